@@ -1,0 +1,156 @@
+"""A scan: voxels and the matrix that places them in the patient, in RAS+ millimetres.
+
+Matrices are named by direction: ``ijk_to_ras`` takes a voxel index to a point in mm, x to the patient's Right,
+y to Anterior, z to Superior (the NIfTI-1 convention, method 3).
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float
+from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from scipy.ndimage import affine_transform
+
+
+class VolumeError(ValueError):
+    """A file or array that is not a usable 3D scan; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their place in space.
+
+    Shape: ``data`` is (x, y, z), or (c, x, y, z) with one channel for each name in ``channels``;
+    ``affine`` is (4, 4), voxel index to RAS+ mm.
+    Raises :class:`VolumeError` for any other shape, a singular affine, or an axis shorter than two voxels.
+
+    >>> Volume(np.zeros((4, 5, 6), np.float32), np.diag([2.0, 2, 2, 1])).spacing
+    (2.0, 2.0, 2.0)
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    channels: tuple[str, ...] = ("T1w",)
+
+    def __post_init__(self) -> None:
+        affine = np.asarray(self.affine, dtype=np.float64)
+        object.__setattr__(self, "affine", affine)
+        grid = self.data.shape[-3:]
+        if self.data.ndim not in (3, 4) or (self.data.ndim == 4 and self.data.shape[0] != len(self.channels)):
+            raise VolumeError(f"a scan has 3 axes, this array has shape {self.data.shape}; give one 3D volume")
+        if min(grid) < 2:
+            raise VolumeError(f"a scan of {' x '.join(map(str, grid))} voxels is a single slice; give a 3D volume")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise VolumeError("the scan's affine matrix is singular or not finite; re-export it with its geometry")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Voxels along each spatial axis."""
+        i, j, k = self.data.shape[-3:]
+        return int(i), int(j), int(k)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along each axis."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def axcodes(self) -> str:
+        """Where each axis points, such as ``RAS``."""
+        return "".join(nib.orientations.aff2axcodes(self.affine))
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def reoriented(self, axcodes: str = "RAS") -> Volume:
+        """The same scan with its axes flipped and permuted (no interpolation) to point along ``axcodes``."""
+        turn = ornt_transform(io_orientation(self.affine), axcodes2ornt(tuple(axcodes)))
+        channels = self.data[None] if self.data.ndim == 3 else self.data
+        turned = np.stack([apply_orientation(channel, turn) for channel in channels])
+        affine = self.affine @ inv_ornt_aff(turn, self.grid)
+        return replace(self, data=turned[0] if self.data.ndim == 3 else turned, affine=affine)
+
+    def resampled(self, grid: tuple[int, int, int], affine: np.ndarray, order: int = 1) -> Volume:
+        """The scan interpolated at the voxels of another grid; outside the field of view it is 0.
+
+        ``order`` is the spline's: 0 for labels, 1 linear, 3 cubic (``scipy.ndimage.affine_transform``).
+        """
+        to_source = np.linalg.inv(self.affine) @ affine
+        channels = self.data[None] if self.data.ndim == 3 else self.data
+        out = np.stack(
+            [
+                affine_transform(c, to_source[:3, :3], to_source[:3, 3], output_shape=grid, order=order, mode="constant")
+                for c in channels
+            ]
+        )
+        return replace(self, data=out[0] if self.data.ndim == 3 else out, affine=affine)
+
+    def to_nifti(self, description: str = "") -> nib.Nifti1Image:
+        """A NIfTI-1 image of a 3D volume, its ``descrip`` field set (79 characters at most)."""
+        if self.data.ndim != 3:
+            raise VolumeError("a NIfTI file holds one channel; save each channel in a file of its own")
+        image = nib.Nifti1Image(self.data, self.affine)
+        image.header.set_xyzt_units("mm")
+        image.header["descrip"] = description.encode("ascii", "replace")[:79]
+        image.set_sform(self.affine, code=2)
+        image.set_qform(self.affine, code=2)
+        return image
+
+    def save(self, path: str | Path, description: str = "") -> None:
+        """Write ``.nii.gz`` whole or not at all: a temporary file beside it is renamed at the end."""
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            partial.write_bytes(gzip.compress(self.to_nifti(description).to_bytes(), 6, mtime=0))
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def finite(volume: Volume, name: str = "the scan") -> Volume:
+    """The volume itself; raises :class:`VolumeError` when a voxel is NaN or infinite."""
+    bad = int((~np.isfinite(volume.data)).sum())
+    if bad:
+        raise VolumeError(f"{name} has {bad} voxels that are NaN or infinite; export it again or fill them")
+    return volume
+
+
+def load_volume(path: str | Path, channel: str = "T1w") -> Volume:
+    """Read one 3D NIfTI file, its intensity scale applied, as float32 in the file's own orientation.
+
+    Raises :class:`VolumeError` for a file that is missing, truncated, not NIfTI, not 3D or not finite.
+    """
+    path = Path(path)
+    try:
+        image = nib.load(path)
+        shape = tuple(int(n) for n in image.shape)
+        if len(shape) == 4 and shape[3] == 1:
+            image = image.slicer[..., 0]
+        elif len(shape) != 3:
+            raise VolumeError(f"{path.name} has shape {shape}: one 3D volume is needed, split it first")
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except FileNotFoundError:
+        raise VolumeError(f"{path} does not exist; check the path") from None
+    except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
+        if isinstance(error, VolumeError):
+            raise
+        raise VolumeError(f"{path.name} cannot be read as NIfTI ({error}); copy or export it again") from None
+    if image.affine is None:
+        raise VolumeError(f"{path.name} has no affine; export it with its geometry")
+    return finite(Volume(data, image.affine, (channel,)), path.name)
+
+
+def centred_affine(grid: tuple[int, int, int], spacing: Float[np.ndarray, "3"] | tuple[float, ...]) -> np.ndarray:
+    """The RAS+ ``ijk_to_ras`` of a grid whose middle lies at the origin."""
+    affine = np.diag([*spacing, 1.0]).astype(np.float64)
+    affine[:3, 3] = -(np.asarray(grid) - 1) / 2 * np.asarray(spacing)
+    return affine
