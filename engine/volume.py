@@ -11,6 +11,7 @@ import os
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -88,7 +89,9 @@ class Volume:
         channels = self.data[None] if self.data.ndim == 3 else self.data
         out = np.stack(
             [
-                affine_transform(c, to_source[:3, :3], to_source[:3, 3], output_shape=grid, order=order, mode="constant")
+                affine_transform(
+                    c, to_source[:3, :3], to_source[:3, 3], output_shape=grid, order=order, mode="constant"
+                )
                 for c in channels
             ]
         )
@@ -131,7 +134,7 @@ def load_volume(path: str | Path, channel: str = "T1w") -> Volume:
     """
     path = Path(path)
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         shape = tuple(int(n) for n in image.shape)
         if len(shape) == 4 and shape[3] == 1:
             image = image.slicer[..., 0]
