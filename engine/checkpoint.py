@@ -1,0 +1,184 @@
+"""A trained model on disk: safetensors weights and JSON, never pickle; whole or not at all; checked when read.
+
+``checkpoints/NAME/`` holds ``weights.safetensors`` (bfloat16), ``config.json`` (sizes, schema, grid, provenance, hash of
+the weights) and the model card, ``model_card.json`` and ``model_card.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from engine.attributes import AttributeSchema, AttributeValueError
+from engine.model import JointModel, ModelConfig
+from engine.nn.autoencoder import AutoencoderConfig
+from engine.nn.transformer import TransformerConfig
+
+FORMAT = "somatwin-checkpoint"
+VERSION = 1
+#: small buffers that stay in single precision
+EXACT = ("centre", "rotation", "scale", "variance")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, changed or foreign; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model with what is known of it: ``digest`` identifies weights and config, ``affine`` is the grid's ijk_to_ras."""
+
+    path: Path
+    model: JointModel
+    config: dict[str, Any]
+    card: dict[str, Any]
+    card_markdown: str
+    digest: str
+
+    @property
+    def affine(self) -> Float[np.ndarray, "4 4"]:
+        return np.array(self.config["affine"], dtype=np.float64)
+
+
+def directory() -> Path:
+    """Where named checkpoints are looked for: ``$SOMATWIN_CHECKPOINTS``, or ``checkpoints`` of the clone."""
+    return Path(os.environ.get("SOMATWIN_CHECKPOINTS") or Path(__file__).parent.parent / "checkpoints")
+
+
+def checkpoints() -> list[str]:
+    """Names of the joint models at hand, in alphabetical order."""
+    return sorted(p.parent.name for p in directory().glob("*/config.json") if _format_of(p) == FORMAT)
+
+
+def find(name: str | Path) -> Path:
+    """The directory of a checkpoint given by name or path."""
+    for path in (directory() / name, Path(name)):
+        if (path / "config.json").is_file():
+            return path
+    raise CheckpointError(
+        f"there is no checkpoint {str(name)!r}; at hand: {', '.join(checkpoints()) or 'none'}, or give a path"
+    )
+
+
+def save_checkpoint(
+    path: Path,
+    model: JointModel,
+    *,
+    name: str,
+    title: str,
+    affine: Float[np.ndarray, "4 4"],
+    channels: tuple[str, ...],
+    preprocess: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole."""
+    part = path.with_name(f".{path.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        tensors = {
+            key: (value if key in EXACT or not value.is_floating_point() else value.bfloat16())
+            .detach()
+            .cpu()
+            .contiguous()
+            for key, value in model.state_dict().items()
+        }
+        save_file(tensors, part / "weights.safetensors")
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": name,
+            "title": title,
+            "model": asdict(model.config),
+            "schema": model.schema.to_json(),
+            "affine": np.asarray(affine).tolist(),
+            "channels": list(channels),
+            "preprocess": dict(preprocess),
+            "provenance": dict(provenance),
+            "weights_sha256": _sha256(part / "weights.safetensors"),
+        }
+        (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        write_card(part, {"name": name, "title": title, **(card or {})})
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(part, path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); free some space or choose another place"
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """The model card as JSON and, from the same facts, as Markdown."""
+    (path / "model_card.json").write_text(json.dumps(card, indent=1), "utf-8")
+    lines = [f"# {card['title']} ({card['name']})", ""]
+    for key, value in card.items():
+        if key not in ("name", "title"):
+            lines += [f"## {key.replace('_', ' ').capitalize()}", "", *_markdown(value), ""]
+    (path / "model_card.md").write_text("\n".join(lines), "utf-8")
+
+
+def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
+    """Read and check a checkpoint by name or path.
+
+    Raises :class:`CheckpointError` when a file is missing, the weights' hash differs, or it is of another kind.
+    """
+    path = find(name)
+    try:
+        config = json.loads((path / "config.json").read_text("utf-8"))
+        if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("version") != VERSION:
+            raise CheckpointError(f"{path} is not a Somatwin checkpoint of version {VERSION}; choose another")
+        digest = _sha256(path / "weights.safetensors")
+        if digest != config["weights_sha256"]:
+            raise CheckpointError(
+                f"the weights in {path} are not those it was saved with; restore or replace the checkpoint"
+            )
+        sizes = config["model"]
+        image = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes["image"].items()}
+        model_config = ModelConfig(image=AutoencoderConfig(**image), flow=TransformerConfig(**sizes["flow"]))
+        model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
+        model.load_state_dict({k: v.float() for k, v in load_file(path / "weights.safetensors").items()})
+        card = json.loads((path / "model_card.json").read_text("utf-8"))
+        markdown = (path / "model_card.md").read_text("utf-8")
+    except CheckpointError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, AttributeValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason}); restore or replace it") from None
+    model.requires_grad_(False).eval().to(device)
+    return Checkpoint(
+        path, model, config, card, markdown, hashlib.sha256((digest + json.dumps(config)).encode()).hexdigest()[:12]
+    )
+
+
+def _format_of(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_text("utf-8")).get("format")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _markdown(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"* {str(key).replace('_', ' ')}: {item}" for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [f"* {item}" for item in value]
+    return [str(value)]

@@ -1,0 +1,175 @@
+"""The image autoencoder: a volume to a small grid of latent tokens and back.
+
+A 3D convolutional variational autoencoder (Kingma & Welling, arXiv 1312.6114) with one posterior variance a channel,
+space-to-depth at both ends so that nothing wide runs at full resolution, and two priors that cost nothing: the mean
+volume of the training split (``template``), which leaves the network only what differs between persons, and a linear
+patch encoder that starts as principal components, so that channels come ordered by variance.
+
+Each token covers 16 x 16 x 16 voxels: a grid of 96 x 112 x 112 makes 6 x 7 x 7 = 294 tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from monai.networks.nets.autoencoderkl import AEKLResBlock
+from torch import Tensor, nn
+
+#: voxels along each side of the cube one token stands for
+FACTOR = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution."""
+
+    grid: tuple[int, int, int]
+    channels: int = 1
+    latent: int = 64
+    widths: tuple[int, int, int, int] = (16, 48, 128, 160)
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        if any(n % FACTOR for n in self.grid):
+            raise ValueError(
+                f"grid {self.grid} is not a multiple of {FACTOR} along each axis; crop or pad the recipe's grid"
+            )
+
+    @property
+    def tokens(self) -> int:
+        x, y, z = self.token_grid
+        return x * y * z
+
+    @property
+    def token_grid(self) -> tuple[int, int, int]:
+        x, y, z = self.grid
+        return x // FACTOR, y // FACTOR, z // FACTOR
+
+
+def space_to_depth(x: Float[Tensor, "b c x y z"], factor: int = 2) -> Float[Tensor, "b c_f x_f y_f z_f"]:
+    """Fold each cube of ``factor``^3 voxels into channels; :func:`depth_to_space` undoes it exactly."""
+    b, c, i, j, k = x.shape
+    f = factor
+    x = x.reshape(b, c, i // f, f, j // f, f, k // f, f).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, c * f**3, i // f, j // f, k // f)
+
+
+def depth_to_space(x: Float[Tensor, "b c_f x_f y_f z_f"], factor: int = 2) -> Float[Tensor, "b c x y z"]:
+    """Unfold channels into cubes of ``factor``^3 voxels."""
+    b, c, i, j, k = x.shape
+    f = factor
+    x = x.reshape(b, c // f**3, f, f, f, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // f**3, i * f, j * f, k * f)
+
+
+def _stage(width: int, blocks: int) -> nn.Sequential:
+    layers = [AEKLResBlock(3, width, min(8, width // 4), 1e-6, width) for _ in range(blocks)]
+    return nn.Sequential(*layers)
+
+
+class Down(nn.Module):
+    """Halve the resolution: space to depth, then a pointwise map."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.map = nn.Conv3d(inside * 8, outside, 1)
+
+    def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b d x2 y2 z2"]:
+        return self.map(space_to_depth(x))
+
+
+class Up(nn.Module):
+    """Double the resolution: a pointwise map, then depth to space."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.map = nn.Conv3d(inside, outside * 8, 1)
+
+    def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b d x2 y2 z2"]:
+        return depth_to_space(self.map(x))
+
+
+class Autoencoder(nn.Module):
+    """Volume to token means and back; ``template`` and the latent's places carry what every person shares."""
+
+    template: Tensor
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        w2, w4, w8, w16 = config.widths
+        self.register_buffer("template", torch.zeros(config.channels, *config.grid))
+        self.linear = nn.Conv3d(config.channels, config.latent, FACTOR, FACTOR, bias=False)
+        self.encoder = nn.Sequential(
+            nn.Sequential(nn.Conv3d(config.channels * 8, w2, 3, padding=1), Down(w2, w4), _stage(w4, 1)),
+            nn.Sequential(Down(w4, w8), _stage(w8, 1)),
+            nn.Sequential(Down(w8, w16), _stage(w16, config.blocks)),
+            nn.Conv3d(w16, config.latent, 1),
+        )
+        self.logvar = nn.Parameter(torch.full((config.latent,), -4.0))
+        self.place = nn.Parameter(torch.zeros(w16, *config.token_grid))
+        self.head = nn.Conv3d(config.latent, w16, 3, padding=1)
+        self.decoder = nn.Sequential(
+            _stage(w16, config.blocks),
+            nn.Sequential(Up(w16, w8), _stage(w8, config.blocks)),
+            nn.Sequential(Up(w8, w4), _stage(w4, config.blocks)),
+            nn.Sequential(Up(w4, w2), _stage(w2, 1)),
+        )
+        self.tail = nn.Conv3d(w2, config.channels * 8, 3, padding=1)
+        for layer in (self.encoder[-1], self.tail):
+            assert isinstance(layer, nn.Conv3d)
+            nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def encode(self, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
+        """Token means of volumes scaled to 0..1; tokens in C order of the token grid."""
+        difference = volume - self.template
+        means = self.linear(difference) + self.encoder(space_to_depth(difference))
+        return means.flatten(2).transpose(1, 2)
+
+    def decode(self, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
+        """Volumes of the given tokens, not clipped."""
+        grid = tokens.transpose(1, 2).reshape(len(tokens), self.config.latent, *self.config.token_grid)
+        return self.template + depth_to_space(self.tail(self.decoder(self.head(grid) + self.place)))
+
+    def posterior(
+        self, means: Float[Tensor, "b n latent"], noise: Float[Tensor, "b n latent"]
+    ) -> Float[Tensor, "b n latent"]:
+        """A draw from q(z | x) = N(means, exp(logvar))."""
+        return means + noise * torch.exp(0.5 * self.logvar)
+
+    def kl(self, means: Float[Tensor, "b n latent"]) -> Float[Tensor, ""]:
+        """KL(q(z | x) || N(0, 1)) in nats a person (arXiv 1312.6114, appendix B)."""
+        return 0.5 * (means**2 + self.logvar.exp() - 1 - self.logvar).sum((1, 2)).mean()
+
+
+def decoder_flops(config: AutoencoderConfig) -> float:
+    """Multiply-adds times two of one decoded volume, convolutions only, divided by its voxels."""
+    x, y, z = config.grid
+    w2, w4, w8, w16 = config.widths
+    per = {f: x * y * z / f**3 for f in (2, 4, 8, 16)}
+    total = per[16] * 27 * config.latent * w16
+    for factor, width, count in ((16, w16, config.blocks), (8, w8, config.blocks), (4, w4, config.blocks), (2, w2, 1)):
+        total += per[factor] * 27 * width * width * 2 * count
+    total += (
+        per[16] * w16 * 8 * w8 + per[8] * w8 * 8 * w4 + per[4] * w4 * 8 * w2 + per[2] * 27 * w2 * 8 * config.channels
+    )
+    return 2 * total / (x * y * z)
+
+
+@torch.no_grad()
+def patch_components(
+    volumes: Float[Tensor, "n c x y z"], count: int, patch: int = FACTOR
+) -> tuple[Float[Tensor, "count voxels"], Float[Tensor, " voxels"]]:
+    """Principal components of non-overlapping cubes of ``patch``^3 voxels, by decreasing variance, and the mean cube.
+
+    Also the yardstick of an autoencoder: the same number of latent values, the best linear map.
+    """
+    cubes = torch.cat([space_to_depth(v[None], patch).flatten(2)[0].T for v in volumes])
+    mean = cubes.mean(0)
+    centred = cubes - mean
+    vectors = torch.linalg.eigh(centred.T @ centred / len(cubes)).eigenvectors
+    return vectors[:, -count:].flip(1).T.contiguous(), mean

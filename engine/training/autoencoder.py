@@ -1,0 +1,148 @@
+"""First stage: the image autoencoder and the fusion of given columns into its latent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from engine.cohort.store import CohortStore
+from engine.model import JointModel
+from engine.nn.autoencoder import FACTOR, patch_components
+from engine.training.augment import Augmentation, augment
+from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderTraining:
+    """How the autoencoder is trained. ``noise`` is the assumed SD of a voxel: with it the loss is the evidence bound;
+    ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``brain`` the extra weight inside
+    the mask."""
+
+    steps: int = 6000
+    batch: int = 2
+    rate: float = 5e-4
+    warmup: int = 100
+    constant: int = 1500
+    noise: float = 0.05
+    beta: float = 0.3
+    edges: float = 0.5
+    brain: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:
+    """Volumes in 0..1, and the brain mask as the last channel."""
+    volumes = torch.from_numpy(np.asarray(store.volumes[rows])).to(device).float() / 255
+    brain = torch.from_numpy(np.asarray(store.brain[rows])).to(device).float()
+    return torch.cat([volumes, brain[:, None]], 1)
+
+
+def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"]) -> None:
+    """Template and linear encoder from the training rows: their mean, and components divided by sqrt of their SD."""
+    coder, device = model.autoencoder, model.centre.device
+    volumes = torch.stack([load_batch(store, rows[i : i + 1], device)[0, :-1] for i in range(len(rows))])
+    mean = volumes.mean(0)
+    # a template that is its own mirror image, since half of the training volumes are mirrored
+    coder.template.copy_((mean + mean.flip(1)) / 2)
+    components, _ = patch_components(volumes - coder.template, min(coder.config.latent, len(rows) * 8))
+    scores = torch.stack(
+        [
+            nn.functional.conv3d((v - coder.template)[None], _kernels(components, v.shape[0]), stride=FACTOR)
+            for v in volumes
+        ]
+    )
+    spread = scores.square().mean((0, 1, 3, 4, 5)).sqrt().clamp(min=1e-3)
+    with torch.no_grad():
+        coder.linear.weight.zero_()
+        coder.linear.weight[: len(components)] = _kernels(components, volumes.shape[1]) / spread.sqrt().reshape(
+            -1, 1, 1, 1, 1
+        )
+
+
+def _kernels(components: Float[Tensor, "k voxels"], channels: int) -> Float[Tensor, "k c f f f"]:
+    """Components of ``space_to_depth`` order (channel, then offsets) as convolution kernels."""
+    return components.reshape(-1, channels, FACTOR, FACTOR, FACTOR)
+
+
+def reconstruction_loss(
+    output: Float[Tensor, "b c x y z"],
+    target: Float[Tensor, "b c x y z"],
+    weight: Float[Tensor, "b 1 x y z"],
+    edges: float,
+) -> Float[Tensor, ""]:
+    """Weighted mean squared error of voxels, plus ``edges`` times that of their differences along each axis."""
+    error = output.float() - target
+    loss = (error.square() * weight).mean()
+    for axis in (2, 3, 4):
+        loss = (
+            loss + edges / 3 * (error.diff(dim=axis).square() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean()
+        )
+    return loss
+
+
+def train_autoencoder(
+    model: JointModel,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    table: tuple[Float[np.ndarray, "m k d"], Bool[np.ndarray, "m k"]],
+    config: AutoencoderTraining,
+    *,
+    run_dir: Path,
+    seed: int,
+    deadline: float | None = None,
+    save_every: float = 120.0,
+) -> Iterator[Progress]:
+    """Train on the store's ``rows`` until ``config.steps`` or the ``deadline`` (``time.monotonic``), yielding progress.
+
+    Resumes from ``run_dir``; ends with the averaged weights in ``model``. ``table`` holds the state and the known cells of
+    every row of the store.
+    """
+    device = model.centre.device
+    modules = nn.ModuleList([model.autoencoder] if model.fusion is None else [model.autoencoder, model.fusion])
+    stage = Stage("autoencoder", run_dir, modules, config.rate)
+    extra = stage.load()
+    if extra:
+        model.autoencoder.template.copy_(extra["template"])
+    elif not stage.done:
+        initialise(model, store, rows)
+        stage.ema.__init__(modules)
+    state, known = (torch.from_numpy(part).to(device) for part in table)
+    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
+    while stage.step < config.steps and not stage.done:
+        generator = step_generator(seed, stage.step)
+        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
+        batch = augment(load_batch(store, rows[pick], device), config.augmentation, generator)
+        volumes, brain = batch[:, :-1], batch[:, -1:]
+        index = torch.from_numpy(rows[pick]).to(device)
+        share = torch.rand(len(pick), 1, generator=generator)
+        given = known[index] & (torch.rand(len(pick), known.shape[1], generator=generator) < share).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+            means = model.autoencoder.encode(volumes)
+        fused = model.fuse(means.float(), state[index], given)
+        noise = torch.randn(fused.shape, generator=generator).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+            output = model.autoencoder.decode(model.autoencoder.posterior(fused, noise))
+        error = reconstruction_loss(output, volumes, 1 + config.brain * brain, config.edges)
+        divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()
+        loss = error / (2 * config.noise**2) + config.beta * divergence
+        stage.advance(loss, learning_rate(stage.step, config.rate, config.warmup, config.constant))
+        for name, value in (("reconstruction", error), ("divergence", divergence)):
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        count, stage.seconds = count + 1, time.monotonic() - began
+        late = deadline is not None and time.monotonic() > deadline
+        if late or stage.step == config.steps or time.monotonic() - saved > save_every:
+            stage.done = late or stage.step == config.steps
+            stage.save({"template": model.autoencoder.template})
+            saved = time.monotonic()
+        if stage.done or stage.step % 25 == 0:
+            losses = {name: value / count for name, value in sums.items()}
+            sums, count = {}, 0
+            yield Progress("autoencoder", stage.step, config.steps, stage.seconds, losses)
+    stage.ema.copy_to(modules)

@@ -1,0 +1,138 @@
+"""Second stage: the rectified flow on the joint latent, with the autoencoder and the fusion frozen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from engine.cohort.store import CohortStore
+from engine.flow import Joint, Levels, NoiseMixture, flow_loss, interpolate
+from engine.model import JointModel
+from engine.training.augment import Augmentation, augment
+from engine.training.autoencoder import load_batch
+from engine.training.run import (
+    Progress,
+    Stage,
+    bfloat16_is_fast,
+    learning_rate,
+    load_tensors,
+    save_tensors,
+    step_generator,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowTraining:
+    """How the flow is trained. ``copies`` deformed versions of every person are encoded once and kept; ``whitening``
+    is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` balances the columns against the image."""
+
+    steps: int = 20000
+    batch: int = 24
+    rate: float = 1e-3
+    warmup: int = 200
+    constant: int = 2000
+    copies: int = 16
+    whitening: float = 0.5
+    table_weight: float = 0.3
+    mixture: NoiseMixture = field(default_factory=NoiseMixture)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@torch.no_grad()
+def encode_cohort(
+    model: JointModel,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    config: FlowTraining,
+    *,
+    path: Path,
+    seed: int,
+) -> Iterator[Progress | Float[Tensor, "n copies tokens latent"]]:
+    """Bare latents of every row, the first copy undeformed; yields progress and at the end the latents.
+
+    Bare: no column enters here, so the cache leaks nothing. Kept in ``path`` for the next resume.
+    """
+    device = model.centre.device
+    if path.exists():
+        yield load_tensors(path)[0]["latents"]
+        return
+    coded, began = [], time.monotonic()
+    for done, row in enumerate(rows):
+        batch = load_batch(store, rows[done : done + 1], device)[:, :-1]
+        versions = []
+        for copy in range(config.copies):
+            generator = step_generator(seed + 1 + int(row), copy)
+            volume = augment(batch, config.augmentation, generator) if copy else batch
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+                versions.append(model.autoencoder.encode(volume)[0].half().cpu())
+        coded.append(torch.stack(versions))
+        yield Progress("latents", done + 1, len(rows), time.monotonic() - began, {})
+    latents = torch.stack(coded)
+    save_tensors(path, {"latents": latents}, {})
+    yield latents
+
+
+def train_flow(
+    model: JointModel,
+    latents: Float[Tensor, "n copies tokens latent"],
+    table: tuple[Float[np.ndarray, "n k d"], Bool[np.ndarray, "n k"]],
+    config: FlowTraining,
+    *,
+    run_dir: Path,
+    seed: int,
+    deadline: float | None = None,
+    save_every: float = 120.0,
+) -> Iterator[Progress]:
+    """Train on bare latents and the table of the same persons until ``config.steps`` or the ``deadline``.
+
+    Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
+    """
+    device = model.centre.device
+    stage = Stage("flow", run_dir, model.velocity_net, config.rate)
+    stage.load()
+    model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
+    state, known = (torch.from_numpy(part).to(device) for part in table)
+    posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
+    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
+    while stage.step < config.steps:
+        generator = step_generator(seed + 7, stage.step)
+        pick = torch.randint(len(latents), (config.batch,), generator=generator)
+        copy = torch.randint(latents.shape[1], (config.batch,), generator=generator)
+        levels = config.mixture.draw(config.batch, known.shape[1], generator)
+        index, bare = pick.to(device), latents[pick, copy].float().to(device)
+        here = known[index]
+        levels = Levels(levels.image.to(device), torch.where(here, levels.table.to(device), 1.0))
+        given = here & (levels.table == 0)
+        with torch.no_grad():
+            bare = bare + posterior * torch.randn(bare.shape, generator=generator).to(device)
+            clean = Joint(model.standardise(model.fuse(bare, state[index], given)), state[index])
+        noise = Joint(*(torch.randn(part.shape, generator=generator).to(device) for part in clean))
+        noisy = interpolate(clean, noise, levels)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+            predicted = model.velocity(noisy, levels)
+        has_image = torch.ones(config.batch, dtype=torch.bool, device=device)
+        image, columns = flow_loss(predicted, clean, noise, levels, here, has_image, model.mask)
+        rate = learning_rate(stage.step, config.rate, config.warmup, config.constant)
+        stage.advance(image + config.table_weight * columns, rate)
+        for name, value in (("image", image), ("table", columns)):
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        count, stage.seconds = count + 1, time.monotonic() - began
+        late = deadline is not None and time.monotonic() > deadline
+        last = late or stage.step == config.steps
+        if last or time.monotonic() - saved > save_every:
+            stage.save()
+            saved = time.monotonic()
+        if last or stage.step % 50 == 0:
+            losses = {name: value / count for name, value in sums.items()}
+            sums, count = {}, 0
+            yield Progress("flow", stage.step, config.steps, stage.seconds, losses)
+        if late:
+            break
+    stage.ema.copy_to(model.velocity_net)

@@ -1,0 +1,136 @@
+"""From a store to a checkpoint: both stages in order, resumable, within a time limit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.attributes import AttributeSchema
+from engine.checkpoint import save_checkpoint
+from engine.cohort.preprocess import PreprocessConfig
+from engine.cohort.store import CohortStore
+from engine.model import JointModel, ModelConfig
+from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
+from engine.training.flow import FlowTraining, encode_cohort, train_flow
+from engine.training.run import Progress, RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that makes a checkpoint besides the cohort: grid, columns, networks, both training stages, seed.
+
+    ``autoencoder_share`` is the part of a limited training time that goes to the first stage.
+    """
+
+    name: str
+    title: str
+    schema: AttributeSchema
+    preprocess: PreprocessConfig
+    model: ModelConfig
+    autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+    flow: FlowTraining = field(default_factory=FlowTraining)
+    autoencoder_share: float = 0.4
+    seed: int = 0
+
+
+def train(
+    recipe: Recipe,
+    store: CohortStore,
+    run_dir: Path,
+    *,
+    device: str = "cpu",
+    minutes: float | None = None,
+    save_every: float = 120.0,
+) -> Iterator[Progress]:
+    """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
+
+    The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call: the autoencoder stops at
+    ``recipe.autoencoder_share`` of it, the flow at the rest. Raises :class:`RunError` for a run directory of another
+    recipe or store.
+    """
+    if store.grid != recipe.model.image.grid:
+        raise RunError(
+            f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; ingest it with --recipe {recipe.name}"
+        )
+    began = time.monotonic()
+    _claim(run_dir, recipe, store)
+    rows = store.split()["train"]
+    schema = recipe.schema.fitted([store.rows[i] for i in rows])
+    torch.manual_seed(recipe.seed)
+    model = JointModel(recipe.model, schema).to(device)
+    state, known = schema.encode(store.rows)
+    share = recipe.autoencoder_share
+    seconds = None if minutes is None else minutes * 60
+    yield from train_autoencoder(
+        model,
+        store,
+        rows,
+        (state, known),
+        recipe.autoencoder,
+        run_dir=run_dir,
+        seed=recipe.seed,
+        deadline=None if seconds is None else began + share * seconds,
+        save_every=save_every,
+    )
+    latents = torch.empty(0)
+    for item in encode_cohort(model, store, rows, recipe.flow, path=run_dir / "latents.safetensors", seed=recipe.seed):
+        if isinstance(item, Progress):
+            yield item
+        else:
+            latents = item
+    last = None
+    for last in train_flow(
+        model,
+        latents,
+        (state[rows], known[rows]),
+        recipe.flow,
+        run_dir=run_dir,
+        seed=recipe.seed,
+        deadline=None if seconds is None else began + seconds,
+        save_every=save_every,
+    ):
+        yield last
+    provenance = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "training_persons": len(rows),
+        "cohort": store.meta.get("info", {}),
+        "flow_steps": last.step if last else recipe.flow.steps,
+        "device": device,
+    }
+    save_checkpoint(
+        run_dir / "checkpoint",
+        model,
+        name=recipe.name.replace("_", "-"),
+        title=recipe.title,
+        affine=store.affine,
+        channels=store.channels,
+        preprocess=asdict(recipe.preprocess),
+        provenance=provenance,
+    )
+
+
+def _claim(run_dir: Path, recipe: Recipe, store: CohortStore) -> None:
+    """Note in the run directory what is trained there, or refuse when it is something else."""
+    wanted: dict[str, Any] = json.loads(
+        json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})
+    )
+    for part in ("autoencoder", "flow"):
+        wanted["recipe"][part].pop("steps")
+    path = run_dir / "run.json"
+    if path.exists():
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            raise RunError(f"{path} is damaged; choose a new --run-dir") from None
+        if found != wanted:
+            raise RunError(f"{run_dir} holds a run of another recipe or store; choose a new --run-dir")
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted, indent=1), "utf-8")

@@ -1,0 +1,123 @@
+"""A training run on disk: what is needed to go on exactly where it stopped, in one safetensors file a stage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from engine.training.ema import PowerEMA
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training loop is: ``losses`` are means since the last report, ``seconds`` of this stage so far."""
+
+    stage: str
+    step: int
+    total: int
+    seconds: float
+    losses: dict[str, float]
+
+
+def learning_rate(step: int, base: float, warmup: int, constant: int) -> float:
+    """Linear warm-up, constant, then inverse square root: no end to know beforehand (EDM2, arXiv 2312.02696)."""
+    return base * min(1.0, (step + 1) / warmup) / max(1.0, (step + 1) / constant) ** 0.5
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """All randomness of one training step: nothing else has to be saved to resume bit for bit."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 natively."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class Stage:
+    """One stage's module, optimizer and average, saved and restored together."""
+
+    def __init__(self, name: str, run_dir: Path, modules: nn.Module, rate: float) -> None:
+        self.name, self.path, self.modules = name, run_dir / f"{name}.safetensors", modules
+        self.parameters = dict(modules.named_parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.ema = PowerEMA(modules)
+        self.step, self.seconds, self.done = 0, 0.0, False
+
+    def advance(self, loss: Tensor, rate: float) -> None:
+        """One optimizer step on ``loss``, gradients cut at norm 1."""
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.ema.update(self.modules, self.step)
+
+    def save(self, extra: Mapping[str, Tensor] | None = None) -> None:
+        """Write the stage, whole or not at all."""
+        tensors = {f"extra.{k}": v for k, v in (extra or {}).items()}
+        for name, parameter in self.parameters.items():
+            tensors[f"weights.{name}"] = parameter.detach()
+            tensors[f"ema.{name}"] = self.ema.weights[name]
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = value
+        meta = {"step": self.step, "seconds": self.seconds, "done": self.done}
+        save_tensors(self.path, tensors, meta)
+
+    def load(self) -> dict[str, Tensor]:
+        """Restore from disk if there is a file; returns the extra tensors (empty for a fresh stage)."""
+        if not self.path.exists():
+            return {}
+        tensors, meta = load_tensors(self.path)
+        self.step, self.seconds, self.done = meta["step"], meta["seconds"], meta["done"]
+        try:
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(tensors[f"weights.{name}"])
+                    self.ema.weights[name].copy_(tensors[f"ema.{name}"])
+                    state = {k: tensors.get(f"optimizer.{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
+                    if state["step"] is not None:
+                        self.optimizer.state[parameter] = {
+                            k: v.to(parameter.device if k != "step" else "cpu")
+                            for k, v in state.items()
+                            if v is not None
+                        }
+        except (KeyError, RuntimeError) as error:
+            raise RunError(f"{self.path} belongs to another recipe ({error}); choose a new --run-dir") from None
+        return {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """A safetensors file with JSON metadata, written beside its place and renamed."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, {"json": json.dumps(meta)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What :func:`save_tensors` wrote; raises :class:`RunError` for any other file."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            return {key: file.get_tensor(key) for key in file.keys()}, json.loads(metadata["json"])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise RunError(f"{path} is damaged or foreign ({error}); delete it to start this stage again") from None
