@@ -11,7 +11,7 @@ import os
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -87,13 +87,9 @@ class Volume:
         """
         to_source = np.linalg.inv(self.affine) @ affine
         channels = self.data[None] if self.data.ndim == 3 else self.data
+        turn, offset = to_source[:3, :3], cast(Any, to_source[:3, 3])
         out = np.stack(
-            [
-                affine_transform(
-                    c, to_source[:3, :3], to_source[:3, 3], output_shape=grid, order=order, mode="constant"
-                )
-                for c in channels
-            ]
+            [affine_transform(c, turn, offset, output_shape=grid, order=order, mode="grid-constant") for c in channels]
         )
         return replace(self, data=out[0] if self.data.ndim == 3 else out, affine=affine)
 

@@ -1,0 +1,202 @@
+"""Writing a store: one person at a time, continued after an interruption, never half.
+
+The store is built in a hidden sibling ``.NAME.part`` and renamed when whole. The persons already done stay there, and
+the same build again continues. Arrays are appended by plain writes (a memory map would end the process on a full disk).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer, UInt8
+
+from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, mapped, part_of
+
+Report = Callable[[Path, CohortStore], None]
+
+
+class StoreBuilder:
+    """Writes a store one person at a time.
+
+    ``plan`` is everything that decides a person's arrays (settings and source, as JSON): unfinished work under another
+    plan is discarded, under the same plan continued. ``info`` is stored beside it (licence, acknowledgement, name).
+    Raises :class:`StoreError` when ``path`` exists already or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        recipe: str,
+        grid: tuple[int, int, int],
+        affine: Float[np.ndarray, "4 4"],
+        channels: tuple[str, ...],
+        plan: Mapping[str, Any],
+        info: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.part = Path(path), part_of(Path(path))
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise StoreError(f"{self.path} exists already; delete it or choose another directory for the store")
+        spacing = [float(s) for s in np.linalg.norm(affine[:3, :3], axis=0)]
+        self.head: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "recipe": recipe,
+            "grid": list(grid),
+            "affine": affine.tolist(),
+            "spacing": spacing,
+            "channels": list(channels),
+            "plan": json.loads(json.dumps(plan)),
+            **(info or {}),
+        }
+        stamp = json.dumps(self.head, sort_keys=True)
+        with self._writing():
+            if self.part.exists() and (
+                not (self.part / "plan.json").is_file() or (self.part / "plan.json").read_text() != stamp
+            ):
+                shutil.rmtree(self.part)
+            (self.part / "people").mkdir(parents=True, exist_ok=True)
+            (self.part / "plan.json").write_text(stamp)
+
+    def has(self, name: str) -> bool:
+        """Is this person's work already done?"""
+        return self._person(name).is_file()
+
+    def add(
+        self,
+        name: str,
+        volume: UInt8[np.ndarray, "c x y z"],
+        brain: Bool[np.ndarray, "x y z"],
+        labels: Integer[np.ndarray, "x y z"] | None = None,
+        quality: Mapping[str, float] | None = None,
+    ) -> None:
+        """Put one person's arrays aside, whole or not at all; raises :class:`StoreError` like the rest."""
+        expected = (len(self.head["channels"]), *self.head["grid"])
+        if volume.shape != expected or brain.shape != expected[1:]:
+            raise StoreError(f"{name} has a volume of shape {volume.shape} where the store's is {expected}")
+        arrays = {
+            "volumes": volume,
+            "brain": brain,
+            "quality": np.frombuffer(json.dumps(dict(quality or {})).encode(), np.uint8),
+        }
+        if labels is not None:
+            arrays["labels"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.int16)
+        with self._writing():
+            partial = self._person(name).with_suffix(".tmp")
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            os.replace(partial, self._person(name))
+
+    def finish(
+        self,
+        rows: list[dict[str, Any]],
+        *,
+        left_out: list[dict[str, str]] | None = None,
+        flagged: list[dict[str, str]] | None = None,
+        report: Report | None = None,
+    ) -> CohortStore:
+        """Join the persons of ``rows`` (in that order) into the store and give it its name.
+
+        ``left_out`` and ``flagged`` are lists of {participant_id, reason}; ``report`` draws into the directory before
+        it is named.
+        """
+        if not rows:
+            raise StoreError("no person is left to store; see the reasons above and mend the data set")
+        with self._writing():
+            arrays, labelled, quality = self._join([str(row["participant_id"]) for row in rows])
+            text = json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False).encode()
+            (self.part / "participants.json").write_bytes(text)
+            meta = {
+                **self.head,
+                "n": len(rows),
+                "labelled": labelled,
+                "participants_sha256": sha256(text).hexdigest(),
+                "left_out": left_out or [],
+                "flagged": flagged or [],
+                "quality": quality,
+                "arrays": arrays,
+            }
+            if report:
+                report(self.part, self._preview(meta, rows))
+            shutil.rmtree(self.part / "people")
+            (self.part / "plan.json").unlink()
+            partial = self.part / ".store.json.part"
+            partial.write_text(json.dumps(meta, ensure_ascii=False, indent=1), "utf-8")
+            os.replace(partial, self.part / "store.json")
+            if self.path.exists():
+                self.path.rmdir()
+            os.replace(self.part, self.path)
+        return CohortStore.open(self.path)
+
+    def _preview(self, meta: dict[str, Any], rows: list[dict[str, Any]]) -> CohortStore:
+        maps = {name: mapped(self.part, name, facts) for name, facts in meta["arrays"].items()}
+        return CohortStore(self.part, meta, rows, maps["volumes"], maps["brain"], maps.get("labels"))
+
+    def _person(self, name: str) -> Path:
+        return self.part / "people" / f"{name}.npz"
+
+    def _join(self, names: list[str]) -> tuple[dict[str, dict[str, Any]], list[bool], dict[str, dict[str, float]]]:
+        """One array file for each kind: its facts; who has labels; every person's quality."""
+        quality: dict[str, dict[str, float]] = {}
+        kinds: dict[str, set[np.dtype]] = {}
+        labelled: list[bool] = []
+        for name in names:
+            with self._arrays(name) as person:
+                quality[name] = json.loads(person["quality"].tobytes())
+                labelled.append("labels" in person)
+                for kind in set(person) - {"quality"}:
+                    kinds.setdefault(kind, set()).add(person[kind].dtype)
+        facts = {kind: self._append(kind, np.result_type(*dtypes), names) for kind, dtypes in sorted(kinds.items())}
+        return facts, labelled, quality
+
+    def _append(self, kind: str, dtype: np.dtype, names: list[str]) -> dict[str, Any]:
+        """Write ``kind.npy`` person after person, hashing on the way; who lacks the array gets zeros."""
+        one = (*((len(self.head["channels"]),) if kind == "volumes" else ()), *self.head["grid"])
+        shape, file, total = (len(names), *one), self.part / f"{kind}.npy", sha256()
+        with file.open("wb+") as stream:
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            stream.seek(0)
+            total.update(stream.read())
+            for name in names:
+                with self._arrays(name) as person:
+                    array = np.ascontiguousarray(person.get(kind, np.zeros(one, dtype)), dtype=dtype)
+                total.update(array.data)
+                stream.write(array.data)
+        return {"dtype": str(dtype), "shape": list(shape), "bytes": file.stat().st_size, "sha256": total.hexdigest()}
+
+    @contextmanager
+    def _arrays(self, name: str) -> Iterator[Mapping[str, np.ndarray]]:
+        try:
+            with np.load(self._person(name), allow_pickle=False) as person:
+                yield person
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            self._person(name).unlink(missing_ok=True)
+            raise StoreError(
+                f"the unfinished work on {name} is damaged and was discarded; run the ingest again"
+            ) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full or read-only disk becomes one sentence; on a full one the unfinished store is removed."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                shutil.rmtree(self.part, ignore_errors=True)
+                raise StoreError(
+                    f"the disk of {self.path} is full, nothing was kept; free some space and run it again"
+                ) from None
+            raise StoreError(
+                f"{self.path} cannot be written ({error.strerror or error}); choose another directory"
+            ) from None

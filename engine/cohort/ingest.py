@@ -1,0 +1,152 @@
+"""A BIDS data set to a store, one person after another, with a page to check it by eye."""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from engine.cohort.bids import BidsDataset, read_bids
+from engine.cohort.builder import StoreBuilder
+from engine.cohort.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.cohort.store import CohortStore
+from engine.volume import VolumeError, load_volume
+
+MIN_BRAIN_IN_GRID = 0.98
+SHEET = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestProgress:
+    """One person done: ``done`` of ``total``, the seconds it took, and why it was left out (empty when it was not)."""
+
+    done: int
+    total: int
+    subject: str
+    seconds: float
+    left_out: str = ""
+
+
+def ingest(
+    source: str | Path,
+    store: str | Path,
+    config: PreprocessConfig,
+    *,
+    recipe: str = "head_t1",
+    masker: BrainMasker | None = None,
+    labels_from: str | None = "dlmuse",
+) -> Generator[IngestProgress, None, CohortStore]:
+    """Build ``store`` from the BIDS data set ``source``; yields after each person and returns the open store.
+
+    An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
+    left out, with the reason in the store's report. Raises :class:`~engine.cohort.bids.BidsError` when the data set as
+    a whole is unusable and :class:`~engine.cohort.store.StoreError` when the store exists already, cannot be written,
+    or nobody is left.
+    """
+    data = read_bids(source, suffix=config.channels[0], labels_from=labels_from)
+    builder = StoreBuilder(
+        store,
+        recipe=recipe,
+        grid=config.grid,
+        affine=config.affine,
+        channels=config.channels,
+        plan={"preprocess": asdict(config), "labels_from": labels_from, "source_sha256": fingerprint(data)},
+        info=provenance(data),
+    )
+    left_out: list[dict[str, str]] = []
+    for done, row in enumerate(data.rows, 1):
+        started, name, reason = time.monotonic(), str(row["participant_id"]), ""
+        if not builder.has(name):
+            try:
+                masker = masker or deepbet_masker()
+                _add(builder, data, name, config, masker)
+            except VolumeError as error:
+                reason = str(error)
+                left_out.append({"participant_id": name, "reason": reason})
+        yield IngestProgress(
+            done=done, total=len(data.rows), subject=name, seconds=time.monotonic() - started, left_out=reason
+        )
+    gone = {entry["participant_id"] for entry in left_out}
+    rows: list[dict[str, Any]] = [dict(row) for row in data.rows if row["participant_id"] not in gone]
+    return builder.finish(rows, left_out=left_out, flagged=data.flagged, report=write_quality)
+
+
+def _add(builder: StoreBuilder, data: BidsDataset, name: str, config: PreprocessConfig, masker: BrainMasker) -> None:
+    if name not in data.images:
+        suffix = config.channels[0]
+        raise VolumeError(f"{name} has no {suffix} image; add {name}/anat/{name}_{suffix}.nii.gz")
+    done = preprocess(load_volume(data.images[name], config.channels[0]), config, masker)
+    if (share := done.quality["brain_in_grid"]) < MIN_BRAIN_IN_GRID:
+        raise VolumeError(f"only {share:.0%} of the brain lies in the recipe's grid; check the scan's geometry")
+    labels = None
+    if name in data.labels:
+        codes = load_volume(data.labels[name])
+        labels = np.round(done.resample(codes, 0).data).astype(np.int16)
+    builder.add(name, done.volume.data[None], done.brain, labels, done.quality)
+
+
+def provenance(data: BidsDataset) -> dict[str, Any]:
+    """Name, licence and acknowledgement of a data set, as its dataset_description.json gives them."""
+    about = data.description
+    return {
+        "source_name": about.get("Name", data.root.name),
+        "licence": about.get("License", "unknown"),
+        "acknowledgement": about.get("HowToAcknowledge", ""),
+        "source_datasets": about.get("SourceDatasets", []),
+    }
+
+
+def fingerprint(data: BidsDataset) -> str:
+    """A SHA-256 over every file's name, size and time of change, without reading any."""
+    files = sorted([*data.images.items(), *data.labels.items()], key=lambda item: str(item[1]))
+    facts = [(name, file.name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
+    return sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def write_quality(directory: Path, store: CohortStore) -> None:
+    """``quality.png`` (each person's middle slices) and ``quality.html`` (with names, who was left out, and why)."""
+    contact_sheet(store.volumes[:SHEET, 0]).save(directory / "quality.png", optimize=True)
+    faults = "".join(
+        f"<h2>{title}: {len(entries)}</h2><ul>"
+        + "".join(f"<li>{html.escape(e['participant_id'])}: {html.escape(e['reason'])}</li>" for e in entries)
+        + "</ul>"
+        for title, entries in (("Left out", store.meta["left_out"]), ("Cells set missing", store.meta["flagged"]))
+    )
+    title = html.escape(str(store.meta.get("source_name", "A cohort")))
+    measures = list(dict.fromkeys(key for one in store.meta["quality"].values() for key in one))
+    head = "".join(f"<th>{html.escape(key)}</th>" for key in measures)
+    table = "".join(
+        f"<tr><td>{html.escape(name)}</td>" + "".join(f"<td>{one.get(key, '')}</td>" for key in measures) + "</tr>"
+        for name, one in store.meta["quality"].items()
+    )
+    (directory / "quality.html").write_text(
+        "<!doctype html><meta charset='utf-8'><title>Quality of the store</title>"
+        "<style>body{font-family:sans-serif;margin:2em}td{padding:0 .6em;text-align:right}img{max-width:100%}</style>"
+        f"<h1>{title}: {len(store)} persons stored</h1>{faults}"
+        "<h2>Middle slices, in the order of the table (rows first)</h2><img src='quality.png' alt='middle slices'>"
+        f"<h2>Measures</h2><table><tr><th>person</th>{head}</tr>{table}</table>",
+        "utf-8",
+    )
+
+
+def contact_sheet(volumes: UInt8[np.ndarray, "n x y z"], columns: int = 5) -> Image.Image:
+    """A grey page with the middle sagittal, coronal and axial slice of each volume, superior and anterior upwards."""
+    tiles = []
+    for volume in volumes:
+        middle = [size // 2 for size in volume.shape]
+        views = [volume[middle[0]], volume[:, middle[1]], volume[:, :, round(volume.shape[2] * 0.6)]]
+        height = max(view.shape[1] for view in views)
+        tiles.append(np.concatenate([np.pad(v.T[::-1], ((0, height - v.shape[1]), (0, 2))) for v in views], axis=1))
+    blank = np.zeros_like(tiles[0])
+    tiles += [blank] * (-len(tiles) % columns)
+    lines = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+    return Image.fromarray(np.concatenate(lines, axis=0))

@@ -1,0 +1,144 @@
+"""The array store: a cohort as a few memory-mapped arrays that open in milliseconds.
+
+A store is a directory: ``volumes.npy`` (uint8, n c x y z, 255 = intensity 1.0), ``brain.npy`` (bool, n x y z),
+``labels.npy`` (uint8 or int16, n x y z; only where the source has them), ``participants.json`` (a list of rows), and
+``store.json``, which is written last (:mod:`engine.cohort.builder`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from engine.cohort.split import split
+
+FORMAT = "somatwin-store"
+VERSION = 1
+
+
+class StoreError(ValueError):
+    """A store that is missing, unfinished, damaged or of another format, or that cannot be written."""
+
+
+@dataclass(frozen=True, eq=False)
+class CohortStore:
+    """An open store; the arrays are read-only memory maps.
+
+    Shape: ``volumes`` uint8 (n, c, x, y, z); ``brain`` bool (n, x, y, z); ``labels`` like brain, or None. ``rows`` has
+    one dict per person: numbers as float, text as str, missing as None.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    rows: list[dict[str, Any]]
+    volumes: np.ndarray
+    brain: np.ndarray
+    labels: np.ndarray | None
+
+    @classmethod
+    def open(cls, path: str | Path) -> CohortStore:
+        """Map a finished store. Raises :class:`StoreError` with what is wrong and what to do."""
+        path = Path(path)
+        if not path.is_dir():
+            half = part_of(path).is_dir()
+            remedy = "an unfinished one is there, run the ingest again" if half else "ingest a data set first"
+            raise StoreError(f"{path} is not a store; {remedy}")
+        if not (path / "store.json").is_file():
+            raise StoreError(f"{path} has no store.json, so it is not a finished store; ingest the data set again")
+        try:
+            meta = json.loads((path / "store.json").read_text("utf-8"))
+            if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+                raise StoreError(f"{path}/store.json is not of a Somatwin store; choose another directory")
+            if meta["version"] != VERSION:
+                found = f"{path} has store version {meta['version']}"
+                raise StoreError(f"{found}, this program reads {VERSION}; ingest the data set again")
+            arrays = {name: mapped(path, name, facts) for name, facts in meta["arrays"].items()}
+            text = (path / "participants.json").read_bytes()
+            if sha256(text).hexdigest() != meta["participants_sha256"]:
+                raise StoreError(f"{path}/participants.json was changed after the ingest; ingest the data set again")
+            rows = json.loads(text)
+            store = cls(path, meta, rows, arrays["volumes"], arrays["brain"], arrays.get("labels"))
+        except StoreError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{path} is damaged ({type(error).__name__}: {error}); ingest the data set again"
+            ) from None
+        if not len(rows) == len(store.volumes) == len(store.brain) == meta["n"]:
+            raise StoreError(
+                f"{path} is damaged: {len(rows)} rows but {len(store.volumes)} volumes; ingest the data set again"
+            )
+        return store
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Voxels along x, y, z."""
+        x, y, z = self.meta["grid"]
+        return x, y, z
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along x, y, z."""
+        x, y, z = self.meta["spacing"]
+        return x, y, z
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels' names, such as ``("T1w",)``."""
+        return tuple(self.meta["channels"])
+
+    @cached_property
+    def affine(self) -> Float[np.ndarray, "4 4"]:
+        """The grid's ``ijk_to_ras`` in mm."""
+        return np.array(self.meta["affine"], dtype=np.float64)
+
+    @property
+    def labelled(self) -> Bool[np.ndarray, " n"]:
+        """Who has labels."""
+        return np.array(self.meta["labelled"], dtype=bool)
+
+    def split(self) -> dict[str, np.ndarray]:
+        """Row indices under ``train``, ``validation``, ``test`` (:func:`engine.cohort.split.split`)."""
+        return split(self.rows)
+
+    def verify(self) -> None:
+        """Read every array through and compare its SHA-256; seconds, not milliseconds. Raises :class:`StoreError`."""
+        for name, facts in self.meta["arrays"].items():
+            if digest(self.path / f"{name}.npy") != facts["sha256"]:
+                raise StoreError(f"{self.path}/{name}.npy is damaged (its checksum differs); ingest the data set again")
+
+
+def part_of(path: Path) -> Path:
+    """The hidden sibling in which the store ``path`` is built."""
+    return path.absolute().with_name(f".{path.absolute().name}.part")
+
+
+def mapped(path: Path, name: str, facts: Mapping[str, Any]) -> np.ndarray:
+    """A read-only map of one array of a store; raises :class:`StoreError` unless it is what ``facts`` say."""
+    file = path / f"{name}.npy"
+    if not file.is_file() or file.stat().st_size != facts["bytes"]:
+        raise StoreError(f"{file} is missing or cut short; ingest the data set again")
+    array = np.load(file, mmap_mode="r", allow_pickle=False)
+    if list(array.shape) != facts["shape"] or str(array.dtype) != facts["dtype"]:
+        raise StoreError(f"{file} is not the array that store.json describes; ingest the data set again")
+    return array
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file, read in blocks."""
+    total = sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            total.update(block)
+    return total.hexdigest()

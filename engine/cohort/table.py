@@ -1,0 +1,95 @@
+"""Rows of attributes: cells read from text, missing ones kept missing, impossible ones reported and never repaired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "?"})
+PLAUSIBLE: dict[str, tuple[float, float, str]] = {
+    "age": (0, 120, "years"),
+    "height": (40, 250, "cm"),
+    "weight": (1, 400, "kg"),
+    "bmi": (8, 100, "kg/m2"),
+}
+SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
+
+Row = dict[str, str | float | None]
+
+
+def parse_rows(cells: Sequence[Mapping[str, str]]) -> tuple[list[Row], list[dict[str, str]]]:
+    """Typed rows, and a sentence for every cell that could not be taken as it stands.
+
+    A column is numeric when it is one of age, height, weight and bmi, or when every cell in it is a number. A flagged
+    cell becomes None in its row; the flag ({participant_id, reason}) keeps the raw value.
+
+    >>> rows, flags = parse_rows([{"participant_id": "sub-1", "age": "-3", "sex": "F", "bmi": "n/a"}])
+    >>> rows
+    [{'participant_id': 'sub-1', 'age': None, 'sex': 'F', 'bmi': None}]
+    >>> flags[0]["reason"]
+    'age -3 lies outside 0 to 120 years; correct the cell or leave it n/a'
+    """
+    columns = list(dict.fromkeys(name for row in cells for name in row))
+    numeric = {c for c in columns if c in PLAUSIBLE or _all_numbers(row.get(c, "") for row in cells)} - {
+        "participant_id",
+        "sex",
+    }
+    rows: list[Row] = []
+    flags: list[dict[str, str]] = []
+    for raw in cells:
+        row: Row = {}
+        for column in columns:
+            row[column], reason = parse_cell(column, raw.get(column, ""), number=column in numeric)
+            if reason:
+                flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
+        if reason := _disagreement(row):
+            row["bmi"] = None
+            flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
+        rows.append(row)
+    return rows, flags
+
+
+def parse_cell(column: str, text: str, *, number: bool) -> tuple[str | float | None, str | None]:
+    """A cell's value, and what is wrong with it where it had to be set missing."""
+    text = (text or "").strip()
+    remedy = "correct the cell or leave it n/a"
+    if column == "participant_id":
+        return text, None
+    if text.lower() in MISSING:
+        return None, None
+    if column == "sex":
+        known = SEXES.get(text.lower())
+        return known, None if known else f"sex {text!r} is not M or F; {remedy}"
+    if not number:
+        return text, None
+    value = _number(text)
+    if value is None:
+        return None, f"{column} {text!r} is not a number; {remedy}"
+    low, high, unit = PLAUSIBLE.get(column, (-math.inf, math.inf, ""))
+    if not low <= value <= high:
+        return None, f"{column} {text} lies outside {low:g} to {high:g} {unit}; {remedy}"
+    return value, None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _all_numbers(texts: Iterable[str]) -> bool:
+    present = [text for text in texts if (text or "").strip().lower() not in MISSING]
+    return bool(present) and all(_number(text) is not None for text in present)
+
+
+def _disagreement(row: Row) -> str | None:
+    height, weight, bmi = row.get("height"), row.get("weight"), row.get("bmi")
+    if not (isinstance(height, float) and isinstance(weight, float) and isinstance(bmi, float)):
+        return None
+    expected = weight / (height / 100) ** 2
+    if abs(expected - bmi) <= max(0.5, 0.02 * expected):
+        return None
+    triple = f"bmi {bmi:g} does not follow from {height:g} cm and {weight:g} kg"
+    return f"{triple}, which give {expected:.1f}; correct one of the three"
