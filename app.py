@@ -1,0 +1,46 @@
+"""The front page: what this is, what it is not, and the models at hand."""
+
+import streamlit as st
+
+from pages.components.frame import CARDS, frame, pages, trained_on
+
+WHAT = (
+    "Somatwin draws people who do not exist: a three-dimensional scan together with its clinical table, "
+    "from one generative model that learned both at once. "
+    "Fix any attribute you like and leave the others free; the model samples the rest so that body and table agree. "
+    "It is made for teaching, for trying out methods, and for asking what a model believes about anatomy."
+)
+NOTICE = (
+    "**Before you start.** Nobody shown here exists. What changes with an attribute is an association in the training data, "
+    "never the effect of a cause. A generated scan can look right and be wrong: do not use it for diagnosis, "
+    "treatment or any decision about a person."
+)
+
+frame("Somatwin")
+st.html(f'<p class="lead">{WHAT}</p>')
+st.warning(NOTICE, icon=":material/gpp_maybe:")
+
+st.header("What you can do", anchor=False)
+for column, (path, name) in zip(st.columns(max(3, len(pages()))), pages(), strict=False):
+    with column.container(border=True, height="stretch"):
+        icon, text = CARDS.get(name, (":material/chevron_right:", ""))
+        st.page_link(path, label=f"**{name}**", icon=icon)
+        st.caption(text)
+
+st.header("Models", anchor=False)
+with st.spinner("Starting the engine"):
+    from pages.components.model_picker import checkpoint_names, load_model, model_card
+names = checkpoint_names()
+if not names:
+    st.info("There is no model here yet: put a checkpoint folder under `checkpoints/`, or train one of your own.")
+cards = []
+for name in names:
+    with st.container(border=True):
+        try:
+            model = load_model(name)
+        except ValueError as error:
+            st.error(str(error))
+            continue
+        model_card(model)
+        cards.append(model.card)
+trained_on(*cards)

@@ -1,0 +1,61 @@
+"""What every page begins with: its title, the navigation, and the banner that no link can bypass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+HERE = Path(__file__).parent
+BANNER = "Synthetic. Associations, not causes. Not for diagnosis."
+#: icon and one sentence for each page
+CARDS = {
+    "Explore": (
+        ":material/person_search:",
+        "Set age, sex and BMI, or leave them free; look at the scan and the table.",
+    ),
+    "Consistency": (
+        ":material/monitoring:",
+        "See whether the anatomy follows what was asked for, beside the real cohort.",
+    ),
+}
+
+
+def frame(title: str) -> DeltaGenerator:
+    """Configure the page; draw navigation, banner and title. Returns the place beside the title, for a status."""
+    st.set_page_config(
+        page_title=f"{title} · Somatwin", page_icon=(HERE / "icon.svg").read_text(encoding="utf-8"), layout="wide"
+    )
+    st.html(HERE / "frame.css")
+    with st.sidebar:
+        st.html('<div class="wordmark">Somatwin<small>people who do not exist</small></div>')
+        st.page_link("app.py", label="Overview", icon=":material/home:")
+        for path, name in pages():
+            st.page_link(path, label=name, icon=CARDS.get(name, (":material/chevron_right:", ""))[0])
+    st.session_state["banner"] = st.empty()
+    trained_on()
+    left, right = st.columns([1, 3], vertical_alignment="center")
+    left.title(title, anchor=False)
+    return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
+
+
+def pages() -> list[tuple[str, str]]:
+    """Path and name of every page but the front page."""
+    files = sorted(HERE.parent.glob("[0-9]*_*.py"))
+    return [(f"pages/{file.name}", file.stem.split("_", 1)[1].replace("_", " ")) for file in files]
+
+
+def trained_on(*cards: Mapping[str, Any]) -> None:
+    """Say in the banner what the models on this page were trained on."""
+    sentences = " ".join(dict.fromkeys(training_data(card) for card in cards))
+    trained = f"<span>{escape(sentences)}</span>" if sentences else ""
+    st.session_state["banner"].html(f'<div class="banner" role="note"><strong>{BANNER}</strong>{trained}</div>')
+
+
+def training_data(card: Mapping[str, Any]) -> str:
+    """One sentence from the model card."""
+    return str(card.get("trained_on", "What this model was trained on is not recorded."))

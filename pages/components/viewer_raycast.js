@@ -1,0 +1,185 @@
+// A surface view without WebGL: one ray a pixel through the voxels, with an octant cut away at the crosshair.
+
+const BLOCK = 8; // air is skipped in cubes of this many voxels
+
+/** The largest voxel of each cube, so that a ray can leap over air. */
+function blockMaxima(volume, [nx, ny, nz]) {
+  const [bx, by, bz] = [nx, ny, nz].map((n) => Math.ceil(n / BLOCK));
+  const maxima = new Uint8Array(bx * by * bz);
+  for (let z = 0, at = 0; z < nz; z++) {
+    for (let y = 0; y < ny; y++) {
+      const row = ((z >> 3) * by + (y >> 3)) * bx;
+      for (let x = 0; x < nx; x++, at++) {
+        if (volume[at] > maxima[row + (x >> 3)]) maxima[row + (x >> 3)] = volume[at];
+      }
+    }
+  }
+  return { maxima, bx, by };
+}
+
+/** 1 where a voxel lies between the outermost bright voxels of its row in z: dark tissue, not the air around. */
+function bodyMask(volume, [nx, ny, nz], threshold) {
+  const plane = nx * ny;
+  const mask = new Uint8Array(volume.length);
+  for (let y = 0; y < ny; y++) {
+    for (let z = 0; z < nz; z++) {
+      const start = z * plane + y * nx;
+      let first = 0;
+      let last = nx - 1;
+      while (first < nx && volume[start + first] < threshold) first++;
+      while (last > first && volume[start + last] < threshold) last--;
+      for (let x = first; x <= last && x < nx; x++) mask[start + x] = 1;
+    }
+  }
+  return mask;
+}
+
+/** Unit vectors of an orthographic camera: azimuth 0 looks the patient in the face. */
+function cameraAxes(azimuth, elevation) {
+  const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
+  return { forward: [-ce * sa, -ce * ca, -se], right: [-ca, sa, 0], up: [-se * sa, -se * ca, ce] };
+}
+
+/** Linear interpolation in the volume at a voxel coordinate inside it. */
+function trilinear(volume, nx, plane, x, y, z) {
+  const i = x | 0;
+  const j = y | 0;
+  const k = z | 0;
+  const u = x - i;
+  const v = y - j;
+  const w = z - k;
+  const at = k * plane + j * nx + i;
+  const edge = (o) => volume[o] + (volume[o + 1] - volume[o]) * u;
+  const near = edge(at) * (1 - v) + edge(at + nx) * v;
+  const far = edge(at + plane) * (1 - v) + edge(at + plane + nx) * v;
+  return near + (far - near) * w;
+}
+
+/** Narrow span to the t at which origin + t * direction lies within the box; no object is made, a ray calls it twice. */
+function clip(span, origin, direction, low, high) {
+  let enter = -Infinity;
+  let leave = Infinity;
+  for (let a = 0; a < 3; a++) {
+    const slope = direction[a];
+    if (slope > -1e-9 && slope < 1e-9) {
+      if (origin[a] < low[a] || origin[a] > high[a]) return false;
+      continue;
+    }
+    const t0 = (low[a] - origin[a]) / slope;
+    const t1 = (high[a] - origin[a]) / slope;
+    enter = Math.max(enter, Math.min(t0, t1));
+    leave = Math.min(leave, Math.max(t0, t1));
+  }
+  span[0] = enter;
+  span[1] = leave;
+  return leave > enter;
+}
+
+/** The octant in front of the crosshair, as seen from the camera. */
+function cutBox(shape, cursor, forward) {
+  const low = shape.map((_, a) => (forward[a] > 0 ? -1 : cursor[a]));
+  const high = shape.map((n, a) => (forward[a] > 0 ? cursor[a] : n + 1));
+  return { low, high };
+}
+
+/** A function that draws one volume as a lit surface; slices show their greys on the faces of the cut. */
+function createRaycaster(volume, shape, spacing, threshold) {
+  const [nx, ny, nz] = shape;
+  const plane = nx * ny;
+  const inner = shape.map((n) => n - 2);
+  const { maxima, bx, by } = blockMaxima(volume, shape);
+  const mask = bodyMask(volume, shape, threshold);
+  const sample = (x, y, z) =>
+    trilinear(volume, nx, plane, clamp(x, 1, inner[0]), clamp(y, 1, inner[1]), clamp(z, 1, inner[2]));
+
+  /** The first t in [t, end) whose voxel reaches the threshold, or -1. */
+  function march(o, d, t, end) {
+    while (t < end) {
+      const x = (o[0] + d[0] * t) | 0;
+      const y = (o[1] + d[1] * t) | 0;
+      const z = (o[2] + d[2] * t) | 0;
+      if (maxima[((z >> 3) * by + (y >> 3)) * bx + (x >> 3)] < threshold) {
+        t += leap(o, d, t);
+        continue;
+      }
+      if (volume[z * plane + y * nx + x] >= threshold) return t;
+      t += 0.7;
+    }
+    return -1;
+  }
+
+  /** How far until the ray leaves its cube. */
+  function leap(o, d, t) {
+    let far = Infinity;
+    for (let a = 0; a < 3; a++) {
+      if (Math.abs(d[a]) < 1e-9) continue;
+      const p = o[a] + d[a] * t;
+      const wall = (Math.floor(p / BLOCK) + (d[a] > 0 ? 1 : 0)) * BLOCK;
+      far = Math.min(far, (wall - p) / d[a]);
+    }
+    return Math.max(far, 0) + 0.05;
+  }
+
+  /** The colour of the surface near t: bisect to the threshold, then light it by the gradient. */
+  function shade(o, d, forward, t) {
+    let before = t - 1;
+    let after = t;
+    for (let i = 0; i < 4; i++) {
+      const m = (before + after) / 2;
+      if (sample(o[0] + d[0] * m, o[1] + d[1] * m, o[2] + d[2] * m) >= threshold) after = m;
+      else before = m;
+    }
+    const x = o[0] + d[0] * after;
+    const y = o[1] + d[1] * after;
+    const z = o[2] + d[2] * after;
+    const gx = (sample(x - 1.5, y, z) - sample(x + 1.5, y, z)) / spacing[0];
+    const gy = (sample(x, y - 1.5, z) - sample(x, y + 1.5, z)) / spacing[1];
+    const gz = (sample(x, y, z - 1.5) - sample(x, y, z + 1.5)) / spacing[2];
+    const length = Math.sqrt(gx * gx + gy * gy + gz * gz) || 1;
+    const facing = -(gx * forward[0] + gy * forward[1] + gz * forward[2]) / length;
+    const light = 0.22 + 0.78 * clamp(facing, 0, 1);
+    return 0xff000000 | ((light * 186) << 16) | ((light * 200) << 8) | (light * 212);
+  }
+
+  const outermost = [1, 1, 1];
+  const [span, hole] = [new Float64Array(2), new Float64Array(2)];
+
+  /** The colour a ray ends in: the surface, a face of the cut, or nothing. */
+  function castRay(o, d, forward, cut, greys) {
+    if (!clip(span, o, d, outermost, inner)) return 0;
+    const enter = span[0];
+    const leave = span[1];
+    const open = cut && clip(hole, o, d, cut.low, cut.high) && hole[1] > enter && hole[0] < leave;
+    const hit = march(o, d, enter, open ? hole[0] : leave);
+    if (hit >= 0) return shade(o, d, forward, hit);
+    if (!open || hole[1] >= leave) return 0;
+    const t = hole[1];
+    const x = o[0] + d[0] * t;
+    const y = o[1] + d[1] * t;
+    const z = o[2] + d[2] * t;
+    if (mask[(z | 0) * plane + (y | 0) * nx + (x | 0)]) return greys[sample(x, y, z) | 0];
+    const behind = march(o, d, t, leave);
+    return behind < 0 ? 0 : shade(o, d, forward, behind);
+  }
+
+  /** Fill size x size RGBA words; transparent where a ray meets nothing. */
+  return function render(pixels, size, azimuth, elevation, cursor, greys) {
+    const { forward, right, up } = cameraAxes(azimuth, elevation);
+    const extent = shape.map((n, a) => n * spacing[a]);
+    const radius = 0.5 * Math.hypot(...extent) * 0.8;
+    const cut = cursor && cutBox(shape, cursor, forward);
+    const fine = Math.min(...spacing); // t counts the finest voxels
+    const d = forward.map((f, a) => (f * fine) / spacing[a]);
+    const o = [0, 0, 0];
+    for (let row = 0, at = 0; row < size; row++) {
+      const v = (1 - (2 * row + 1) / size) * radius;
+      for (let column = 0; column < size; column++, at++) {
+        const u = ((2 * column + 1) / size - 1) * radius;
+        for (let a = 0; a < 3; a++) {
+          o[a] = (extent[a] / 2 + right[a] * u + up[a] * v - forward[a] * 2 * radius) / spacing[a];
+        }
+        pixels[at] = castRay(o, d, forward, cut, greys);
+      }
+    }
+  };
+}
