@@ -3,12 +3,18 @@
 >>> import engine                                                          # doctest: +SKIP
 >>> model = engine.load("head-t1")                                         # doctest: +SKIP
 >>> people = model.generate(n=4, given={"age": 60, "sex": "F", "bmi": 32}, seed=0, steps=8)   # doctest: +SKIP
+
+The names below are imported when first used (PEP 562), so that ``somatwin --help`` does not wait for torch.
 """
 
-from engine.attributes import AttributeSchema, AttributeValueError
-from engine.checkpoint import CheckpointError, checkpoints
-from engine.generate import DISCLAIMER, Model, Person, RequestError, load
-from engine.volume import Volume, VolumeError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.attributes import AttributeSchema, AttributeValueError
+    from engine.checkpoint import CheckpointError, checkpoints
+    from engine.generate import DISCLAIMER, Model, Person, RequestError, load
+    from engine.volume import Volume, VolumeError
 
 __all__ = [
     "DISCLAIMER",
@@ -23,3 +29,14 @@ __all__ = [
     "checkpoints",
     "load",
 ]
+_ROOMS = ("attributes", "volume", "checkpoint", "generate")
+
+
+def __getattr__(name: str) -> Any:
+    """A public name from the lowest module that defines it."""
+    if name in __all__:
+        for room in _ROOMS:
+            module = import_module(f"engine.{room}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")

@@ -113,10 +113,9 @@ def save_checkpoint(
         write_card(part, {"name": name, "title": title, **(card or {})})
         shutil.rmtree(path, ignore_errors=True)
         os.replace(part, path)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); free some space or choose another place"
-        ) from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path} cannot be written ({reason}); free some space or choose another place") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -111,7 +111,9 @@ class StoreBuilder:
         it is named.
         """
         if not rows:
-            raise StoreError("no person is left to store; see the reasons above and mend the data set")
+            shutil.rmtree(self.part, ignore_errors=True)
+            first = "".join(f"; {who['participant_id']}: {who['reason']}" for who in (left_out or [])[:1])
+            raise StoreError(f"no person is left to store of {len(left_out or [])}{first or '; mend the data set'}")
         with self._writing():
             arrays, labelled, quality = self._join([str(row["participant_id"]) for row in rows])
             text = json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False).encode()

@@ -1,0 +1,300 @@
+"""The command line: ``somatwin COMMAND`` or ``python -m engine COMMAND``; a command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from engine.training.pipeline import Recipe
+    from engine.training.run import Progress
+
+DESCRIPTION = (
+    "Generative explorer of human anatomy. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, "
+    "1 an unexpected error (with its traceback), 2 bad input (with one sentence), 130 stopped by Ctrl-C."
+)
+#: seconds between progress lines, on a terminal and elsewhere
+REFRESH, PERIOD = 0.1, 5.0
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with its complaints in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"somatwin: {message} (see {self.prog} --help)\n")
+
+
+class Meter:
+    """Progress on stderr: one line written over on a terminal, elsewhere a line every few seconds."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.due, self.pending, self.standing = 0.0, "", False
+
+    def show(self, text: str, left: float, *, now: bool = False) -> None:
+        """Say where the command is and how many seconds are ``left``; when not ``now``, a line may be skipped."""
+        self.pending = f"{text}, {duration(left)} left"
+        if now or time.monotonic() >= self.due:
+            self.due = time.monotonic() + (REFRESH if self.terminal else PERIOD)
+            self._print()
+
+    def close(self) -> None:
+        """Say the last line unless it was said; what follows starts on a new line."""
+        if self.pending:
+            self._print()
+        if self.standing:
+            print(file=sys.stderr, flush=True)
+            self.standing = False
+
+    def _print(self) -> None:
+        if self.terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[2K{self.pending[:width]}", file=sys.stderr, end="", flush=True)
+        else:
+            print(self.pending, file=sys.stderr, flush=True)
+        self.pending, self.standing = "", self.terminal
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(0.2), duration(75), duration(7380)
+    ('0 s', '1 min 15 s', '2 h 3 min')
+    """
+    whole = round(max(seconds, 0.0))
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """``NAME=VALUE`` in two; argparse makes a sentence of the refusal."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as age=60")
+    return name, value
+
+
+def cell(text: str) -> int | float | str:
+    """A number as a number, everything else as text (also nan and inf, which no column accepts).
+
+    >>> cell("60"), cell("61.50"), cell("F"), cell("nan")
+    (60, 61.5, 'F', 'nan')
+    """
+    if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        return int(text)
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
+        return float(text)
+    return text
+
+
+def recipe_named(name: str, size: str = "cpu") -> Recipe:
+    from engine.generate import RequestError
+    from engine.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join(RECIPES)}")
+    return RECIPES[name](size)
+
+
+def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
+    """A BIDS data set to a store; on stdout what became of it."""
+    from engine.cohort.ingest import ingest
+    from engine.generate import choose_device
+
+    choose_device(args.device)
+    steps = ingest(args.source, args.store, recipe_named(args.recipe).preprocess, recipe=args.recipe)
+    spent: list[float] = []
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            store = end.value
+            break
+        if step.seconds > 0.01:  # less: done by an earlier, interrupted ingest
+            spent.append(step.seconds)
+        left = sum(spent) / max(len(spent), 1) * (step.total - step.done)
+        meter.show(f"{step.done} of {step.total} persons ({step.subject})", left, now=step.done == step.total)
+    meter.close()
+    gone, grid = store.meta["left_out"], " x ".join(map(str, store.grid))
+    print(f"{args.store}: {len(store)} persons, {grid} voxels, {len(gone)} left out (see quality.html there)")
+    for who in gone:
+        print(f"{who['participant_id']} left out: {who['reason']}")
+
+
+def run_train(args: argparse.Namespace, meter: Meter) -> None:
+    """A store to a checkpoint, resuming what is in the run directory; on stdout the checkpoint."""
+    from engine.cohort.store import CohortStore
+    from engine.generate import RequestError, choose_device
+    from engine.training.pipeline import train
+
+    if args.minutes is not None and not args.minutes > 0:
+        raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
+    recipe, store, device = (
+        recipe_named(args.recipe, args.size),
+        CohortStore.open(args.store),
+        choose_device(args.device),
+    )
+    began, stage = time.monotonic(), ""
+    for progress in train(recipe, store, args.run_dir, device=device, minutes=args.minutes):
+        left = (progress.total - progress.step) * progress.seconds / max(progress.step, 1)
+        if args.minutes is not None:
+            share = recipe.autoencoder_share if progress.stage == "autoencoder" else 1.0
+            left = min(left, args.minutes * 60 * share - (time.monotonic() - began))
+        if progress.stage != stage:
+            meter.close()
+        meter.show(_losses(progress), left, now=progress.stage != stage)
+        stage = progress.stage
+    meter.close()
+    print(args.run_dir / "checkpoint")
+
+
+def _losses(progress: Progress) -> str:
+    losses = "".join(f", {name} {value:.4g}" for name, value in progress.losses.items())
+    return f"{progress.stage} {progress.step} of {progress.total}{losses}"
+
+
+def run_generate(args: argparse.Namespace, meter: Meter) -> None:
+    """Persons from a checkpoint as a BIDS folder; on stdout the folder."""
+    from engine.attributes import Category
+    from engine.export import write_people
+    from engine.generate import RequestError, load
+
+    names = [name for name, _ in args.set]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"{twice[0]} is set twice; set it once")
+    model = load(args.checkpoint, args.device)
+    given = {name: text if isinstance(model.schema[name], Category) else cell(text) for name, text in args.set}
+    began = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
+
+    written = write_people(
+        model,
+        args.out,
+        n=args.n,
+        given=given,
+        seed=args.seed,
+        steps=args.steps,
+        guidance=args.guidance,
+        progress=progress,
+    )
+    meter.close()
+    print(written)
+
+
+def run_info(args: argparse.Namespace, meter: Meter) -> None:
+    """The model card on stdout, after the whole checkpoint was checked."""
+    from engine.generate import load
+
+    model = load(args.checkpoint, args.device)
+    print(json.dumps(model.card, indent=2, ensure_ascii=False) if args.json else model.card_markdown.rstrip())
+
+
+def run_bench(args: argparse.Namespace, meter: Meter) -> None:
+    """Measurements on stdout, as JSON."""
+    from engine.benchmark import benchmark
+
+    began = time.monotonic()
+
+    def progress(what: str, done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        meter.show(f"{what} ({done} of {total})", left, now=done == total)
+
+    measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
+    meter.close()
+    print(json.dumps(measured, indent=2, ensure_ascii=False))
+
+
+def parser() -> Parser:
+    """All commands and their options."""
+    top = Parser(prog="somatwin", description=DESCRIPTION, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, run: Any, text: str) -> Parser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+        return sub
+
+    ingest = command("ingest", run_ingest, "A BIDS data set to a store to train on (always on the CPU).")
+    ingest.add_argument("source", metavar="SOURCE", type=Path, help="top folder of the BIDS data set")
+    ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
+    ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
+
+    train = command("train", run_train, "A store to a checkpoint; the same command again resumes.")
+    train.add_argument("recipe", metavar="RECIPE", help="such as head_t1")
+    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest")
+    train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
+    train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
+    train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
+
+    generate = command("generate", run_generate, "New persons as a BIDS folder: scans and participants.tsv.")
+    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    generate.add_argument("--n", metavar="N", type=int, default=1, help="persons (default: 1)")
+    text = "an attribute to give, such as age=60; may be repeated"
+    generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
+    generate.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
+    generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+    generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+    info = command("info", run_info, "A checkpoint's model card, as Markdown.")
+    info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    info.add_argument("--json", action="store_true", help="as JSON")
+
+    bench = command("bench", run_bench, "Seconds and memory a checkpoint takes on this machine, as JSON.")
+    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help="default: head-t1")
+    bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    meter = Meter()
+    try:
+        args = parser().parse_args(argv)
+        args.run(args, meter)
+        sys.stdout.flush()
+        return 0
+    except SystemExit as end:  # argparse: --help, or a sentence said already
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        return _fail(meter, "stopped", 130)
+    except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if sentence := refusal(error):
+            return _fail(meter, sentence, 2)
+        return _fail(meter, traceback.format_exc().rstrip(), 1)
+
+
+def _fail(meter: Meter, message: str, code: int) -> int:
+    meter.close()
+    print(f"somatwin: {message}", file=sys.stderr)
+    return code
+
+
+def refusal(error: Exception) -> str | None:
+    """What to say of bad input or an unusable file, in one line; None for an error that nobody foresaw."""
+    if isinstance(error, ValueError) and type(error).__module__.startswith("engine."):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return f"{error.filename or 'a file'} cannot be used ({error.strerror}); check the path and the space left"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
