@@ -41,9 +41,9 @@ class Meter:
         self.terminal = sys.stderr.isatty()
         self.due, self.pending, self.standing = 0.0, "", False
 
-    def show(self, text: str, left: float, *, now: bool = False) -> None:
-        """Say where the command is and how many seconds are ``left``; when not ``now``, a line may be skipped."""
-        self.pending = f"{text}, {duration(left)} left"
+    def show(self, text: str, left: float | None, *, now: bool = False) -> None:
+        """Say where the command is and the seconds ``left``, where known; when not ``now``, a line may be skipped."""
+        self.pending = text if left is None else f"{text}, {duration(left)} left"
         if now or time.monotonic() >= self.due:
             self.due = time.monotonic() + (REFRESH if self.terminal else PERIOD)
             self._print()
@@ -58,8 +58,8 @@ class Meter:
 
     def _print(self) -> None:
         if self.terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[2K{self.pending[:width]}", file=sys.stderr, end="", flush=True)
+            line = self.pending[: shutil.get_terminal_size().columns - 1]
+            print(f"\r\x1b[2K{line}", file=sys.stderr, end="", flush=True)
         else:
             print(self.pending, file=sys.stderr, flush=True)
         self.pending, self.standing = "", self.terminal
@@ -180,15 +180,9 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
         left = (time.monotonic() - began) / done * (total - done)
         meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
 
+    seed, steps, guidance = args.seed, args.steps, args.guidance
     written = write_people(
-        model,
-        args.out,
-        n=args.n,
-        given=given,
-        seed=args.seed,
-        steps=args.steps,
-        guidance=args.guidance,
-        progress=progress,
+        model, args.out, n=args.n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress
     )
     meter.close()
     print(written)
@@ -209,8 +203,10 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     began = time.monotonic()
 
     def progress(what: str, done: int, total: int) -> None:
-        left = (time.monotonic() - began) / done * (total - done)
-        meter.show(f"{what} ({done} of {total})", left, now=done == total)
+        nonlocal began
+        began = began if done else time.monotonic()
+        left = (time.monotonic() - began) / done * (total - done) if done else None
+        meter.show(f"{what} ({done} of {total} requests)", left, now=done in (0, total))
 
     measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
     meter.close()
@@ -268,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args, meter)
         sys.stdout.flush()
         return 0
-    except SystemExit as end:  # argparse: --help, or a sentence said already
+    except SystemExit as end:  # argparse has said all
         return int(end.code or 0)
     except KeyboardInterrupt:
         return _fail(meter, "stopped", 130)

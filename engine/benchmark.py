@@ -53,29 +53,25 @@ def benchmark(
 
     ``cold_load_seconds`` is a fresh process from its start until the model is ready (the files may be in the disk's
     cache). ``warm_seconds`` is one person from request to volume and table, each run another seed, after one run that is
-    not counted. ``progress`` is called with what is measured, parts done and parts in all.
+    not counted. ``progress`` is called with what comes next, requests done and requests in all.
     """
     if runs < 1:
         raise RequestError(f"{runs} runs measure nothing; give 1 or more")
-    total, done = 2 + len(steps) * (runs + 1), 0
-
-    def report(what: str) -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(what, done, total)
-
+    total, done = len(steps) * (runs + 1), 0
+    report = progress or (lambda _what, _done, _total: None)
+    report("loading", 0, total)
     model = load(checkpoint, device)
-    report("loaded")
+    report("loading in a new process", 0, total)
     cold = cold_load(checkpoint, model.device)
-    report("cold load")
     given, results = typical_request(model), {}
     for count in steps:
         measured = []
         for run in range(runs + 1):
+            report(f"{count} steps", done, total)
             measured.append(one_request(model, given, seed=run, steps=count))
-            report(f"{count} steps")
+            done += 1
         results[str(count)] = _summary(measured[1:])
+    report("done", done, total)
     cuda = model.device == "cuda"
     return {
         "checkpoint": {"name": model.name, "digest": model.digest},
@@ -150,6 +146,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "cpu": processor(),
         "cores": usable,
+        "cores_in_machine": os.cpu_count(),
         "ram_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),

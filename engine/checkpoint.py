@@ -140,6 +140,8 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
         config = json.loads((path / "config.json").read_text("utf-8"))
         if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("version") != VERSION:
             raise CheckpointError(f"{path} is not a Somatwin checkpoint of version {VERSION}; choose another")
+        if lacking := {"name", "title", "affine", "channels", "provenance"} - config.keys():
+            raise KeyError(f"config.json lacks {', '.join(sorted(lacking))}")
         digest = _sha256(path / "weights.safetensors")
         if digest != config["weights_sha256"]:
             raise CheckpointError(

@@ -26,16 +26,18 @@ def write_people(
     """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
 
     Returns the folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
-    digest and the disclaimer stand in dataset_description.json under GeneratedBy. Raises as ``generate`` does, and
+    digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is the card's, or else the
+    training cohort's. Raises as ``generate`` does, and
     :class:`~engine.cohort.bids.BidsError` when the folder cannot be written.
     """
-    card, default = model.card, model.checkpoint.config.get("guidance", 1.0)
+    config = model.checkpoint.config
+    rights = {**config["provenance"].get("cohort", {}), **model.card}
     request = {
         "n": n,
         "given": dict(given or {}),
         "seed": seed,
         "steps": steps,
-        "guidance": default if guidance is None else guidance,
+        "guidance": config.get("guidance", 1.0) if guidance is None else guidance,
         "device": model.device,
     }
     origin = {
@@ -50,8 +52,8 @@ def write_people(
         model.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress),
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin],
-        licence=str(card.get("licence", "unknown")),
-        acknowledge=str(card.get("acknowledgement", "")),
+        licence=str(rights.get("licence", "unknown")),
+        acknowledge=str(rights.get("acknowledgement", "")),
         columns=_further_columns(model),
     )
 

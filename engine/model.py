@@ -94,11 +94,11 @@ class JointModel(nn.Module):
         )
 
     def encode(
-        self, volume: Float[Tensor, "b c x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
+        self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
     ) -> Float[Tensor, "b n c"]:
         """Volumes (0..1) to the diffused image state, given columns fused in."""
         return self.standardise(self.fuse(self.autoencoder.encode(volume), table, given))
 
-    def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b c x y z"]:
+    def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
         return self.autoencoder.decode(self.restore(image)).clamp(0, 1)

@@ -67,8 +67,8 @@ def tiny(size: str = "cpu") -> Recipe:
             image=AutoencoderConfig(grid=grid, latent=8, widths=(4, 8, 8, 16), blocks=1),
             flow=TransformerConfig(width=48, depth=2, heads=4),
         ),
-        autoencoder=AutoencoderTraining(steps=40, batch=2, warmup=5),
-        flow=FlowTraining(steps=60, batch=8, warmup=5, copies=2),
+        autoencoder=AutoencoderTraining(steps=40, batch=2, warmup=5, bfloat16=False),
+        flow=FlowTraining(steps=60, batch=8, warmup=5, copies=2, bfloat16=False),
     )
 
 

@@ -170,6 +170,9 @@ def patch_components(
     """
     cubes = torch.cat([space_to_depth(v[None], patch).flatten(2)[0].T for v in volumes])
     mean = cubes.mean(0)
-    centred = cubes - mean
-    vectors = torch.linalg.eigh(centred.T @ centred / len(cubes)).eigenvectors
-    return vectors[:, -count:].flip(1).T.contiguous(), mean
+    rank = min(count, *cubes.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        # randomised subspace iteration (arXiv 0909.4061): a full decomposition of 4096 voxels takes minutes
+        vectors = torch.svd_lowrank(cubes - mean, min(rank + 8, *cubes.shape), niter=8)[2]
+    return vectors[:, :rank].T.contiguous(), mean

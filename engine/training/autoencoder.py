@@ -23,7 +23,8 @@ from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate
 class AutoencoderTraining:
     """How the autoencoder is trained. ``noise`` is the assumed SD of a voxel: with it the loss is the evidence bound;
     ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``brain`` the extra weight inside
-    the mask."""
+    the mask. ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
+    wrong bfloat16 convolution gradients on CPUs (torch 2.15)."""
 
     steps: int = 6000
     batch: int = 2
@@ -34,6 +35,7 @@ class AutoencoderTraining:
     beta: float = 0.3
     edges: float = 0.5
     brain: float = 1.0
+    bfloat16: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -105,6 +107,7 @@ def train_autoencoder(
     every row of the store.
     """
     device = model.centre.device
+    fast = config.bfloat16 and bfloat16_is_fast(device)
     modules = nn.ModuleList([model.autoencoder] if model.fusion is None else [model.autoencoder, model.fusion])
     stage = Stage("autoencoder", run_dir, modules, config.rate)
     extra = stage.load()
@@ -123,11 +126,11 @@ def train_autoencoder(
         index = torch.from_numpy(rows[pick]).to(device)
         share = torch.rand(len(pick), 1, generator=generator)
         given = known[index] & (torch.rand(len(pick), known.shape[1], generator=generator) < share).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             means = model.autoencoder.encode(volumes)
         fused = model.fuse(means.float(), state[index], given)
         noise = torch.randn(fused.shape, generator=generator).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = model.autoencoder.decode(model.autoencoder.posterior(fused, noise))
         error = reconstruction_loss(output, volumes, 1 + config.brain * brain, config.edges)
         divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()

@@ -41,6 +41,7 @@ class FlowTraining:
     copies: int = 16
     whitening: float = 0.5
     table_weight: float = 0.3
+    bfloat16: bool = True
     mixture: NoiseMixture = field(default_factory=NoiseMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -60,6 +61,7 @@ def encode_cohort(
     Bare: no column enters here, so the cache leaks nothing. Kept in ``path`` for the next resume.
     """
     device = model.centre.device
+    fast = config.bfloat16 and bfloat16_is_fast(device)
     if path.exists():
         yield load_tensors(path)[0]["latents"]
         return
@@ -70,7 +72,7 @@ def encode_cohort(
         for copy in range(config.copies):
             generator = step_generator(seed + 1 + int(row), copy)
             volume = augment(batch, config.augmentation, generator) if copy else batch
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 versions.append(model.autoencoder.encode(volume)[0].half().cpu())
         coded.append(torch.stack(versions))
         yield Progress("latents", done + 1, len(rows), time.monotonic() - began, {})
@@ -95,6 +97,7 @@ def train_flow(
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
     """
     device = model.centre.device
+    fast = config.bfloat16 and bfloat16_is_fast(device)
     stage = Stage("flow", run_dir, model.velocity_net, config.rate)
     stage.load()
     model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
@@ -115,7 +118,7 @@ def train_flow(
             clean = Joint(model.standardise(model.fuse(bare, state[index], given)), state[index])
         noise = Joint(*(torch.randn(part.shape, generator=generator).to(device) for part in clean))
         noisy = interpolate(clean, noise, levels)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             predicted = model.velocity(noisy, levels)
         has_image = torch.ones(config.batch, dtype=torch.bool, device=device)
         image, columns = flow_loss(predicted, clean, noise, levels, here, has_image, model.mask)

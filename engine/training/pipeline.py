@@ -59,9 +59,9 @@ def train(
             f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; ingest it with --recipe {recipe.name}"
         )
     began = time.monotonic()
-    _claim(run_dir, recipe, store)
     rows = store.split()["train"]
     schema = recipe.schema.fitted([store.rows[i] for i in rows])
+    _claim(run_dir, recipe, store)
     torch.manual_seed(recipe.seed)
     model = JointModel(recipe.model, schema).to(device)
     state, known = schema.encode(store.rows)
@@ -100,7 +100,7 @@ def train(
         "recipe": recipe.name,
         "seed": recipe.seed,
         "training_persons": len(rows),
-        "cohort": store.meta.get("info", {}),
+        "cohort": {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta},
         "flow_steps": last.step if last else recipe.flow.steps,
         "device": device,
     }

@@ -109,6 +109,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     try:
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, {"json": json.dumps(meta)})
         os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(
+            f"{path} cannot be written ({reason}); free some space, and the same command goes on from the last save"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -118,6 +123,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            return {key: file.get_tensor(key) for key in file.keys()}, json.loads(metadata["json"])
+            return {key: file.get_tensor(key) for key in file.keys()}, json.loads(metadata["json"])  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise RunError(f"{path} is damaged or foreign ({error}); delete it to start this stage again") from None

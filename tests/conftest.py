@@ -1,0 +1,72 @@
+"""A synthetic cohort of balls whose size and brightness follow the table, and a checkpoint trained on it in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.cohort.builder import StoreBuilder
+from engine.cohort.store import CohortStore
+from engine.recipes import Recipe, tiny
+from engine.training.pipeline import train
+
+
+def ball_store(path: Path, persons: int = 24) -> CohortStore:
+    """Heads that are balls: the radius grows with bmi, a dark middle with age; some cells are missing."""
+    recipe = tiny()
+    grid = recipe.model.image.grid
+    builder = StoreBuilder(
+        path,
+        recipe="tiny",
+        grid=grid,
+        affine=recipe.preprocess.affine,
+        channels=("T1w",),
+        plan={},
+        info={"source_name": "balls"},
+    )
+    rng = np.random.default_rng(3)
+    axes = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in grid], indexing="ij")
+    radius = np.sqrt(sum(a**2 for a in axes))
+    rows = []
+    for i in range(persons):
+        age, bmi, sex = float(rng.uniform(20, 80)), float(rng.normal(26, 4)), "FM"[i % 2]
+        height = float(rng.normal(178 if sex == "M" else 165, 6))
+        brain = radius < 6 + bmi / 5
+        volume = np.where(brain, 180, 20) - np.where(radius < age / 16, 120, 0) + rng.normal(0, 4, grid)
+        name = f"sub-{i:03d}"
+        builder.add(name, np.clip(volume, 0, 255).astype(np.uint8)[None], brain)
+        row = {"participant_id": name, "age": age, "sex": sex, "height": height, "bmi": bmi, "ethnicity": "White"}
+        row["ethnicity"] = "Other" if i % 5 == 0 else "White"
+        if i % 7 == 3:
+            row["height"] = row["bmi"] = None
+        rows.append(row)
+    return builder.finish(rows)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    return tiny()
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
+    return ball_store(tmp_path_factory.mktemp("cohort") / "balls")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe, tiny_store: CohortStore) -> Path:
+    """The run directory of an uninterrupted training of the tiny recipe."""
+    run_dir = tmp_path_factory.mktemp("run") / "tiny"
+    for _ in train(tiny_recipe, tiny_store, run_dir):
+        pass
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    """A directory for ``SOMATWIN_CHECKPOINTS`` that holds the one checkpoint ``tiny``."""
+    directory = tmp_path_factory.mktemp("checkpoints")
+    (directory / "tiny").symlink_to(tiny_run / "checkpoint")
+    return directory

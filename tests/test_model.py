@@ -1,0 +1,121 @@
+"""Laws of the joint model: nothing that is not given leaks into a latent or an inferred posterior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import engine
+from engine.flow import Joint, Levels
+from engine.infer import infer
+from engine.model import JointModel
+from engine.nn.autoencoder import AutoencoderConfig, decoder_flops, depth_to_space, patch_components, space_to_depth
+from engine.recipes import head_t1, tiny
+from engine.sample import Known, person_noise, sample
+from engine.volume import Volume
+from tests.test_attributes import people
+
+
+@pytest.fixture(scope="module")
+def net() -> JointModel:
+    """A tiny model whose every weight is random, so that nothing is zero by initialisation."""
+    recipe = tiny()
+    rng = torch.Generator().manual_seed(4)
+    model = JointModel(recipe.model, recipe.schema.fitted(people(60)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.2)
+    return model.requires_grad_(False)
+
+
+def test_fusion_with_nothing_given_is_the_bare_latent_bit_for_bit(net: JointModel) -> None:
+    bare, table = torch.randn(3, 8, 8), torch.randn(3, 5, 4)
+    assert torch.equal(net.fuse(bare, table, torch.zeros(3, 5, dtype=torch.bool)), bare)
+    assert not torch.allclose(net.fuse(bare, table, torch.ones(3, 5, dtype=torch.bool)), bare)
+
+
+def test_shuffling_hidden_columns_changes_no_inferred_posterior(net: JointModel) -> None:
+    volume = torch.rand(6, 1, 32, 32, 32)
+    table, _ = net.schema.encode([{**r, "age": 50.0} for r in people(6, seed=8)])
+    table = torch.from_numpy(table)
+    given = torch.tensor([True, False, False, False, False]).expand(6, -1)
+    shuffled = torch.cat([table[:, :1], table[torch.randperm(6, generator=torch.Generator().manual_seed(0))][:, 1:]], 1)
+    assert not torch.equal(table, shuffled)
+    noise = person_noise(list(range(6)), 8, 8, net.mask)
+    out = []
+    for columns in (table, shuffled):
+        coded = net.encode(volume, columns, given)
+        known = Known(Joint(coded, columns), torch.ones(6, dtype=torch.bool), given)
+        out.append((coded, sample(net.velocity, noise, known, evaluations=4).table))
+    assert torch.equal(out[0][0], out[1][0])
+    assert torch.equal(out[0][1], out[1][1])
+
+
+def test_a_given_column_does_change_the_posterior(net: JointModel) -> None:
+    """The law above is not passed by a model that ignores its table."""
+    state = Joint(torch.randn(1, 8, 8), torch.randn(1, 5, 4) * net.mask)
+    other = Joint(state.image, state.table + net.mask * torch.tensor([1.0, 0, 0, 0, 0])[:, None])
+    levels = Levels(torch.zeros(1), torch.tensor([[0.0, 1, 1, 1, 1]]))
+    assert not torch.allclose(net.velocity(state, levels).table[:, 1:], net.velocity(other, levels).table[:, 1:])
+
+
+def test_velocity_of_a_person_does_not_depend_on_the_batch(net: JointModel) -> None:
+    state = Joint(torch.randn(4, 8, 8), torch.randn(4, 5, 4) * net.mask)
+    levels = Levels(torch.rand(4), torch.rand(4, 5))
+    alone = net.velocity(Joint(state.image[2:3], state.table[2:3]), Levels(levels.image[2:3], levels.table[2:3]))
+    together = net.velocity(state, levels)
+    assert torch.allclose(alone.image[0], together.image[2], atol=1e-5)
+    assert torch.allclose(alone.table[0], together.table[2], atol=1e-5)
+
+
+def test_standardisation_is_undone_and_has_unit_mean_variance(net: JointModel) -> None:
+    latents = torch.randn(40, 8, 8) @ torch.randn(8, 8) + torch.randn(8, 8)
+    net.fit_standardisation(latents, 0.5)
+    state = net.standardise(latents)
+    assert torch.allclose(net.restore(state), latents, atol=1e-3)
+    assert float(state.square().mean()) == pytest.approx(1, rel=1e-3)
+    by_channel = state.square().mean((0, 1))
+    assert (by_channel.diff() <= 1e-4).all(), "channels come by decreasing variance"
+
+
+def test_space_to_depth_is_undone_exactly() -> None:
+    x = torch.rand(2, 3, 8, 16, 32)
+    for factor in (2, 4, 8):
+        assert torch.equal(depth_to_space(space_to_depth(x, factor), factor), x)
+
+
+def test_patch_components_are_the_leading_eigenvectors() -> None:
+    volumes = torch.rand(3, 1, 2, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3).repeat_interleave(8, 4)
+    volumes = volumes + torch.linspace(0, 1, 16) ** 2 * torch.rand(3, 1, 16, 16, 1) + 0.01 * torch.rand(3, 1, 16, 16, 16)
+    components, mean = patch_components(volumes, 4, patch=4)
+    cubes = torch.cat([space_to_depth(v[None], 4).flatten(2)[0].T for v in volumes])
+    values = torch.linalg.svdvals(cubes - cubes.mean(0))
+    assert torch.allclose(mean, cubes.mean(0))
+    kept = ((cubes - mean) @ components.T).square().sum()
+    assert float(kept) == pytest.approx(float(values[:4].square().sum()), rel=1e-3)
+    assert torch.allclose(components @ components.T, torch.eye(4), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", ["cpu", "gpu"])
+def test_shipped_recipe_keeps_its_budget(size: str) -> None:
+    image = head_t1(size).model.image
+    assert image.tokens <= 300
+    assert decoder_flops(image) <= 0.03e6
+
+
+def test_a_grid_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        AutoencoderConfig(grid=(90, 112, 112))
+
+
+def test_infer_holds_given_columns_and_the_identity(tiny_checkpoint: Path) -> None:
+    model = engine.load(tiny_checkpoint / "tiny", device="cpu")
+    volume = model.generate(n=1, seed=1)[0].volume
+    rows = infer(model, volume, {"height": 171}, samples=5)
+    assert [row["height"] for row in rows] == [171] * 5
+    assert len({row["age"] for row in rows}) == 5
+    assert rows == infer(model, volume, {"height": 171}, samples=5)
+    with pytest.raises(engine.RequestError, match="grid"):
+        infer(model, Volume(volume.data[:16], volume.affine))

@@ -1,0 +1,155 @@
+"""The closed-form oracle: with the analytic velocity of jointly Gaussian data the sampler must reproduce the joint and
+every conditional distribution. Source: E[z | z_t] of a linear Gaussian model, each variable at its own noise level."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+
+from engine.flow import Joint, Levels, NoiseMixture, independent_velocity, interpolate
+from engine.sample import Guidance, Known, guided, integrate, person_noise, sample, schedule
+
+MEAN = torch.tensor([0.4, -0.3, 0.8, 0.0, 0.5], dtype=torch.float64)
+#: three columns, then an image of one token with two channels
+_ROOT = torch.tensor(
+    [[1, 0, 0, 0, 0], [0.7, 0.6, 0, 0, 0], [-0.4, 0.5, 0.8, 0, 0], [0.6, -0.5, 0.2, 0.5, 0], [0, 0.3, 0.9, 0.3, 0.4]],
+    dtype=torch.float64,
+)
+COVARIANCE = _ROOT @ _ROOT.T
+N = 4000
+
+
+def oracle(state: Joint, levels: Levels) -> Joint:
+    """E[e - z | z_t] = (B - S A) (A S A + B^2)^-1 (z_t - A m) - m, A = diag(1 - t), B = diag(t)."""
+    z = torch.cat([state.table[..., 0], state.image[:, 0]], 1)
+    t = torch.cat([levels.table, levels.image[:, None].expand(-1, 2)], 1)[0]
+    a, b = torch.diag(1 - t), torch.diag(t)
+    gain = (b - COVARIANCE @ a) @ torch.linalg.pinv(a @ COVARIANCE @ a + b @ b, hermitian=True)
+    v = (z - MEAN @ a) @ gain.T - MEAN
+    return Joint(v[:, None, 3:], v[:, :3, None])
+
+
+def draw(image: bool, table: tuple[bool, ...], values: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    noise = Joint(
+        torch.randn(N, 1, 2, generator=rng, dtype=torch.float64),
+        torch.randn(N, 3, 1, generator=rng, dtype=torch.float64),
+    )
+    clean = Joint(values[None, None, 3:].expand(N, -1, -1), values[None, :3, None].expand(N, -1, -1))
+    known = Known(clean, torch.full((N,), image), torch.tensor(table).expand(N, -1))
+    out = sample(oracle, noise, known, evaluations=80, solver="heun")
+    return torch.cat([out.table[..., 0], out.image[:, 0]], 1)
+
+
+@pytest.mark.parametrize(("image", "table"), [(i, t) for i in (False, True) for t in product((False, True), repeat=3)])
+def test_every_conditional_of_the_gaussian_oracle(image: bool, table: tuple[bool, ...]) -> None:
+    values = MEAN + torch.tensor([1.0, -0.8, 0.5, 0.3, -0.6], dtype=torch.float64)
+    out = draw(image, table, values)
+    given = torch.tensor([*table, image, image])
+    assert torch.equal(out[:, given], values[given].expand(N, -1))
+    free = ~given
+    if not free.any():
+        return
+    s_fg, s_gg = COVARIANCE[free][:, given], COVARIANCE[given][:, given]
+    gain = s_fg @ torch.linalg.inv(s_gg)
+    mean = MEAN[free] + gain @ (values - MEAN)[given]
+    covariance = COVARIANCE[free][:, free] - gain @ s_fg.T
+    white = torch.linalg.solve(torch.linalg.cholesky(covariance), (out[:, free] - mean).T).T
+    d, tests = int(free.sum()), 3 * 15
+    mean_statistic = float(N * (white.mean(0) ** 2).sum())
+    assert mean_statistic < chi2.ppf(1 - 0.01 / tests, d)
+    # each entry of the whitened second moment is N(0, 2 / N) on and N(0, 1 / N) off the diagonal
+    moment = (white.T @ white / N - torch.eye(d, dtype=torch.float64)).numpy()
+    spread = N * (np.diag(moment) ** 2 / 2).sum() + N * (moment[np.triu_indices(d, 1)] ** 2).sum()
+    assert spread < chi2.ppf(1 - 0.01 / tests, d * (d + 1) // 2)
+    total = (white**2).sum(1).mean() * N
+    assert chi2.ppf(0.005 / tests, N * d) < total < chi2.ppf(1 - 0.005 / tests, N * d)
+
+
+def test_the_oracle_test_can_fail() -> None:
+    """A sampler whose spread is 5% short is outside the bounds used above."""
+    out = draw(False, (False, False, False), MEAN)
+    white = torch.linalg.solve(torch.linalg.cholesky(COVARIANCE), (0.95 * (out - MEAN)).T).T
+    assert float((white**2).sum()) < chi2.ppf(0.005 / 45, N * 5)
+
+
+def test_known_values_survive_every_step_bit_for_bit() -> None:
+    noise = Joint(torch.randn(2, 4, 3), torch.randn(2, 3, 2))
+    value = Joint(torch.randn(2, 4, 3), torch.randn(2, 3, 2))
+    table = torch.tensor([[True, False, True], [False, True, False]])
+    known = Known(value, torch.tensor([False, True]), table)
+    for state in integrate(lambda s, _: Joint(s.image * 3, s.table * 5), noise, known, schedule(7, Guidance())):
+        assert torch.equal(state.table[table], value.table[table])
+        assert torch.equal(state.image[1], value.image[1])
+
+
+def test_steps_count_network_evaluations() -> None:
+    for weight, solver in product((1.0, 2.0), ("euler", "heun")):
+        calls = 0
+
+        def counted(state: Joint, levels: Levels) -> Joint:
+            nonlocal calls
+            calls += 1
+            return Joint(torch.zeros_like(state.image), torch.zeros_like(state.table))
+
+        for budget in (1, 2, 4, 8, 13, 32):
+            calls = 0
+            noise = person_noise([0], 4, 3, torch.ones(3, 2, dtype=torch.bool))
+            known = Known(noise, torch.zeros(1, dtype=torch.bool), torch.zeros(1, 3, dtype=torch.bool))
+            sample(counted, noise, known, evaluations=budget, guidance=Guidance(weight=weight), solver=solver)
+            assert 1 <= calls <= budget
+            assert weight != 1.0 or solver != "euler" or calls == budget
+
+
+def test_guidance_moves_the_image_only_and_only_inside_its_interval() -> None:
+    def field(state: Joint, levels: Levels) -> Joint:
+        shift = levels.table.mean()
+        return Joint(torch.ones_like(state.image) * shift, torch.ones_like(state.table) * shift)
+
+    noise = person_noise([1], 4, 3, torch.ones(3, 2, dtype=torch.bool))
+    strong = guided(field, Guidance(weight=3.0, low=0.3, high=0.9), noise)
+    for t, expected in ((0.5, 1 + 3 * (0.2 - 1)), (0.95, 0.2), (0.2, 0.2)):
+        out = strong(noise, Levels(torch.full((1,), t), torch.full((1, 3), 0.2)))
+        assert torch.allclose(out.image, torch.tensor(expected))
+        assert torch.allclose(out.table, torch.tensor(0.2))
+
+
+def test_noise_belongs_to_the_seed() -> None:
+    mask = torch.tensor([[True, False], [True, True]])
+    many, one = person_noise([5, 6, 7], 8, 4, mask), person_noise([6], 8, 4, mask)
+    assert torch.equal(many.image[1], one.image[0])
+    assert torch.equal(many.table[1], one.table[0])
+    assert (many.table[:, ~mask] == 0).all()
+
+
+def test_independent_velocity_is_the_conditional_mean() -> None:
+    """Against a regression of e - z on z_t over draws."""
+    rng = torch.Generator().manual_seed(0)
+    for variance, t in product((0.25, 4.0), (0.1, 0.5, 0.9)):
+        z = torch.randn(200_000, generator=rng) * variance**0.5
+        e = torch.randn(200_000, generator=rng)
+        z_t = (1 - t) * z + t * e
+        slope = float((z_t * (e - z)).sum() / (z_t * z_t).sum())
+        assert float(independent_velocity(torch.ones(1), torch.tensor(t), variance)) == pytest.approx(slope, abs=0.02)
+
+
+def test_interpolation_ends() -> None:
+    clean, noise = Joint(torch.randn(2, 4, 3), torch.randn(2, 3, 2)), Joint(torch.randn(2, 4, 3), torch.randn(2, 3, 2))
+    levels = Levels(torch.tensor([0.0, 1.0]), torch.tensor([[0.0, 1.0, 0.0]] * 2))
+    out = interpolate(clean, noise, levels)
+    assert torch.equal(out.image, torch.stack([clean.image[0], noise.image[1]]))
+    assert torch.equal(out.table[:, 1], noise.table[:, 1])
+    assert torch.equal(out.table[:, 0], clean.table[:, 0])
+
+
+def test_the_noise_mixture_has_its_shares() -> None:
+    levels = NoiseMixture(reveal=0.0).draw(20_000, 4, torch.Generator().manual_seed(0))
+    assert float((levels.image == 0).float().mean()) == pytest.approx(0.15, abs=0.02)
+    assert float((levels.table == 0).all(1).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert float((levels.table == 1).all(1).float().mean()) == pytest.approx(0.10, abs=0.02)
+    with pytest.raises(ValueError, match="sum to 1"):
+        NoiseMixture(equal=0.9)

@@ -1,0 +1,96 @@
+"""Training: resuming is the same as never stopping; a run directory is not mixed up; augmentation keeps its promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.cohort.store import CohortStore
+from engine.recipes import Recipe
+from engine.training.augment import Augmentation, augment
+from engine.training.ema import PowerEMA
+from engine.training.pipeline import train
+from engine.training.run import RunError, learning_rate
+
+
+def test_resumed_equals_uninterrupted(
+    tiny_recipe: Recipe, tiny_store: CohortStore, tiny_run: Path, tmp_path: Path
+) -> None:
+    stops = 0
+    for stage in ("autoencoder", "latents", "flow"):
+        for progress in train(tiny_recipe, tiny_store, tmp_path / "run", save_every=0.0):
+            if progress.stage == stage:
+                stops += 1
+                break
+    assert stops == 3
+    for _ in train(tiny_recipe, tiny_store, tmp_path / "run"):
+        pass
+    for file in ("weights.safetensors", "config.json"):
+        assert (tmp_path / "run" / "checkpoint" / file).read_bytes() == (tiny_run / "checkpoint" / file).read_bytes()
+
+
+def test_losses_fall(tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path) -> None:
+    longer = replace(tiny_recipe, flow=replace(tiny_recipe.flow, steps=200))
+    losses = [p.losses["image"] for p in train(longer, tiny_store, tmp_path / "run") if p.stage == "flow"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_time_limit_stops_both_stages(tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path) -> None:
+    steps = {p.stage: p.step for p in train(tiny_recipe, tiny_store, tmp_path / "run", minutes=0.0)}
+    assert steps["autoencoder"] == 1
+    assert steps["flow"] == 1
+    assert (tmp_path / "run" / "checkpoint" / "weights.safetensors").exists()
+
+
+def test_another_recipe_is_refused(tiny_recipe: Recipe, tiny_store: CohortStore, tiny_run: Path) -> None:
+    other = replace(tiny_recipe, seed=9)
+    with pytest.raises(RunError, match="another recipe"):
+        next(train(other, tiny_store, tiny_run))
+
+
+def test_a_damaged_state_is_refused(tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path) -> None:
+    for _ in train(tiny_recipe, tiny_store, tmp_path / "run", save_every=0.0):
+        break
+    (tmp_path / "run" / "autoencoder.safetensors").write_bytes(b"nothing")
+    with pytest.raises(RunError, match="damaged or foreign"):
+        next(train(tiny_recipe, tiny_store, tmp_path / "run"))
+
+
+def test_augmentation_of_nothing_is_the_identity() -> None:
+    still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0, gamma=0)
+    x = torch.rand(2, 2, 16, 16, 16)
+    assert torch.allclose(augment(x, still, torch.Generator().manual_seed(0)), x, atol=1e-5)
+
+
+def test_mirror_flips_left_and_right_only() -> None:
+    still = Augmentation(mirror=1, rotation=0, scale=0, shift=0, elastic=0, gain=0, gamma=0)
+    x = torch.rand(1, 1, 8, 12, 16)
+    assert torch.allclose(augment(x, still, torch.Generator().manual_seed(0)), x.flip(2), atol=1e-5)
+
+
+def test_masks_move_with_the_volume_and_keep_their_brightness() -> None:
+    x = (torch.rand(1, 1, 16, 16, 16) > 0.5).float().repeat(1, 2, 1, 1, 1) * 0.4
+    out = augment(x, Augmentation(gain=0.3, gamma=0), torch.Generator().manual_seed(3))
+    assert float(out[:, 1].max()) <= 1 + 1e-6
+    ratio = out[:, 0][out[:, 1] > 0.1] / out[:, 1][out[:, 1] > 0.1]
+    assert float(ratio.std()) < 0.05
+
+
+def test_power_average_of_a_constant_is_the_constant_and_of_a_line_lags() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    ema = PowerEMA(layer)
+    for step in range(1, 1001):
+        with torch.no_grad():
+            layer.weight.fill_(float(step))
+        ema.update(layer, step)
+    # mean of i with weights (i / n) ** gamma: (gamma + 1) / (gamma + 2) of the end
+    assert float(ema.weights["weight"]) == pytest.approx(1000 * 7.94 / 8.94, rel=0.01)
+
+
+def test_learning_rate_rises_stays_and_falls() -> None:
+    rates = np.array([learning_rate(s, 1.0, 10, 100) for s in (0, 9, 50, 99, 399)])
+    assert np.allclose(rates, [0.1, 1, 1, 1, 0.5])
