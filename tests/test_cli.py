@@ -1,0 +1,449 @@
+"""The command line: good paths, and every bad input is one sentence, exit code 2 and nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+
+import engine.benchmark
+import engine.cohort.ingest
+import engine.generate
+import engine.training.run
+from engine.__main__ import Meter, cell, main
+from engine.cohort.store import CohortStore
+from engine.generate import Model
+from tests.cohort.heads import brain_of, made_up_head, write_dataset
+
+TABLE = "participant_id\tage\tsex\nsub-a\t40\tF\n"
+HEAD = made_up_head()
+
+
+@pytest.fixture(autouse=True)
+def quick_masker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.cohort.ingest, "deepbet_masker", lambda: brain_of)
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tiny_checkpoint))
+    return "tiny"
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must be refused; returns the one sentence said, after what progress there was."""
+
+    def run(*argv: object, code: int = 2) -> str:
+        before = contents(tmp_path)
+        assert main([str(a) for a in argv]) == code
+        out, err = capfd.readouterr()
+        assert out == ""
+        *progress, sentence = err.splitlines()
+        assert sentence.startswith("somatwin: ")
+        assert all(line.endswith(("left", "requests)")) for line in progress)
+        assert contents(tmp_path) == before
+        return sentence
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def nifti(data: np.ndarray) -> bytes:
+    return gzip.compress(nib.Nifti1Image(data.astype(np.float32), HEAD.affine).to_bytes())
+
+
+# generate
+
+
+def test_generate_writes_bids(checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "people"
+    sets = ["--set", "age=60", "--set", "sex=F", "--set", "bmi=31.50"]
+    assert main(["generate", checkpoint, "--n", "2", *sets, "--seed", "5", "--steps", "4", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}\n"
+    assert "2 of 2 persons, 0 s left" in said.err
+
+    model = engine.load(checkpoint)
+    people = model.generate(n=2, given={"age": 60, "sex": "F", "bmi": 31.5}, seed=5, steps=4)
+    header, *rows = [line.split("\t") for line in (out / "participants.tsv").read_text().splitlines()]
+    assert header == ["participant_id", "age", "sex", "height", "weight", "bmi", "ethnicity"]
+    for i, (row, person) in enumerate(zip(rows, people, strict=True), 1):
+        table = dict(zip(header, row, strict=True))
+        assert table["participant_id"] == f"sub-{i:04d}"
+        assert (table["age"], table["sex"], table["bmi"]) == ("60", "F", "31.5")
+        assert float(table["weight"]) == pytest.approx(31.5 * (float(table["height"]) / 100) ** 2, rel=1e-5)
+        image = nib.load(out / f"sub-{i:04d}" / "anat" / f"sub-{i:04d}_T1w.nii.gz")
+        np.testing.assert_array_equal(image.affine, model.checkpoint.affine)
+        np.testing.assert_array_equal(np.asarray(image.dataobj), person.volume.data)
+
+    about = json.loads((out / "dataset_description.json").read_text())
+    (origin,) = about["GeneratedBy"]
+    assert origin["Request"]["given"] == {"age": 60, "sex": "F", "bmi": 31.5}
+    assert (origin["Request"]["seed"], origin["Request"]["steps"]) == (5, 4)
+    assert origin["Checkpoint"] == {"Name": "tiny", "Digest": model.digest}
+    assert engine.DISCLAIMER in origin["Description"]
+    assert json.loads((out / "participants.json").read_text())["ethnicity"]["Levels"]["Other"] == "Other"
+
+
+def test_the_same_request_makes_the_same_files(checkpoint: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        argv = ["generate", checkpoint, "--n", "2", "--set", "age=33", "--steps", "2", "--out", str(tmp_path / name)]
+        assert main(argv) == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert len(contents(tmp_path / "a")) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--set", "sex=X"], "sex 'X' is unknown here: give one of F, M"),
+        (["--set", "age=-3"], "age -3 is not possible here: give a number from 18 to 100 years"),
+        (["--set", "age=old"], "age 'old' is not possible"),
+        (["--set", "age=nan"], "age 'nan' is not possible"),
+        (["--set", "bmi=900"], "bmi 900 is not possible"),
+        (["--set", "shoe=44"], "there is no column 'shoe' here: the columns are age, sex"),
+        (["--set", "age=40", "--set", "age=50"], "age is set twice"),
+        (["--set", "foo"], "'foo' is not NAME=VALUE"),
+        (["--set", "=5"], "'=5' is not NAME=VALUE"),
+        (["--n", "0"], "n 0"),
+        (["--n", "two"], "invalid int value: 'two'"),
+        (["--seed", "-1"], "seed -1"),
+        (["--steps", "0"], "steps 0"),
+        (["--set", "age=40", "--guidance", "99"], "guidance 99.0 is outside 0 to 10"),
+        (["--device", "tpu"], "invalid choice: 'tpu'"),
+    ],
+)
+def test_an_impossible_request_is_refused(
+    refused: Callable[..., str], checkpoint: str, tmp_path: Path, options: list[str], words: str
+) -> None:
+    assert words in refused("generate", checkpoint, "--out", tmp_path / "deep" / "out", *options)
+
+
+def test_a_folder_in_use_is_refused(refused: Callable[..., str], checkpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep me")
+    assert "exists and is not empty" in refused("generate", checkpoint, "--out", tmp_path / "out")
+    assert "exists and is not empty" in refused("generate", checkpoint, "--out", tmp_path / "out" / "mine.txt")
+
+
+def test_a_full_disk_leaves_nothing(
+    refused: Callable[..., str], checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "write_bytes", no_space)
+    sentence = refused("generate", checkpoint, "--n", "2", "--steps", "1", "--out", tmp_path / "out")
+    assert "the disk is full" in sentence
+
+
+def test_ctrl_c_leaves_nothing(
+    refused: Callable[..., str], checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Model._volume
+    calls: list[int] = []
+
+    def interrupted(self: Model, data: np.ndarray) -> engine.Volume:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, data)
+
+    monkeypatch.setattr(Model, "_volume", interrupted)
+    sentence = refused("generate", checkpoint, "--n", "3", "--steps", "1", "--out", tmp_path / "out", code=130)
+    assert sentence == "somatwin: stopped"
+    assert len(calls) == 2
+
+
+# checkpoints
+
+
+def test_info_prints_the_card(checkpoint: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", checkpoint]) == 0
+    card = (tiny_checkpoint / "tiny" / "model_card.md").read_text().rstrip()
+    assert capsys.readouterr().out == f"{card}\n"
+    assert main(["info", str(tiny_checkpoint / "tiny"), "--json"]) == 0
+    stored = json.loads((tiny_checkpoint / "tiny" / "model_card.json").read_text())
+    assert json.loads(capsys.readouterr().out) == stored
+    assert stored["title"] in card
+
+
+def flip_a_byte(folder: Path) -> None:
+    weights = bytearray((folder / "weights.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / "weights.safetensors").write_bytes(weights)
+
+
+def without(key: str) -> Callable[[Path], None]:
+    def remove(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        del config[key]
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return remove
+
+
+def text(name: str, content: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(content) and None
+
+
+def gone(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flip_a_byte, "are not those it was saved with"),
+        (text("weights.safetensors", "short"), "are not those it was saved with"),
+        (text("config.json", '{"name": "something else"}'), "is not a Somatwin checkpoint"),
+        (text("config.json", "[1, 2]"), "is not a Somatwin checkpoint"),
+        (text("config.json", '{"format": "somatwin-ch'), "cannot be read as a checkpoint"),
+        (text("model_card.json", "{"), "cannot be read as a checkpoint"),
+        (gone("config.json"), "there is no checkpoint"),
+        (gone("weights.safetensors"), "cannot be read as a checkpoint"),
+        *((without(key), "lacks " + key) for key in ("affine", "name", "channels", "provenance")),
+        *((without(key), "cannot be read as a checkpoint") for key in ("model", "schema", "weights_sha256")),
+    ],
+)
+def test_a_damaged_or_foreign_checkpoint_is_refused(
+    refused: Callable[..., str], tiny_run: Path, tmp_path: Path, damage: Callable[[Path], None], words: str
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_run / "checkpoint", folder)
+    damage(folder)
+    assert words in refused("info", folder)
+    assert words in refused("generate", folder, "--out", tmp_path / "out")
+
+
+def test_a_missing_checkpoint_is_refused(refused: Callable[..., str], checkpoint: str) -> None:
+    assert "there is no checkpoint 'torso'; at hand: tiny" in refused("bench", "torso")
+
+
+def test_bench_measures_and_names_the_machine(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", checkpoint, "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    measured = json.loads(said.out)
+    assert measured["machine"]["cpu"]
+    assert measured["machine"]["cores"] >= 1
+    assert measured["machine"]["ram_gib"] > 0
+    assert measured["machine"]["torch"]
+    assert measured["machine"]["device"] == "cpu"
+    assert measured["checkpoint"]["name"] == "tiny"
+    assert measured["cold_load_seconds"] > 0
+    assert measured["peak_memory_mib"] > 0
+    for steps in ("8", "4"):
+        result = measured["steps"][steps]
+        warm, decode = result["warm_seconds"], result["decode_seconds"]
+        assert warm["runs"] == decode["runs"] == 5
+        assert 0 < warm["min"] <= warm["median"] <= warm["max"]
+        assert 0 <= decode["median"] < warm["max"]
+        assert result["ms_per_evaluation"] > 0
+        assert result["evaluations"] == int(steps)
+    assert "done (12 of 12 requests), 0 s left" in said.err
+
+
+# train
+
+
+def test_train_resumes_and_prints_losses_and_time_left(
+    tiny_store: CohortStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    argv = ["train", "tiny", str(tiny_store.path), "--run-dir", str(run), "--device", "cpu"]
+    assert main([*argv, "--minutes", "0.00001"]) == 0
+    first = capsys.readouterr()
+    assert first.out == f"{run / 'checkpoint'}\n"
+    assert "autoencoder 1 of 40, reconstruction " in first.err
+    assert "flow 1 of 60, image " in first.err
+    assert all(line.endswith(" s left") for line in first.err.splitlines())
+    assert main(argv) == 0
+    second = capsys.readouterr().err
+    assert "autoencoder" not in second
+    assert "flow 60 of 60, image " in second
+    assert engine.load(run / "checkpoint").checkpoint.config["provenance"]["flow_steps"] == 60
+
+
+def test_what_cannot_be_trained_is_refused(
+    refused: Callable[..., str], tiny_store: CohortStore, tmp_path: Path
+) -> None:
+    run, store = ("--run-dir", tmp_path / "run"), tiny_store.path
+    assert "there is no recipe 'arm'; the recipes are head_t1, tiny" in refused("train", "arm", store, *run)
+    assert "is not a store; ingest a data set first" in refused("train", "tiny", tmp_path / "none", *run)
+    assert "ingest it with --recipe head_t1" in refused("train", "head_t1", store, *run)
+    assert "-1.0 minutes are no time" in refused("train", "tiny", store, *run, "--minutes", "-1")
+    assert "invalid choice: 'huge'" in refused("train", "tiny", store, *run, "--size", "huge")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text('{"recipe": {}}')
+    assert "another recipe or store" in refused("train", "tiny", store, "--run-dir", tmp_path / "other")
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot be used (" in refused("train", "tiny", store, "--run-dir", tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("error", [SafetensorError("I/O error: No space left (os error 28)"), OSError(28, "No space")])
+def test_training_on_a_full_disk_is_one_sentence(
+    tiny_store: CohortStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engine.training.run, "save_file", full)
+    argv = ["train", "tiny", str(tiny_store.path), "--run-dir", str(tmp_path / "run"), "--minutes", "0.00001"]
+    assert main(argv) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "autoencoder.safetensors cannot be written (" in said.err.splitlines()[-1]
+    assert "No space" in said.err
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
+# ingest
+
+
+def test_ingest_says_who_was_left_out_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heads = {"sub-a": HEAD, "sub-b": None, "sub-c": nifti(np.zeros((6, 6, 6, 3)))}
+    root = write_dataset(tmp_path / "data", heads, TABLE + "sub-b\t50\tM\nsub-c\t60\tM\n")
+    assert main(["ingest", str(root), str(tmp_path / "store"), "--recipe", "tiny"]) == 0
+    said = capsys.readouterr()
+    assert "3 of 3 persons (sub-c), 0 s left" in said.err
+    summary, *left_out = said.out.splitlines()
+    assert "1 persons, 32 x 32 x 32 voxels, 2 left out" in summary
+    assert left_out[0].startswith("sub-b left out: sub-b has no T1w image")
+    assert "one 3D volume is needed" in left_out[1]
+    assert len(CohortStore.open(tmp_path / "store")) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (None, "has no T1w image"),
+        (nifti(HEAD.data)[: len(nifti(HEAD.data)) // 2], "cannot be read as NIfTI"),
+        (b"not an image", "cannot be read as NIfTI"),
+        (nifti(np.where(HEAD.data > 650, np.nan, HEAD.data)), "NaN or infinite"),
+        (nifti(np.zeros((6, 6, 6, 3))), "one 3D volume is needed"),
+        (nifti(np.zeros((6, 6, 1))), "single slice"),
+    ],
+)
+def test_an_unusable_image_is_refused(
+    refused: Callable[..., str], tmp_path: Path, image: bytes | None, words: str
+) -> None:
+    root = write_dataset(tmp_path / "data", {"sub-a": image}, TABLE)
+    sentence = refused("ingest", root, tmp_path / "store", "--recipe", "tiny")
+    assert "no person is left to store of 1; sub-a: " in sentence
+    assert words in sentence
+
+
+def test_what_is_no_data_set_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    assert "is not a directory" in refused("ingest", tmp_path / "none", store)
+    root = write_dataset(tmp_path / "data", {"sub-a": HEAD}, TABLE)
+    assert "there is no recipe 'arm'" in refused("ingest", root, store, "--recipe", "arm")
+    (root / "participants.tsv").unlink()
+    assert "has no participants.tsv" in refused("ingest", root, store)
+    (root / "dataset_description.json").unlink()
+    assert "is not a BIDS data set" in refused("ingest", root, store)
+
+
+def test_ingest_on_a_full_disk_leaves_nothing(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_dataset(tmp_path / "data", {"sub-a": HEAD}, TABLE)
+    monkeypatch.setattr(np, "savez", no_space)
+    assert "is full, nothing was kept" in refused("ingest", root, tmp_path / "store", "--recipe", "tiny")
+
+
+# the program as a whole
+
+
+def test_the_cuda_device_is_refused_where_there_is_none(
+    refused: Callable[..., str], checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for argv in (["info", checkpoint], ["ingest", tmp_path, tmp_path / "store"], ["bench", checkpoint]):
+        assert "device cuda is not available" in refused(*argv, "--device", "cuda")
+
+
+def test_a_missing_command_is_refused(refused: Callable[..., str]) -> None:
+    assert "required: COMMAND (see somatwin --help)" in refused()
+    assert "invalid choice: 'paint'" in refused("paint")
+    assert "required: --out (see somatwin generate --help)" in refused("generate", "tiny")
+
+
+def test_an_unexpected_error_shows_where(
+    checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("boom")
+
+    monkeypatch.setattr(engine.generate, "load", broken)
+    assert main(["info", checkpoint]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" in said.err
+    assert "ValueError: boom" in said.err
+
+
+def test_progress_on_a_terminal_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    meter = Meter()
+    for i in range(1000):
+        meter.show(f"{i} done", 999 - i)
+    meter.close()
+    assert screen.getvalue().count("\n") == 1
+    assert screen.getvalue().endswith("\r\x1b[2K999 done, 0 s left\n")
+    assert screen.getvalue().count("\r") < 100
+
+
+def test_numbers_are_numbers_and_all_else_is_text() -> None:
+    cells = [cell(t) for t in ("60", "-3", "61.50", ".5", "1e2", "F", "nan", "inf", "1_0", "0x10", "٣")]
+    assert cells == [60, -3, 61.5, 0.5, 100.0, "F", "nan", "inf", "1_0", "0x10", "٣"]
+    assert [type(c) for c in cells[:3]] == [int, int, float]
+
+
+def run_python(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("command", ["", "ingest", "train", "generate", "info", "bench"])
+def test_every_help_needs_no_torch(command: str) -> None:
+    code = f"import sys; from engine.__main__ import main; code = main({[*command.split(), '--help']}); "
+    done = run_python("-c", code + "sys.exit(code or bool({'torch', 'numpy'} & set(sys.modules)))")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: somatwin {command}".strip() in done.stdout
+    if command:
+        assert "--device {auto,cpu,cuda}" in done.stdout
+
+
+def test_python_m_engine_is_the_same_program(tmp_path: Path) -> None:
+    done = run_python("-m", "engine", "generate", "tiny", "--set", "age", "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "somatwin: argument --set: 'age' is not NAME=VALUE, such as age=60 (see somatwin generate --help)\n"
+    )
+    assert list(tmp_path.iterdir()) == []
