@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from engine.attributes import AttributeSchema
+from engine.attributes import AttributeSchema, Number
 from engine.checkpoint import save_checkpoint
 from engine.cohort.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
 from engine.model import JointModel, ModelConfig
+from engine.nn.autoencoder import decoder_flops
 from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
 from engine.training.flow import FlowTraining, encode_cohort, train_flow
 from engine.training.run import Progress, RunError
@@ -96,16 +97,40 @@ def train(
         save_every=save_every,
     ):
         yield last
-    provenance = {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "training_persons": len(rows),
-        "cohort": {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta},
-        "flow_steps": last.step if last else recipe.flow.steps,
-        "device": device,
+    steps = last.step if last else recipe.flow.steps
+    _save(run_dir / "checkpoint", model, recipe, store, {"persons": len(rows), "flow_steps": steps, "device": device})
+
+
+def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, training: dict[str, Any]) -> None:
+    """The finished model as a checkpoint whose card says what it is, what it saw and what it is not for."""
+    source = {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta}
+    provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
+    columns = {
+        c.name: f"{c.seen[0]:.4g} to {c.seen[1]:.4g} {c.unit} in training"
+        if isinstance(c, Number)
+        else ", ".join(c.levels)
+        for c in model.schema.columns
+    }
+    card = {
+        "what_it_is": f"{recipe.title}: one latent flow over the scan and its table. Every person it makes is synthetic.",
+        "what_it_is_not": "Not for diagnosis. It shows associations in its cohort, not causes, and only of people like them.",
+        "trained_on": {
+            **source,
+            "persons": training["persons"],
+            "faces": "removed" if recipe.preprocess.deface else "kept",
+        },
+        "licence": f"weights and pictures made with them: {source.get('licence', 'that of the cohort')}",
+        "columns": {**columns, **{d.name: f"computed, {d.unit}" for d in model.schema.derived}},
+        "size": {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "grid": " x ".join(map(str, store.grid)) + f" voxels of {store.spacing[0]:g} mm",
+            "image_tokens": recipe.model.image.tokens,
+            "decoder_mflop_per_voxel": round(decoder_flops(recipe.model.image) / 1e6, 4),
+        },
+        "training": {**provenance, "command": f"somatwin train {recipe.name} STORE --run-dir DIR"},
     }
     save_checkpoint(
-        run_dir / "checkpoint",
+        path,
         model,
         name=recipe.name.replace("_", "-"),
         title=recipe.title,
@@ -113,6 +138,7 @@ def train(
         channels=store.channels,
         preprocess=asdict(recipe.preprocess),
         provenance=provenance,
+        card=card,
     )
 
 
