@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from engine.artifact import CheckpointError, directory, file_sha256, whole_directory, write_card
 from engine.attributes import AttributeSchema, AttributeValueError
 from engine.model import JointModel, ModelConfig
 from engine.nn.autoencoder import AutoencoderConfig
@@ -29,10 +28,6 @@ FORMAT = "somatwin-checkpoint"
 VERSION = 1
 #: small buffers that stay in single precision
 EXACT = ("centre", "rotation", "scale", "variance")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, changed or foreign; the message says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +44,6 @@ class Checkpoint:
     @property
     def affine(self) -> Float[np.ndarray, "4 4"]:
         return np.array(self.config["affine"], dtype=np.float64)
-
-
-def directory() -> Path:
-    """Where named checkpoints are looked for: ``$SOMATWIN_CHECKPOINTS``, or ``checkpoints`` of the clone."""
-    return Path(os.environ.get("SOMATWIN_CHECKPOINTS") or Path(__file__).parent.parent / "checkpoints")
 
 
 def checkpoints() -> list[str]:
@@ -84,10 +74,7 @@ def save_checkpoint(
     card: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole."""
-    part = path.with_name(f".{path.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with whole_directory(path) as part:
         tensors = {
             key: (value if key in EXACT or not value.is_floating_point() else value.bfloat16())
             .detach()
@@ -107,27 +94,10 @@ def save_checkpoint(
             "channels": list(channels),
             "preprocess": dict(preprocess),
             "provenance": dict(provenance),
-            "weights_sha256": _sha256(part / "weights.safetensors"),
+            "weights_sha256": file_sha256(part / "weights.safetensors"),
         }
         (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
         write_card(part, {"name": name, "title": title, **(card or {})})
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path} cannot be written ({reason}); free some space or choose another place") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """The model card as JSON and, from the same facts, as Markdown."""
-    (path / "model_card.json").write_text(json.dumps(card, indent=1), "utf-8")
-    lines = [f"# {card['title']} ({card['name']})", ""]
-    for key, value in card.items():
-        if key not in ("name", "title"):
-            lines += [f"## {key.replace('_', ' ').capitalize()}", "", *_markdown(value), ""]
-    (path / "model_card.md").write_text("\n".join(lines), "utf-8")
 
 
 def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
@@ -142,7 +112,7 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
             raise CheckpointError(f"{path} is not a Somatwin checkpoint of version {VERSION}; choose another")
         if lacking := {"name", "title", "affine", "channels", "provenance"} - config.keys():
             raise KeyError(f"config.json lacks {', '.join(sorted(lacking))}")
-        digest = _sha256(path / "weights.safetensors")
+        digest = file_sha256(path / "weights.safetensors")
         if digest != config["weights_sha256"]:
             raise CheckpointError(
                 f"the weights in {path} are not those it was saved with; restore or replace the checkpoint"
@@ -170,16 +140,3 @@ def _format_of(path: Path) -> str | None:
         return json.loads(path.read_text("utf-8")).get("format")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _markdown(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [f"* {str(key).replace('_', ' ')}: {item}" for key, item in value.items()]
-    if isinstance(value, list | tuple):
-        return [f"* {item}" for item in value]
-    return [str(value)]

@@ -86,7 +86,7 @@ def test_weights_of_another_size_are_refused(copy: Path) -> None:
     tensors["rotation"] = torch.eye(3)
     save_file(tensors, copy / "weights.safetensors")
     config = json.loads((copy / "config.json").read_text())
-    config["weights_sha256"] = module._sha256(copy / "weights.safetensors")
+    config["weights_sha256"] = module.file_sha256(copy / "weights.safetensors")
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
         engine.load(copy, "cpu")
