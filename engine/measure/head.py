@@ -1,0 +1,269 @@
+"""Volumes a reader measures on a T1-weighted head: brain, ventricles, soft tissue of the neck. Millilitres throughout.
+
+* ``brain_ml``: brain tissue, that is grey and white matter with cerebellum and brainstem, without any cerebrospinal fluid.
+* ``ventricles_ml``: lateral ventricles with their inferior horns, third and fourth ventricle.
+* ``intracranial_ml``: brain, ventricles and the fluid around the brain.
+* ``neck_ml``: soft tissue of the back of the neck, fat and muscle alike: voxels brighter than 0.3 of the median brain
+  tissue, outside the intracranial space, 60 to 100 mm below and at least 20 mm behind the brain's centroid. The slab hangs
+  on the brain, lies within every scan of the training cohort, and is behind all that defacing removes. NaN where the scan
+  ends above the slab. Bone and air do not count. It is a volume within a fixed slab, not of the neck as a whole.
+
+The first three are expectations under a network trained on DLMUSE labels (:mod:`engine.measure.segmenter`). Codes of
+DLMUSE, which come without names, were identified by looking and by their course with age: 4, 11, 49 to 52 are the
+ventricles, 1 the fluid around the brain, 46 the fluid between the bodies of the lateral ventricles; all others are tissue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from engine.artifact import CheckpointError, directory, file_sha256, whole_directory, write_card
+from engine.cohort.preprocess import PreprocessConfig, antialiased, centring
+from engine.measure.cohort_band import CohortBand
+from engine.measure.segmenter import Segmenter, SegmenterConfig
+from engine.volume import Volume, VolumeError, finite
+
+FORMAT = "somatwin-measure"
+VERSION = 1
+NAME = "measure-head"
+CLASSES = ("background", "fluid", "brain", "ventricles")
+FLUID_CODES = (1, 46)
+VENTRICLE_CODES = (4, 11, 49, 50, 51, 52)
+#: what :meth:`HeadMeasure.measure` returns, in words; the unit is ml
+MEASURES = {
+    "ventricles_ml": "Ventricles",
+    "brain_ml": "Brain",
+    "neck_ml": "Neck soft tissue",
+    "intracranial_ml": "Intracranial space",
+}
+DEFINITIONS = {
+    "ventricles_ml": "Ventricles: lateral, third and fourth.",
+    "brain_ml": "Brain: grey and white matter with cerebellum and brainstem, without fluid.",
+    "neck_ml": "Neck: fat and muscle in a slab of 40 mm below and behind the brain, not of the neck as a whole.",
+    "intracranial_ml": "Intracranial space: brain, ventricles and the fluid around the brain.",
+}
+#: mm from the top of a head down to the centroid of its brain, to look for the brain in a scan that lies anywhere
+CROWN = 78.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeckSlab:
+    """Where the soft tissue of the neck is counted: mm from the brain's centroid along S (``low`` to ``high``) and A (less
+    than ``behind``), and the ``threshold`` as a share of the median intensity of brain tissue."""
+
+    low: float = -100.0
+    high: float = -60.0
+    behind: float = -20.0
+    threshold: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadMeasureConfig:
+    """The frame in which heads are measured (that of a recipe's store: origin at the brain's centroid), the network's
+    sizes, the neck's slab, and the intracranial volumes in ml that are taken for a head."""
+
+    grid: tuple[int, int, int] = PreprocessConfig().grid
+    spacing: float = PreprocessConfig().spacing
+    centre: tuple[float, float, float] = PreprocessConfig().centre
+    segmenter: SegmenterConfig = field(
+        default_factory=lambda: SegmenterConfig(
+            classes=CLASSES, window=(80, 112, 96), spacing=2.0, centre=(0.0, 6.0, -16.0)
+        )
+    )
+    neck: NeckSlab = field(default_factory=NeckSlab)
+    plausible: tuple[float, float] = (600.0, 2500.0)
+
+    @property
+    def frame(self) -> PreprocessConfig:
+        """The same frame as preprocessing settings."""
+        return PreprocessConfig(grid=self.grid, spacing=self.spacing, centre=self.centre)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMeasure:
+    """The ruler: load it once with :meth:`load`, then :meth:`measure` any number of heads.
+
+    ``cohort`` holds the regressions of the real cohort measured with this same ruler (aggregates only).
+    """
+
+    config: HeadMeasureConfig
+    segmenter: Segmenter
+    cohort: CohortBand
+    card: dict[str, Any]
+    digest: str = ""
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """The measures' names in words."""
+        return MEASURES
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        """A sentence for each measure."""
+        return DEFINITIONS
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> HeadMeasure:
+        """Read and check a ruler: the shipped one, or the directory ``path``.
+
+        Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
+        """
+        path = shipped() if path is None else Path(path)
+        if not (path / "config.json").is_file():
+            raise CheckpointError(
+                f"there is no {NAME} at {path}; restore the folder {NAME} beside the other checkpoints"
+            )
+        try:
+            stored = json.loads((path / "config.json").read_text("utf-8"))
+            if not isinstance(stored, dict) or stored.get("format") != FORMAT or stored.get("version") != VERSION:
+                raise CheckpointError(f"{path} is not a Somatwin measure of version {VERSION}; restore or replace it")
+            digest = file_sha256(path / "weights.safetensors")
+            if digest != stored["weights_sha256"]:
+                raise CheckpointError(f"the weights in {path} are not those it was saved with; restore or replace it")
+            config = _config(stored["measure"])
+            segmenter = Segmenter(config.segmenter)
+            segmenter.load_weights(load_file(path / "weights.safetensors"))
+            card = json.loads((path / "model_card.json").read_text("utf-8"))
+            cohort = CohortBand.from_json(stored["cohort"])
+        except CheckpointError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise CheckpointError(f"{path} cannot be read as a measure ({reason}); restore or replace it") from None
+        return cls(config, segmenter.requires_grad_(False).eval(), cohort, card, digest[:12])
+
+    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
+        """Write the ruler, weights as bfloat16, whole or not at all."""
+        with whole_directory(path) as part:
+            tensors = {k: v.detach().cpu().bfloat16().contiguous() for k, v in self.segmenter.named_parameters()}
+            save_file(tensors, part / "weights.safetensors")
+            config = {
+                "format": FORMAT,
+                "version": VERSION,
+                "name": NAME,
+                "measure": asdict(self.config),
+                "provenance": dict(provenance),
+                "cohort": self.cohort.to_json(),
+                "weights_sha256": file_sha256(part / "weights.safetensors"),
+            }
+            (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+            write_card(part, self.card)
+
+    def measure(self, volume: Volume) -> dict[str, float]:
+        """Millilitres by name (:data:`MEASURES`), the same for the same scan whatever its orientation.
+
+        A scan on the ruler's own grid is measured as it lies. Any other is first centred and turned as at ingest
+        (:func:`engine.cohort.preprocess.centring`) and resampled. Intensities may have any scale. Raises
+        :class:`VolumeError` for a scan that is not finite, has several channels and no ``T1w``, or holds no head.
+        """
+        head = self.framed(_single(finite(volume)).reoriented("RAS"))
+        return self.read(head, self.segmenter.probabilities(head))
+
+    def read(self, head: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> dict[str, float]:
+        """Millilitres from the classes' probabilities on the segmenter's window and the framed head itself."""
+        millilitres = self.config.segmenter.spacing**3 / 1000
+        fluid, brain, ventricles = (float(p.sum(dtype=np.float64)) * millilitres for p in probabilities[1:])
+        total = fluid + brain + ventricles
+        low, high = self.config.plausible
+        if not low <= total <= high:
+            raise VolumeError(
+                f"no head was found: {total:.0f} ml look like brain, {low:.0f} to {high:.0f} are expected"
+            )
+        neck = self._neck(head, probabilities)
+        return {"ventricles_ml": ventricles, "brain_ml": brain, "neck_ml": neck, "intracranial_ml": total}
+
+    def framed(self, head: Volume) -> Volume:
+        """The RAS head on the ruler's grid: itself when it lies there already, otherwise centred and turned."""
+        frame = self.config.frame
+        if head.grid == frame.grid and np.allclose(head.affine, frame.affine, atol=0.01 * frame.spacing):
+            return head
+        smooth = antialiased(head.data.astype(np.float32), head.spacing, frame.spacing)
+        head = Volume(smooth, head.affine)
+        guess = _crown(head) - (0.0, 0.0, CROWN)
+        window = self.config.segmenter
+        for attempt in range(2):
+            near = _shifted(head, guess)
+            inside = self.segmenter.probabilities(near)[0] < 0.5
+            if attempt == 0 and inside.any():
+                guess = guess + np.argwhere(inside).mean(0) @ window.affine[:3, :3].T + window.affine[:3, 3]
+        if inside.sum() * window.spacing**3 / 1000 < self.config.plausible[0]:
+            raise VolumeError("no brain was found in this scan; is it a T1-weighted head?")
+        seen = near.resampled(window.window, window.affine)
+        rigid, _ = centring(seen, inside, frame)
+        placed = Volume(near.data, np.linalg.inv(rigid) @ near.affine)
+        cubic = placed.resampled(frame.grid, frame.affine, order=3)
+        return Volume(np.maximum(cubic.data, 0), frame.affine)
+
+    def _neck(self, head: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> float:
+        config, slab = self.config, self.config.neck
+        window = config.segmenter.affine
+        intracranial = Volume(1 - probabilities[0], window).resampled(head.grid, head.affine).data
+        surely = Volume(probabilities[CLASSES.index("brain")], window).resampled(head.grid, head.affine).data
+        if not (surely > 0.5).any():
+            return float("nan")
+        centroid = np.argwhere(intracranial > 0.5).mean(0) @ head.affine[:3, :3].T + head.affine[:3, 3]
+        _, y, z = (head.affine[a, 3] + head.affine[a, a] * np.arange(head.grid[a]) - centroid[a] for a in range(3))
+        soft = (head.data > slab.threshold * np.median(head.data[surely > 0.5])) & (intracranial < 0.5)
+        slices = soft[:, y < slab.behind][:, :, (z >= slab.low) & (z < slab.high)].sum((0, 1))
+        if len(slices) == 0 or slices[0] == 0:
+            return float("nan")
+        return float(slices.sum()) * config.spacing**3 / 1000
+
+
+def shipped() -> Path:
+    """Where :meth:`HeadMeasure.load` looks when it is given no path."""
+    return directory() / NAME
+
+
+def classes_of_codes() -> UInt8[np.ndarray, "256"]:
+    """The table from a DLMUSE code to the index of its class in :data:`CLASSES`."""
+    table = np.full(256, CLASSES.index("brain"), np.uint8)
+    table[0] = CLASSES.index("background")
+    table[list(FLUID_CODES)] = CLASSES.index("fluid")
+    table[list(VENTRICLE_CODES)] = CLASSES.index("ventricles")
+    return table
+
+
+def _single(volume: Volume) -> Volume:
+    """The T1w channel alone."""
+    if volume.data.ndim == 3:
+        return volume
+    if "T1w" not in volume.channels:
+        raise VolumeError(f"none of the channels {', '.join(volume.channels)} is T1w; give a T1-weighted head")
+    return Volume(volume.data[volume.channels.index("T1w")], volume.affine)
+
+
+def _shifted(head: Volume, origin: Float[np.ndarray, "3"]) -> Volume:
+    affine = head.affine.copy()
+    affine[:3, 3] -= origin
+    return Volume(head.data, affine)
+
+
+def _crown(head: Volume) -> Float[np.ndarray, "3"]:
+    """The top of the head in RAS mm: the highest slice with 10 cm2 of foreground, at the middle of what lies below it."""
+    level = 0.15 * float(np.percentile(head.data, 99))
+    points = np.argwhere(head.data > max(level, 0.0)) @ head.affine[:3, :3].T + head.affine[:3, 3]
+    if len(points) == 0:
+        raise VolumeError("there is nothing to see in this scan: every voxel has the same value")
+    height, area = points[:, 2], float(np.prod(head.spacing)) / 1000
+    counts, edges = np.histogram(height, np.arange(height.min() - 5, height.max() + 15, 10.0))
+    top = float(edges[1:][counts * area >= 10.0].max(initial=edges[1]))
+    below = points[(height <= top) & (height > top - 150)]
+    return np.array([*below[:, :2].mean(0), top])
+
+
+def _config(stored: Mapping[str, Any]) -> HeadMeasureConfig:
+    def fields(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
+
+    parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "neck": NeckSlab(**stored["neck"])}
+    return HeadMeasureConfig(**{**fields(stored), **parts})
