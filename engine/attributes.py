@@ -82,30 +82,24 @@ class Number:
             knots, scores = np.array([min(values), max(values)], float), np.array([-1.0, 1.0])
         return replace(self, knots=tuple(knots.tolist()), scores=tuple(scores.tolist()))
 
-    def _tail(self) -> float:
-        """Units per normal score beyond the outer knots: the slope of the middle half of the distribution."""
-        knots, scores = np.array(self.knots), np.array(self.scores)
+    def _curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Knots and their scores, with straight tails of the slope that the middle half of the distribution has."""
+        if not self.knots:
+            raise AttributeValueError(f"column {self.name} is not fitted: call AttributeSchema.fitted(rows) first")
+        knots, scores, far = np.array(self.knots), np.array(self.scores), 100.0
         lower, upper = np.interp([ndtri(0.25), ndtri(0.75)], scores, knots)
-        slope = (upper - lower) / (ndtri(0.75) - ndtri(0.25))
-        return float(slope) if slope > 0 else float((knots[-1] - knots[0]) / (scores[-1] - scores[0]))
+        slope = (upper - lower) / (ndtri(0.75) - ndtri(0.25)) or (knots[-1] - knots[0]) / (scores[-1] - scores[0])
+        ends = knots[0] - far * slope, knots[-1] + far * slope
+        return np.array([ends[0], *knots, ends[1]]), np.array([scores[0] - far, *scores, scores[-1] + far])
 
     def encode(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 1"]:
         """Values to normal scores."""
-        if not self.knots:
-            raise AttributeValueError(f"column {self.name} is not fitted: call AttributeSchema.fitted(rows) first")
-        knots, scores, tail = np.array(self.knots), np.array(self.scores), self._tail()
-        z = np.interp(values, knots, scores)
-        z = np.where(values < knots[0], scores[0] + (values - knots[0]) / tail, z)
-        z = np.where(values > knots[-1], scores[-1] + (values - knots[-1]) / tail, z)
-        return z[:, None]
+        return np.interp(values, *self._curve())[:, None]
 
     def decode(self, codes: Float[np.ndarray, "n 1"]) -> list[Cell]:
         """Normal scores to values, cut at the possible range."""
-        knots, scores, tail, z = np.array(self.knots), np.array(self.scores), self._tail(), codes[:, 0].astype(float)
-        y = np.interp(z, scores, knots)
-        y = np.where(z < scores[0], knots[0] + (z - scores[0]) * tail, y)
-        y = np.where(z > scores[-1], knots[-1] + (z - scores[-1]) * tail, y)
-        return np.clip(y, self.low, self.high).tolist()
+        knots, scores = self._curve()
+        return np.clip(np.interp(codes[:, 0].astype(float), scores, knots), self.low, self.high).tolist()
 
     def percentile(self, value: float) -> float:
         """Where a value sits in the training cohort, 0 to 100."""
@@ -193,9 +187,8 @@ class AttributeSchema:
     derived: tuple[Derived, ...] = ()
 
     def __post_init__(self) -> None:
-        names = self.names
-        if len(set(names)) < len(names):
-            raise AttributeValueError(f"two columns share a name: {', '.join(names)}; rename one")
+        if len(set(self.names)) < len(self.names):
+            raise AttributeValueError(f"two columns share a name: {', '.join(self.names)}; rename one")
         numbers = {c.name for c in self.columns if isinstance(c, Number)}
         for d in self.derived:
             for name, _ in d.powers:
@@ -287,20 +280,15 @@ class AttributeSchema:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready description; :meth:`from_json` restores it exactly."""
-        kinds = {Number: "number", Category: "category"}
-        return {
-            "columns": [{"kind": kinds[type(c)], **asdict(c)} for c in self.columns],
-            "derived": [asdict(d) for d in self.derived],
-        }
+        columns = [{"kind": type(c).__name__.lower(), **asdict(c)} for c in self.columns]
+        return {"columns": columns, "derived": [asdict(d) for d in self.derived]}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> AttributeSchema:
         kinds = {"number": Number, "category": Category}
         try:
-            columns = tuple(
-                kinds[c["kind"]](**_tuples({k: v for k, v in c.items() if k != "kind"})) for c in stored["columns"]
-            )
-            return cls(columns=columns, derived=tuple(Derived(**_tuples(d)) for d in stored["derived"]))
+            columns = tuple(kinds[c["kind"]](**_frozen(c)) for c in stored["columns"])
+            return cls(columns=columns, derived=tuple(Derived(**_frozen(d)) for d in stored["derived"]))
         except (KeyError, TypeError) as error:
             raise AttributeValueError(
                 f"the stored schema is not readable ({error}); use the version that wrote it"
@@ -311,8 +299,8 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
     def freeze(value: Any) -> Any:
-        return tuple(freeze(v) for v in value) if isinstance(value, list) else value
+        return tuple(map(freeze, value)) if isinstance(value, list) else value
 
-    return {key: freeze(value) for key, value in fields.items()}
+    return {key: freeze(value) for key, value in fields.items() if key != "kind"}

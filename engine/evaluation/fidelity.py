@@ -30,7 +30,7 @@ def decibel(mean_squared_error: float) -> float:
 
 
 def _volumes(store: CohortStore, row: int) -> Float[Tensor, "1 c x y z"]:
-    return torch.from_numpy(np.asarray(store.volumes[row : row + 1])).float() / 255
+    return torch.from_numpy(np.array(store.volumes[row : row + 1])).float() / 255
 
 
 def reconstruction(

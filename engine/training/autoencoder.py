@@ -41,8 +41,8 @@ class AutoencoderTraining:
 
 def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:
     """Volumes in 0..1, and the brain mask as the last channel."""
-    volumes = torch.from_numpy(np.asarray(store.volumes[rows])).to(device).float() / 255
-    brain = torch.from_numpy(np.asarray(store.brain[rows])).to(device).float()
+    volumes = torch.from_numpy(np.array(store.volumes[rows])).to(device).float() / 255
+    brain = torch.from_numpy(np.array(store.brain[rows])).to(device).float()
     return torch.cat([volumes, brain[:, None]], 1)
 
 

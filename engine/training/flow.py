@@ -34,12 +34,12 @@ class FlowTraining:
     is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` balances the columns against the image."""
 
     steps: int = 20000
-    batch: int = 24
-    rate: float = 1e-3
+    batch: int = 16
+    rate: float = 8e-4
     warmup: int = 200
     constant: int = 2000
-    copies: int = 16
-    whitening: float = 0.5
+    copies: int = 8
+    whitening: float = 0.0
     table_weight: float = 0.3
     bfloat16: bool = True
     mixture: NoiseMixture = field(default_factory=NoiseMixture)
