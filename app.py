@@ -41,6 +41,6 @@ for name in names:
         except ValueError as error:
             st.error(str(error))
             continue
-        model_card(model)
+        model_card(name, model)
         cards.append(model.card)
 trained_on(*cards)

@@ -27,24 +27,24 @@ state.setdefault("wanted", None)  # who is to be shown
 state.setdefault("problems", [])  # what the address asked for in vain
 
 
-def arrive(model) -> None:
+def arrive(name: str, model) -> None:
     """Take over a new address, or another model; on the way back from another page, bring back who was shown."""
     address, drawn = st.query_params.to_dict(), state["drawn"]
     fresh = address not in ({}, state.get("address"))
     if not fresh and state.get("controls of") == model.digest and "seed" in state:
         return
-    source = address if fresh or drawn is None else replace(drawn.request, model=model.name).to_query()
-    request, problems = read_query(source, model.name, model.schema)
+    source = address if fresh or drawn is None else replace(drawn.request, model=name).to_query()
+    request, problems = read_query(source, name, model.schema)
     restore_controls(request, model.schema)
     wanted = None if problems else request
     state.update({"problems": problems, "wanted": wanted, "controls of": model.digest, "address": address})
 
 
-def ask(model) -> bool:
+def ask(name: str, model) -> bool:
     """Draw the controls; note what they want when a button was pressed, or in live mode when they changed."""
     given, counts = attribute_controls(model.schema), count_controls()
     pressed, live = generate_buttons(DRAFT_STEPS)
-    request = Request(model=model.name, given=given, **counts)
+    request = Request(model=name, given=given, **counts)
     if pressed or (live and request != state.get("followed")):
         state.update(wanted=request, followed=request, problems=[])
     return live
@@ -77,9 +77,9 @@ def conclude(drawn: Drawn) -> None:
 
 
 with st.sidebar:
-    model = model_picker()
-    arrive(model)
-    live = ask(model)
+    name, model = model_picker()
+    arrive(name, model)
+    live = ask(name, model)
 drawn, wanted = state["drawn"], state["wanted"]
 if state["problems"]:
     sentences = "".join(f"\n* {problem}" for problem in state["problems"])

@@ -54,7 +54,7 @@ def read_query(query: Mapping[str, str], model: str, schema: AttributeSchema) ->
 def whole(column: Number) -> bool:
     """Is the column set in whole units? Its range is then wide enough for it."""
     low, high = column.seen
-    return high - low > 40
+    return high - low > 25
 
 
 def seen_range(column: Number) -> tuple[float, float]:

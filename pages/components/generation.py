@@ -122,11 +122,11 @@ def _scene(model: Any, request: Request, people: list[Any], draft: bool) -> byte
         {
             "title": f"Person {i + 1}" if request.n > 1 else "This person",
             "subtitle": f"{summary(person.attributes)} · seed {person.seed}",
-            "file": f"{model.name}_seed-{person.seed}",
+            "file": f"{request.model}_seed-{person.seed}",
             "rows": person_rows(model.schema, person.attributes, given),
         }
         for i, person in enumerate(people)
     ]
-    note = f"Percentiles place a value in the cohort that {model.name} was trained on. This person does not exist."
+    note = f"Percentiles place a value in the cohort that {request.model} was trained on. This person does not exist."
     volumes = [person.volume for person in people]
-    return payload(volumes, described, model=model.name, draft=draft, note=note)
+    return payload(volumes, described, model=request.model, draft=draft, note=note)

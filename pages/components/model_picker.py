@@ -40,8 +40,8 @@ def _load(name: str, config_digest: str) -> Any:
     return engine_module().load(name, device="auto")
 
 
-def model_picker() -> Any:
-    """The model chosen in the control or in the address; without one the page ends here with a sentence."""
+def model_picker() -> tuple[str, Any]:
+    """Name and model chosen in the control or in the address; without one the page ends here with a sentence."""
     names = checkpoint_names()
     if not names:
         st.error("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
@@ -62,7 +62,7 @@ def model_picker() -> Any:
         st.stop()
     st.caption(f"Runs on {device_name(model.device)} · weights {model.digest}")
     trained_on(model.card)
-    return model
+    return name, model
 
 
 def device_name(device: str) -> str:
@@ -71,15 +71,15 @@ def device_name(device: str) -> str:
     return {"cpu": "the processor", "cuda": "the graphics card"}.get(kind, str(device))
 
 
-def model_card(model: Any) -> None:
+def model_card(name: str, model: Any) -> None:
     """The few facts a reader needs, and the whole card on demand."""
     card = model.card
     facts = {"Trained on": training_data(card), "Columns": columns_in_words(model.schema)}
     facts |= {title: str(card[key]) for key, title in FACTS.items() if key in card}
     facts["Weights"] = model.digest
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
-    st.subheader(card.get("title", model.name), anchor=False)
-    st.html(f'<dl class="facts"><dt>Name</dt><dd>{escape(model.name)}</dd>{items}</dl>')
+    items = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in facts.items())
+    st.subheader(card.get("title", name), anchor=False)
+    st.html(f'<dl class="facts"><dt>Name</dt><dd>{escape(name)}</dd>{items}</dl>')
     with st.expander("Model card"):
         st.markdown(model.card_markdown)
 

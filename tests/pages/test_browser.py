@@ -1,0 +1,234 @@
+"""The app in a real Chromium: the viewer's pictures, its keys, the address, and not one request to another machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from pages.components.frame import BANNER, pages
+
+#: what a browser on a hospital's virtual desktop may refuse
+NO_3D = "--disable-3d-apis"
+expect.set_options()
+#: mean grey of the four quarters of a canvas: left top, right top, left bottom, right bottom
+QUARTERS = """canvas => {
+  const { width, height } = canvas, context = canvas.getContext("2d");
+  const mean = (x, y) => {
+    const pixels = context.getImageData(x, y, width >> 1, height >> 1).data;
+    let sum = 0;
+    for (let i = 0; i < pixels.length; i += 4) sum += pixels[i + 2];
+    return sum / (pixels.length / 4);
+  };
+  return [mean(0, 0), mean(width >> 1, 0), mean(0, height >> 1), mean(width >> 1, height >> 1)];
+}"""
+VOXELS = "root => root.somatwin.volumes[root.somatwin.shown].join()"
+
+
+class Visit:
+    """A tab, which is a session of its own, with every request and message it sent."""
+
+    def __init__(self, context: BrowserContext, width: int) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.sent: list[object] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
+
+    @property
+    def viewer(self) -> Locator:
+        return self.page.locator(".viewer")
+
+    def open(self, url: str) -> Visit:
+        self.page.goto(url)
+        return self
+
+    def shown(self, other_than: str | None = None) -> str:
+        """The fingerprint of the scene on screen, once there is one (other than the one given), at rest."""
+        pattern = f":not([data-fingerprint='{other_than}'])" if other_than else ""
+        self.page.locator(f".viewer[data-fingerprint]{pattern}").wait_for()
+        expect(self.page.get_by_role("button", name="Download")).to_be_visible()
+        return str(self.viewer.get_attribute("data-fingerprint"))
+
+    def pane(self, name: str) -> Locator:
+        return self.page.locator(".pane").nth(["Axial", "Coronal", "Sagittal", "Surface"].index(name)).locator("canvas")
+
+    def press(self, name: str) -> None:
+        self.viewer.get_by_role("button", name=name, exact=True).click()
+
+
+@pytest.fixture(scope="module")
+def visit(launch: Callable[..., BrowserContext]) -> Iterator[Callable[..., Visit]]:
+    visits: list[Visit] = []
+
+    def begin(*flags: str, width: int = 1440) -> Visit:
+        visits.append(Visit(launch(*flags), width))
+        return visits[-1]
+
+    yield begin
+    for each in visits:
+        each.page.close()
+        assert not each.errors
+
+
+@pytest.fixture(scope="module")
+def trio(visit: Callable[..., Visit], app_address: str) -> Visit:
+    """Three people on the Explore page."""
+    here = visit().open(f"{app_address}/Explore?steps=2&n=3&seed=5")
+    here.shown()
+    return here
+
+
+@pytest.fixture(scope="module")
+def block_page(visit: Callable[..., Visit], block_address: str) -> Visit:
+    here = visit().open(block_address)
+    here.page.locator(".viewer[data-fingerprint]").wait_for()
+    return here
+
+
+@pytest.fixture
+def block(block_page: Visit) -> Visit:
+    """The viewer with a block at the patient's right, front and top, as it opens but for the crosshair inside the block."""
+    block_page.press("Reset")
+    block_page.press("Radiological")
+    jump(block_page, [30, 36, 46])
+    return block_page
+
+
+def jump(here: Visit, voxel: list[int]) -> None:
+    here.viewer.evaluate(
+        """(root, cursor) => new Promise(done => {
+          const before = root.somatwin.draws;
+          Object.assign(root.somatwin, { cursor });
+          root.querySelector(".toolbar button[aria-pressed=true]").click();
+          const look = () => root.somatwin.draws > before ? done() : requestAnimationFrame(look);
+          look();
+        })""",
+        voxel,
+    )
+
+
+@pytest.mark.parametrize("flags", [(), (NO_3D,)], ids=["as installed", "without 3D"])
+def test_one_visit(visit: Callable[..., Visit], app_address: str, flags: tuple[str, ...]):
+    """A cold deep link is drawn, a slider draws new voxels, its address brings them back, nothing leaves the server."""
+    here = visit(*flags).open(f"{app_address}/Explore?age=40&steps=2&seed=3")
+    first = here.shown()
+    voxels = here.viewer.evaluate(VOXELS)
+    for name in ("Axial", "Coronal", "Sagittal", "Surface"):
+        assert max(here.pane(name).evaluate(QUARTERS)) > 5, f"{name} is blank"
+    here.page.get_by_text("Live", exact=True).click()
+    slider = here.page.get_by_role("slider", name="Age value")
+    slider.focus()
+    slider.press("ArrowRight")
+    second = here.shown(other_than=first)
+    expect(here.page.locator("[data-column=age] .value")).to_contain_text("41")
+    assert here.viewer.evaluate(VOXELS) != voxels
+    expect(here.page).to_have_url(f"{app_address}/Explore?model=tiny&seed=3&n=1&steps=2&age=41")
+    again = visit(*flags).open(here.page.url)
+    assert again.shown() == second
+    strangers = [url for url in here.requests if not url.startswith((app_address, "blob:", "data:"))]
+    assert not strangers
+
+
+def test_a_strip_chooses_who_is_shown(trio: Visit):
+    voxels, sent = trio.viewer.evaluate(VOXELS), len(trio.sent)
+    trio.viewer.get_by_role("button", name="Person 2").click()
+    expect(trio.viewer.locator(".panel h3")).to_contain_text("seed 6")
+    assert trio.viewer.evaluate(VOXELS) != voxels
+    assert len(trio.sent) == sent
+
+
+def test_keys_and_wheel_scroll_without_the_server(trio: Visit):
+    axial, sent = trio.pane("Axial"), len(trio.sent)
+    caption = trio.page.locator(".pane figcaption").first
+    expect(caption).to_have_text("Axial  17 / 32")
+    picture = axial.screenshot()
+    axial.focus()
+    for key, index in (("ArrowUp", 18), ("ArrowDown", 17), ("PageUp", 27), ("End", 32), ("Home", 1), ("ArrowUp", 2)):
+        axial.press(key)
+        expect(caption).to_have_text(f"Axial  {index} / 32")
+    axial.hover()
+    trio.page.mouse.wheel(0, -120)
+    expect(caption).to_have_text("Axial  3 / 32")
+    assert axial.screenshot() != picture
+    assert len(trio.sent) == sent, "scrolling must not ask the server"
+
+
+def test_a_phone_needs_no_sideways_scrolling(trio: Visit):
+    trio.page.set_viewport_size({"width": 414, "height": 896})
+    trio.page.wait_for_function("document.documentElement.clientWidth <= 414")
+    box = trio.viewer.bounding_box()
+    assert box
+    assert box["x"] + box["width"] <= 414
+    assert trio.page.evaluate("document.documentElement.scrollWidth") <= 414
+    trio.page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_the_button_draws_another_person(trio: Visit):
+    first = trio.shown()
+    trio.page.get_by_role("button", name="Another").click()
+    trio.shown(other_than=first)
+    expect(trio.page).not_to_have_url(re.compile("seed=5"))
+
+
+@pytest.mark.parametrize("convention", ["Radiological", "Neurological"])
+def test_the_block_stands_under_its_letters(block: Visit, convention: str):
+    """The block lies right, anterior and superior; each plane shows it between the letters that say so."""
+    block.press(convention)
+    expected = {"Axial": "RA", "Coronal": "RS", "Sagittal": "AS"}
+    for i, (name, (across, up)) in enumerate(expected.items()):
+        letters = block.viewer.evaluate("(root, i) => root.somatwin.panes[i].letters", i)
+        quarters = block.pane(name).evaluate(QUARTERS)
+        brightest = quarters.index(max(quarters))
+        assert letters["left" if brightest % 2 == 0 else "right"] == across
+        assert letters["top" if brightest < 2 else "bottom"] == up
+        assert sum(quarters) < 2.5 * max(quarters), "the other quarters are dim"
+    assert block.viewer.evaluate("root => root.somatwin.panes[0].letters.left") == (
+        "R" if convention == "Radiological" else "L"
+    )
+
+
+def test_a_click_moves_the_crosshair_and_reads_the_voxel(block: Visit):
+    readout = block.viewer.locator(".readout")
+    expect(readout).to_have_text("R 60  A 72  S 92 mm  ·  value 1.00  ·  window 0.00 to 1.00")
+    box = block.pane("Axial").bounding_box()
+    assert box
+    block.pane("Axial").click(position={"x": box["width"] * 0.62, "y": box["height"] * 0.7})
+    expect(readout).to_contain_text("value 0.10")
+    i, j, k = block.viewer.evaluate("root => root.somatwin.cursor")
+    assert (i < 20, j < 24, k) == (True, True, 46), "right of the screen is the patient's left"
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    block.page.mouse.move(x, y)
+    block.page.mouse.down(button="right")
+    block.page.mouse.move(x - 60, y, steps=3)
+    block.page.mouse.up(button="right")
+    expect(readout).not_to_contain_text("window 0.00 to 1.00")
+    block.press("Reset")
+    expect(readout).to_contain_text("window 0.00 to 1.00")
+
+
+def test_a_saved_picture_carries_the_warning(block: Visit):
+    with block.page.expect_download() as download:
+        block.press("Save image")
+    assert download.value.suggested_filename == "block.png"
+    amber = block.viewer.evaluate(
+        """root => {
+          const { picture } = root.somatwin, footer = 50;
+          const { data } = picture.getContext("2d").getImageData(0, picture.height - footer, picture.width, footer);
+          let dots = 0;
+          for (let i = 0; i < data.length; i += 4) dots += data[i] > 200 && data[i + 2] < 120;
+          return dots;
+        }"""
+    )
+    assert amber > 300, "the footer is drawn in amber"
+
+
+@pytest.mark.parametrize("name", ["", *(name for _, name in pages())])
+def test_the_banner_stands_on_a_cold_deep_link(visit: Callable[..., Visit], app_address: str, name: str):
+    here = visit().open(f"{app_address}/{name.replace(' ', '_')}")
+    expect(here.page.get_by_text(BANNER)).to_be_visible()
