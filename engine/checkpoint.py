@@ -118,7 +118,7 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
                 f"the weights in {path} are not those it was saved with; restore or replace the checkpoint"
             )
         sizes = config["model"]
-        image = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes["image"].items()}
+        image: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes["image"].items()}
         model_config = ModelConfig(image=AutoencoderConfig(**image), flow=TransformerConfig(**sizes["flow"]))
         model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
         model.load_state_dict({k: v.float() for k, v in load_file(path / "weights.safetensors").items()})

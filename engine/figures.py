@@ -33,14 +33,14 @@ def consistency_figure(
     if real is not None:
         at = np.linspace(real.low, real.high, 80)
         band = real.band(at)
-        _ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.16)", "95 % of real persons")
-        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({REAL}, 0.35)", "Real mean, 95 % interval")
+        _ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.20)", "95 % of real persons")
+        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({REAL}, 0.42)", "Real mean, 95 % interval")
         line = {"color": f"rgb({REAL})", "width": 2}
         figure.add_scatter(x=at, y=band.middle, mode="lines", line=line, name="Real cohort", hoverinfo="skip")
     if synthetic is not None:
         at = np.linspace(*span, 40)
         band = synthetic.band(at)
-        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({SYNTHETIC}, 0.18)", "Synthetic mean, 95 % interval")
+        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({SYNTHETIC}, 0.25)", "Synthetic mean, 95 % interval")
         line = {"color": f"rgb({SYNTHETIC})", "width": 2, "dash": "dash"}
         figure.add_scatter(x=at, y=band.middle, mode="lines", line=line, name="Synthetic line", hoverinfo="skip")
     figure.add_scatter(
@@ -54,7 +54,7 @@ def consistency_figure(
     )
     figure.update_layout(
         xaxis={"title": titles[0], "range": _padded(span, real), "zeroline": False},
-        yaxis={"title": titles[1], "rangemode": "tozero", "zeroline": False},
+        yaxis={"title": titles[1], "rangemode": "tozero" if _near_zero(y, real) else "normal", "zeroline": False},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         height=460,
@@ -71,3 +71,10 @@ def _ribbon(figure: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray,
 def _padded(span: tuple[float, float], real: Relation | None) -> list[float]:
     low, high = (min(span[0], real.low), max(span[1], real.high)) if real else span
     return [low - 0.03 * (high - low), high + 0.03 * (high - low)]
+
+
+def _near_zero(y: Sequence[float], real: Relation | None) -> bool:
+    """Does the axis lose little by beginning at 0?"""
+    ends = [] if real is None else np.ravel(real.band(np.array([real.low, real.high]))[3:]).tolist()
+    values = [*ends, *y]
+    return not values or min(values) < 0.4 * max(values)

@@ -9,7 +9,7 @@ Regression Analysis, 3rd ed., chapter 3).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Relation:
 
     @classmethod
     def fit(
-        cls, x: Sequence[float | None], y: Sequence[float | None], *, degree: int = 1, log: bool = False
+        cls, x: Iterable[float | None], y: Iterable[float | None], *, degree: int = 1, log: bool = False
     ) -> Relation:
         """Least squares over the pairs in which neither is missing (None or NaN).
 

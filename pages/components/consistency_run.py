@@ -95,7 +95,7 @@ def slope_table(synthetic: Any, real: Any, column: Number) -> pd.DataFrame:
         rows.append(
             {
                 "": name,
-                "persons": relation.n if relation else None,
+                "persons": str(relation.n) if relation else "",
                 f"slope, {per}": f"{found.estimate:+.2f}" if found else "too few persons",
                 "95 % interval": f"{found.low:+.2f} to {found.high:+.2f}" if found else "",
             }

@@ -72,7 +72,8 @@ def test_persons_are_sampled_and_measured_over_the_range(app: AppTest):
     assert all(y >= 0 for y in found)
     assert "Synthetic line" in traces(app)
     table = app.table[0].value
-    assert list(table["persons"]) == [6, table["persons"].iloc[1]]
+    assert table["persons"].iloc[0] == "6"
+    assert int(table["persons"].iloc[1]) >= 20
     assert all(" to " in cell for cell in table["95 % interval"])
     assert app.get("download_button")
 
