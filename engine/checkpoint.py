@@ -27,7 +27,7 @@ from engine.nn.transformer import TransformerConfig
 FORMAT = "somatwin-checkpoint"
 VERSION = 1
 #: small buffers that stay in single precision
-EXACT = ("centre", "rotation", "scale", "variance")
+EXACT = ("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,9 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
             )
         sizes = config["model"]
         image: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes["image"].items()}
-        model_config = ModelConfig(image=AutoencoderConfig(**image), flow=TransformerConfig(**sizes["flow"]))
+        model_config = ModelConfig(
+            **{**sizes, "image": AutoencoderConfig(**image), "flow": TransformerConfig(**sizes["flow"])}
+        )
         model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
         model.load_state_dict({k: v.float() for k, v in load_file(path / "weights.safetensors").items()})
         card = json.loads((path / "model_card.json").read_text("utf-8"))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from engine.attributes import AttributeSchema
-from engine.flow import Joint, Levels, independent_velocity
+from engine.flow import FactorPrior, Joint, Levels, factor_velocity
 from engine.nn.autoencoder import Autoencoder, AutoencoderConfig
 from engine.nn.embedding import Fusion
 from engine.nn.transformer import JointTransformer, TransformerConfig
@@ -17,10 +17,11 @@ from engine.nn.transformer import JointTransformer, TransformerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of the three networks."""
+    """Sizes of the three networks, and the ``rank`` of the linear Gaussian part (:class:`engine.flow.FactorPrior`)."""
 
     image: AutoencoderConfig
     flow: TransformerConfig
+    rank: int = 32
 
 
 class JointModel(nn.Module):
@@ -33,7 +34,10 @@ class JointModel(nn.Module):
     centre: Tensor
     rotation: Tensor
     scale: Tensor
-    variance: Tensor
+    image_loadings: Tensor
+    table_loadings: Tensor
+    image_variance: Tensor
+    table_variance: Tensor
     mask: Tensor
 
     def __init__(self, config: ModelConfig, schema: AttributeSchema) -> None:
@@ -50,7 +54,10 @@ class JointModel(nn.Module):
         self.register_buffer("centre", torch.zeros(tokens, latent))
         self.register_buffer("rotation", torch.eye(latent))
         self.register_buffer("scale", torch.ones(latent))
-        self.register_buffer("variance", torch.ones(tokens, latent))
+        self.register_buffer("image_loadings", torch.zeros(tokens, latent, config.rank))
+        self.register_buffer("table_loadings", torch.zeros(columns, code, config.rank))
+        self.register_buffer("image_variance", torch.ones(tokens, latent))
+        self.register_buffer("table_variance", torch.ones(columns, code))
         self.register_buffer("mask", mask, persistent=False)
 
     def fuse(
@@ -79,19 +86,47 @@ class JointModel(nn.Module):
         scale = scale / (values * scale**2).mean().sqrt()
         self.rotation.copy_(vectors)
         self.scale.copy_(scale)
-        by_place = (centred @ vectors * scale).square().mean(0)
-        by_channel = by_place.mean(0, keepdim=True)
+
+    @torch.no_grad()
+    def fit_prior(
+        self, image: Float[Tensor, "p v n c"], table: Float[Tensor, "p k d"], known: Bool[Tensor, "p k"]
+    ) -> None:
+        """Fit the linear Gaussian part to p persons: ``image`` their diffused states in v versions, and their columns.
+
+        Loadings of the image are its principal components over persons and versions (Tipping and Bishop 1999), as many as
+        the model's rank but at most a third of the persons; a column's are its correlations with them, each shrunk by the
+        positive-part James-Stein rule, since few persons make large correlations by chance.
+        """
+        persons, versions = image.shape[:2]
+        rank = min(self.config.rank, persons // 3)
+        flat = image.flatten(0, 1).flatten(1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            left, values, right = torch.svd_lowrank(flat, min(rank + 8, *flat.shape), niter=8)
+        energy = values[:rank].square() / len(flat)
+        floor = (flat.square().mean(0).sum() - energy.sum()) / flat.shape[1]
+        loadings = right[:, :rank] * (energy - floor).clamp(min=0).sqrt()
+        residual = (flat - left[:, :rank] * values[:rank] @ right[:, :rank].T).square().mean(0).reshape(image.shape[2:])
+        self.image_loadings.zero_()[..., :rank] = loadings.reshape(*image.shape[2:], rank)
         # few persons: a token's own variance is shrunk towards its channel's
-        self.variance.copy_(0.8 * by_place + 0.2 * by_channel + 1e-4)
+        self.image_variance.copy_(0.8 * residual + 0.2 * residual.mean(0, keepdim=True) + 1e-4)
+        scores = (left[:, :rank] * len(flat) ** 0.5).reshape(persons, versions, rank).mean(1)
+        count = known.sum(0).clamp(min=1)[:, None, None]
+        slopes = torch.einsum("pkd,pr->kdr", table * known[..., None], scores) / count
+        slopes = slopes * (1 - 1 / (count * slopes.square() + 1e-9)).clamp(min=0)
+        share = slopes.square().sum(-1, keepdim=True)
+        slopes = slopes * (0.8 / share.clamp(min=0.8)).sqrt()
+        self.table_loadings.zero_()[..., :rank] = slopes
+        self.table_variance.copy_(1 - slopes.square().sum(-1))
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
-        """E[e - z | z_t]: the closed-form independent part plus what the network has learned."""
-        t_image, t_table = levels.image[:, None, None], levels.table[..., None]
-        image, table = self.velocity_net(state.image, state.table * self.mask, levels.image, levels.table)
-        return Joint(
-            image + independent_velocity(state.image, t_image, self.variance),
-            (table + independent_velocity(state.table, t_table, 1.0)) * self.mask,
-        )
+        """E[e - z | z_t]: the closed-form linear Gaussian part plus what the network has learned."""
+        prior = FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
+        with torch.autocast(state.image.device.type, enabled=False):
+            known, mean = factor_velocity(state, levels, prior)
+        seen = torch.cat([state.image, mean.image], -1)
+        image, table = self.velocity_net(seen, state.table * self.mask, levels.image, levels.table)
+        return Joint(image + known.image, (table + known.table) * self.mask)
 
     def encode(
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]

@@ -42,7 +42,7 @@ def head_t1(size: str = "cpu") -> Recipe:
         title="Head, T1-weighted MRI",
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
-        model=ModelConfig(image=image, flow=TransformerConfig(width=256, depth=6, heads=8)),
+        model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4)),
     )
     if size == "cpu":
         return recipe

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from engine.flow import Joint, Levels, NoiseMixture, independent_velocity, interpolate
+from engine.flow import FactorPrior, Joint, Levels, NoiseMixture, factor_velocity, interpolate
 from engine.sample import Guidance, Known, guided, integrate, person_noise, sample, schedule
 
 MEAN = torch.tensor([0.4, -0.3, 0.8, 0.0, 0.5], dtype=torch.float64)
@@ -25,11 +25,19 @@ N = 4000
 
 def oracle(state: Joint, levels: Levels) -> Joint:
     """E[e - z | z_t] = (B - S A) (A S A + B^2)^-1 (z_t - A m) - m, A = diag(1 - t), B = diag(t)."""
+    return oracle_of(state, levels, MEAN)
+
+
+def centred_oracle(state: Joint, levels: Levels) -> Joint:
+    return oracle_of(state, levels, torch.zeros_like(MEAN))
+
+
+def oracle_of(state: Joint, levels: Levels, middle: torch.Tensor) -> Joint:
     z = torch.cat([state.table[..., 0], state.image[:, 0]], 1)
     t = torch.cat([levels.table, levels.image[:, None].expand(-1, 2)], 1)[0]
     a, b = torch.diag(1 - t), torch.diag(t)
     gain = (b - COVARIANCE @ a) @ torch.linalg.pinv(a @ COVARIANCE @ a + b @ b, hermitian=True)
-    v = (z - MEAN @ a) @ gain.T - MEAN
+    v = (z - middle @ a) @ gain.T - middle
     return Joint(v[:, None, 3:], v[:, :3, None])
 
 
@@ -126,15 +134,24 @@ def test_noise_belongs_to_the_seed() -> None:
     assert (many.table[:, ~mask] == 0).all()
 
 
-def test_independent_velocity_is_the_conditional_mean() -> None:
-    """Against a regression of e - z on z_t over draws."""
+def test_the_factor_prior_has_the_velocity_of_its_covariance() -> None:
+    """W W' + D equal to the oracle's covariance must give the oracle's field, every variable at its own noise level."""
+    values, vectors = torch.linalg.eigh(COVARIANCE)
+    least = 0.5 * values[0]
+    w = vectors * (values - least).sqrt()
+    d = least.expand(5)
+    prior = FactorPrior(w[3:].reshape(1, 2, 5), w[:3].reshape(3, 1, 5), d[3:].reshape(1, 2), d[:3].reshape(3, 1))
     rng = torch.Generator().manual_seed(0)
-    for variance, t in product((0.25, 4.0), (0.1, 0.5, 0.9)):
-        z = torch.randn(200_000, generator=rng) * variance**0.5
-        e = torch.randn(200_000, generator=rng)
-        z_t = (1 - t) * z + t * e
-        slope = float((z_t * (e - z)).sum() / (z_t * z_t).sum())
-        assert float(independent_velocity(torch.ones(1), torch.tensor(t), variance)) == pytest.approx(slope, abs=0.02)
+    for t_image, t_table in ((0.0, (0.3, 1.0, 0.7)), (0.6, (0.0, 0.0, 1.0)), (1.0, (0.2, 0.9, 0.5))):
+        state = Joint(*(torch.randn(6, *s, generator=rng, dtype=torch.float64) for s in ((1, 2), (3, 1))))
+        levels = Levels(
+            torch.full((6,), t_image, dtype=torch.float64), torch.tensor([t_table] * 6, dtype=torch.float64)
+        )
+        expected = centred_oracle(state, levels)
+        found, _ = factor_velocity(state, levels, prior)
+        unknown = levels.table[0] > 0
+        assert torch.allclose(found.table[:, unknown], expected.table[:, unknown])
+        assert t_image == 0 or torch.allclose(found.image, expected.image)
 
 
 def test_interpolation_ends() -> None:

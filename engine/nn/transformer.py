@@ -7,6 +7,7 @@ and one a column, and gathered by token.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +22,9 @@ from engine.nn.embedding import ColumnEmbedding, NoiseEmbedding, grid_positions
 class TransformerConfig:
     """Size of the velocity network; ``width`` is a multiple of ``heads``."""
 
-    width: int = 256
-    depth: int = 8
-    heads: int = 8
+    width: int = 192
+    depth: int = 6
+    heads: int = 4
     fusion: bool = True
 
     def __post_init__(self) -> None:
@@ -48,8 +49,11 @@ class Block(nn.Module):
     def attention(self, x: Float[Tensor, "b s w"]) -> Float[Tensor, "b s w"]:
         b, s, w = x.shape
         query, key, value = self.qkv(x).reshape(b, s, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
-        query, key = rms_norm(query, query.shape[-1:]), rms_norm(key, key.shape[-1:])
-        mixed = scaled_dot_product_attention(query, key, value.to(query.dtype))
+        query, key = (rms_norm(part, part.shape[-1:]).to(value.dtype) for part in (query, key))
+        if x.is_cuda:
+            mixed = scaled_dot_product_attention(query, key, value)
+        else:  # for 300 tokens twice as fast on a CPU, forwards and backwards, as the fused kernel
+            mixed = (query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])).softmax(-1).to(value.dtype) @ value
         return self.out(mixed.transpose(1, 2).reshape(b, s, w))
 
     def forward(self, x: Float[Tensor, "b s w"], levels: Float[Tensor, "b l w"], image: int) -> Float[Tensor, "b s w"]:
@@ -69,7 +73,7 @@ class JointTransformer(nn.Module):
     ) -> None:
         super().__init__()
         width = config.width
-        self.image_in = nn.Linear(latent, width)
+        self.image_in = nn.Linear(2 * latent, width)
         self.place = nn.Parameter(grid_positions(token_grid, width))
         self.column_in = ColumnEmbedding(columns, code, width)
         self.noise = NoiseEmbedding(width)
@@ -85,11 +89,12 @@ class JointTransformer(nn.Module):
 
     def forward(
         self,
-        image: Float[Tensor, "b n c"],
+        image: Float[Tensor, "b n two_c"],
         table: Float[Tensor, "b k d"],
         t_image: Float[Tensor, " b"],
         t_table: Float[Tensor, "b k"],
     ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b k d"]]:
+        """``image``: each token's state beside its mean under the linear Gaussian part."""
         n = image.shape[1]
         levels = nn.functional.silu(self.noise(torch.cat([t_image[:, None], t_table], 1)) + self.kind)
         x = torch.cat([self.image_in(image) + self.place, self.column_in(table)], 1)

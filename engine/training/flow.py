@@ -35,7 +35,7 @@ class FlowTraining:
 
     steps: int = 20000
     batch: int = 16
-    rate: float = 8e-4
+    rate: float = 1e-3
     warmup: int = 200
     constant: int = 2000
     copies: int = 8
@@ -102,6 +102,7 @@ def train_flow(
     stage.load()
     model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
     state, known = (torch.from_numpy(part).to(device) for part in table)
+    model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
     posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     while stage.step < config.steps:
