@@ -33,10 +33,12 @@ class CohortBand:
     ) -> CohortBand:
         """Fit over persons: ``rows`` their attributes (None where missing), ``measures`` what was read off their scans.
 
-        Groups of fewer than :data:`FEWEST` persons are left out.
+        Groups of fewer than :data:`FEWEST` persons are left out. Where sex is recorded, ``all`` are those of known sex:
+        otherwise the difference between all and the two sexes would tell of the few others.
         """
-        groups = {EVERYONE: list(range(len(rows)))}
-        for level in sorted({str(row["sex"]) for row in rows if row.get("sex") is not None}):
+        known = [i for i, row in enumerate(rows) if row.get("sex") is not None]
+        groups = {EVERYONE: known or list(range(len(rows)))}
+        for level in sorted({str(rows[i]["sex"]) for i in known}):
             groups[level] = [i for i, row in enumerate(rows) if row.get("sex") == level]
         lines: dict[str, Any] = {}
         curves: dict[str, Any] = {}

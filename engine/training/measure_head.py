@@ -146,8 +146,8 @@ def model_card(store: CohortStore, persons: int, figures: Mapping[str, Any]) -> 
         "purpose": "Reads volumes in ml off a T1-weighted head, to compare synthetic heads with real ones. Not for diagnosis.",
         "trained_on": f"{persons} real heads{', faces removed,' if defaced else ''} of the training persons only, with "
         f"automatic DLMUSE labels: {facts.get('source_name', 'an unnamed cohort')}",
-        "licence": f"Weights and figures derive from the cohort's images, whose licence is {licence}. "
-        f"{facts.get('acknowledgement', '')}",
+        "licence": f"Weights and figures derive from the cohort's images, whose licence is {licence}: say so wherever they "
+        f"are used. {facts.get('acknowledgement', '')}",
         "contains": "No image and no row of any person. The cohort's regressions are aggregates over the training persons; "
         f"groups under {FEWEST} persons are left out",
         "measures": dict(DEFINITIONS),
@@ -155,6 +155,8 @@ def model_card(store: CohortStore, persons: int, figures: Mapping[str, Any]) -> 
         "limits": [
             "Healthy adults, one scanner, 2 mm voxels; no lesions, tumours or infants",
             "The DLMUSE labels it learned from are themselves automatic",
+            "It reads small ventricles too large, very large ones too small, and blurred ones larger: compare what it reads "
+            "with its own figures of the cohort, not with those of another ruler",
             "Neck soft tissue is counted by intensity in a fixed slab, not segmented; it depends on the tilt of the head",
             "A scan that is not on the ruler's own grid is first turned by its symmetry and the long axis of its brain",
         ],

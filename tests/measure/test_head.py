@@ -231,7 +231,28 @@ def test_real_heads_as_scanned_agree_with_their_labels():
         millilitres = abs(np.linalg.det(labels.affine[:3, :3])) / 1000
         volume = load_volume(scan)
         found = shipped.measure(volume)
-        assert found["ventricles_ml"] == pytest.approx((table == 3).sum() * millilitres, rel=0.15)
+        assert found["ventricles_ml"] == pytest.approx((table == 3).sum() * millilitres, abs=4.0)
         assert found["brain_ml"] == pytest.approx((table == 2).sum() * millilitres, rel=0.05)
         assert 50 < found["neck_ml"] < 500
         assert shipped.measure(volume.reoriented("RAS")) == pytest.approx(found, rel=1e-6)
+
+
+def test_the_shipped_ruler_is_small_and_says_where_it_comes_from():
+    folder = Path(__file__).parents[2] / "checkpoints" / "measure-head"
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 5_000_000
+    card = (folder / "model_card.md").read_text()
+    for words in (
+        "IXI project",
+        "https://brain-development.org/ixi-dataset/",
+        "CC BY-SA 3.0",
+        "Not for diagnosis",
+        "test (n = 28)",
+    ):
+        assert words in card
+    band = HeadMeasure.load(folder).cohort
+    ageing, weight = band.line("ventricles_ml", "age"), band.line("neck_ml", "bmi")
+    assert ageing is not None
+    assert weight is not None
+    assert ageing.slope().low > 0
+    assert weight.slope().low > 0
+    assert "sub-IXI" not in (folder / "config.json").read_text()

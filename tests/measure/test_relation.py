@@ -93,3 +93,11 @@ def test_a_cohort_survives_json():
     assert again.curve("brain_ml", "age", "F") == band.curve("brain_ml", "age", "F")
     with pytest.raises(ValueError, match="other keys"):
         Relation.from_json({"slope": 1})
+
+
+def test_nobody_can_be_told_by_subtracting_the_sexes_from_all():
+    rng = np.random.default_rng(3)
+    rows = [{"age": float(rng.uniform(20, 80)), "sex": "FM"[i % 2] if i > 3 else None} for i in range(64)]
+    band = CohortBand.fit(rows, [{"brain_ml": 1000.0 + i} for i in range(64)], ["age"])
+    by_group = band.levels["brain_ml"]
+    assert by_group["all"]["n"] == by_group["F"]["n"] + by_group["M"]["n"] == 60
