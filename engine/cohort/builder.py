@@ -94,7 +94,7 @@ class StoreBuilder:
         with self._writing():
             partial = self._person(name).with_suffix(".tmp")
             with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                np.savez(file, **arrays)
             os.replace(partial, self._person(name))
 
     def finish(
