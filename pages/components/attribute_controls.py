@@ -66,8 +66,17 @@ def generate_buttons(draft_steps: int) -> tuple[bool, bool]:
         another = st.button(
             "Another", icon=":material/casino:", on_click=_another_seed, help="Draw a new seed and generate."
         )
-    live = st.toggle("Live", key="live", help=f"Follow every change: a draft of {draft_steps} steps, then in full.")
+    live = st.toggle(
+        "Live",
+        key="live",
+        on_change=_follow_anew,
+        help=f"Follow every change: a draft of {draft_steps} steps, then in full.",
+    )
     return pressed or another, live
+
+
+def _follow_anew() -> None:
+    st.session_state["followed"] = None
 
 
 def _another_seed() -> None:

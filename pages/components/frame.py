@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -40,6 +40,7 @@ def frame(title: str) -> DeltaGenerator:
     trained_on()
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.title(title, anchor=False)
+    st.session_state["notice"] = st.container()
     return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
 
 
@@ -58,4 +59,16 @@ def trained_on(*cards: Mapping[str, Any]) -> None:
 
 def training_data(card: Mapping[str, Any]) -> str:
     """One sentence from the model card."""
-    return str(card.get("trained_on", "What this model was trained on is not recorded."))
+    facts = card.get("trained_on")
+    if not isinstance(facts, Mapping):
+        return str(facts or "What this model was trained on is not recorded.")
+    parts = [f"{facts['persons']} persons"] if "persons" in facts else []
+    parts += [f"of {facts['source_name']}"] if "source_name" in facts else []
+    faces = f", faces {facts['faces']}" if "faces" in facts else ""
+    return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{faces}."
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the page with a sentence in its main part, wherever it is called."""
+    st.session_state["notice"].error(sentence)
+    st.stop()

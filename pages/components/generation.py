@@ -65,37 +65,34 @@ def draw(model: Any, request: Request, report: Report, draft: bool = False) -> D
     Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
     finished before a run is given up are not drawn again.
     """
-    started = time.monotonic()
-    people = [_person(model, request, i, report, started) for i in range(request.n)]
+    started, shared = time.monotonic(), _shared()
+    keys = [(model.digest, request.given, request.seed + i, request.steps) for i in range(request.n)]
+    people = [shared.get(key) for key in keys]
+    missing = [i for i, person in enumerate(people) if person is None]
+    for position, i in enumerate(missing):
+        share = (position / len(missing), 1 / len(missing))
+        people[i] = _person(model, request, i, share, started, report)
+        shared.put(keys[i], people[i])
     report(1.0, "Preparing the view")
-    return Drawn(
-        request=request,
-        digest=model.digest,
-        people=people,
-        scene=_scene(model, request, people, draft),
-        seconds=time.monotonic() - started,
-    )
+    scene = _scene(model, request, people, draft)
+    seconds = time.monotonic() - started
+    return Drawn(request=request, digest=model.digest, people=people, scene=scene, seconds=seconds)
 
 
-def _person(model: Any, request: Request, i: int, report: Report, started: float) -> Any:
-    key = (model.digest, request.given, request.seed + i, request.steps)
-    shared = _shared()
-    person = shared.get(key)
-    if person is not None:
-        return person
+def _person(model: Any, request: Request, i: int, share: tuple[float, float], started: float, report: Report) -> Any:
+    """Person ``i``; ``share`` is the fraction of the whole run done before this person, and this person's part of it."""
 
     def progress(done: int, total: int) -> None:
-        fraction = (i + done / max(1, total)) / request.n
+        fraction = share[0] + share[1] * done / max(1, total)
         left = (time.monotonic() - started) * (1 / fraction - 1) if fraction > 0 else None
         who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
         report(fraction, f"{who} {done} of {total}{time_left(left)}")
 
-    with _turn(shared.model, report):
+    with _turn(_shared().model, report):
         progress(0, request.steps)
         (person,) = model.generate(
             n=1, given=dict(request.given), seed=request.seed + i, steps=request.steps, progress=progress
         )
-    shared.put(key, person)
     return person
 
 

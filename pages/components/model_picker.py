@@ -11,11 +11,11 @@ import streamlit as st
 
 from engine.attributes import AttributeSchema, Number
 from pages.components.address import seen_range
-from pages.components.frame import trained_on, training_data
+from pages.components.frame import refuse, trained_on, training_data
 from pages.components.person_table import label
 
 #: keys of a model card that its short form shows
-FACTS = {"intended_use": "Intended use", "licence": "Licence", "license": "Licence"}
+FACTS = {"what_it_is": "What it is", "what_it_is_not": "What it is not", "licence": "Licence"}
 
 
 def engine_module() -> Any:
@@ -44,8 +44,7 @@ def model_picker() -> tuple[str, Any]:
     """Name and model chosen in the control or in the address; without one the page ends here with a sentence."""
     names = checkpoint_names()
     if not names:
-        st.error("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
-        st.stop()
+        refuse("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
     asked = st.query_params.get("model")
     state = st.session_state
     if asked in names and state.get("model asked") != asked:
@@ -58,8 +57,7 @@ def model_picker() -> tuple[str, Any]:
     try:
         model = load_model(name)
     except ValueError as error:
-        st.error(f"{error}")
-        st.stop()
+        refuse(str(error))
     st.caption(f"Runs on {device_name(model.device)} · weights {model.digest}")
     trained_on(model.card)
     return name, model
@@ -74,8 +72,9 @@ def device_name(device: str) -> str:
 def model_card(name: str, model: Any) -> None:
     """The few facts a reader needs, and the whole card on demand."""
     card = model.card
-    facts = {"Trained on": training_data(card), "Columns": columns_in_words(model.schema)}
-    facts |= {title: str(card[key]) for key, title in FACTS.items() if key in card}
+    facts = {title: str(card[key]) for key, title in FACTS.items() if key in card}
+    facts |= {"Cohort": training_data(card), "Columns": columns_in_words(model.schema)}
+    facts |= {"Grid": card["size"]["grid"]} if "grid" in card.get("size", {}) else {}
     facts["Weights"] = model.digest
     items = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in facts.items())
     st.subheader(card.get("title", name), anchor=False)

@@ -37,7 +37,6 @@ function buildToolbar(view) {
       toggle("Cutaway", "cutaway", "Open the 3D view at the crosshair"),
       toggle("Smooth", "smooth", "Interpolate between voxels")),
     element("span", { class: "spacer" }),
-    view.header.draft ? element("span", { class: "draft", title: "Few sampling steps" }, "Draft") : "",
     element("button", { type: "button", class: "quiet", title: "Centre the crosshair, reset window and view",
       onclick: () => resetView(view) }, "Reset"),
     element("button", { type: "button", class: "quiet", title: "Save what is shown as a PNG image",
@@ -75,6 +74,7 @@ function percentileCell(percentile) {
 
 function buildTable(view) {
   const person = view.header.people[view.shown];
+  const draft = view.header.draft ? element("span", { class: "draft", title: "Few sampling steps" }, "Draft") : "";
   const head = element("tr", {}, ...["", "Value", "", "Percentile"].map((text) => element("th", { scope: "col" }, text)));
   const rows = person.rows.map((row) =>
     element("tr", { "data-column": row.name, "data-origin": row.origin },
@@ -83,7 +83,7 @@ function buildTable(view) {
       element("td", {}, element("span", { class: `origin ${row.origin}`, title: ORIGINS[row.origin] }, row.origin)),
       percentileCell(row.percentile)));
   return [
-    element("h3", {}, person.title, element("small", {}, person.subtitle)),
+    element("h3", {}, person.title, draft, element("small", {}, person.subtitle)),
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
     element("p", { class: "note" }, view.header.note),
   ];
