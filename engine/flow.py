@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,6 +40,12 @@ def interpolate(clean: Joint, noise: Joint, levels: Levels) -> Joint:
     return Joint(
         (1 - t_image) * clean.image + t_image * noise.image, (1 - t_table) * clean.table + t_table * noise.table
     )
+
+
+def shifted(t: Tensor | float, shift: float) -> Any:
+    """The image's noise level where the columns' is t: ``shift`` > 1 spends more of the way at high noise, where the large
+    structures of many tokens are decided (arXiv 2403.03206, equation 23)."""
+    return shift * t / (1 + (shift - 1) * t)
 
 
 class FactorPrior(NamedTuple):
@@ -88,7 +94,8 @@ def factor_velocity(state: Joint, levels: Levels, prior: FactorPrior) -> tuple[J
 class NoiseMixture:
     """How often a training example has which pattern of noise levels; the shares sum to 1.
 
-    ``reveal``: on top, the chance that a single column is given (t = 0) or hidden (t = 1) whatever the pattern.
+    The image's level is :func:`shifted` from the columns'. ``reveal``: on top, the chance that a single column is given
+    (t = 0) or hidden (t = 1) whatever the pattern.
     """
 
     equal: float = 0.30
@@ -104,8 +111,8 @@ class NoiseMixture:
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares of the noise mixture sum to {total}; make them sum to 1")
 
-    def draw(self, rows: int, columns: int, generator: torch.Generator) -> Levels:
-        """Noise levels of ``rows`` training examples; t is logit-normal (arXiv 2403.03206)."""
+    def draw(self, rows: int, columns: int, generator: torch.Generator, shift: float = 1.0) -> Levels:
+        """Noise levels of ``rows`` training examples; t is logit-normal (arXiv 2403.03206), then shifted for the image."""
 
         def logit_normal(*shape: int) -> Tensor:
             return torch.sigmoid(torch.randn(shape, generator=generator) * self.spread)
@@ -126,7 +133,7 @@ class NoiseMixture:
         lot = torch.rand(rows, columns, generator=generator)
         table = torch.where(touched & (lot < share / 2), 0.0, table)
         table = torch.where(touched & (lot > 1 - share / 2), 1.0, table)
-        return Levels(image, table)
+        return Levels(shifted(image, shift), table)
 
 
 def flow_loss(

@@ -96,7 +96,7 @@ class Model:
             strength = Guidance(weight=(default if guidance is None else guidance) if row else 1.0)
         except ValueError as error:
             raise RequestError(str(error)) from None
-        times = schedule(steps, strength)
+        times = schedule(steps, strength, shift=model.config.shift)
         size = GPU_BATCH if self.device == "cuda" else 1
         total, done = -(-n // size) * (len(times)), 0
         for start in range(0, n, size):
@@ -120,7 +120,8 @@ class Model:
         noise = person_noise(seeds, image.tokens, image.latent, model.mask.cpu(), self.device)
         unknown = torch.zeros(len(seeds), dtype=torch.bool, device=self.device)
         known = Known(Joint(torch.zeros_like(noise.image), table), unknown, given)
-        return integrate(guided(model.velocity, strength, noise), noise, known, times)
+        field = guided(model.velocity, strength, noise)
+        return integrate(field, noise, known, times, shift=model.config.shift, linear=model.linear)
 
     def _volume(self, data: Any) -> Volume:
         channels = tuple(self.checkpoint.config["channels"])

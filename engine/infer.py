@@ -44,6 +44,7 @@ def infer(
     noise = person_noise(list(range(seed, seed + samples)), image.tokens, image.latent, net.mask.cpu(), model.device)
     everyone = torch.ones(samples, dtype=torch.bool, device=model.device)
     clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
-    state = sample(net.velocity, noise, Known(clean, everyone, known.expand(samples, -1)), evaluations=steps)
+    held = Known(clean, everyone, known.expand(samples, -1))
+    state = sample(net.velocity, noise, held, evaluations=steps, linear=net.linear)
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
     return [{name: r[name] for name in model.schema.names} for r in rows]

@@ -13,15 +13,18 @@ from engine.flow import FactorPrior, Joint, Levels, factor_velocity
 from engine.nn.autoencoder import Autoencoder, AutoencoderConfig
 from engine.nn.embedding import Fusion
 from engine.nn.transformer import JointTransformer, TransformerConfig
+from engine.sample import LinearFlow
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of the three networks, and the ``rank`` of the linear Gaussian part (:class:`engine.flow.FactorPrior`)."""
+    """Sizes of the three networks, the ``rank`` of the linear Gaussian part (:class:`engine.flow.FactorPrior`), and the
+    ``shift`` of the image's noise level against the columns' (:func:`engine.flow.shifted`)."""
 
     image: AutoencoderConfig
     flow: TransformerConfig
     rank: int = 32
+    shift: float = 3.0
 
 
 class JointModel(nn.Module):
@@ -127,6 +130,15 @@ class JointModel(nn.Module):
         seen = torch.cat([state.image, mean.image], -1)
         image, table = self.velocity_net(seen, state.table * self.mask, levels.image, levels.table)
         return Joint(image + known.image, (table + known.table) * self.mask)
+
+    @property
+    def linear(self) -> LinearFlow:
+        """What the sampler solves exactly: the prior's directions and variances, taken as independent."""
+        loadings = self.image_loadings.flatten(0, 1)
+        length = loadings.norm(dim=0)
+        directions = loadings / length.clamp(min=1e-9)
+        spread = length**2 + self.image_variance.flatten() @ directions**2
+        return LinearFlow(directions=directions, spread=spread.clamp(min=1e-6), image=self.image_variance)
 
     def encode(
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import chi2
 
 from engine.flow import FactorPrior, Joint, Levels, NoiseMixture, factor_velocity, interpolate
-from engine.sample import Guidance, Known, guided, integrate, person_noise, sample, schedule
+from engine.sample import Guidance, Known, LinearFlow, guided, integrate, person_noise, sample, schedule
 
 MEAN = torch.tensor([0.4, -0.3, 0.8, 0.0, 0.5], dtype=torch.float64)
 #: three columns, then an image of one token with two channels
@@ -76,6 +76,54 @@ def test_every_conditional_of_the_gaussian_oracle(image: bool, table: tuple[bool
     assert spread < chi2.ppf(1 - 0.01 / tests, d * (d + 1) // 2)
     total = (white**2).sum(1).mean() * N
     assert chi2.ppf(0.005 / tests, N * d) < total < chi2.ppf(1 - 0.005 / tests, N * d)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_image_and_columns_may_follow_different_schedules(given: bool) -> None:
+    """With its own level for the image along the way, the joint and a conditional are still the oracle's."""
+    rng = torch.Generator().manual_seed(1)
+    noise = Joint(
+        torch.randn(N, 1, 2, generator=rng, dtype=torch.float64),
+        torch.randn(N, 3, 1, generator=rng, dtype=torch.float64),
+    )
+    clean = Joint(torch.zeros_like(noise.image), torch.zeros_like(noise.table))
+    known = Known(clean, torch.full((N,), False), torch.tensor([given, False, False]).expand(N, -1))
+    out = sample(centred_oracle, noise, known, evaluations=160, solver="heun", shift=4.0)
+    found = torch.cat([out.table[..., 0], out.image[:, 0]], 1)[:, int(given) :]
+    first = COVARIANCE[1:, :1]
+    expected = COVARIANCE[1:, 1:] - first @ first.T / COVARIANCE[0, 0] if given else COVARIANCE
+    white = torch.linalg.solve(torch.linalg.cholesky(expected), found.T).T
+    d = white.shape[1]
+    moment = (white.T @ white / N - torch.eye(d, dtype=torch.float64)).numpy()
+    spread = N * (np.diag(moment) ** 2 / 2).sum() + N * (moment[np.triu_indices(d, 1)] ** 2).sum()
+    assert spread < chi2.ppf(1 - 0.01 / 2, d * (d + 1) // 2)
+
+
+def test_the_linear_part_is_solved_exactly_where_euler_loses_variance() -> None:
+    """A direction of variance 2000 across 600 values: one exact step against eight of Euler."""
+    rng = torch.Generator().manual_seed(0)
+    direction = torch.nn.functional.normalize(torch.randn(600, 1, generator=rng, dtype=torch.float64), dim=0)
+    linear = LinearFlow(
+        directions=direction,
+        spread=torch.tensor([2000.0], dtype=torch.float64),
+        image=torch.full((150, 4), 0.5, dtype=torch.float64),
+    )
+    noise = Joint(
+        torch.randn(500, 150, 4, generator=rng, dtype=torch.float64),
+        torch.randn(500, 2, 1, generator=rng, dtype=torch.float64),
+    )
+    known = Known(noise, torch.zeros(500, dtype=torch.bool), torch.zeros(500, 2, dtype=torch.bool))
+
+    def variances(state: Joint) -> tuple[float, float]:
+        flat = state.image.flatten(1)
+        along = flat @ direction
+        return float(along.var() / 2000), float((flat - along @ direction.T).var() / 0.5)
+
+    for evaluations in (1, 8):
+        out = sample(linear.velocity, noise, known, evaluations=evaluations, linear=linear)
+        assert variances(out) == pytest.approx((1, 1), abs=0.15)
+        assert torch.allclose(out.table, noise.table)
+    assert variances(sample(linear.velocity, noise, known, evaluations=8))[0] < 0.1
 
 
 def test_the_oracle_test_can_fail() -> None:

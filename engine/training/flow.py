@@ -109,7 +109,7 @@ def train_flow(
         generator = step_generator(seed + 7, stage.step)
         pick = torch.randint(len(latents), (config.batch,), generator=generator)
         copy = torch.randint(latents.shape[1], (config.batch,), generator=generator)
-        levels = config.mixture.draw(config.batch, known.shape[1], generator)
+        levels = config.mixture.draw(config.batch, known.shape[1], generator, model.config.shift)
         index, bare = pick.to(device), latents[pick, copy].float().to(device)
         here = known[index]
         levels = Levels(levels.image.to(device), torch.where(here, levels.table.to(device), 1.0))
