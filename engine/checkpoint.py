@@ -71,9 +71,13 @@ def save_checkpoint(
     channels: tuple[str, ...],
     preprocess: Mapping[str, Any],
     provenance: Mapping[str, Any],
+    guidance: float = 1.0,
     card: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole."""
+    """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole.
+
+    ``guidance`` is the weight that generation uses by default.
+    """
     with whole_directory(path) as part:
         tensors = {
             key: (value if key in EXACT or not value.is_floating_point() else value.bfloat16())
@@ -94,6 +98,7 @@ def save_checkpoint(
             "channels": list(channels),
             "preprocess": dict(preprocess),
             "provenance": dict(provenance),
+            "guidance": guidance,
             "weights_sha256": file_sha256(part / "weights.safetensors"),
         }
         (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
@@ -110,7 +115,7 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
         config = json.loads((path / "config.json").read_text("utf-8"))
         if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("version") != VERSION:
             raise CheckpointError(f"{path} is not a Somatwin checkpoint of version {VERSION}; choose another")
-        if lacking := {"name", "title", "affine", "channels", "provenance"} - config.keys():
+        if lacking := {"name", "title", "affine", "channels", "provenance", "guidance"} - config.keys():
             raise KeyError(f"config.json lacks {', '.join(sorted(lacking))}")
         digest = file_sha256(path / "weights.safetensors")
         if digest != config["weights_sha256"]:

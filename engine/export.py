@@ -37,7 +37,7 @@ def write_people(
         "given": dict(given or {}),
         "seed": seed,
         "steps": steps,
-        "guidance": config.get("guidance", 1.0) if guidance is None else guidance,
+        "guidance": config["guidance"] if guidance is None else guidance,
         "device": model.device,
     }
     origin = {

@@ -91,7 +91,7 @@ class Model:
                 f"n {n}, steps {steps}, seed {seed}: n and steps start at 1, steps end at 1000, seed at 0"
             )
         model, row = self.checkpoint.model, self.schema.resolve(given or {})
-        default = self.checkpoint.config.get("guidance", 1.0)
+        default = self.checkpoint.config["guidance"]
         try:
             strength = Guidance(weight=(default if guidance is None else guidance) if row else 1.0)
         except ValueError as error:

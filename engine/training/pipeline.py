@@ -26,7 +26,8 @@ from engine.training.run import Progress, RunError
 class Recipe:
     """All that makes a checkpoint besides the cohort: grid, columns, networks, both training stages, seed.
 
-    ``autoencoder_share`` is the part of a limited training time that goes to the first stage.
+    ``autoencoder_share`` is the part of a limited training time that goes to the first stage, ``guidance`` the default weight
+    of the finished model.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Recipe:
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
     flow: FlowTraining = field(default_factory=FlowTraining)
     autoencoder_share: float = 0.4
+    guidance: float = 1.0
     seed: int = 0
 
 
@@ -138,6 +140,7 @@ def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, tra
         channels=store.channels,
         preprocess=asdict(recipe.preprocess),
         provenance=provenance,
+        guidance=recipe.guidance,
         card=card,
     )
 
