@@ -69,11 +69,9 @@ class Number:
 
     def fitted(self, values: Sequence[float]) -> Number:
         """The column with knots at quantiles of ``values``; raises when fewer than two differ."""
-        distinct = len(set(values))
-        if distinct < 2:
-            raise AttributeValueError(
-                f"column {self.name} has {distinct} distinct values in the training split: leave it out, or give more rows"
-            )
+        if (distinct := len(set(values))) < 2:
+            fault = f"column {self.name} has {distinct} distinct values in the training split"
+            raise AttributeValueError(f"{fault}: leave it out, or give more rows")
         m = min(KNOTS, max(2, len(values) // 3))
         probabilities = (np.arange(m) + 0.5) / m
         knots, where = np.unique(np.quantile(np.asarray(values, float), probabilities), return_inverse=True)
@@ -238,19 +236,15 @@ class AttributeSchema:
                 continue
             unknown = [name for name, _ in d.powers if name not in row]
             if len(unknown) > 1:
-                raise AttributeValueError(
-                    f"{d.name} {row[d.name]} alone leaves {' and '.join(unknown)} open: "
-                    f"give {' or '.join(unknown)} with it"
-                )
+                fault = f"{d.name} {row[d.name]} alone leaves {' and '.join(unknown)} open"
+                raise AttributeValueError(f"{fault}: give {' or '.join(unknown)} with it")
             if unknown:
                 row[unknown[0]] = self[unknown[0]].check(d.solve(row, unknown[0]))
                 continue
             implied = d.value(row)
             if implied is not None and abs(implied / float(row[d.name]) - 1) > INCONSISTENT:  # pyright: ignore[reportArgumentType]
-                factors = ", ".join(f"{name} {row[name]}" for name, _ in d.powers)
-                raise AttributeValueError(
-                    f"{d.name} {row[d.name]} contradicts {factors} (they make {implied:.1f}): leave one free"
-                )
+                fault = f"{d.name} {row[d.name]} contradicts {', '.join(f'{n} {row[n]}' for n, _ in d.powers)}"
+                raise AttributeValueError(f"{fault} (they make {implied:.1f}): leave one free")
         return row
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Float[np.ndarray, "n k d"], Bool[np.ndarray, "n k"]]:

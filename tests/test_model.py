@@ -88,7 +88,9 @@ def test_space_to_depth_is_undone_exactly() -> None:
 
 def test_patch_components_are_the_leading_eigenvectors() -> None:
     volumes = torch.rand(3, 1, 2, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3).repeat_interleave(8, 4)
-    volumes = volumes + torch.linspace(0, 1, 16) ** 2 * torch.rand(3, 1, 16, 16, 1) + 0.01 * torch.rand(3, 1, 16, 16, 16)
+    volumes = (
+        volumes + torch.linspace(0, 1, 16) ** 2 * torch.rand(3, 1, 16, 16, 1) + 0.01 * torch.rand(3, 1, 16, 16, 16)
+    )
     components, mean = patch_components(volumes, 4, patch=4)
     cubes = torch.cat([space_to_depth(v[None], 4).flatten(2)[0].T for v in volumes])
     values = torch.linalg.svdvals(cubes - cubes.mean(0))

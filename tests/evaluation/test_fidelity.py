@@ -20,7 +20,7 @@ def test_a_constant_error_has_its_psnr(tiny_store: CohortStore) -> None:
 
 
 def test_the_brain_is_what_the_mask_says(tiny_store: CohortStore) -> None:
-    brain = torch.from_numpy(np.asarray(tiny_store.brain[0]))
+    brain = torch.from_numpy(np.array(tiny_store.brain[0]))
     out = reconstruction(tiny_store, np.array([0]), lambda v: v + 0.1 * ~brain + 0.01 * brain)
     assert out.brain == pytest.approx(40, abs=1e-2)
 
