@@ -29,7 +29,7 @@ def download_button(drawn: Drawn) -> None:
     )
 
 
-def bundle(drawn: Drawn, guidance: float | None = None) -> bytes:
+def bundle(drawn: Drawn) -> bytes:
     """A zip with one ``.nii.gz`` and one ``.json`` a person."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -37,11 +37,11 @@ def bundle(drawn: Drawn, guidance: float | None = None) -> bytes:
             name = f"{drawn.request.model}_seed-{person.seed}"
             image = person.volume.to_nifti(DESCRIPTION).to_bytes()
             archive.writestr(f"{name}.nii.gz", gzip.compress(image, 4, mtime=0))
-            archive.writestr(f"{name}.json", json.dumps(facts(drawn, person, guidance), indent=2))
+            archive.writestr(f"{name}.json", json.dumps(facts(drawn, person), indent=2))
     return stream.getvalue()
 
 
-def facts(drawn: Drawn, person: Any, guidance: float | None = None) -> dict[str, Any]:
+def facts(drawn: Drawn, person: Any) -> dict[str, Any]:
     """Everything needed to draw this person again."""
     return {
         "synthetic": True,
@@ -50,7 +50,8 @@ def facts(drawn: Drawn, person: Any, guidance: float | None = None) -> dict[str,
         "given": dict(drawn.request.given),
         "seed": person.seed,
         "steps": drawn.request.steps,
-        "guidance": guidance,
+        "guidance": drawn.guidance,
         "model": drawn.request.model,
         "checkpoint_digest": drawn.digest,
+        "licence": drawn.licence,
     }

@@ -31,6 +31,8 @@ class Drawn:
     people: list[Any]
     scene: bytes
     seconds: float
+    guidance: float | None = None
+    licence: str | None = None
 
 
 @dataclass
@@ -76,7 +78,15 @@ def draw(model: Any, request: Request, report: Report, draft: bool = False) -> D
     report(1.0, "Preparing the view")
     scene = _scene(model, request, people, draft)
     seconds = time.monotonic() - started
-    return Drawn(request=request, digest=model.digest, people=people, scene=scene, seconds=seconds)
+    return Drawn(
+        request=request,
+        digest=model.digest,
+        people=people,
+        scene=scene,
+        seconds=seconds,
+        guidance=model.checkpoint.config["guidance"],
+        licence=model.card.get("licence"),
+    )
 
 
 def _person(model: Any, request: Request, i: int, share: tuple[float, float], started: float, report: Report) -> Any:

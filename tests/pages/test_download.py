@@ -29,7 +29,7 @@ def test_every_file_says_that_it_is_synthetic_and_how_to_draw_it_again():
     data = np.random.default_rng(0).random((4, 5, 6), np.float32)
     people = [Somebody(Volume(data, affine), {"age": 60, "sex": "F"}, seed) for seed in (7, 8)]
     request = Request(model="tiny", given=(("age", 60),), seed=7, n=2, steps=5)
-    drawn = Drawn(request=request, digest="abc123", people=people, scene=b"", seconds=1.0)
+    drawn = Drawn(request=request, digest="abc123", people=people, scene=b"", seconds=1.0, guidance=1.5, licence="CC")
     archive = zipfile.ZipFile(io.BytesIO(bundle(drawn)))
     assert sorted(archive.namelist()) == [f"tiny_seed-{seed}.{kind}" for seed in (7, 8) for kind in ("json", "nii.gz")]
     image = nib.Nifti1Image.from_bytes(gzip.decompress(archive.read("tiny_seed-8.nii.gz")))
@@ -40,5 +40,5 @@ def test_every_file_says_that_it_is_synthetic_and_how_to_draw_it_again():
     assert facts["synthetic"] is True
     assert facts["notice"] == "synthetic, not for diagnosis"
     assert facts["attributes"] == {"age": 60, "sex": "F"}
-    assert (facts["given"], facts["seed"], facts["steps"], facts["guidance"]) == ({"age": 60}, 8, 5, None)
-    assert (facts["model"], facts["checkpoint_digest"]) == ("tiny", "abc123")
+    assert (facts["given"], facts["seed"], facts["steps"], facts["guidance"]) == ({"age": 60}, 8, 5, 1.5)
+    assert (facts["model"], facts["checkpoint_digest"], facts["licence"]) == ("tiny", "abc123", "CC")
