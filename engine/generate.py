@@ -93,9 +93,11 @@ class Model:
         model, row = self.checkpoint.model, self.schema.resolve(given or {})
         default = self.checkpoint.config["guidance"]
         try:
-            strength = Guidance(weight=(default if guidance is None else guidance) if row else 1.0)
+            strength = Guidance(weight=default if guidance is None else guidance)
         except ValueError as error:
             raise RequestError(str(error)) from None
+        if not row:  # with nothing given there is nothing to be guided by
+            strength = Guidance()
         times = schedule(steps, strength, shift=model.config.shift)
         size = GPU_BATCH if self.device == "cuda" else 1
         total, done = -(-n // size) * (len(times)), 0

@@ -42,12 +42,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Guidance:
-    """Classifier-free guidance of ``weight`` w (arXiv 2207.12598) while the image's ``low`` < t < ``high``
+    """Classifier-free guidance of ``weight`` w (arXiv 2207.12598) while the image's ``low`` < t <= ``high``
     (arXiv 2404.07724)."""
 
     weight: float = 1.0
     low: float = 0.3
-    high: float = 0.98
+    high: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 10:
@@ -56,7 +56,7 @@ class Guidance:
     def acts(self, t: float) -> bool:
         """Whether a step at t costs a second evaluation."""
         slack = 1e-6  # a time that went through single precision must decide alike
-        return self.weight != 1.0 and self.low + slack < t < self.high - slack
+        return self.weight != 1.0 and self.low + slack < t <= self.high + slack
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -43,13 +43,13 @@ function showScene(view, scene, print) {
   const grown = String(view.header?.shape) !== String(scene.header.shape);
   Object.assign(view, scene, { fingerprint: print, raycasters: [] });
   view.shown = Math.min(view.shown, scene.volumes.length - 1);
-  if (grown) view.cursor = scene.header.shape.map((n) => n >> 1);
+  if (grown) view.cursor = startCursor(scene.header);
   view.root.dataset.fingerprint = print;
   update(view, {});
 }
 
 function resetView(view) {
-  const cursor = view.header.shape.map((n) => n >> 1);
+  const cursor = startCursor(view.header);
   update(view, { cursor, window: WINDOWS.Full.slice(), azimuth: 0.6, elevation: 0.3, enlarged: null });
 }
 

@@ -41,6 +41,13 @@ function toMillimetres(affine, [i, j, k]) {
   return [0, 1, 2].map((row) => affine[row][0] * i + affine[row][1] * j + affine[row][2] * k + affine[row][3]);
 }
 
+/** Where a reader starts: at the patient's origin, which in a head is the brain's centroid, or in the middle when it lies outside. */
+function startCursor({ affine, spacing, shape }) {
+  const origin = shape.map((_, axis) => Math.round(-affine[axis][3] / spacing[axis]));
+  const inside = origin.every((index, axis) => index >= 0 && index < shape[axis]);
+  return inside ? origin : shape.map((n) => n >> 1);
+}
+
 /** Is the plane drawn with its low end on the right of the screen? Radiologists face the patient. */
 const mirrored = (view) => view.radiological;
 
