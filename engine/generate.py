@@ -96,7 +96,7 @@ class Model:
             strength = Guidance(weight=default if guidance is None else guidance)
         except ValueError as error:
             raise RequestError(str(error)) from None
-        if not row:  # with nothing given there is nothing to be guided by
+        if not row or steps == 1:  # with nothing given there is nothing to be guided by, and a guided step counts twice
             strength = Guidance()
         times = schedule(steps, strength, shift=model.config.shift)
         size = GPU_BATCH if self.device == "cuda" else 1

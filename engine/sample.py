@@ -180,8 +180,8 @@ def sample(
     shift: float = 1.0,
     linear: LinearFlow | None = None,
 ) -> Joint:
-    """The end point of :func:`integrate`: one draw of what is not known, given what is."""
-    guidance = guidance or Guidance()
+    """The end point of :func:`integrate`: one draw of what is not known, given what is. One evaluation is not guided."""
+    guidance = guidance if guidance and evaluations > 1 else Guidance()
     state, times = noise, schedule(evaluations, guidance, solver, shift)
     for state in integrate(guided(field, guidance, noise), noise, known, times, solver, shift=shift, linear=linear):
         pass

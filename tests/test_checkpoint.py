@@ -34,6 +34,7 @@ def save_again(path: Path, into: Path) -> None:
         channels=tuple(c["channels"]),
         preprocess=c["preprocess"],
         provenance=c["provenance"],
+        guidance=c["guidance"],
     )
 
 

@@ -63,7 +63,9 @@ def test_impossible_requests_name_the_value(model: engine.Model, given: dict, wo
         model.generate(given=given)
 
 
-@pytest.mark.parametrize("request_", [{"n": 0}, {"steps": 0}, {"seed": -1}, {"guidance": 99.0, "given": {"age": 30}}, {"guidance": 99.0}])
+@pytest.mark.parametrize(
+    "request_", [{"n": 0}, {"steps": 0}, {"seed": -1}, {"guidance": 99.0, "given": {"age": 30}}, {"guidance": 99.0}]
+)
 def test_bad_numbers_are_refused(model: engine.Model, request_: dict) -> None:
     with pytest.raises(engine.RequestError):
         model.generate(**request_)

@@ -146,10 +146,20 @@ def test_a_strip_chooses_who_is_shown(trio: Visit):
 def test_keys_and_wheel_scroll_without_the_server(trio: Visit):
     axial, sent = trio.pane("Axial"), len(trio.sent)
     caption = trio.page.locator(".pane figcaption").first
-    expect(caption).to_have_text("Axial  17 / 32")
+    # the patient's origin, 123 mm above the lowest slice of 6 mm
+    expect(caption).to_have_text("Axial  22 / 32")
     picture = axial.screenshot()
     axial.focus()
-    for key, index in (("ArrowUp", 18), ("ArrowDown", 17), ("PageUp", 27), ("End", 32), ("Home", 1), ("ArrowUp", 2)):
+    moves = (
+        ("ArrowUp", 23),
+        ("ArrowDown", 22),
+        ("PageDown", 12),
+        ("PageUp", 22),
+        ("End", 32),
+        ("Home", 1),
+        ("ArrowUp", 2),
+    )
+    for key, index in moves:
         axial.press(key)
         expect(caption).to_have_text(f"Axial  {index} / 32")
     axial.hover()
