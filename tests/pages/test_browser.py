@@ -190,6 +190,8 @@ def test_the_button_draws_another_person(trio: Visit):
 def test_the_block_stands_under_its_letters(block: Visit, convention: str):
     """The block lies right, anterior and superior; each plane shows it between the letters that say so."""
     block.press(convention)
+    # the letters change at once, the canvas at the next frame
+    block.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     expected = {"Axial": "RA", "Coronal": "RS", "Sagittal": "AS"}
     for i, (name, (across, up)) in enumerate(expected.items()):
         letters = block.viewer.evaluate("(root, i) => root.somatwin.panes[i].letters", i)
