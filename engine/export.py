@@ -31,7 +31,7 @@ def write_people(
     :class:`~engine.cohort.bids.BidsError` when the folder cannot be written.
     """
     config = model.checkpoint.config
-    rights = {**config["provenance"].get("cohort", {}), **model.card}
+    rights = {**config["provenance"], **model.card}
     request = {
         "n": n,
         "given": dict(given or {}),
