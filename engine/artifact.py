@@ -13,6 +13,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+#: the ``format`` of config.json: a joint model (:mod:`engine.checkpoint`), a ruler (:mod:`engine.measure.head`)
+JOINT, RULER = "somatwin-checkpoint", "somatwin-measure"
+
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, changed or foreign; the message says what to do."""

@@ -18,13 +18,12 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from engine.artifact import CheckpointError, directory, file_sha256, whole_directory, write_card
+from engine.artifact import JOINT, RULER, CheckpointError, directory, file_sha256, whole_directory, write_card
 from engine.attributes import AttributeSchema, AttributeValueError
 from engine.model import JointModel, ModelConfig
 from engine.nn.autoencoder import AutoencoderConfig
 from engine.nn.transformer import TransformerConfig
 
-FORMAT = "somatwin-checkpoint"
 VERSION = 1
 #: small buffers that stay in single precision
 EXACT = ("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings")
@@ -48,7 +47,7 @@ class Checkpoint:
 
 def checkpoints() -> list[str]:
     """Names of the joint models at hand, in alphabetical order."""
-    return sorted(p.parent.name for p in directory().glob("*/config.json") if _format_of(p) == FORMAT)
+    return sorted(p.parent.name for p in directory().glob("*/config.json") if _format_of(p) == JOINT)
 
 
 def find(name: str | Path) -> Path:
@@ -88,7 +87,7 @@ def save_checkpoint(
         }
         save_file(tensors, part / "weights.safetensors")
         config = {
-            "format": FORMAT,
+            "format": JOINT,
             "version": VERSION,
             "name": name,
             "title": title,
@@ -113,7 +112,11 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
     path = find(name)
     try:
         config = json.loads((path / "config.json").read_text("utf-8"))
-        if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("version") != VERSION:
+        if isinstance(config, dict) and config.get("format") == RULER:
+            raise CheckpointError(
+                f"{path} is Somatwin's ruler, which measures scans and draws nobody; its card is {path / 'model_card.md'}"
+            )
+        if not isinstance(config, dict) or config.get("format") != JOINT or config.get("version") != VERSION:
             raise CheckpointError(f"{path} is not a Somatwin checkpoint of version {VERSION}; choose another")
         if lacking := {"name", "title", "affine", "channels", "provenance", "guidance"} - config.keys():
             raise KeyError(f"config.json lacks {', '.join(sorted(lacking))}")

@@ -111,3 +111,10 @@ def test_a_full_disk_leaves_the_old_checkpoint(copy: Path, monkeypatch: pytest.M
         save_again(copy, copy)
     assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
     assert [p.name for p in copy.parent.iterdir()] == ["copy"]
+
+
+def test_the_ruler_is_not_called_foreign() -> None:
+    ruler = Path(__file__).parent.parent / "checkpoints" / "measure-head"
+    with pytest.raises(CheckpointError, match=r"draws nobody; its card is .*measure-head.model_card\.md$") as error:
+        engine.load(ruler, "cpu")
+    assert "not a Somatwin checkpoint" not in str(error.value)

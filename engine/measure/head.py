@@ -26,13 +26,12 @@ from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from engine.artifact import CheckpointError, directory, file_sha256, whole_directory, write_card
+from engine.artifact import RULER, CheckpointError, directory, file_sha256, whole_directory, write_card
 from engine.cohort.preprocess import PreprocessConfig, antialiased, centring
 from engine.measure.cohort_band import CohortBand
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.volume import Volume, VolumeError, finite
 
-FORMAT = "somatwin-measure"
 VERSION = 1
 NAME = "measure-head"
 CLASSES = ("background", "fluid", "brain", "ventricles")
@@ -124,7 +123,7 @@ class HeadMeasure:
             )
         try:
             stored = json.loads((path / "config.json").read_text("utf-8"))
-            if not isinstance(stored, dict) or stored.get("format") != FORMAT or stored.get("version") != VERSION:
+            if not isinstance(stored, dict) or stored.get("format") != RULER or stored.get("version") != VERSION:
                 raise CheckpointError(f"{path} is not a Somatwin measure of version {VERSION}; restore or replace it")
             digest = file_sha256(path / "weights.safetensors")
             if digest != stored["weights_sha256"]:
@@ -147,7 +146,7 @@ class HeadMeasure:
             tensors = {k: v.detach().cpu().bfloat16().contiguous() for k, v in self.segmenter.named_parameters()}
             save_file(tensors, part / "weights.safetensors")
             config = {
-                "format": FORMAT,
+                "format": RULER,
                 "version": VERSION,
                 "name": NAME,
                 "measure": asdict(self.config),
