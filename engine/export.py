@@ -26,12 +26,11 @@ def write_people(
     """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
 
     Returns the folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
-    digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is the card's, or else the
-    training cohort's. Raises as ``generate`` does, and
-    :class:`~engine.cohort.bids.BidsError` when the folder cannot be written.
+    digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is
+    :attr:`Model.licence`. Raises as ``generate`` does, and :class:`~engine.cohort.bids.BidsError` when the folder cannot be
+    written.
     """
     config = model.checkpoint.config
-    rights = {**config["provenance"], **model.card}
     request = {
         "n": n,
         "given": dict(given or {}),
@@ -52,8 +51,8 @@ def write_people(
         model.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress),
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin],
-        licence=str(rights.get("licence", "unknown")),
-        acknowledge=str(rights.get("acknowledgement", "")),
+        licence=model.licence,
+        acknowledge=str(config["provenance"].get("acknowledgement", "")),
         columns=_further_columns(model),
     )
 

@@ -56,6 +56,11 @@ class Model:
     def schema(self) -> AttributeSchema:
         return self.checkpoint.model.schema
 
+    @property
+    def licence(self) -> str:
+        """What generated persons fall under: the licence of the training cohort, or else the card's words."""
+        return str(self.checkpoint.config["provenance"].get("licence") or self.card.get("licence") or "unknown")
+
     def generate(
         self,
         *,

@@ -47,6 +47,10 @@ def test_the_example_of_the_readme(model: engine.Model) -> None:
     assert not np.array_equal(people[0].volume.data, people[1].volume.data)
 
 
+def test_what_it_draws_is_under_the_licence_of_its_cohort(model: engine.Model) -> None:
+    assert model.licence == "CC BY-SA 3.0"
+
+
 def test_heads_are_symmetric_and_not_one_mean(model: engine.Model) -> None:
     """Left and right go together far more than two heads do; heads differ by more than the sampler's noise floor."""
     a, b = (p.volume.data for p in model.generate(n=2, seed=40))
