@@ -14,6 +14,8 @@ import streamlit as st
 from pages.components.generation import Drawn
 
 DESCRIPTION = "SYNTHETIC - not for diagnosis"
+#: the date of every file in a zip, the earliest it can hold: the same people make the same bytes
+DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def download_button(drawn: Drawn) -> None:
@@ -30,15 +32,21 @@ def download_button(drawn: Drawn) -> None:
 
 
 def bundle(drawn: Drawn) -> bytes:
-    """A zip with one ``.nii.gz`` and one ``.json`` a person."""
+    """A zip with one ``.nii.gz`` and one ``.json`` a person, the same bytes for the same people."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for person in drawn.people:
             name = f"{drawn.request.model}_seed-{person.seed}"
             image = person.volume.to_nifti(DESCRIPTION).to_bytes()
-            archive.writestr(f"{name}.nii.gz", gzip.compress(image, 4, mtime=0))
-            archive.writestr(f"{name}.json", json.dumps(facts(drawn, person), indent=2))
+            _add(archive, f"{name}.nii.gz", gzip.compress(image, 4, mtime=0))
+            _add(archive, f"{name}.json", json.dumps(facts(drawn, person), indent=2).encode())
     return stream.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, DATE)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, data)
 
 
 def facts(drawn: Drawn, person: Any) -> dict[str, Any]:
