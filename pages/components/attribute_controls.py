@@ -61,7 +61,7 @@ def count_controls() -> dict[str, int]:
 
 def generate_buttons(draft_steps: int) -> tuple[bool, bool]:
     """Was a button pressed that asks for people, and does the page follow every change?"""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, key="go"):  # frame.css keeps it in sight
         pressed = st.button("Generate", type="primary", width="stretch")
         another = st.button(
             "Another", icon=":material/casino:", on_click=_another_seed, help="Draw a new seed and generate."

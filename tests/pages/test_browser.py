@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -23,6 +24,16 @@ QUARTERS = """canvas => {
     return sum / (pixels.length / 4);
   };
   return [mean(0, 0), mean(width >> 1, 0), mean(0, height >> 1), mean(width >> 1, height >> 1)];
+}"""
+#: contrast of an element's text with a background, as WCAG 2 defines it
+CONTRAST = """(element, background) => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = parts(colour).map((v) => (v / 255 <= 0.03928 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const style = getComputedStyle(element), lights = [style.color, background || style.backgroundColor].map(luminance);
+  return (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05);
 }"""
 VOXELS = "root => root.somatwin.volumes[root.somatwin.shown].join()"
 
@@ -184,6 +195,31 @@ def test_the_button_draws_another_person(trio: Visit):
     trio.page.get_by_role("button", name="Another").click()
     trio.shown(other_than=first)
     expect(trio.page).not_to_have_url(re.compile("seed=5(&|$)"))
+
+
+def test_the_button_is_in_sight_on_a_small_screen(trio: Visit):
+    trio.page.set_viewport_size({"width": 1024, "height": 620})
+    trio.page.wait_for_function("document.documentElement.clientWidth <= 1024")
+    trio.page.get_by_text("More attributes").click()
+    button = trio.page.get_by_role("button", name="Generate")
+    expect(trio.page.get_by_text("Ethnicity").first).to_be_visible()
+    expect(button).to_be_in_viewport(ratio=1)
+    trio.page.set_viewport_size({"width": 1440, "height": 900})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out(visit: Callable[..., Visit], app_address: str, scheme: Literal["light", "dark"]):
+    """4.5 : 1 (WCAG AA) for the teal of values and choices, for captions, and on the button."""
+    here = visit()
+    here.page.emulate_media(color_scheme=scheme)
+    here.open(f"{app_address}/Explore?age=40&sex=F&steps=2&seed=3").shown()
+    sidebar = here.page.get_by_test_id("stSidebar")
+    ground = sidebar.evaluate("element => getComputedStyle(element).backgroundColor")
+    value = sidebar.get_by_test_id("stSliderThumbValue").first
+    chosen = sidebar.get_by_role("radio", name="Female")
+    caption = sidebar.get_by_test_id("stCaptionContainer")
+    assert min(words.evaluate(CONTRAST, ground) for words in (value, chosen, caption)) >= 4.5
+    assert here.page.get_by_role("button", name="Generate").evaluate(CONTRAST) >= 4.5
 
 
 @pytest.mark.parametrize("convention", ["Radiological", "Neurological"])
