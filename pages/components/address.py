@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.attributes import AttributeSchema, AttributeValueError, Category, Cell, Number
-from pages.components.person_table import label
+from pages.components.person_table import label, unit
 
 MOST_PEOPLE = 8
 #: whole numbers in an address: default, lowest, highest
@@ -82,10 +82,14 @@ def _cell(schema: AttributeSchema, name: str, text: str) -> Any:
     if not isinstance(column, Number):
         factors = " and ".join(label(factor) for factor, _ in column.powers)
         raise AttributeValueError(f"{name} is computed from {factors}: set those instead")
-    value = column.check(text)
     low, high = seen_range(column)
-    if not low <= value <= high:
+    span = f"{low:g} to {high:g} {unit(column.unit)}".rstrip()
+    try:
+        value = column.check(text)
+    except AttributeValueError:
         raise AttributeValueError(
-            f"{name} {value:g} lies outside what this model was trained on: give {low:g} to {high:g} {column.unit}"
-        )
+            f"{name} {text!r} is not possible here: give {span}, the range seen in training"
+        ) from None
+    if not low <= value <= high:
+        raise AttributeValueError(f"{name} {value:g} lies outside what this model was trained on: give {span}")
     return int(value) if value.is_integer() and whole(column) else value

@@ -39,7 +39,8 @@ def test_absent_columns_are_free_and_order_does_not_matter():
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"age": "-3"}, "age '-3' is not possible here: give a number from 18 to 100 years"),
+        ({"age": "-3"}, "age '-3' is not possible here: give 20 to 80 years, the range seen in training"),
+        ({"bmi": "900"}, "bmi '900' is not possible here: give 17 to 40 kg/m², the range seen in training"),
         ({"age": "nan"}, "age 'nan' is not possible"),
         ({"age": "95"}, "age 95 lies outside what this model was trained on: give 20 to 80 years"),
         ({"sex": "X"}, "sex 'X' is unknown here: give one of F, M"),
