@@ -72,7 +72,7 @@ def conclude(drawn: Drawn) -> None:
         st.query_params.from_dict(query)
         state["address"] = query
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.caption(f"Drawn in {drawn.seconds:.1f} s with {drawn.request.steps} steps", width="content")
+        st.caption(drawn.in_words(), width="content")
         download_button(drawn)
 
 

@@ -8,17 +8,31 @@ status = frame("Consistency")
 with st.spinner("Starting the engine"):
     from engine.figures import consistency_figure
     from pages.components.consistency_controls import one_of, plan_controls
-    from pages.components.consistency_run import Plan, axis_title, fit_line, ruler, sample_one, slope_table, to_csv
+    from pages.components.consistency_run import (
+        Plan,
+        Run,
+        axis_title,
+        ended,
+        fit_line,
+        ruler,
+        sample_one,
+        slope_table,
+        to_csv,
+    )
     from pages.components.model_picker import model_picker
 
 NOTE = (
-    "Grey: the real persons the model was trained on, as a regression only. Orange: people who do not exist, each drawn "
-    "anew and measured with the same ruler. "
+    "Grey: the real persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
+    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
+    "Slopes are of straight lines. Generated scans are smoother than real ones, and smooth ones measure a little "
+    "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
+    "weight does to anyone."
 )
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 state = st.session_state
-state.setdefault("measured", {})  # persons measured so far, of the latest plan
-state.setdefault("running", None)  # the plan being carried out
+state.setdefault("measured", {})  # persons measured so far, by plan
+state.setdefault("running", None)  # the run that goes on
+state.setdefault("ended", None)  # the plan whose run ended of itself, and why
 
 
 def show(plan: Plan, points: list, measure: str, column, head) -> None:
@@ -35,45 +49,52 @@ def show(plan: Plan, points: list, measure: str, column, head) -> None:
         span=(plan.low, plan.high),
     )
     st.plotly_chart(figure, key="consistency plot", config={"displaylogo": False})
-    st.table(slope_table(line, head.cohort.line(measure, plan.attribute, group), column))
+    st.table(slope_table(line, head.cohort.line(measure, plan.attribute, group), column, len(seen)))
     if problems := [point["problem"] for point in points if point["problem"]]:
         st.warning(f"{len(problems)} of {len(points)} scans could not be measured: {problems[0]}.")
 
 
-def carry_out(plan: Plan, wanted: int, points: list, head, model) -> None:
+def carry_out(run: Run, wanted: int, points: list, head, model) -> None:
     """Draw and measure one more person, then run the page again: each point appears as soon as it is there."""
-    done = len(points)
     with status.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(done / wanted, "Starting")
+        bar = st.progress(len(points) / wanted, "Starting")
         st.button("Stop", on_click=lambda: state.update(running=None), type="tertiary", icon=":material/stop_circle:")
-
-    def report(fraction: float, text: str) -> None:
-        bar.progress((done + fraction) / wanted, f"Person {done + 1} of {wanted}. {text}")
-
-    state["measured"] = {plan: [*points, sample_one(model, head, plan, done, report)]}
+    point = sample_one(model, head, run.plan, len(points), run.report(bar, len(points), wanted))
+    state["measured"] |= {run.plan: [*points, point]}
     st.rerun()
+
+
+def conclude(plan: Plan, points: list, wanted: int) -> None:
+    """Say how many persons were measured, and offer them as a table."""
+    number = f"{len(points)} of {wanted}" if len(points) < wanted else f"{len(points)}"
+    with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        st.caption(f"{number} persons measured", width="content")
+        table = to_csv(plan, points)
+        name, icon = "somatwin_consistency.csv", ":material/download:"
+        st.download_button("Download", table, name, "text/csv", on_click="ignore", icon=icon)
 
 
 head = ruler()
 with st.sidebar:
     name, model = model_picker()
     plan, wanted = plan_controls(name, model, head.cohort)
-    if st.button("Sample and measure", type="primary", width="stretch"):
-        state["running"] = plan
-measure = one_of(
-    "Measure", [m for m in head.measures if m != "intracranial_ml"], "measure", format_func=head.measures.get
-)
+    with st.container(key="go"):  # frame.css keeps it in sight
+        pressed = st.button("Sample and measure", type="primary", width="stretch")
 points = state["measured"].get(plan, [])
+if pressed:
+    state.update(running=Run(plan=plan, done=len(points)), ended=None)
+run = state["running"]
+if run and run.plan != plan:
+    sentence = ended(run.plan, plan, len(state["measured"].get(run.plan, [])))
+    state.update(running=None, ended=(run.plan, sentence))
+if state["ended"] and state["ended"][0] != plan:
+    st.warning(state["ended"][1], icon=":material/stop_circle:")
+shown = [name for name in head.measures if name != "intracranial_ml"]
+measure = one_of("Measure", shown, "consistency.measure", format_func=head.measures.get)
 show(plan, points, measure, model.schema[plan.attribute], head)
-st.caption(NOTE + head.definitions[measure])
+st.caption(f"{head.definitions[measure]} {NOTE.format_map(model.checkpoint.config)}")
+if state["running"] and len(points) < wanted:
+    carry_out(state["running"], wanted, points, head, model)
+state["running"] = None
 if points:
-    st.download_button(
-        "Download CSV",
-        to_csv(plan, points),
-        "somatwin_consistency.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-    )
-if state["running"] == plan and len(points) < wanted:
-    carry_out(plan, wanted, points, head, model)
+    conclude(plan, points, wanted)

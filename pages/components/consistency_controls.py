@@ -14,10 +14,17 @@ from pages.components.person_table import label, level, unit
 #: attributes that can be asked for, where the model and the real cohort have them
 ASKED = ("age", "bmi")
 MOST, EITHER = 60, "either"
+COUNTS = {
+    "consistency.n": ("Persons", 2, MOST, "Each is drawn anew."),
+    "consistency.steps": ("Steps", 1, 64, "More are slower and finer."),
+    "consistency.seed": ("Seed", 0, 2**31 - 1, "Person i has the seed plus i."),
+}
+DEFAULTS = {"consistency.n": 16, "consistency.steps": 8, "consistency.seed": 0}
 
 
 def plan_controls(name: str, model: Any, cohort: Any) -> tuple[Plan, int]:
     """Draw the controls; the persons they ask for, and how many."""
+    _remember()
     measured = cohort.lines.get("all", {})
     names = [c.name for c in model.schema.columns if c.name in measured and c.name in ASKED]
     if not names:
@@ -26,14 +33,21 @@ def plan_controls(name: str, model: Any, cohort: Any) -> tuple[Plan, int]:
     chosen = one_of("Ask for", names, "consistency.attribute", format_func=label)
     low, high = _span(model.schema[chosen], next(iter(measured[chosen].values())))
     sex = _sex(model.schema, cohort)
-    places = st.columns(3)
-    n = places[0].number_input("Persons", 2, MOST, 16, key="consistency.n", help="Each is drawn anew.")
-    steps = places[1].number_input("Steps", 1, 64, 8, key="consistency.steps", help="More are slower and finer.")
-    seed = places[2].number_input("Seed", 0, 2**31 - 1, 0, key="consistency.seed", help="Person i has the seed plus i.")
-    plan = Plan(
-        model=name, digest=model.digest, attribute=chosen, low=low, high=high, sex=sex, steps=int(steps), seed=int(seed)
+    n, steps, seed = (
+        int(place.number_input(title, least, most, key=key, help=text))
+        for place, (key, (title, least, most, text)) in zip(st.columns(3), COUNTS.items(), strict=True)
     )
-    return plan, int(n)
+    plan = Plan(model=name, digest=model.digest, attribute=chosen, low=low, high=high, sex=sex, steps=steps, seed=seed)
+    return plan, n
+
+
+def _remember() -> None:
+    """Keep what the controls say: Streamlit forgets a control that a page, or another choice, does not show."""
+    state = st.session_state
+    kept = state.setdefault("kept consistency", dict(DEFAULTS))
+    kept.update({str(key): state[key] for key in state if str(key).startswith("consistency.")})
+    for key, value in kept.items():
+        state.setdefault(key, value)
 
 
 def one_of(title: str, options: list[str], key: str, **settings: Any) -> str:
@@ -49,15 +63,16 @@ def _span(column: Number, real: Any) -> tuple[float, float]:
     """A range of the attribute; at first the one in which the middle 95 % of the real cohort lies."""
     low, high = seen_range(column)
     start = (float(round(max(low, real.low))), float(round(min(high, real.high))))
-    units = unit(column.unit)
-    chosen = st.slider(
+    units, key = unit(column.unit), f"consistency.{column.name}"
+    wish: list[Any] = list(st.session_state.get(key, start))
+    st.session_state[key] = tuple(min(high, max(low, float(value))) for value in wish)  # another model, another range
+    chosen: Any = st.slider(  # a pair, since its state is one
         f"{label(column.name)} from, to ({units})" if units else f"{label(column.name)} from, to",
         float(low),
         float(high),
-        start,
         step=1.0 if whole(column) else 0.5,
         format="%g",
-        key=f"consistency.{column.name}",
+        key=key,
         help="Persons are asked for evenly over this range.",
     )
     first, last = (float(tidy(column, value) or 0) for value in chosen)

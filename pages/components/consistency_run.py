@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -13,10 +14,12 @@ import streamlit as st
 
 from engine.attributes import Cell, Number
 from pages.components.address import Request, tidy
-from pages.components.generation import Report, draw
+from pages.components.generation import Report, people_of, time_left
 from pages.components.person_table import label, unit
 
 Point = dict[str, Any]
+#: share of a person's time that drawing takes; the rest is measuring
+DRAWING = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,37 @@ class Plan:
         if self.sex is not None:
             given.append(("sex", self.sex))
         return Request(model=self.model, given=tuple(given), seed=self.seed + i, steps=self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A plan being carried out: ``done`` persons were measured when it began."""
+
+    plan: Plan
+    done: int
+    began: float = field(default_factory=time.monotonic)
+
+    def report(self, bar: Any, i: int, wanted: int) -> Report:
+        """For person ``i`` of ``wanted``: what is being done, and how long the whole run will take."""
+
+        def report(fraction: float, text: str) -> None:
+            share = (i - self.done + fraction) / (wanted - self.done)
+            who = f"Person {i + 1} of {wanted}: {text[:1].lower()}{text[1:]}"
+            bar.progress((i + fraction) / wanted, who + time_left(self.began, share))
+
+        return report
+
+
+def ended(old: Plan, new: Plan, measured: int) -> str:
+    """Why a run ended of itself: the question it was to answer is no longer the one on the page."""
+    if old.model != new.model:
+        change, back = f"the model was changed from {old.model} to {new.model}", f"choose {old.model} again"
+    elif old.digest != new.digest:
+        change, back = f"the checkpoint {old.model} was replaced by another", ""
+    else:
+        change, back = "what to ask for was changed", "set it back"
+    kept = f"; {back} to see the {measured} measured so far and go on" if back and measured else ""
+    return f"The run was ended because {change}{kept}."
 
 
 def _van_der_corput(i: int) -> float:
@@ -68,10 +102,11 @@ def ruler() -> Any:
 def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> Point:
     """Draw person ``i`` of the plan and measure them; ``problem`` says why a scan could not be measured."""
     request = plan.request(model.schema[plan.attribute], i)
-    (person,) = draw(model, request, report).people
-    point: Point = {"seed": request.seed, "requested": dict(request.given)[plan.attribute], **person.attributes}
+    ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
+    report(DRAWING, "measuring")
+    point: Point = {"seed": request.seed, "requested": dict(request.given)[plan.attribute], **found.person.attributes}
     try:
-        return point | measure.measure(person.volume) | {"problem": ""}
+        return point | measure.measure(found.person.volume) | {"problem": ""}
     except ValueError as error:
         return point | {"problem": str(error)}
 
@@ -86,17 +121,21 @@ def fit_line(points: Iterable[Point], measure: str) -> Any:
         return None
 
 
-def slope_table(synthetic: Any, real: Any, column: Number) -> pd.DataFrame:
-    """Slopes in ml for one unit of the attribute, with 95 % intervals, synthetic beside real."""
+def slope_table(synthetic: Any, real: Any, column: Number, sampled: int) -> pd.DataFrame:
+    """Slopes in ml for one unit of the attribute, with 95 % intervals, synthetic (of ``sampled`` persons) beside real."""
     per = f"ml per {unit(column.unit).removesuffix('s')}"
     rows = []
-    for name, relation in (("Synthetic persons", synthetic), ("Real cohort", real)):
+    for name, relation, persons in (("Synthetic persons", synthetic, sampled), ("Real cohort", real, None)):
         found = relation.slope() if relation else None
         rows.append(
             {
                 "": name,
-                "persons": str(relation.n) if relation else "",
-                f"slope, {per}": f"{found.estimate:+.2f}" if found else "too few persons",
+                "persons": str(relation.n if relation else persons or ""),
+                f"slope, {per}": f"{found.estimate:+.2f}"
+                if found
+                else "none yet"
+                if persons == 0
+                else "too few persons",
                 "95 % interval": f"{found.low:+.2f} to {found.high:+.2f}" if found else "",
             }
         )

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -24,15 +24,33 @@ Report = Callable[[float, str], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """The people of one request, and the scene that the viewer shows of them."""
+    """The people of one request, and the scene that the viewer shows of them.
+
+    ``seconds`` is what drawing them took; ``kept`` of them were drawn for an earlier request.
+    """
 
     request: Request
     digest: str
     people: list[Any]
     scene: bytes
     seconds: float
+    kept: int = 0
     guidance: float | None = None
     licence: str | None = None
+
+    def in_words(self) -> str:
+        """How long the drawing took, and whether it was now."""
+        drawing = f"rawn in {self.seconds:.1f} s with {self.request.steps} steps"
+        if self.kept == len(self.people):
+            return f"Kept from before, d{drawing}"
+        return f"D{drawing}" + (f", {self.kept} of {len(self.people)} kept from before" if self.kept else "")
+
+
+class _Kept(NamedTuple):
+    """A person, and the seconds that drawing them took."""
+
+    person: Any
+    seconds: float
 
 
 @dataclass
@@ -41,15 +59,15 @@ class _Shared:
 
     model: threading.Lock = field(default_factory=threading.Lock)
     access: threading.Lock = field(default_factory=threading.Lock)
-    people: OrderedDict[tuple[Any, ...], Any] = field(default_factory=OrderedDict)
+    people: OrderedDict[tuple[Any, ...], _Kept] = field(default_factory=OrderedDict)
 
-    def get(self, key: tuple[Any, ...]) -> Any:
+    def get(self, key: tuple[Any, ...]) -> _Kept | None:
         with self.access:
             if key in self.people:
                 self.people.move_to_end(key)
             return self.people.get(key)
 
-    def put(self, key: tuple[Any, ...], person: Any) -> None:
+    def put(self, key: tuple[Any, ...], person: _Kept) -> None:
         with self.access:
             self.people[key] = person
             while len(self.people) > KEPT:
@@ -62,53 +80,71 @@ def _shared() -> _Shared:
 
 
 def draw(model: Any, request: Request, report: Report, draft: bool = False) -> Drawn:
-    """Generate the people of ``request``, or take those still kept.
-
-    Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
-    finished before a run is given up are not drawn again.
-    """
-    started, shared = time.monotonic(), _shared()
-    keys = [(model.digest, request.given, request.seed + i, request.steps) for i in range(request.n)]
-    people = [shared.get(key) for key in keys]
-    missing = [i for i, person in enumerate(people) if person is None]
-    for position, i in enumerate(missing):
-        share = (position / len(missing), 1 / len(missing))
-        people[i] = _person(model, request, i, share, started, report)
-        shared.put(keys[i], people[i])
+    """Generate the people of ``request``, or take those still kept, and prepare their view."""
+    began = time.monotonic()
+    found, kept = people_of(model, request, lambda share, text: report(share, text + time_left(began, share)))
     report(1.0, "Preparing the view")
-    scene = _scene(model, request, people, draft)
-    seconds = time.monotonic() - started
+    people = [each.person for each in found]
     return Drawn(
         request=request,
         digest=model.digest,
         people=people,
-        scene=scene,
-        seconds=seconds,
+        scene=_scene(model, request, people, draft),
+        seconds=sum(each.seconds for each in found),
+        kept=kept,
         guidance=model.checkpoint.config["guidance"],
-        licence=model.card.get("licence"),
+        licence=model.licence,
     )
 
 
-def _person(model: Any, request: Request, i: int, share: tuple[float, float], started: float, report: Report) -> Any:
+def people_of(model: Any, request: Request, report: Report) -> tuple[list[_Kept], int]:
+    """The people of ``request``, and how many of them were kept from before.
+
+    Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
+    finished before a run is given up are not drawn again.
+    """
+    shared = _shared()
+    keys = [(model.digest, request.given, request.seed + i, request.steps) for i in range(request.n)]
+    people = {i: found for i, key in enumerate(keys) if (found := shared.get(key))}
+    missing = [i for i in range(request.n) if i not in people]
+    for position, i in enumerate(missing):
+        people[i] = _person(model, request, i, (position / len(missing), 1 / len(missing)), report)
+        shared.put(keys[i], people[i])
+    return [people[i] for i in range(request.n)], request.n - len(missing)
+
+
+def _person(model: Any, request: Request, i: int, share: tuple[float, float], report: Report) -> _Kept:
     """Person ``i``; ``share`` is the fraction of the whole run done before this person, and this person's part of it."""
+    who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
 
     def progress(done: int, total: int) -> None:
-        fraction = share[0] + share[1] * done / max(1, total)
-        left = (time.monotonic() - started) * (1 / fraction - 1) if fraction > 0 else None
-        who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
-        report(fraction, f"{who} {done} of {total}{time_left(left)}")
+        report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total, request.steps)}")
 
     with _turn(_shared().model, report):
-        progress(0, request.steps)
+        progress(0, request.steps + 1)
+        began = time.monotonic()
         (person,) = model.generate(
             n=1, given=dict(request.given), seed=request.seed + i, steps=request.steps, progress=progress
         )
-    return person
+        return _Kept(person, time.monotonic() - began)
 
 
-def time_left(seconds: float | None) -> str:
-    """``, about 3 s left``; nothing while there is nothing to judge by."""
-    return "" if seconds is None else f", about {max(1, round(seconds))} s left"
+def step_in_words(done: int, total: int, steps: int) -> str:
+    """``3 of 8``: the engine's last unit of work is the decoding, and a guided one before it counts as two steps.
+
+    >>> step_in_words(1, 5, 8), step_in_words(3, 9, 8), step_in_words(8, 9, 8)
+    ('2 of 8', '3 of 8', '8 of 8, building the scan')
+    """
+    last = total - 1
+    return f"{steps} of {steps}, building the scan" if done >= last else f"{round(steps * done / last)} of {steps}"
+
+
+def time_left(began: float, share: float) -> str:
+    """``, about 3 s left``, for a run of which ``share`` was done since ``began``; nothing while there is none."""
+    if share <= 0:
+        return ""
+    seconds = max(1, round((time.monotonic() - began) * (1 / share - 1)))
+    return f", about {seconds} s left" if seconds < 90 else f", about {round(seconds / 60)} min left"
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.measure.head import HeadMeasure
-from pages.components.consistency_run import Plan, sample_one, slope_table, to_csv
+from pages.components.consistency_run import Plan, Run, ended, sample_one, slope_table, to_csv
 from pages.components.frame import BANNER
 from tests.measure.balls import ball_measure, ball_store  # noqa: F401
 
@@ -81,7 +83,7 @@ def test_persons_are_sampled_and_measured_over_the_range(app: AppTest):
 def test_another_measure_needs_no_new_persons_and_more_persons_keep_the_first(app: AppTest):
     sample(app, 4)
     ventricles = traces(app)["Synthetic persons"]["y"]
-    app.button_group(key="measure").set_value("brain_ml").run()
+    app.button_group(key="consistency.measure").set_value("brain_ml").run()
     brain = traces(app)["Synthetic persons"]["y"]
     assert len(brain) == 4
     assert brain != ventricles
@@ -96,6 +98,72 @@ def test_another_question_shows_its_own_cohort_and_no_old_points(app: AppTest):
     assert not app.exception
     assert traces(app)["Synthetic persons"]["x"] == []
     assert traces(app)["Real cohort"]["x"] != by_age
+
+
+def test_a_question_asked_again_after_another_page_shows_its_persons(app: AppTest):
+    app.slider(key="consistency.age").set_value((30.0, 50.0)).run()
+    sample(app, 3)
+    asked = traces(app)["Synthetic persons"]["x"]
+    assert sorted(asked) == [30, 40, 50]
+    app.switch_page("app.py").run().switch_page(PAGE).run()
+    assert not app.exception
+    assert app.slider(key="consistency.age").value == (30.0, 50.0)
+    assert app.number_input(key="consistency.n").value == 3
+    assert traces(app)["Synthetic persons"]["x"] == asked
+    assert "3 persons measured" in [text.value for text in app.caption]
+
+
+def test_a_model_swapped_during_a_run_is_said_and_its_persons_come_back(app: AppTest):
+    """A run of which two of six persons are measured; the page then finds another model in the picker."""
+    sample(app, 2)
+    (plan,) = app.session_state["measured"]
+    app.session_state["running"] = Run(plan=replace(plan, model="other", digest="0"), done=0)
+    app.session_state["measured"] = {replace(plan, model="other", digest="0"): [{}, {}]}
+    app.number_input(key="consistency.n").set_value(6).run()
+    assert not app.exception
+    assert [text.value for text in app.warning] == [
+        "The run was ended because the model was changed from other to tiny; "
+        "choose other again to see the 2 measured so far and go on."
+    ]
+    assert app.session_state["running"] is None
+    assert traces(app)["Synthetic persons"]["x"] == []
+    sample(app, 2)
+    assert not app.warning, "a new run takes the sentence away"
+    assert len(traces(app)["Synthetic persons"]["x"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "measured", "sentence"),
+    [
+        ({"model": "liver", "digest": "1"}, 0, "The run was ended because the model was changed from tiny to liver."),
+        ({"digest": "1"}, 3, "The run was ended because the checkpoint tiny was replaced by another."),
+        (
+            {"sex": "M"},
+            3,
+            "The run was ended because what to ask for was changed; set it back to see the 3 measured so far and go on.",
+        ),
+    ],
+)
+def test_why_a_run_ended(points: tuple[Plan, list[dict]], change: dict, measured: int, sentence: str):
+    plan, _ = points
+    assert ended(plan, replace(plan, **change), measured) == sentence
+
+
+def test_progress_counts_the_whole_run(points: tuple[Plan, list[dict]]):
+    said = []
+
+    class Bar:
+        def progress(self, share: float, text: str) -> None:
+            said.append((round(share, 3), text))
+
+    run = Run(plan=points[0], done=4, began=time.monotonic() - 10)
+    report = run.report(Bar(), 6, 8)
+    report(0.0, "Step 0 of 8")
+    report(0.5, "measuring")
+    assert said == [
+        (0.75, "Person 7 of 8: step 0 of 8, about 10 s left"),
+        (0.812, "Person 7 of 8: measuring, about 6 s left"),
+    ]
 
 
 def test_without_the_ruler_the_page_says_what_to_restore(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
@@ -136,5 +204,7 @@ def test_a_scan_that_cannot_be_measured_is_said(points: tuple[Plan, list[dict]],
 
 def test_too_few_persons_have_no_slope(checkpoints: Path):
     schema = engine.load(checkpoints / "tiny", "cpu").schema
-    table = slope_table(None, None, schema["age"])
+    table = slope_table(None, None, schema["age"], 3)
     assert list(table["slope, ml per year"]) == ["too few persons", "too few persons"]
+    assert list(table["persons"]) == ["3", ""]
+    assert list(slope_table(None, None, schema["age"], 0)["slope, ml per year"]) == ["none yet", "too few persons"]
