@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.phantom.composition import RESIDUALS, Values, score, solve, trunk_fat
-from engine.phantom.conditioning import PhantomError, condition, refuse_contradictions
+from engine.phantom.composition import RESIDUALS, Values, score, trunk_fat
+from engine.phantom.conditioning import PUBLIC, PhantomError, condition, refuse_contradictions, solve
 from engine.phantom.dimensions import dimensions
 from engine.phantom.organ_sizes import organ_sizes
-from engine.phantom.regressions import BMIS, ETHNICITIES, SEXES, SMOKING
+from engine.phantom.regressions import BMIS, ETHNICITIES, LEVELS, SEXES, SMOKING
 
 #: standard normals that only the image shows; a name's place is its place in the seed's draw, so append only
 TRAITS = (
@@ -45,18 +45,15 @@ RANGES: Mapping[str, tuple[float, float, str]] = {
     "age": (18, 90, "years"),
     "height": (140, 210, "cm"),
     "bmi": (*BMIS, "kg/m2"),
-    "weight": (32, 220, "kg"),
-    "waist": (50, 170, "cm"),
-    "body_fat": (6.5, 60, "%"),
-    "vat": (0.1, 16, "L"),
-    "sat": (0.9, 45, "L"),
-    "muscle": (8, 65, "kg"),
-    "liver_volume": (600, 4500, "mL"),
-    "liver_pdff": (0.2, 44, "%"),
+    "weight": (35, 170, "kg"),
+    "waist": (52, 155, "cm"),
+    "body_fat": (8, 56, "%"),
+    "vat": (0.15, 13, "L"),
+    "sat": (0.95, 38, "L"),
+    "muscle": (9, 60, "kg"),
+    "liver_volume": (600, 4000, "mL"),
+    "liver_pdff": (0.2, 42, "%"),
 }
-LEVELS: Mapping[str, tuple[str, ...]] = {"sex": SEXES, "ethnicity": ETHNICITIES, "smoking": SMOKING}
-#: names of the structural model where they differ
-INNER = {"sat": "trunk_sat", "liver_volume": "liver"}
 #: relative disagreement at which height, weight and BMI contradict each other
 INCONSISTENT = 0.01
 
@@ -154,20 +151,18 @@ def sample_people(seeds: Sequence[int], given: Given | Sequence[Given] | None = 
     if len(each) != len(seeds):
         raise PhantomError(f"{len(each)} mappings are given for {len(seeds)} seeds: give one for each, or one for all")
     inner = [_checked(one) for one in each]
-    draws, persons = [], []
-    for seed, one in zip(seeds, inner, strict=True):
-        generator = torch.Generator().manual_seed(seed)
-        draw = torch.randn(SLOTS, generator=generator, dtype=torch.float64).tolist()
-        own = dict(zip(RESIDUALS, draw[RESIDUAL_START:], strict=False))
-        draws.append(draw)
-        persons.append(condition(own, one, generator) if one else own)
-    residuals = {name: np.array([person[name] for person in persons]) for name in RESIDUALS}
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    draws = torch.stack(
+        [torch.randn(SLOTS, generator=generator, dtype=torch.float64) for generator in generators]
+    ).numpy()
+    own = {name: draws[:, RESIDUAL_START + j] for j, name in enumerate(RESIDUALS)}
+    residuals = condition(own, inner, generators)
     keys = {key for one in inner for key in one}
     fixed = {key: np.array([one.get(key, math.nan) for one in inner]) for key in keys}
     values, residuals, _ = solve(residuals, fixed)
     for i, one in enumerate(inner):
-        refuse_contradictions(one, {name: float(residuals[name][i]) for name in one if name in residuals}, i)
-    traits = {name: np.array([draw[j] for draw in draws]) for j, name in enumerate(TRAITS)}
+        refuse_contradictions(one, {name: float(residuals[name][i]) for name in one if name in residuals})
+    traits = {name: draws[:, j] for j, name in enumerate(TRAITS)}
     return _people(seeds, values, residuals, traits)
 
 
@@ -204,13 +199,14 @@ def _checked_seed(seed: Any) -> int:
 def _checked(given: Given) -> dict[str, float]:
     """What is given under the names of the structural model, categories as indices; height, weight, BMI reconciled."""
     found: dict[str, float] = {}
+    inner = {public: name for name, public in PUBLIC.items()}
     for key, value in given.items():
         if key in LEVELS:
             if value not in LEVELS[key]:
                 raise PhantomError(f"{key} {value!r} is unknown: choose one of {', '.join(LEVELS[key])}")
             found[key] = float(LEVELS[key].index(str(value)))
         elif key in RANGES:
-            found[INNER.get(key, key)] = _number(key, value)
+            found[inner.get(key, key)] = _number(key, value)
         else:
             raise PhantomError(f"{key!r} cannot be given: choose among {', '.join((*LEVELS, *RANGES))}")
     if "weight" in found and ("height" in found or "bmi" in found):

@@ -2,7 +2,7 @@
 
 Every quantity is ``value = f(its parents, e)`` with a standard normal e, a weighted sum of shared factors and a residual
 of its own (:data:`LOADINGS`); f is monotone in e and each :class:`Mechanism` carries its inverse. So a quantity can be
-given: its own residual is then solved for, and :func:`solve` reports the log density of what was given.
+given: :func:`engine.phantom.conditioning.solve` then solves for its own residual.
 
 Arrays are float64 of shape (n,), elementwise: a person's values do not depend on who else is in the batch.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 from engine.phantom import regressions as law
 from engine.phantom.regressions import Array
@@ -30,15 +29,15 @@ RESIDUALS = (
     *("thigh_girth", "upper_arm_girth", "suprasternal_height", "chest_height", "omphalion_height"),
     *("iliac_crest_height", "trochanter_height", "crotch_height"),
 )
-CATEGORIES = ("sex", "ethnicity", "smoking")
 
-#: of each quantity on the factors, men then women; body fat, trunk fat, waist: residual correlations in NHANES
+#: of each quantity on the factors, men then women; body fat, trunk fat, waist, lean mass: as
+#: residuals correlate in NHANES (F: waist with trunk fat .6)
 LOADINGS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "body_fat": {"adiposity": (0.95, 0.80)},
     "vat": {"adiposity": (0.10, 0.10), "central": (0.45, 0.45), "visceral": (0.50, 0.50)},
     "trunk_sat": {"adiposity": (0.80, 0.62), "central": (0.45, 0.72)},
     "waist": {"adiposity": (0.50, 0.05), "central": (0.42, 0.75)},
-    "muscle": {"adiposity": (-0.60, -0.60), "frame": (0.35, 0.35)},
+    "muscle": {"adiposity": (-0.75, -0.75), "body_fat": (-0.10, -0.30), "frame": (0.30, 0.30)},
     "liver_pdff": {"central": (0.15, 0.15), "visceral": (0.40, 0.40)},
     "liver": {"organs": (0.30, 0.30), "frame": (0.20, 0.20)},
     "spleen": {"organs": (0.40, 0.40)},
@@ -54,11 +53,11 @@ LOADINGS: Mapping[str, Mapping[str, tuple[float, float]]] = {
 
 def score(name: str, values: Values, residuals: Values, loadings: Mapping = LOADINGS) -> Array:
     """The standard normal e of a quantity: its factors and its own residual."""
-    shared, left = _shared(name, values["male"], residuals, loadings)
+    shared, left = factors(name, values["male"], residuals, loadings)
     return shared + left * residuals[name]
 
 
-def _shared(name: str, male: Array, residuals: Values, loadings: Mapping) -> tuple[Array, Array]:
+def factors(name: str, male: Array, residuals: Values, loadings: Mapping) -> tuple[Array, Array]:
     """What the factors give to e, and the weight that is left to the quantity's own residual."""
     shared, square = np.zeros_like(male), np.zeros_like(male)
     for factor, (man, woman) in loadings.get(name, {}).items():
@@ -110,6 +109,15 @@ def _bmi_mechanism() -> Mechanism:
         return (law.score_of_bmi(v["male"], x) - mean) / sd
 
     return Mechanism("bmi", value, inverse)
+
+
+def _capped(inner: Mechanism, limit: float, width: float) -> Mechanism:
+    """The quantity held softly under ``limit``."""
+    return Mechanism(
+        inner.name,
+        lambda v, e: law.at_most(inner.value(v, e), limit, width),
+        lambda v, x: inner.score(v, limit - law.plus_inverse(limit - x, width)),
+    )
 
 
 #: floor of body fat (%), men and women; rounding in points; litres of trunk subcutaneous fat that nobody is under
@@ -164,19 +172,19 @@ def _liver_median(v: Values) -> Array:
 
 
 #: residual SD of the logarithm
-VAT_SD, LIVER_SD, MUSCLE_SD = 0.28, 0.16, 0.095
+VAT_SD, LIVER_SD, MUSCLE_SD = 0.28, 0.14, 0.095
 
 #: in causal order
 MECHANISMS: tuple[Mechanism, ...] = (
-    Mechanism(
-        "age",
-        lambda v, e: law.age_quantile(v["male"], ndtr(e)),
-        lambda v, x: law.normal_score(law.age_probability(v["male"], x)),
-    ),
+    Mechanism("age", lambda v, e: law.age_of_score(v["male"], e), lambda v, x: law.score_of_age(v["male"], x)),
     _linear("height", lambda v: law.height_law(v["male"], v["age"], v["ethnicity"])),
     _bmi_mechanism(),
-    _body_fat_mechanism(),
-    _lognormal("vat", lambda v: law.visceral_fat_mean(v["male"], v["age"], v["bmi"], v["ethnicity"]), VAT_SD),
+    _capped(_body_fat_mechanism(), 58.0, 2.0),
+    _capped(
+        _lognormal("vat", lambda v: law.visceral_fat_mean(v["male"], v["age"], v["bmi"], v["ethnicity"]), VAT_SD),
+        15.0,
+        1.0,
+    ),
     _trunk_sat_mechanism(),
     _linear("waist", lambda v: law.waist_law(v["male"], v["age"], v["height"], v["bmi"], v["ethnicity"])),
     _lognormal(
@@ -189,64 +197,3 @@ MECHANISMS: tuple[Mechanism, ...] = (
     ),
     _lognormal("liver", lambda v: law.liver_mean(v["height"], v["bmi"], v["age"], v["liver_pdff"]), LIVER_SD),
 )
-
-
-def _roots(residuals: Values, given: Values) -> tuple[Values, Array]:
-    """Sex, ethnicity and smoking (indices as floats) and the log probability of those given."""
-    uniform = {name: ndtr(residuals[name]) for name in CATEGORIES}
-    log_density = np.zeros_like(uniform["sex"])
-
-    def choose(name: str, shares: np.ndarray) -> Array:
-        nonlocal log_density
-        drawn = (uniform[name][:, None] > np.cumsum(shares, axis=-1)[..., :-1]).sum(-1).astype(float)
-        known = given[name] if name in given else np.full_like(drawn, np.nan)
-        level = np.where(np.isnan(known), drawn, known)
-        chances = np.broadcast_to(shares, (len(level), shares.shape[-1]))[np.arange(len(level)), level.astype(int)]
-        log_density = log_density + np.where(np.isnan(known), 0.0, np.log(chances))
-        return level
-
-    male = choose("sex", np.array([1 - law.MALE_SHARE, law.MALE_SHARE]))
-    ethnicity = choose("ethnicity", np.array(law.ETHNICITY_SHARES))
-    smoking = choose("smoking", np.array(law.SMOKING_SHARES)[male.astype(int)])
-    return {"male": male, "ethnicity": ethnicity, "smoking": smoking}, log_density
-
-
-def _log_slope(mechanism: Mechanism, values: Values, x: Array) -> Array:
-    """log |de/dx| at x, by central differences."""
-    step = 1e-4 * np.abs(x)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rise = mechanism.score(values, x + step) - mechanism.score(values, x - step)
-        return np.log(np.abs(rise) / (2 * step))
-
-
-def solve(residuals: Values, given: Values, until: str = "liver") -> tuple[Values, Values, Array]:
-    """Values of all mechanisms up to ``until``, the residuals that give them, and the log density of what was given.
-
-    ``given`` holds values by name, NaN where free; ``weight`` (kg) alone fixes BMI by the height. The density of an
-    impossible value is -inf.
-    """
-    values, log_density = _roots(residuals, given)
-    residuals = dict(residuals)
-    free = np.full_like(values["male"], np.nan)
-    given = dict.fromkeys((mechanism.name for mechanism in MECHANISMS), free) | given
-    for mechanism in MECHANISMS:
-        name = mechanism.name
-        known = given[name]
-        if name == "bmi" and "weight" in given:
-            known = np.where(np.isnan(known), given["weight"] / (values["height"] / 100) ** 2, known)
-            alone = ~np.isnan(given["weight"])
-            log_density = log_density - np.where(alone, 2 * np.log(values["height"] / 100), 0.0)
-            outside = (known < law.BMIS[0]) | (known > law.BMIS[1])
-            log_density = np.where(alone & outside, -np.inf, log_density)
-        shared, left = _shared(name, values["male"], residuals, LOADINGS)
-        fixed = ~np.isnan(known)
-        if fixed.any():
-            own = (mechanism.score(values, known) - shared) / left
-            density = -(own**2) / 2 - np.log(left) + _log_slope(mechanism, values, known)
-            log_density = log_density + np.where(fixed, np.where(np.isfinite(density), density, -np.inf), 0.0)
-            residuals[name] = np.where(fixed, own, residuals[name])
-        drawn = mechanism.value(values, shared + left * residuals[name])
-        values[name] = np.where(fixed, known, drawn)
-        if name == until:
-            break
-    return values, residuals, log_density

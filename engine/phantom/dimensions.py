@@ -92,8 +92,8 @@ def dimensions(values: Values, residuals: Values) -> Values:
         if name not in ("waist_breadth", "waist_depth"):
             mean, sd = regression(name, *person)
             found[name] = mean + sd * held(score(name, values, residuals, LOADINGS))
-    found["hip_breadth"] = at_most(found["hip_breadth"], WIDEST, 8.0)
-    found["buttock_depth"] = at_most(found["buttock_depth"], DEEPEST, 8.0)
+    for name, limit in (("hip_breadth", WIDEST), ("buttock_depth", DEEPEST), ("chest_depth", DEEPEST)):
+        found[name] = at_most(found[name], limit, 8.0)
     shape = np.exp(SHAPE_SD * held(score("waist_shape", values, residuals, LOADINGS)))
     ratio = shape * regression("waist_depth", *person)[0] / regression("waist_breadth", *person)[0]
     found["waist_breadth"], found["waist_depth"] = _waist_section(10 * values["waist"], ratio)

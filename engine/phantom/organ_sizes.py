@@ -46,8 +46,8 @@ def organ_sizes(values: Values, residuals: Values) -> Values:
     muscle_fat = 11.5 * np.exp(0.021 * (age - 43) + 0.015 * (bmi - 26))
     return {
         "spleen": by_sex(male, 205, 155) * surface * (1 - 0.005 * (age - 48)) * spread("spleen"),
-        "kidney_right": by_sex(male, 174, 138) * kidney * sides["kidney_right"],
-        "kidney_left": by_sex(male, 180, 144) * kidney * sides["kidney_left"],
+        "kidney_right": by_sex(male, 177, 141) * kidney * sides["kidney_right"],
+        "kidney_left": by_sex(male, 183, 147) * kidney * sides["kidney_left"],
         # ICRP's reference adults have 1.90 and 1.66 m^2; 1.06 g/mL, 1.04 for the pancreas
         "heart": by_sex(male, 840 * 2.06 / 1.90, 620 * 1.80 / 1.66) / 1.06 * surface * spread("heart"),
         "pancreas": by_sex(male, 140, 120) / 1.04 * surface * (1 - 0.006 * older) * spread("pancreas"),

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 Array = Float[np.ndarray, " n"]
 
@@ -23,6 +23,8 @@ ETHNICITIES = ("white", "black", "south_asian", "east_asian", "other")
 ETHNICITY_SHARES = (0.80, 0.07, 0.06, 0.05, 0.02)
 MALE_SHARE = 0.561
 SMOKING = ("never", "former", "current")
+#: of each category; a level's index is its code
+LEVELS = {"sex": SEXES, "ethnicity": ETHNICITIES, "smoking": SMOKING}
 #: by sex, F then M (V)
 SMOKING_SHARES = ((0.546, 0.274, 0.180), (0.469, 0.337, 0.194))
 
@@ -37,7 +39,7 @@ HEIGHT_OFFSETS = {False: (0.0, -0.5, -6.0, -5.5, -3.0), True: (0.0, -0.5, -6.5, 
 #: standard deviations of BMI against white (M)
 BMI_OFFSETS = {False: (0.0, 0.35, 0.0, -0.45, 0.0), True: (0.0, 0.15, 0.0, -0.45, 0.0)}
 #: log BMI as a Hermite series of a standard normal: a compromise of NAKO's mean and SD and its shares over 25 and 30
-BMI_SERIES = {False: (3.2374, 0.1932, 0.0735, -0.0085), True: (3.28553, 0.15456, -0.0487, 0.00549)}
+BMI_SERIES = {False: (3.2378, 0.1948, 0.0665, -0.0040), True: (3.2841, 0.1561, -0.0562, 0.0077)}
 #: correlation of BMI with height within a sex, from the SD of NAKO's body mass
 BMI_ON_HEIGHT = {False: -0.13, True: -0.06}
 
@@ -73,33 +75,56 @@ def of_ethnicity(ethnicity: Array, values: tuple[float, ...]) -> Array:
     return np.asarray(values)[ethnicity.astype(int)]
 
 
+#: standard normal scores of the tables of age and BMI
+SCORES = np.linspace(-6.0, 6.0, 6001)
+
+
+def _of_score(tables: np.ndarray, male: Array, score: Array) -> Array:
+    """Rows (woman, man) of values at :data:`SCORES`, read linearly."""
+    place = np.clip((score - SCORES[0]) / (SCORES[1] - SCORES[0]), 0, len(SCORES) - 1.001)
+    i, sex = place.astype(int), male.astype(int)
+    low, high = tables[sex, i], tables[sex, i + 1]
+    return low + (high - low) * (place - i)
+
+
+def _score_of(tables: np.ndarray, male: Array, value: Array) -> Array:
+    """The inverse of :func:`_of_score`."""
+    woman, man = (np.interp(value, table, SCORES) for table in tables)
+    return np.where(male > 0.5, man, woman)
+
+
 @cache
-def age_table(male: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ages on a fine grid, their density (per year) and cumulated probability."""
+def _age_density(male: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Ages on a fine grid and their density, per year."""
     centre, blur = AGE_SHAPE[male]
     years = np.linspace(*AGES, 1441)
     top = ndtr((years - centre + 14) / blur) - ndtr((years - centre - 14) / blur)
-    step = years[1] - years[0]
-    density = 0.9 * top / (top.sum() * step) + 0.1 / (AGES[1] - AGES[0])
-    cumulated = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return years, density, cumulated / cumulated[-1]
+    return years, 0.9 * top / (top.sum() * (years[1] - years[0])) + 0.1 / (AGES[1] - AGES[0])
 
 
-def age_quantile(male: Array, probability: Array) -> Array:
-    """Age in years at a cumulated probability of the person's sex."""
-    man, woman = (np.interp(probability, age_table(m)[2], age_table(m)[0]) for m in (True, False))
-    return np.where(male > 0.5, man, woman)
+@cache
+def _age_tables() -> np.ndarray:
+    rows = []
+    for male in (False, True):
+        years, density = _age_density(male)
+        cumulated = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+        rows.append(np.interp(ndtr(SCORES), cumulated / cumulated[-1], years))
+    return np.stack(rows)
 
 
-def age_probability(male: Array, age: Array) -> Array:
-    """The inverse of :func:`age_quantile`."""
-    man, woman = (np.interp(age, age_table(m)[0], age_table(m)[2]) for m in (True, False))
-    return np.where(male > 0.5, man, woman)
+def age_of_score(male: Array, score: Array) -> Array:
+    """Age in years of a standard normal score."""
+    return _of_score(_age_tables(), male, score)
+
+
+def score_of_age(male: Array, age: Array) -> Array:
+    """The inverse of :func:`age_of_score`."""
+    return _score_of(_age_tables(), male, age)
 
 
 def _height_offset(male: Array, age: Array, ethnicity: Array) -> Array:
-    """cm: 1.2 mm a year of secular trend, and shrinking from 60 on (NAKO: more than 6 cm youngest to oldest)."""
-    aged = -0.12 * (age - 48) - 0.08 * plus(age - 62, 4.0)
+    """cm: 1.25 mm a year of secular trend, shrinking from 60 on (NAKO: more than 6 cm youngest to oldest)."""
+    aged = -0.125 * (age - 48) - 0.08 * plus(age - 62, 4.0)
     man, woman = (of_ethnicity(ethnicity, HEIGHT_OFFSETS[m]) for m in (True, False))
     return aged + np.where(male > 0.5, man, woman)
 
@@ -115,7 +140,7 @@ def _bmi_offset(male: Array, age: Array, ethnicity: Array) -> Array:
 def _spread(what: str, male: bool) -> tuple[float, float]:
     """Mean and variance of an offset over the ages and ethnicities of a sex (quadrature)."""
     offset = {"height": _height_offset, "bmi": _bmi_offset}[what]
-    years, density, _ = age_table(male)
+    years, density = _age_density(male)
     weights = np.outer(ETHNICITY_SHARES, density / density.sum())
     ages = np.broadcast_to(years, weights.shape).ravel()
     groups = np.repeat(np.arange(len(ETHNICITIES), dtype=float), len(years))
@@ -142,26 +167,24 @@ def bmi_law(male: Array, age: Array, ethnicity: Array, height: Array) -> tuple[A
 
 
 @cache
-def _bmi_table(male: bool) -> tuple[np.ndarray, np.ndarray]:
-    z = np.linspace(-6.0, 6.0, 6001)
-    mu, sd, skew, tail = BMI_SERIES[male]
-    raw = np.exp(mu + sd * (z + skew * (z**2 - 1) + tail * (z**3 - 3 * z)))
-    values = at_most(at_least(raw, BMIS[0] - 0.5, 1.0), BMIS[1] + 0.5, 1.0)
-    rising = np.maximum.accumulate(values) + 1e-6 * (z - z[0])
-    return z, rising
+def _bmi_tables() -> np.ndarray:
+    rows = []
+    for male in (False, True):
+        mu, sd, skew, tail = BMI_SERIES[male]
+        raw = np.exp(mu + sd * (SCORES + skew * (SCORES**2 - 1) + tail * (SCORES**3 - 3 * SCORES)))
+        soft = at_most(at_least(raw, BMIS[0] - 0.5, 1.0), BMIS[1] + 0.5, 2.0)
+        rows.append(np.maximum.accumulate(soft) + 1e-6 * (SCORES - SCORES[0]))
+    return np.stack(rows)
 
 
 def bmi_of_score(male: Array, score: Array) -> Array:
     """BMI in kg/m^2 of a score, clipped softly into 16 to 50."""
-    man, woman = (np.interp(score, _bmi_table(m)[0], _bmi_table(m)[1]) for m in (True, False))
-    return np.clip(np.where(male > 0.5, man, woman), *BMIS)
+    return np.clip(_of_score(_bmi_tables(), male, score), *BMIS)
 
 
 def score_of_bmi(male: Array, bmi: Array) -> Array:
-    """The inverse of :func:`bmi_of_score`; held at the scores of 16.3 and 49.5 outside them."""
-    inner = np.clip(bmi, BMIS[0] + 0.3, BMIS[1] - 0.5)
-    man, woman = (np.interp(inner, _bmi_table(m)[1], _bmi_table(m)[0]) for m in (True, False))
-    return np.where(male > 0.5, man, woman)
+    """The inverse of :func:`bmi_of_score`."""
+    return _score_of(_bmi_tables(), male, bmi)
 
 
 def body_surface(height: Array, bmi: Array) -> Array:
@@ -206,15 +229,16 @@ def trunk_fat_line(male: Array, trunk_fat: Array) -> Array:
 
 
 def waist_law(male: Array, age: Array, height: Array, bmi: Array, ethnicity: Array) -> tuple[Array, Array]:
-    """Waist, cm (NHANES): mean and residual SD."""
+    """Waist, cm (NHANES): mean and residual SD, which grows with the mean (as it does there)."""
     d, black = bmi - 27, ethnicity == 1
     man = 97.85 + 0.34 * (height - 176) + _parabola(d, 2.50, -0.01, -11, 23) + 0.19 * (age - 45) - 3.3 * black
     woman = 91.34 + 0.36 * (height - 162) + _parabola(d, 2.23, -0.02, -11, 23) + 0.15 * (age - 45) - 1.2 * black
-    return np.where(male > 0.5, man, woman), by_sex(male, 4.2, 5.7)
+    mean = np.where(male > 0.5, man, woman)
+    return mean, mean * by_sex(male, 4.2 / 97.85, 5.7 / 91.34)
 
 
 def visceral_fat_mean(male: Array, age: Array, bmi: Array, ethnicity: Array) -> Array:
-    """Visceral fat, litres: the facts' lines times .85, the level of UK Biobank (5 L in men, 2.8 L in women).
+    """Visceral fat, litres: the facts' lines at the level of UK Biobank (5 L in men, 2.8 in women).
 
     Rounded at its foot, less of the age term in the lean, half the slope from BMI 40 on.
     """
@@ -223,7 +247,8 @@ def visceral_fat_mean(male: Array, age: Array, bmi: Array, ethnicity: Array) -> 
     lean = np.clip((bmi - 13) / 9, 0.0, 1.0)
     aged = lean * by_sex(male, 0.060, 0.035) * (age - 20) + lean * by_sex(male, 0.4, 0.3)
     share = of_ethnicity(ethnicity, (1.0, 0.75, 1.0, 1.15, 1.0))
-    return share * 0.85 * at_least(size + aged, 0.25, 0.15) + 0.20 * (ethnicity == 2)
+    level = by_sex(male, 0.85, 0.82)
+    return share * level * at_least(size + aged, 0.25, 0.15) + 0.20 * (ethnicity == 2)
 
 
 def muscle_mean(male: Array, age: Array, height: Array, bmi: Array, ethnicity: Array) -> Array:
@@ -240,7 +265,7 @@ def liver_fat_median(age: Array, bmi: Array, ethnicity: Array) -> Array:
 
 
 #: curvature of the right tail of log PDFF, and the level at which it is held
-LIVER_FAT_TAIL, LIVER_FAT_SD, LIVER_FAT_LIMIT = 0.12, 0.70, 45.0
+LIVER_FAT_TAIL, LIVER_FAT_SD, LIVER_FAT_LIMIT = 0.13, 0.70, 45.0
 
 
 def liver_fat_of(median: Array, score: Array) -> Array:
@@ -259,10 +284,5 @@ def liver_fat_score(median: Array, pdff: Array) -> Array:
 
 def liver_mean(height: Array, bmi: Array, age: Array, pdff: Array) -> Array:
     """Liver, mL: Vauthey's slope on body surface at the level of SHIP, larger when fat, smaller from 60 on."""
-    size = at_least(-1150.0 + 1267.0 * body_surface(height, bmi), 650.0, 150.0)
+    size = at_least(-1000.0 + 1267.0 * body_surface(height, bmi), 750.0, 150.0)
     return size * (1 + 0.012 * (at_most(pdff, 30.0, 3.0) - 3)) * (1 - 0.003 * plus(age - 60, 3.0))
-
-
-def normal_score(probability: Array) -> Array:
-    """Standard normal quantile, finite at 0 and 1."""
-    return ndtri(np.clip(probability, 1e-12, 1 - 1e-12))
