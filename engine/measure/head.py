@@ -15,7 +15,6 @@ ventricles, 1 the fluid around the brain, 46 the fluid between the bodies of the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,16 +22,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from engine.artifact import RULER, CheckpointError, directory, file_sha256, whole_directory, write_card
+from engine.artifact import directory
 from engine.cohort.preprocess import PreprocessConfig, antialiased, centring
 from engine.measure.cohort_band import CohortBand
+from engine.measure.ruler import fields, read_ruler, write_ruler
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.volume import Volume, VolumeError, finite
 
-VERSION = 1
 NAME = "measure-head"
 CLASSES = ("background", "fluid", "brain", "ventricles")
 FLUID_CODES = (1, 46)
@@ -116,46 +113,18 @@ class HeadMeasure:
 
         Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
         """
-        path = shipped() if path is None else Path(path)
-        if not (path / "config.json").is_file():
-            raise CheckpointError(
-                f"there is no {NAME} at {path}; restore the folder {NAME} beside the other checkpoints"
-            )
-        try:
-            stored = json.loads((path / "config.json").read_text("utf-8"))
-            if not isinstance(stored, dict) or stored.get("format") != RULER or stored.get("version") != VERSION:
-                raise CheckpointError(f"{path} is not a Somatwin measure of version {VERSION}; restore or replace it")
-            digest = file_sha256(path / "weights.safetensors")
-            if digest != stored["weights_sha256"]:
-                raise CheckpointError(f"the weights in {path} are not those it was saved with; restore or replace it")
-            config = _config(stored["measure"])
+        stored = read_ruler(shipped() if path is None else Path(path), NAME)
+        with stored.readable():
+            config = _config(stored.config["measure"])
             segmenter = Segmenter(config.segmenter)
-            segmenter.load_weights(load_file(path / "weights.safetensors"))
-            card = json.loads((path / "model_card.json").read_text("utf-8"))
-            cohort = CohortBand.from_json(stored["cohort"])
-        except CheckpointError:
-            raise
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise CheckpointError(f"{path} cannot be read as a measure ({reason}); restore or replace it") from None
-        return cls(config, segmenter.requires_grad_(False).eval(), cohort, card, digest[:12])
+            segmenter.load_weights(stored.weights)
+            cohort = CohortBand.from_json(stored.config["cohort"])
+        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest)
 
     def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
         """Write the ruler, weights as bfloat16, whole or not at all."""
-        with whole_directory(path) as part:
-            tensors = {k: v.detach().cpu().bfloat16().contiguous() for k, v in self.segmenter.named_parameters()}
-            save_file(tensors, part / "weights.safetensors")
-            config = {
-                "format": RULER,
-                "version": VERSION,
-                "name": NAME,
-                "measure": asdict(self.config),
-                "provenance": dict(provenance),
-                "cohort": self.cohort.to_json(),
-                "weights_sha256": file_sha256(part / "weights.safetensors"),
-            }
-            (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
-            write_card(part, self.card)
+        about = {"measure": asdict(self.config), "provenance": dict(provenance), "cohort": self.cohort.to_json()}
+        write_ruler(path, NAME, about, self.segmenter, self.card)
 
     def measure(self, volume: Volume) -> dict[str, float]:
         """Millilitres by name (:data:`MEASURES`), the same for the same scan whatever its orientation.
@@ -169,7 +138,7 @@ class HeadMeasure:
 
     def read(self, head: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> dict[str, float]:
         """Millilitres from the classes' probabilities on the segmenter's window and the framed head itself."""
-        millilitres = self.config.segmenter.spacing**3 / 1000
+        millilitres = self.config.segmenter.voxel_ml
         fluid, brain, ventricles = (float(p.sum(dtype=np.float64)) * millilitres for p in probabilities[1:])
         total = fluid + brain + ventricles
         low, high = self.config.plausible
@@ -194,7 +163,7 @@ class HeadMeasure:
             inside = self.segmenter.probabilities(near)[0] < 0.5
             if attempt == 0 and inside.any():
                 guess = guess + np.argwhere(inside).mean(0) @ window.affine[:3, :3].T + window.affine[:3, 3]
-        if inside.sum() * window.spacing**3 / 1000 < self.config.plausible[0]:
+        if inside.sum() * window.voxel_ml < self.config.plausible[0]:
             raise VolumeError("no brain was found in this scan; is it a T1-weighted head?")
         seen = near.resampled(window.window, window.affine)
         rigid, _ = centring(seen, inside, frame)
@@ -261,8 +230,5 @@ def _crown(head: Volume) -> Float[np.ndarray, "3"]:
 
 
 def _config(stored: Mapping[str, Any]) -> HeadMeasureConfig:
-    def fields(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
-
     parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "neck": NeckSlab(**stored["neck"])}
     return HeadMeasureConfig(**{**fields(stored), **parts})

@@ -7,6 +7,7 @@ loses no voxel. Its output is a probability, so that a volume is an expectation:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,33 +27,50 @@ FOREGROUND = 0.15
 @dataclass(frozen=True, kw_only=True)
 class SegmenterConfig:
     """Sizes of a segmenter. ``window`` is the grid it sees, of ``spacing`` mm voxels, its middle at ``centre`` (RAS mm);
-    ``classes`` are its outputs, the first the background; ``widths`` the channels of each level."""
+    ``classes`` are its outputs, the first the background; ``widths`` the channels of each level; ``inputs`` the channels
+    of a scan."""
 
     classes: tuple[str, ...]
     window: tuple[int, int, int]
-    spacing: float
+    spacing: float | tuple[float, float, float]
     centre: tuple[float, float, float]
     widths: tuple[int, ...] = (32, 48, 64, 96)
+    inputs: int = 1
 
     def __post_init__(self) -> None:
-        multiple = 2 ** len(self.widths)
-        if any(n % multiple for n in self.window) or len(self.window) != 3:
+        if any(n % self.multiple for n in self.window) or len(self.window) != 3:
             raise ValueError(
-                f"window {self.window} does not halve {len(self.widths)} times; use multiples of {multiple}"
+                f"window {self.window} does not halve {len(self.widths)} times; use multiples of {self.multiple}"
             )
-        if len(self.classes) < 2 or len(self.widths) < 3 or self.spacing <= 0:
-            raise ValueError("a segmenter needs two classes, three levels and a positive spacing")
+        if len(self.classes) < 2 or len(self.widths) < 3 or min(self.voxel) <= 0 or self.inputs < 1:
+            raise ValueError("a segmenter needs two classes, three levels, a channel and a positive spacing")
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a grid must be multiples of."""
+        return 2 ** len(self.widths)
+
+    @property
+    def voxel(self) -> tuple[float, float, float]:
+        """Size of a voxel in mm along x, y, z."""
+        s = self.spacing
+        return s if isinstance(s, tuple) else (s, s, s)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in ml."""
+        return math.prod(self.voxel) / 1000
 
     @property
     def affine(self) -> Float[np.ndarray, "4 4"]:
         """The window's ``ijk_to_ras``."""
-        affine = centred_affine(self.window, (self.spacing,) * 3)
+        affine = centred_affine(self.window, self.voxel)
         affine[:3, 3] += self.centre
         return affine
 
 
 class Segmenter(nn.Module):
-    """From intensities to class scores on the window; the scale of the intensities does not matter."""
+    """From intensities to class scores on a grid; the scale of the intensities does not matter."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
@@ -60,7 +78,7 @@ class Segmenter(nn.Module):
         levels = len(config.widths)
         self.net = DynUNet(
             spatial_dims=3,
-            in_channels=8,
+            in_channels=8 * config.inputs,
             out_channels=8 * len(config.classes),
             kernel_size=[3] * levels,
             strides=[1] + [2] * (levels - 1),
@@ -69,7 +87,7 @@ class Segmenter(nn.Module):
             norm_name=("INSTANCE", {"affine": True}),
         )
 
-    def forward(self, volumes: Float[Tensor, "b 1 x y z"]) -> Float[Tensor, "b k x y z"]:
+    def forward(self, volumes: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b k x y z"]:
         """Scores (logits) of every class."""
         return depth_to_space(self.net(space_to_depth(volumes / brightness(volumes).clamp(min=1e-6))))
 
@@ -84,8 +102,13 @@ class Segmenter(nn.Module):
                 parameter.copy_(weights[name])
 
     @torch.inference_mode()
+    def classify(self, data: Float[np.ndarray, "c x y z"]) -> Float[np.ndarray, "k x y z"]:
+        """The classes' probabilities on any grid whose sides are multiples of :attr:`SegmenterConfig.multiple`."""
+        scores = self(torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))[None])
+        return scores.float().softmax(1)[0].numpy()
+
     def probabilities(self, volume: Volume) -> Float[np.ndarray, "k x y z"]:
-        """The classes' probabilities on the window (:attr:`SegmenterConfig.affine`) of a 3D scan anywhere in RAS mm.
+        """The classes' probabilities on the window (:attr:`SegmenterConfig.affine`) of a scan anywhere in RAS mm.
 
         Outside the scan's field of view the network sees 0. Raises :class:`VolumeError` for a scan of one colour.
         """
@@ -94,14 +117,13 @@ class Segmenter(nn.Module):
             raise VolumeError(
                 "there is nothing to see in this scan: every voxel where a head should be has the same value"
             )
-        scores = self(torch.from_numpy(np.ascontiguousarray(data))[None, None])
-        return scores.float().softmax(1)[0].numpy()
+        return self.classify(data.reshape(-1, *self.config.window))
 
 
-def brightness(volumes: Float[Tensor, "b 1 x y z"]) -> Float[Tensor, "b 1 1 1 1"]:
+def brightness(volumes: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b 1 1 1 1"]:
     """The median of each volume's foreground (voxels above :data:`FOREGROUND` of the 99th percentile), from every
-    eighth voxel."""
-    sparse = volumes[:, 0, ::2, ::2, ::2].flatten(1).float()
+    eighth voxel; of several channels, that of their sum."""
+    sparse = volumes[:, :, ::2, ::2, ::2].float().sum(1).flatten(1)
     level = torch.quantile(sparse, 0.99, dim=1, keepdim=True) * FOREGROUND
     median = torch.where(sparse > level, sparse, torch.nan).nanmedian(dim=1).values
     return median.nan_to_num(1.0).reshape(-1, 1, 1, 1, 1)

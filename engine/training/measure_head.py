@@ -18,7 +18,7 @@ from engine.measure.cohort_band import FEWEST, CohortBand
 from engine.measure.head import CLASSES, DEFINITIONS, MEASURES, NAME, HeadMeasure, HeadMeasureConfig, classes_of_codes
 from engine.measure.segmenter import Segmenter
 from engine.training.run import Progress, RunError
-from engine.training.segmenter import SegmenterTraining, train_segmenter
+from engine.training.segmenter import SegmenterTraining, head_batches, train_segmenter
 from engine.volume import Volume
 
 #: attributes whose regressions over the training persons are kept
@@ -52,16 +52,9 @@ def train_measure(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     torch.manual_seed(recipe.seed)
     net = Segmenter(recipe.measure.segmenter)
-    yield from train_segmenter(
-        net,
-        store,
-        rows["train"],
-        classes_of_codes(),
-        recipe.training,
-        run_dir=run_dir,
-        seed=recipe.seed,
-        deadline=deadline,
-    )
+    frame, training = recipe.measure.segmenter, recipe.training
+    batches = head_batches(frame, store, rows["train"], classes_of_codes(), training)
+    yield from train_segmenter(net, batches, training, run_dir=run_dir, seed=recipe.seed, deadline=deadline)
     # judged and shipped as it is stored: in bfloat16
     net.load_weights({k: v.detach().bfloat16() for k, v in net.named_parameters()})
     empty = CohortBand(lines={}, curves={}, levels={})

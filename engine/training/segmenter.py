@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.nn.functional import conv3d, grid_sample, interpolate, pad
 
 from engine.cohort.store import CohortStore
-from engine.measure.segmenter import Segmenter
+from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.training.augment import Augmentation, augment
 from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
 
 #: voxels beside a part that deformation may bring into it
 MARGIN = 8
+#: from the step and its generator to images (b, c, x, y, z) and their classes but the background (b, k - 1, x, y, z)
+BatchOf = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,21 +119,22 @@ def deformed_part(
 
 
 def degrade(
-    volumes: Float[Tensor, "b 1 x y z"], config: SegmenterTraining, generator: torch.Generator
-) -> Float[Tensor, "b 1 x y z"]:
+    volumes: Float[Tensor, "b c x y z"], config: SegmenterTraining, generator: torch.Generator
+) -> Float[Tensor, "b c x y z"]:
     """Blur, lost resolution, shading, noise and a cut field of view, as ``config`` says; the same for a whole batch."""
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator)
 
     chances, amounts = uniform(3), uniform(3)
-    grid = tuple(volumes.shape[2:])
+    grid, channels = tuple(volumes.shape[2:]), volumes.shape[1]
     if chances[0] < 0.5:
         reach = torch.arange(-4.0, 5.0)
         kernel = torch.exp(-0.5 * (reach / (config.blur * amounts[0]).clamp(min=0.2)) ** 2)
         kernel = kernel / kernel.sum()
         for shape in ((9, 1, 1), (1, 9, 1), (1, 1, 9)):
-            volumes = conv3d(volumes, kernel.reshape(1, 1, *shape), padding=[n // 2 for n in shape])
+            each = kernel.reshape(1, 1, *shape).expand(channels, -1, -1, -1, -1)
+            volumes = conv3d(volumes, each, padding=[n // 2 for n in shape], groups=channels)
     if chances[1] < 0.5:
         factor = 1 + (config.coarse - 1) * amounts[1]
         small = [max(2, round(n / float(factor))) for n in grid]
@@ -162,11 +165,28 @@ def segmentation_loss(
     return entropy, 1 - dice.mean()
 
 
-def train_segmenter(
-    net: Segmenter,
+def head_batches(
+    frame: SegmenterConfig,
     store: CohortStore,
     rows: Int[np.ndarray, " n"],
     table: UInt8[np.ndarray, " codes"],
+    config: SegmenterTraining,
+) -> BatchOf:
+    """Parts of the store's heads ``rows``; ``table`` takes a label code to a class."""
+    origin = np.round((frame.affine[:3, 3] - store.affine[:3, 3]) / frame.voxel).astype(int).tolist()
+
+    def batch_of(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
+        whole = load_labelled(store, rows[pick], table, len(frame.classes))
+        part = deformed_part(whole, origin, frame.window, config, generator)
+        return degrade(part[:, :1], config, generator), part[:, 1:]
+
+    return batch_of
+
+
+def train_segmenter(
+    net: Segmenter,
+    batch_of: BatchOf,
     config: SegmenterTraining,
     *,
     run_dir: Path,
@@ -174,24 +194,20 @@ def train_segmenter(
     deadline: float | None = None,
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
-    """Train on the store's ``rows`` until ``config.steps`` or the ``deadline`` (``time.monotonic``), yielding progress.
+    """Train on ``batch_of`` until ``config.steps`` or the ``deadline`` (``time.monotonic``), yielding progress.
 
-    Resumes from ``run_dir``; ends with the averaged weights in ``net``. ``table`` takes a label code to a class.
+    Resumes from ``run_dir``; ends with the averaged weights in ``net``.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     fast = config.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
-    window, classes = net.config.window, len(net.config.classes)
-    origin = np.round((net.config.affine[:3, 3] - store.affine[:3, 3]) / net.config.spacing).astype(int).tolist()
     stage = Stage("segmenter", run_dir, net, config.rate)
     stage.load()
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     while stage.step < config.steps:
-        generator = step_generator(seed, stage.step)
-        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
-        batch = deformed_part(load_labelled(store, rows[pick], table, classes), origin, window, config, generator)
+        images, target = batch_of(stage.step, step_generator(seed, stage.step))
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            scores = net(degrade(batch[:, :1], config, generator))
-        entropy, overlap = segmentation_loss(scores, batch[:, 1:])
+            scores = net(images)
+        entropy, overlap = segmentation_loss(scores, target)
         stage.advance(entropy + overlap, learning_rate(stage.step, config.rate, config.warmup, config.constant))
         for name, value in (("entropy", entropy), ("overlap", overlap)):
             sums[name] = sums.get(name, 0.0) + float(value.detach())

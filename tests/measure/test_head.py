@@ -18,7 +18,7 @@ from engine.measure.head import CLASSES, HeadMeasure, HeadMeasureConfig, classes
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.training.measure_head import agreement, reference, train_measure
 from engine.training.run import RunError
-from engine.training.segmenter import SegmenterTraining, degrade, train_segmenter, window_of
+from engine.training.segmenter import SegmenterTraining, degrade, head_batches, train_segmenter, window_of
 from engine.volume import Volume, VolumeError, centred_affine, load_volume
 from tests.measure.balls import CONFIG, RECIPE, ball, ball_measure, ball_store  # noqa: F401
 
@@ -183,9 +183,8 @@ def test_training_goes_on_where_it_stopped(ball_store: CohortStore, tmp_path: Pa
         net = Segmenter(CONFIG.segmenter)
         for _ in range(calls):
             rows = ball_store.split()["train"]
-            for progress in train_segmenter(
-                net, ball_store, rows, classes_of_codes(), config, run_dir=folder, seed=4, deadline=deadline
-            ):
+            batches = head_batches(CONFIG.segmenter, ball_store, rows, classes_of_codes(), config)
+            for progress in train_segmenter(net, batches, config, run_dir=folder, seed=4, deadline=deadline):
                 assert progress.total == 3
         return net.state_dict()
 
