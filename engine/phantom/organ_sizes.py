@@ -43,7 +43,7 @@ def organ_sizes(values: Values, residuals: Values) -> Values:
     sides = {
         side: np.exp(SIDE_SPREAD * np.clip(residuals[side], -HELD, HELD)) for side in ("kidney_right", "kidney_left")
     }
-    muscle_fat = 11.5 * np.exp(0.021 * (age - 43) + 0.015 * (bmi - 26))
+    muscle_fat = 10.6 * np.exp(0.025 * (age - 43) + 0.015 * (bmi - 26))
     return {
         "spleen": by_sex(male, 205, 155) * surface * (1 - 0.005 * (age - 48)) * spread("spleen"),
         "kidney_right": by_sex(male, 177, 141) * kidney * sides["kidney_right"],
@@ -54,7 +54,7 @@ def organ_sizes(values: Values, residuals: Values) -> Values:
         "lungs": _lungs(male, height, bmi) * spread("lungs"),
         "marrow_pdff": _marrow_fat(male, age, score("marrow_pdff", values, residuals)),
         "muscle_pdff": at_most(muscle_fat * by_sex(male, 0.95, 1.05) * spread("muscle_pdff"), 45.0, 2.0),
-        "psoas_pdff": at_most(5.6 * np.exp(0.017 * (age - 40) + 0.012 * (bmi - 26)) * spread("psoas_pdff"), 30.0, 2.0),
+        "psoas_pdff": at_most(5.15 * np.exp(0.021 * (age - 40) + 0.012 * (bmi - 26)) * spread("psoas_pdff"), 30.0, 2.0),
         "pancreas_pdff": _pancreas_fat(age, bmi) * spread("pancreas_pdff"),
         "imat": _intermuscular(male, age, bmi) * spread("imat"),
     }
