@@ -7,13 +7,14 @@ import errno
 import json
 import os
 import re
-import shutil
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from engine.terminal import Meter
 
 if TYPE_CHECKING:
     from engine.training.pipeline import Recipe
@@ -23,8 +24,6 @@ DESCRIPTION = (
     "Generative explorer of human anatomy. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, "
     "1 an unexpected error (with its traceback), 2 bad input (with one sentence), 130 stopped by Ctrl-C."
 )
-#: seconds between progress lines, on a terminal and elsewhere
-REFRESH, PERIOD = 0.1, 5.0
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,48 +31,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"somatwin: {message} (see {self.prog} --help)\n")
-
-
-class Meter:
-    """Progress on stderr: one line written over on a terminal, elsewhere a line every few seconds."""
-
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.due, self.pending, self.standing = 0.0, "", False
-
-    def show(self, text: str, left: float | None, *, now: bool = False) -> None:
-        """Say where the command is and the seconds ``left``, where known; when not ``now``, a line may be skipped."""
-        self.pending = text if left is None else f"{text}, {duration(left)} left"
-        if now or time.monotonic() >= self.due:
-            self.due = time.monotonic() + (REFRESH if self.terminal else PERIOD)
-            self._print()
-
-    def close(self) -> None:
-        """Say the last line unless it was said; what follows starts on a new line."""
-        if self.pending:
-            self._print()
-        if self.standing:
-            print(file=sys.stderr, flush=True)
-            self.standing = False
-
-    def _print(self) -> None:
-        if self.terminal:
-            line = self.pending[: shutil.get_terminal_size().columns - 1]
-            print(f"\r\x1b[2K{line}", file=sys.stderr, end="", flush=True)
-        else:
-            print(self.pending, file=sys.stderr, flush=True)
-        self.pending, self.standing = "", self.terminal
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(0.2), duration(75), duration(7380)
-    ('0 s', '1 min 15 s', '2 h 3 min')
-    """
-    whole = round(max(seconds, 0.0))
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def assignment(text: str) -> tuple[str, str]:
