@@ -78,7 +78,7 @@ class StoreBuilder:
         volume: UInt8[np.ndarray, "c x y z"],
         brain: Bool[np.ndarray, "x y z"],
         labels: Integer[np.ndarray, "x y z"] | None = None,
-        quality: Mapping[str, float] | None = None,
+        quality: Mapping[str, Any] | None = None,
     ) -> None:
         """Put one person's arrays aside, whole or not at all; raises :class:`StoreError` like the rest."""
         expected = (len(self.head["channels"]), *self.head["grid"])
@@ -96,6 +96,11 @@ class StoreBuilder:
             with partial.open("wb") as file:
                 np.savez(file, **arrays)
             os.replace(partial, self._person(name))
+
+    def quality(self, name: str) -> dict[str, Any]:
+        """What :meth:`add` was told of one person beside the arrays."""
+        with self._arrays(name) as person:
+            return json.loads(person["quality"].tobytes())
 
     def finish(
         self,

@@ -1,0 +1,192 @@
+"""The in-silico cohort on disk: persons to an ingest store, with a table counted and measured on their label maps."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from engine.cohort.builder import StoreBuilder
+from engine.cohort.ingest import write_quality
+from engine.cohort.store import CohortStore
+from engine.phantom.anatomy.frame import GRID, SPACING, VOXEL_ML
+from engine.phantom.anthropometry import PhantomError, sample_people
+from engine.phantom.body import build
+from engine.phantom.dixon import CHANNELS, scan
+from engine.phantom.girth import girth, waist_level
+from engine.phantom.tissue import LIVER, MUSCLE, SAT, TISSUES, VAT
+from engine.volume import centred_affine
+
+RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
+NAME = "In-silico torso Dixon MRI"
+ABOUT = (
+    "Computed anatomy, not scans of persons: a procedural population calibrated on published statistics. "
+    "Associations, not causes; not for diagnosis."
+)
+#: version of the phantom: another one makes other persons of the same seeds
+PHANTOM = 1
+BATCH_GPU = 16
+#: below this many persons a second process is not worth its start
+ALONE = 6
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomPerson:
+    """One person's images (uint8, 2 x y z; 255 = intensity 1), label map (uint8, x y z) and row of the table."""
+
+    images: UInt8[np.ndarray, "2 x y z"]
+    labels: UInt8[np.ndarray, "x y z"]
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomProgress:
+    """``done`` of ``total`` persons are made; ``seconds`` since the start."""
+
+    done: int
+    total: int
+    seconds: float
+
+
+def person_seeds(seed: int, n: int) -> list[int]:
+    """The seeds of a cohort's persons: the first n of a cohort of more are the same."""
+    return [(seed * 1_000_003 + i) % 2**32 for i in range(n)]
+
+
+def make(seeds: Sequence[int], given: Any = None, device: str = "cpu") -> list[PhantomPerson]:
+    """Persons of these seeds with ``given`` attributes (:func:`engine.phantom.anthropometry.sample_people`).
+
+    On the CPU one after another on one thread, so that a person never depends on the company; on a GPU all at once.
+    """
+    people = sample_people(seeds, given)
+    if device == "cpu":
+        with _one_thread():
+            return [person for i in range(len(people)) for person in _draw(people[[i]])]
+    return _draw(people.to(device))
+
+
+def _draw(people: Any) -> list[PhantomPerson]:
+    body = build(people)
+    taken = scan(body)
+    images, labels = taken.images.cpu().numpy(), body.label.cpu().numpy()
+    drawn = []
+    for i in range(len(people)):
+        drawn.append(PhantomPerson(images[i], labels[i], _row(people, i, body, labels[i], taken.swapped[i])))
+    return drawn
+
+
+def _row(people: Any, i: int, body: Any, labels: np.ndarray, swapped: bool) -> dict[str, Any]:
+    """The table's row: who the person is, and what is counted or measured on the label map."""
+
+    def litres(code: int) -> float:
+        return round(int((labels == code).sum()) * VOXEL_ML / 1000, 3)
+
+    level = waist_level(labels)
+    tape = float("nan") if level is None else girth(body.trunk[i, :, :, level].cpu().double().numpy(), SPACING[:2])
+    row: dict[str, Any] = {
+        "age": round(float(people.age[i]), 1),
+        "sex": people.sex[i],
+        "ethnicity": people.ethnicity[i],
+        "height": round(float(people.height[i]), 1),
+        "bmi": round(float(people.bmi[i]), 2),
+    }
+    row |= {
+        "weight": round(row["bmi"] * (row["height"] / 100) ** 2, 1),
+        "waist": None if np.isnan(tape) else round(tape / 10, 1),
+        "body_fat": round(float(people.body_fat[i]), 1),
+        "sat": litres(SAT.code),
+        "vat": litres(VAT.code),
+        "muscle": litres(MUSCLE.code),
+        "liver_volume": round(litres(LIVER.code) * 1000),
+        "liver_pdff": round(float(people.liver_pdff[i]), 2),
+        "smoking": people.smoking[i],
+        "quality": "fat_water_swap" if swapped else "good",
+        "seed": people.seeds[i],
+    }
+    return row
+
+
+def write_cohort(
+    store: str | Path, *, n: int, seed: int = 0, device: str = "cpu", labels: bool = False, workers: int | None = None
+) -> Generator[PhantomProgress, None, CohortStore]:
+    """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store.
+
+    The same call again resumes, and ends in the same store. Raises :class:`PhantomError` for an n below 1,
+    :class:`~engine.cohort.store.StoreError` when the store exists or cannot be written.
+    """
+    if n < 1:
+        raise PhantomError(f"n is {n}; ask for one person or more")
+    builder = StoreBuilder(
+        store,
+        recipe=RECIPE,
+        grid=GRID,
+        affine=centred_affine(GRID, SPACING),
+        channels=CHANNELS,
+        plan={"phantom": PHANTOM, "seed": seed, "n": n, "labels": labels, "device": device.partition(":")[0]},
+        info={
+            "source_name": NAME,
+            "licence": LICENCE,
+            "acknowledgement": ABOUT,
+            "label_names": {str(tissue.code): tissue.name for tissue in TISSUES},
+        },
+    )
+    seeds, width = person_seeds(seed, n), len(str(max(n, 9999)))
+    names = [f"sub-{i + 1:0{width}d}" for i in range(n)]
+    missing = [i for i in range(n) if not builder.has(names[i])]
+    started, done = time.monotonic(), n - len(missing)
+    yield PhantomProgress(done=done, total=n, seconds=0.0)
+    for i, person in zip(missing, _stream([seeds[i] for i in missing], device, workers), strict=True):
+        mask = person.labels > 0
+        builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
+        done += 1
+        yield PhantomProgress(done=done, total=n, seconds=time.monotonic() - started)
+    rows = [{"participant_id": name, **builder.quality(name)} for name in names]
+    return builder.finish(rows, report=write_quality)
+
+
+def _stream(seeds: list[int], device: str, workers: int | None) -> Iterator[PhantomPerson]:
+    """The persons in order: on a GPU in batches, on the CPU by as many processes as there are cores."""
+    if device != "cpu":
+        for start in range(0, len(seeds), BATCH_GPU):
+            yield from make(seeds[start : start + BATCH_GPU], device=device)
+        return
+    count = (
+        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
+    )
+    if count == 1 or len(seeds) < ALONE:
+        for seed in seeds:
+            yield from make([seed])
+        return
+    # fork would copy the parent's threads' locks
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        window = 4 * count
+        waiting = [pool.submit(make, [seed]) for seed in seeds[:window]]
+        for k in range(len(seeds)):
+            (person,) = waiting.pop(0).result()
+            if k + window < len(seeds):
+                waiting.append(pool.submit(make, [seeds[k + window]]))
+            yield person
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """How sums are cut among threads changes their last digit; one thread has one way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
