@@ -62,7 +62,7 @@ def build(people: People) -> Body:
     return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
 
 
-def contents(people: People) -> Float[Tensor, "n"]:
+def contents(people: People) -> Float[Tensor, " n"]:
     """What the abdominal cavity shall hold, litres: organs, vessels, bowel (varying) and visceral fat."""
     solid = people.liver + people.spleen + people.kidney_left + people.kidney_right + people.pancreas
     hollow = 0.36 * (0.28 * people.traits["stomach_fill"]).exp() + 0.22 * (0.5 * people.traits["bladder_fill"]).exp()

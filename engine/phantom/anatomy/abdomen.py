@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from engine.phantom.anatomy.canvas import Canvas
-from engine.phantom.anatomy.frame import VOXEL_ML, Box, Frame
+from engine.phantom.anatomy.frame import VOXEL_ML, Frame
 from engine.phantom.anatomy.limbs import Mirror
+from engine.phantom.anatomy.outline import Outline, diaphragm, spine_course
 from engine.phantom.anatomy.shapes import Point, ellipsoid, level, smooth_min, tube
-from engine.phantom.anatomy.surface import Outline, Surface, diaphragm, spine_course
+from engine.phantom.anatomy.surface import Surface
 from engine.phantom.tissue import (
     BLOOD,
     CORTEX,
@@ -24,19 +25,23 @@ from engine.phantom.tissue import (
     VAT,
 )
 
+#: distance of what is not near the abdomen, mm
+OUTSIDE = 99.0
+
 
 def abdomen(frame: Frame, canvas: Canvas, outline: Outline, surface: Surface, texture: Tensor) -> Tensor:
     """Fill the abdomen with fat, then its organs from behind to the front; returns the abdominal region (mm)."""
-    box = frame.whole
-    ceiling = diaphragm(frame, box.x, box.y)
-    region = torch.maximum(surface.cavity, box.z - ceiling)
-    canvas.paint(box, region, VAT, gain=1 + 0.025 * texture)
+    box = frame.slab(0.480, 0.780)
+    within = torch.maximum(box.take(surface.cavity), box.z - diaphragm(frame, box.x, box.y))
+    region = torch.full_like(surface.cavity, OUTSIDE)
+    box.put(region, within)
+    canvas.paint(box, within, VAT, gain=1 + 0.025 * box.take(texture))
     vessels(frame, canvas)
     kidneys(frame, canvas, surface)
     spleen(frame, canvas, region)
+    pancreas(frame, canvas)
     stomach(frame, canvas, surface, region)
     liver(frame, canvas, surface, region, texture)
-    pancreas(frame, canvas)
     return region
 
 
@@ -202,12 +207,12 @@ def stomach(frame: Frame, canvas: Canvas, surface: Surface, region: Tensor) -> N
 def pancreas(frame: Frame, canvas: Canvas) -> None:
     """From the duodenum behind the stomach to the hilum of the spleen, lobulated."""
     s, h = frame.s, frame.h
-    k = (frame.value("pancreas") / 110) ** 0.5
+    k = 1.15 * (frame.value("pancreas") / 110) ** 0.5
     line: list[Point] = [
-        (27 * s, spine_front(frame, 0.655) + 16 * s, 0.653 * h), (4 * s, spine_front(frame, 0.662) + 22 * s, 0.661 * h),
-        (-28 * s, spine_front(frame, 0.67) + 8 * s, 0.671 * h), (-54 * s, -14 * s, 0.682 * h),
+        (27 * s, spine_front(frame, 0.655) + 24 * s, 0.653 * h), (4 * s, spine_front(frame, 0.662) + 28 * s, 0.661 * h),
+        (-28 * s, spine_front(frame, 0.67) + 14 * s, 0.671 * h), (-54 * s, -14 * s, 0.682 * h),
     ]  # fmt: skip
     box = frame.box((-14 * s, 4 * s, 0.667 * h), (65.0, 60.0, 55.0))
-    distance = tube(box, line, [14 * s * k, 10.5 * s * k, 10 * s * k, 8 * s * k])
+    distance = tube(box, line, [16 * s * k, 13 * s * k, 12 * s * k, 10 * s * k])
     distance = distance + 1.2 * box.take(frame.noise("lobules", (34, 30, 46)))
     canvas.paint(box, distance, PANCREAS, fat=frame.value("pancreas_pdff") / 100, keep=True)

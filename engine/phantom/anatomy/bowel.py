@@ -7,8 +7,9 @@ from torch import Tensor
 
 from engine.phantom.anatomy.canvas import Canvas
 from engine.phantom.anatomy.frame import VOXEL_ML, Frame
+from engine.phantom.anatomy.outline import Outline
 from engine.phantom.anatomy.shapes import Number, Point, level, tube
-from engine.phantom.anatomy.surface import Outline, Surface
+from engine.phantom.anatomy.surface import Surface
 from engine.phantom.tissue import BOWEL, COLON, GAS, VAT
 
 
@@ -19,12 +20,23 @@ def colon(frame: Frame, canvas: Canvas, outline: Outline, surface: Surface, regi
     wide = (surface.breadth.gather(-1, at) - surface.layer - outline.wall.gather(-1, at) - 26 * s).clamp(70, 175)
     ahead = (surface.front.gather(-1, at) - 1.2 * surface.layer - outline.wall.gather(-1, at) - 22 * s).clamp(25, 190)
     sag = 0.010 * frame.trait("colon_loop") * h
+    zero = 0 * h
     line: list[Point] = [
-        (wide * 0.90, -8 * s, 0.580 * h), (wide, -6 * s, 0.612 * h), (wide * 0.98, 0.0 * h, 0.642 * h),
-        (wide * 0.62, ahead * 0.78, 0.634 * h - 0.5 * sag), (0.0 * h, ahead, 0.618 * h - sag), (-wide * 0.62, ahead * 0.75, 0.644 * h - 0.4 * sag),
-        (-wide * 0.98, -6 * s, 0.672 * h), (-wide, -12 * s, 0.632 * h), (-wide * 0.96, -12 * s, 0.598 * h), (-wide * 0.70, 0.0 * h, 0.573 * h),
-        (-wide * 0.25, 10 * s, 0.560 * h + sag), (0.012 * h, -18 * s, 0.549 * h), (0.0 * h, -0.030 * h, 0.526 * h), (0.0 * h, -0.034 * h, 0.500 * h),
-    ]  # fmt: skip
+        (wide * 0.90, -8 * s, 0.580 * h),
+        (wide, -6 * s, 0.612 * h),
+        (wide * 0.98, zero, 0.642 * h),
+        (wide * 0.62, ahead * 0.78, 0.634 * h - 0.5 * sag),
+        (zero, ahead, 0.618 * h - sag),
+        (-wide * 0.62, ahead * 0.75, 0.644 * h - 0.4 * sag),
+        (-wide * 0.98, -6 * s, 0.672 * h),
+        (-wide, -12 * s, 0.632 * h),
+        (-wide * 0.96, -12 * s, 0.598 * h),
+        (-wide * 0.70, zero, 0.573 * h),
+        (-wide * 0.25, 10 * s, 0.560 * h + sag),
+        (0.012 * h, -18 * s, 0.549 * h),
+        (zero, -0.030 * h, 0.526 * h),
+        (zero, -0.034 * h, 0.500 * h),
+    ]
     radii: list[Number] = [r * s for r in (26, 24, 23, 19, 19, 19, 19, 17, 16, 14, 15, 15, 17, 12)]
     box = frame.slab(0.490, 0.700)
     inside = box.take(region) + 3
@@ -46,7 +58,7 @@ def small_bowel(frame: Frame, canvas: Canvas, surface: Surface, region: Tensor) 
 
     A warped gyroid gives the loops; a threshold on it gives their volume.
     """
-    s, h = frame.s, frame.h
+    h = frame.h
     box = frame.slab(0.495, 0.700)
     x, y, z = box.x, box.y, box.z
     a, b, c = (box.take(frame.noise(f"loop {axis}", (14, 12, 20))) for axis in "xyz")

@@ -64,7 +64,7 @@ class Canvas:
         if keep:
             box.put(self.taken, box.take(self.taken) | inside)
 
-    def millilitres(self, tissue: Tissue) -> Float[Tensor, "n"]:
+    def millilitres(self, tissue: Tissue) -> Float[Tensor, " n"]:
         """Volume of a label, counted."""
         from engine.phantom.anatomy.frame import VOXEL_ML
 

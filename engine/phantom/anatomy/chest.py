@@ -10,8 +10,9 @@ from torch import Tensor
 from engine.phantom.anatomy.canvas import Canvas
 from engine.phantom.anatomy.frame import Box, Frame
 from engine.phantom.anatomy.limbs import Mirror
+from engine.phantom.anatomy.outline import Outline, diaphragm
 from engine.phantom.anatomy.shapes import Number, Point, curve, ellipsoid, tube
-from engine.phantom.anatomy.surface import Outline, Surface, diaphragm
+from engine.phantom.anatomy.surface import Surface
 from engine.phantom.tissue import BLOOD, GAS, LUNG, MEDIASTINAL_FAT, MUSCLE, MYOCARDIUM, THYROID
 
 
@@ -64,7 +65,7 @@ class HeartPlace:
 
 
 def heart_place(frame: Frame) -> HeartPlace:
-    s, h = frame.s, frame.h
+    s = frame.s
     size = (frame.value("heart") / 790) ** (1 / 3) * 1.06
     x = (-14 + 4 * frame.trait("heart_place")) * s
     base = diaphragm(frame, x, 18 * s)
@@ -108,9 +109,12 @@ def great_vessels(frame: Frame, canvas: Canvas, outline: Outline) -> None:
     bend = 4 * frame.trait("aorta_course")
     box = frame.box((0.0, 0.0, 0.78 * h), (75.0, 75.0, 85.0))
     arch: list[Point] = [
-        (cx + 8 * s, cy + 2, cz + 22 * s), (11 * s, 20 * s, 0.786 * h), (4 * s, 8 * s, 0.803 * h + bend), (-12 * s, -14 * s, 0.803 * h + bend),
+        (cx + 8 * s, cy + 2, cz + 22 * s),
+        (11 * s, 20 * s, 0.786 * h),
+        (4 * s, 8 * s, 0.803 * h + bend),
+        (-12 * s, -14 * s, 0.803 * h + bend),
         (-17 * s, -28 * s, 0.790 * h),
-    ]  # fmt: skip
+    ]
     canvas.paint(box, tube(box, arch, [wide * 1.15, wide * 1.12, wide, wide * 0.95, wide * 0.9]), BLOOD, keep=True)
     trunk: list[Point] = [(cx - 2 * s, cy + 16 * s, cz + 26 * s), (-10 * s, 8 * s, 0.785 * h)]
     canvas.paint(box, tube(box, trunk, [13 * s, 12 * s]), BLOOD, keep=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.phantom.anatomy.shapes import Number, Point, spread
+from engine.phantom.anatomy.shapes import Point, spread
 from engine.phantom.anthropometry import People
 
 #: voxels along x, y, z and their size in mm: the trunk of BMI 45 lies inside, arms may be cut
@@ -22,6 +21,8 @@ TOP, REFERENCE = 0.862, 1790.0
 #: amplitude of the body's smooth random warp, mm, and its control points
 WARP_MM, WARP_POINTS = (3.0, 2.6, 4.0), (6, 6, 7)
 MARGIN = 15.0
+#: the middle of the grid lies this far in front of the body's axis, mm, for everyone: they lie on the same table
+FORWARD = 70.0
 
 
 class Frame:
@@ -36,7 +37,10 @@ class Frame:
         self.h = column(people.height) * 10
         self.male = column(people.male)
         self.s = self.h / REFERENCE * (1 - 0.035 * (1 - self.male))
-        axes = [(torch.arange(size, device=self.device) - size / 2 + 0.5) * mm for size, mm in zip(GRID, SPACING)]
+        axes = [
+            (torch.arange(size, device=self.device) - size / 2 + 0.5) * mm
+            for size, mm in zip(GRID, SPACING, strict=True)
+        ]
         self.axes = axes[0], axes[1]
         self.z = (self.h * TOP - GRID[2] / 2 * SPACING[2] + axes[2]).reshape(self.n, 1, 1, GRID[2])
         self.u = self.z / self.h
@@ -44,13 +48,8 @@ class Frame:
         side = self.trait("scoliosis") * 3.5
         bend = side * torch.sin((self.u - 0.55) * 14.0) * (self.u > 0.5)
         self.x = axes[0][:, None, None] + self.noise("warp x", WARP_POINTS) * WARP_MM[0] + bend
-        self.y = axes[1][:, None] + self.noise("warp y", WARP_POINTS) * WARP_MM[1]
-        self.shift = torch.zeros_like(self.h)
+        self.y = axes[1][:, None] + FORWARD + self.noise("warp y", WARP_POINTS) * WARP_MM[1]
         self.lift = self.noise("warp z", WARP_POINTS) * WARP_MM[2]
-
-    def centre(self, shift: Float[Tensor, "n 1 1 1"]) -> None:
-        """Lay the body so that ``shift`` mm in front of its axis is the middle of the grid; before anything is painted."""
-        self.y, self.shift = self.y + (shift - self.shift), shift
 
     def trait(self, name: str) -> Tensor:
         """A standard normal of the person that no column tells, (n, 1, 1, 1)."""
@@ -77,8 +76,8 @@ class Frame:
     def box(self, centre: Point, half: tuple[float, float, float]) -> Box:
         """The voxels around ``centre`` within ``half`` mm (at the reference stature), and a margin for the warp."""
         scale = max(self.tallest / REFERENCE, 1.0)
-        size = [min(g, round(2 * (r * scale + MARGIN) / mm) + 1) for r, mm, g in zip(half, SPACING, GRID)]
-        first = (self.axes[0][0], self.axes[1][0] + self.shift, self.z[..., :1])
+        size = [min(g, round(2 * (r * scale + MARGIN) / mm) + 1) for r, mm, g in zip(half, SPACING, GRID, strict=True)]
+        first = (self.axes[0][0], self.axes[1][0] + FORWARD, self.z[..., :1])
         starts = []
         for i in range(3):
             middle = (torch.as_tensor(centre[i], device=self.device) - first[i]) / SPACING[i]
@@ -89,12 +88,16 @@ class Frame:
     def slab(self, low: float, high: float) -> Box:
         """All voxels between two fractions of the height."""
         half = (high - low) / 2 * REFERENCE
-        return self.box((0.0, self.shift, self.h * (low + high) / 2), (1e4, 1e4, half))
+        return self.box((0.0, FORWARD, self.h * (low + high) / 2), (1e4, 1e4, half))
 
 
 @dataclass(eq=False)
 class Box:
-    """A block of voxels of the same size in every person, at a place of its own."""
+    """A block of voxels of the same size in every person, at a place of its own.
+
+    ``x``, ``y``, ``z`` are its body coordinates; ``rows`` is the unwarped height of its slices, on which the body surface
+    and the skeleton are built, ``u`` the same as a fraction of the person's height.
+    """
 
     frame: Frame
     corner: tuple[int, int, int]
@@ -102,18 +105,21 @@ class Box:
     starts: list[Tensor] | None
 
     def __post_init__(self) -> None:
-        self.index: tuple[Tensor | slice, ...] | None = None
+        self.index: tuple[Tensor | slice, ...] | None = self._index()
+        frame = self.frame
+        self.x, self.y, self.rows, self.u = (self.take(field) for field in (frame.x, frame.y, frame.z, frame.u))
+        self.z = self.rows + self.take(frame.lift)
+
+    def _index(self) -> tuple[Tensor | slice, ...] | None:
         if self.starts is None:
-            return
+            return None
         if self.frame.n == 1 and self.frame.device.type == "cpu":
             corner = [int(start) for start in self.starts]
-            self.index = (slice(None), *(slice(c, c + size) for c, size in zip(corner, self.size)))
-            return
-        every = [
-            start[:, None] + torch.arange(size, device=start.device) for start, size in zip(self.starts, self.size)
-        ]
+            return (slice(None), *(slice(c, c + size) for c, size in zip(corner, self.size, strict=True)))
+        pairs = zip(self.starts, self.size, strict=True)
+        every = [start[:, None] + torch.arange(size, device=start.device) for start, size in pairs]
         person = torch.arange(self.frame.n, device=self.frame.device)[:, None, None, None]
-        self.index = (person, every[0][:, :, None, None], every[1][:, None, :, None], every[2][:, None, None, :])
+        return (person, every[0][:, :, None, None], every[1][:, None, :, None], every[2][:, None, None, :])
 
     def take(self, field: Tensor) -> Tensor:
         """Cut (n, x, y, z), or rows (n, 1, 1, z), down to the box."""
@@ -131,44 +137,8 @@ class Box:
         else:
             field[self.index] = value
 
-    @cached_property
-    def x(self) -> Tensor:
-        return self.take(self.frame.x)
 
-    @cached_property
-    def y(self) -> Tensor:
-        return self.take(self.frame.y)
-
-    @cached_property
-    def rows(self) -> Tensor:
-        """Height of the slices, not warped: what is built on the body surface and the spine uses it."""
-        return self.take(self.frame.z)
-
-    @cached_property
-    def u(self) -> Tensor:
-        return self.take(self.frame.u)
-
-    @cached_property
-    def z(self) -> Tensor:
-        """Warped height of the voxels: what lies free in the body uses it."""
-        return self.rows + self.take(self.frame.lift)
-
-    @cached_property
-    def straight(self) -> Straight:
-        """The same voxels with unwarped height."""
-        return Straight(self.x, self.y, self.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Straight:
-    """Coordinates whose z is the height of the slice."""
-
-    x: Tensor
-    y: Tensor
-    z: Tensor
-
-
-def column(values: Float[Tensor, "n"]) -> Float[Tensor, "n 1 1 1"]:
+def column(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1 1"]:
     """One number a person, ready to meet voxels."""
     return values[:, None, None, None]
 
@@ -177,8 +147,3 @@ def generator(seed: int, name: str) -> torch.Generator:
     """The person's own stream of random numbers for one purpose; always on the CPU, so that devices agree."""
     key = seed * 1_000_003 + sum(ord(c) * 31**i for i, c in enumerate(name))
     return torch.Generator().manual_seed(key % (2**63 - 1))
-
-
-def scaled(number: Number, points: Sequence[Point]) -> list[Point]:
-    """The points with every coordinate multiplied by ``number``."""
-    return [(x * number, y * number, z * number) for x, y, z in points]

@@ -8,8 +8,9 @@ from torch import Tensor
 from engine.phantom.anatomy.canvas import Canvas
 from engine.phantom.anatomy.frame import Frame
 from engine.phantom.anatomy.limbs import Mirror
-from engine.phantom.anatomy.shapes import bump, curve, ellipsoid, tube
-from engine.phantom.anatomy.surface import Outline, Surface
+from engine.phantom.anatomy.outline import Outline
+from engine.phantom.anatomy.shapes import bump, ellipsoid, tube
+from engine.phantom.anatomy.surface import Surface
 from engine.phantom.tissue import GLAND, IMAT, MUSCLE, SAT
 
 
@@ -91,7 +92,7 @@ def glandular(frame: Frame, canvas: Canvas, surface: Surface, skin: Tensor, text
     density = 0.20 - 0.006 * (frame.value("age") - 30) + 0.25 * frame.trait("breast_density")
     where = torch.exp(-(((box.x.abs() - 0.052 * h) / (0.028 * h)) ** 2) - ((u - 0.735) / 0.021) ** 2)
     within = torch.maximum(-box.take(surface.fascia) + 5, box.take(skin) + 14)
-    strands = 9 * (0.15 - density - box.take(texture) - 0.9 * box.take(frame.noise("gland", (34, 30, 46))))
+    strands = 9 * (1.1 - 3 * density - box.take(texture) - 0.9 * box.take(frame.noise("gland", (34, 30, 46))))
     distance = torch.maximum(torch.maximum(within, (0.42 - where) * 45), strands)
     distance = distance + 99 * (frame.male + (box.y < 0))
     canvas.paint(box, distance, GLAND)

@@ -32,10 +32,10 @@ def pelvic_organs(frame: Frame, canvas: Canvas) -> None:
 def _uterus(frame: Frame, canvas: Canvas, over: Tensor) -> None:
     s, h = frame.s, frame.h
     shrink = 1 - 0.010 * (frame.value("age") - 48).clamp(0, 30)
-    centre = (3 * s, -0.006 * h, over + 4 * s)
+    centre = (3 * s, -0.006 * h, over + 14 * s)
     box = frame.box(centre, (45.0, 50.0, 55.0))
     pitch = 0.6 + 0.3 * frame.trait("uterus_tilt")
-    wall = ellipsoid(box, centre, (24 * s * shrink, 19 * s * shrink, 32 * s * shrink), pitch=pitch)
+    wall = ellipsoid(box, centre, (28 * s * shrink, 23 * s * shrink, 36 * s * shrink), pitch=pitch)
     canvas.paint(box, wall + 99 * frame.male, UTERUS, keep=True)
     cavity = ellipsoid(box, centre, (7 * s, 4 * s, 20 * s * shrink), pitch=pitch)
     canvas.paint(box, cavity + 99 * frame.male, BLADDER, over=True, signal_only=True)

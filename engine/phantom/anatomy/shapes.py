@@ -18,12 +18,9 @@ BISECTIONS = 18
 class Coordinates(Protocol):
     """Anything with the body coordinates of some voxels, (n, x, y, z) each or broadcastable to it, in mm."""
 
-    @property
-    def x(self) -> Tensor: ...
-    @property
-    def y(self) -> Tensor: ...
-    @property
-    def z(self) -> Tensor: ...
+    x: Tensor
+    y: Tensor
+    z: Tensor
 
 
 def smooth_min(a: Tensor, b: Tensor, k: Number) -> Tensor:
@@ -104,7 +101,7 @@ def curve(u: Tensor, knots: Sequence[tuple[Number, Number]]) -> Tensor:
 
 
 def level(
-    field: Float[Tensor, "n x y z"], mask: Bool[Tensor, "n x y z"], voxels: Float[Tensor, "n"], low: float, high: float
+    field: Float[Tensor, "n x y z"], mask: Bool[Tensor, "n x y z"], voxels: Float[Tensor, " n"], low: float, high: float
 ) -> Float[Tensor, "n 1 1 1"]:
     """The threshold t in [low, high] for which the set {field < t} within ``mask`` holds ``voxels`` voxels.
 

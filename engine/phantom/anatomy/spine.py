@@ -7,7 +7,7 @@ from torch import Tensor
 
 from engine.phantom.anatomy.canvas import Canvas
 from engine.phantom.anatomy.frame import TOP, Frame
-from engine.phantom.anatomy.surface import Outline
+from engine.phantom.anatomy.outline import Outline
 from engine.phantom.tissue import CANAL, DISC, MUSCLE, PELVIS, VERTEBRAE, cortical
 
 #: cranial ends of T1..T12 and L1..L5 and the caudal end of L5, as fractions of the height

@@ -1,4 +1,4 @@
-"""The trunk from the outside in: skin, subcutaneous fat, fascia, body wall, and the cavity within.
+"""The trunk from the outside in: skin, subcutaneous fat, fascia, and the cavity within.
 
 The skin follows the ANSUR II dimensions of the person. The subcutaneous layer is a thickness map times one number, set
 so that its volume is met; the abdomen bulges or draws in until its cavity holds organs, bowel and visceral fat.
@@ -12,14 +12,11 @@ import torch
 from torch import Tensor
 
 from engine.phantom.anatomy.frame import VOXEL_ML, Frame, column
-from engine.phantom.anatomy.shapes import Number, bump, curve, level, ramp, smooth_min
+from engine.phantom.anatomy.outline import Outline, diaphragm, standing_out
+from engine.phantom.anatomy.shapes import level
 
-ROUNDS, BULGES, BULGE = 2, 7, (-0.55, 0.55)
-#: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead
-DRAWN_IN, THICKER = 0.2, 1.1
-STRIDE = 2
-#: deepest trunk that fits the field of view, mm
-DEEPEST = 384.0
+#: how often fat and bulge are solved in turn, bisections of the bulge, its range, and the stride of the coarse grid
+ROUNDS, BULGES, BULGE, STRIDE = 2, 7, (-0.55, 0.55), 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,216 +36,12 @@ class Surface:
     front: Tensor
 
 
-class Outline:
-    """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
-
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-        f, d, u = frame, frame.dim, frame.u
-        lean = self.lean_depth()
-        navel, chest = d("omphalion_height") / f.h, d("chest_height") / f.h
-        self.crotch = d("crotch_height") / f.h
-        neck = d("neck_girth") / (2 * torch.pi)
-        acromion = d("shoulder_breadth") / 2 - d("upper_arm_girth") / (2 * torch.pi) * 0.9
-        hip, waist, rib = d("hip_breadth") / 2, d("waist_breadth") / 2, d("chest_breadth") / 2
-        top = 0.846
-        self.half = curve(u, [
-            (0.44, hip * 0.96), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist), (navel, waist),
-            (navel + 0.062, 0.45 * waist + 0.55 * rib), (chest, rib), (0.775, rib * 1.03),
-            (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
-            (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (top + 0.005, neck * 1.06), (0.87, neck),
-        ])  # fmt: skip
-        bust = d("chest_depth") - self.breast_projection() * 0.85
-        depth = curve(u, [
-            (0.44, d("buttock_depth") * 0.92), (0.505, d("buttock_depth")),
-            (0.55, 0.55 * d("buttock_depth") + 0.45 * d("waist_depth")), (navel, d("waist_depth")),
-            (navel + 0.062, 0.50 * d("waist_depth") + 0.50 * bust), (chest, bust), (0.775, bust * 0.95),
-            (0.80, bust * 0.80), (0.82, bust * 0.60 + neck * 0.4), (0.835, neck * 2.2), (top, neck * 1.98), (0.87, neck * 2),
-        ])  # fmt: skip
-        curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
-        back = curve(u, [
-            (0.44, 0.058), (0.50, 0.064), (0.525, 0.063), (0.56, 0.055), (0.60, 0.0475), (0.65, 0.049), (0.70, 0.055),
-            (0.75, 0.058), (0.79, 0.056), (0.82, 0.044), (0.84, 0.035), (0.87, 0.033),
-        ])  # fmt: skip
-        pad = 0.75 * lean * curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)])
-        self.back = torch.minimum(back * curl * REFERENCE_HEIGHT * f.s + pad, 0.62 * depth)
-        self.front = depth - self.back
-        self.belly = bump(u, 0.612, 0.055)
-        self.wall = self._wall()
-        self.spine_y, self.spine_r = spine_course(f)
-        self.gutter = curve(u, [(0.54, -14.0), (0.59, -2.0), (0.63, 16.0), (0.68, 32.0), (0.74, 42.0)]) * f.s
-        self.cage = rib * curve(
-            u, [(0.735, 1.0), (0.76, 0.86), (0.785, 0.73), (0.805, 0.56), (0.822, 0.36), (0.835, 0.15)]
-        )
-        self.cage_depth = depth / 2 * curve(u, [(0.76, 1.1), (0.785, 0.95), (0.805, 0.74), (0.822, 0.45), (0.835, 0.2)])
-        self.cage_middle = (depth - 2 * self.back) / 2
-        self.fat_rows = self._fat_rows()
-        inlet = (1 + 0.05 * f.trait("pelvis_breadth")) * (1.06 - 0.06 * f.male) * f.h
-        self.inlet_half = curve(
-            u, [(0.49, 0.036 * inlet), (0.52, 0.046 * inlet), (0.55, 0.03 * inlet + 0.4 * waist), (0.60, waist)]
-        )
-        belly = depth - self.back
-        self.inlet_front = curve(
-            u,
-            [(0.49, 0.028 * inlet), (0.515, 0.034 * inlet), (0.54, 0.018 * inlet + 0.5 * belly), (0.575, belly * 1.2)],
-        )
-        self.inlet_back = curve(u, [(0.49, 0.026 * inlet), (0.52, 0.031 * inlet), (0.60, 0.06 * inlet)])
-        girth = d("thigh_girth") / (2 * torch.pi)
-        taper = curve(u, [(0.30, 0.70), (0.40, 0.89), (0.465, 1.0), (0.50, 1.0)])
-        self.thigh = girth * 0.91 * taper, girth * 1.08 * taper
-        gap = (3 + 2.0 * f.trait("thigh_gap")).clamp(0.5, 9)
-        self.thigh_x = (girth * 0.91 + gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
-        self.above_thigh = ramp(u, self.crotch + 0.02, self.crotch + 0.10) * 90
-        self.below_trunk = ((self.crotch + 0.018 - u) * f.h * 1.9).clamp(0, 250)
-
-    def lean_depth(self) -> Tensor:
-        """A first guess of the mean thickness of the subcutaneous fat, mm: its volume over the trunk's skin."""
-        d = self.frame.dim
-        girth = (d("waist_breadth") + d("waist_depth") + d("chest_breadth") + d("chest_depth")) * 0.80
-        return self.frame.value("trunk_sat") * 1e6 / (girth * self.frame.h * 0.345)
-
-    def breast_projection(self) -> Tensor:
-        """How far the breast stands out of the chest, mm."""
-        f = self.frame
-        fat = f.value("body_fat")
-        female = (14 + 0.85 * (fat - 20).clamp(0, 32)) * (0.22 * f.trait("breast_size")).exp()
-        return (1 - f.male) * female.clamp(8, 62) + f.male * ((fat - 24) * 0.55).clamp(0, 14)
-
-    def _wall(self) -> Tensor:
-        """Thickness of the body wall (muscle, ribs) under the fascia, mm."""
-        f = self.frame
-        muscle = (
-            1 + 0.10 * f.value("muscle_residual") + 0.06 * f.trait("wall_thickness") - 0.0035 * (f.value("age") - 45)
-        )
-        knots = [(0.46, 34), (0.50, 36), (0.56, 29), (0.60, 21), (0.66, 19), (0.72, 18.5), (0.755, 20), (0.785, 30)]
-        return curve(f.u, [*knots, (0.805, 42), (0.825, 60), (0.84, 70)]) * f.s * 1.04 * muscle.clamp(0.6, 1.4)
-
-    def ahead(self, bulge: Number) -> Tensor:
-        """Depth of the skin in front of the axis; the trunk stays within the scanner."""
-        return torch.minimum(self.front * (1 + 0.80 * self.belly * standing_out(bulge)), DEEPEST - self.back)
-
-    def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Skin of the trunk without breasts: |p|^2.5 superellipses with a depth in front and one behind."""
-        belly = self.belly[..., cut] * standing_out(bulge)
-        a = self.half[..., cut] * (1 + 0.30 * belly)
-        ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
-        middle = 0.32 * (ahead - back)
-        y = y - middle
-        b = torch.where(y > 0, ahead - middle, back + middle)
-        ax, ay = x.abs() / a + 1e-4, y.abs() / b + 1e-4
-        px, py = ax * ax.sqrt(), ay * ay.sqrt()
-        r = (px * ax + py * ay) ** 0.4
-        return (r - 1) * r * r.sqrt() / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
-
-    def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Trunk and thighs together."""
-        rx, ry = (radius[..., cut] for radius in self.thigh)
-        thigh = _ellipse(x.abs() - self.thigh_x[..., cut], y + 0.006 * self.frame.h, rx, ry)
-        trunk = self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut]
-        return smooth_min(trunk, thigh + self.above_thigh[..., cut], 30.0)
-
-    def _fat_rows(self) -> Tensor:
-        f = self.frame
-        shape = 0.22 * f.trait("gynoid")
-        leg, hip = (0.95 - 0.45 * f.male) * shape.exp(), (1.30 - 0.40 * f.male) * (0.7 * shape).exp()
-        return curve(f.u, [
-            (0.36, leg), (0.46, leg * 1.1), (0.50, hip), (0.545, hip), (0.58, 1.20), (0.625, 1.12), (0.66, 0.88),
-            (0.70, 0.66), (0.76, 0.55), (0.81, 0.52), (0.84, 0.42), (0.87, 0.42),
-        ])  # fmt: skip
-
-    def thickness(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
-        """The subcutaneous map: 1 is the mean of the trunk."""
-        radius = torch.sqrt(x * x + y * y + 25.0)
-        sine = y / radius
-        front, behind = sine.clamp(min=0), (-sine).clamp(min=0)
-        lobes = 0.80 + (0.42 + 0.10 * self.frame.trait("fat_front")) * front + 0.34 * behind - 0.50 * behind**6
-        midline = 1 - 0.30 * torch.exp(-((x / 15) ** 2)) * front
-        midline = midline - 0.45 * torch.exp(-((x / 60) ** 2)) * ramp(-self.frame.u[..., cut], -0.485, -0.455)
-        return self.fat_rows[..., cut] * lobes * midline + 0.06
-
-    def breast(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
-        """How far breasts stand out at each place, mm."""
-        f, u = self.frame, self.frame.u[..., cut]
-        across = (x.abs() - 0.052 * f.h) / (0.043 * f.h)
-        sag = 0.738 - 0.004 * (f.value("age") - 45) / 30
-        up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
-        return self.breast_projection() * torch.exp(-((across**2 + up**2) ** 1.4)) * (y > 0)
-
-    def body_wall(self, fascia: Tensor, x: Tensor, y: Tensor, cut: slice, bulge: Tensor) -> Tensor:
-        """The cavity of chest and abdomen: within the wall, in front of the spine, above the pelvic floor."""
-        f, u = self.frame, self.frame.u[..., cut]
-        behind = y - (self.spine_y - 0.6 * self.spine_r)[..., cut]
-        side = ((x.abs() - 30 * f.s) / (45 * f.s)).clamp(0, 1)
-        wall = self.wall[..., cut] * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
-        cavity = fascia + wall + (y < 0) * 6 * (1 - side)
-        cavity = torch.maximum(cavity, -(behind + side * self.gutter[..., cut]) * 0.9)
-        cage = _ellipse(x, y - self.cage_middle[..., cut], self.cage[..., cut], self.cage_depth[..., cut])
-        cavity = torch.where(u > 0.735, torch.maximum(cavity, cage), cavity)
-        wide, deep = (
-            self.inlet_half[..., cut],
-            torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut]),
-        )
-        funnel = (torch.sqrt((x / wide) ** 2 + ((y - 0.002 * f.h) / deep) ** 2 + 1e-6) - 1) * 0.05 * f.h
-        cavity = torch.where(u < 0.60, torch.maximum(cavity, funnel), cavity)
-        return torch.maximum(cavity, (0.492 - u) * f.h)
-
-
-REFERENCE_HEIGHT = 1790.0
-
-
-def standing_out(bulge: Number) -> Tensor:
-    """How far the skin follows the bulge: outwards wholly, inwards little."""
-    bulge = torch.as_tensor(bulge)
-    return torch.where(bulge > 0, bulge, DRAWN_IN * bulge)
-
-
-def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
-    r = torch.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-6)
-    return (r - 1) * r / torch.sqrt((x / rx / rx) ** 2 + (y / ry / ry) ** 2 + 1e-9)
-
-
-def spine_course(frame: Frame) -> tuple[Tensor, Tensor]:
-    """Centre (y) and radius of the vertebral bodies along the rows, mm."""
-    bend = [
-        (0.36, -0.030),
-        (0.50, -0.040),
-        (0.535, -0.040),
-        (0.56, -0.028),
-        (0.60, -0.012),
-        (0.64, -0.011),
-        (0.68, -0.021),
-    ]
-    course = curve(frame.u, [*bend, (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
-    lordosis = 5 * frame.trait("lordosis") * bump(frame.u, 0.61, 0.04) - 4 * frame.trait("kyphosis") * bump(
-        frame.u, 0.74, 0.06
-    )
-    radius = curve(frame.u, [(0.57, 26.0), (0.62, 25.0), (0.68, 21.0), (0.75, 16.5), (0.83, 12.0)]) * frame.s
-    return course * REFERENCE_HEIGHT * frame.s + lordosis, radius
-
-
-def diaphragm(frame: Frame, x: Tensor, y: Tensor) -> Tensor:
-    """Height of the diaphragm's underside over each place, mm: two domes, the right one higher."""
-    h, s = frame.h, frame.s
-    right = 0.733 * h + 7 * frame.trait("diaphragm")
-    left = right - 0.010 * h
-
-    def dome(centre: Tensor) -> Tensor:
-        return ((x - centre) / (0.064 * 1790 * s)) ** 2 + ((y - 0.004 * h) / (0.062 * h)) ** 2
-
-    fall = 0.052 * h
-    a = right - fall * dome(0.041 * 1790 * s).clamp(0, 2.0)
-    b = left - fall * dome(-0.041 * 1790 * s).clamp(0, 2.0)
-    return -smooth_min(-a, -b, 12.0)
-
-
 def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
     """Skin, fascia and cavity of every person; ``contents`` (n,) is what the abdomen shall hold, in litres.
 
     Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
     """
     outline = Outline(frame)
-    reach = outline.ahead(0.06).amax(-1, keepdim=True) - outline.back.amax(-1, keepdim=True)
-    frame.centre(reach / 2)
     every = slice(None, None, STRIDE)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
     ceiling = diaphragm(frame, x, y)
@@ -274,8 +67,8 @@ def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
     thick = outline.thickness(frame.x, frame.y, whole)
     thick = thick * (1 + (0.05 + 0.02 * frame.trait("subcut_unevenness").abs()) * frame.noise("fat", (8, 8, 9)))
     lift = outline.breast(frame.x, frame.y, whole)
-    inside = (frame.u > outline.crotch) & (frame.u < 0.832)
-    layer = _layer(base, lift, thick, inside, want_fat * STRIDE**3)
+    rows = (frame.u > outline.crotch) & (frame.u < 0.832)
+    layer = _layer(base, lift, thick, rows, want_fat * STRIDE**3)
     fascia = base + layer * thick
     cavity = outline.body_wall(fascia, frame.x, frame.y, whole, bulge)
     return outline, Surface(
