@@ -88,6 +88,29 @@ def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
         print(f"{who['participant_id']} left out: {who['reason']}")
 
 
+def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
+    """An in-silico cohort as a store; on stdout what was made."""
+    from engine.generate import choose_device
+    from engine.phantom.cohort import write_cohort, write_nifti
+
+    device = choose_device(args.device)
+    steps = write_cohort(args.store, n=args.n, seed=args.seed, device=device, labels=args.labels, nifti=args.nifti)
+    first: int | None = None
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            store = end.value
+            break
+        first = step.done if first is None else first
+        left = step.seconds / (step.done - first) * (step.total - step.done) if step.done > first else None
+        meter.show(f"{step.done} of {step.total} persons", left, now=step.done == step.total)
+    meter.close()
+    print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
+    if args.nifti:
+        print(write_nifti(store, args.nifti, device))
+
+
 def run_train(args: argparse.Namespace, meter: Meter) -> None:
     """A store to a checkpoint, resuming what is in the run directory; on stdout the checkpoint."""
     from engine.cohort.store import CohortStore
@@ -145,6 +168,19 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
     print(written)
 
 
+def run_measure(args: argparse.Namespace, meter: Meter) -> None:
+    """What is read off each scan, on stdout as one line of JSON a scan."""
+    from engine.measure.scan import measure_scan, scans_of
+
+    scans, began = list(scans_of(args.scans)), time.monotonic()
+    for done, scan in enumerate(scans):
+        left = (time.monotonic() - began) / done * (len(scans) - done) if done else None
+        meter.show(f"{done} of {len(scans)} scans ({scan.name})", left)
+        measured = measure_scan(scan, args.kind)
+        meter.close()
+        print(json.dumps(measured, ensure_ascii=False), flush=True)
+
+
 def run_info(args: argparse.Namespace, meter: Meter) -> None:
     """The model card on stdout, after the whole checkpoint was checked."""
     from engine.generate import load
@@ -186,6 +222,13 @@ def parser() -> Parser:
     ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
     ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
 
+    phantom = command("phantom", run_phantom, "A cohort of computed torsos with exact ground truth, as a store.")
+    phantom.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted run goes on")
+    phantom.add_argument("--n", metavar="N", type=int, default=100, help="persons (default: 100)")
+    phantom.add_argument("--seed", metavar="S", type=int, default=0, help="of the cohort (default: 0)")
+    phantom.add_argument("--labels", action="store_true", help="keep the label maps too")
+    phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
+
     train = command("train", run_train, "A store to a checkpoint; the same command again resumes.")
     train.add_argument("recipe", metavar="RECIPE", help="such as head_t1")
     train.add_argument("store", metavar="STORE", type=Path, help="made by ingest")
@@ -202,6 +245,11 @@ def parser() -> Parser:
     generate.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+    measure = command("measure", run_measure, "What is read off scans, as JSON: heads, or torsos of water and fat.")
+    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
+    text = "what the scans are of (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
 
     info = command("info", run_info, "A checkpoint's model card, as Markdown.")
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from engine.cohort.bids import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
 from engine.cohort.store import CohortStore
 from engine.phantom.anatomy.frame import GRID, SPACING, VOXEL_ML
-from engine.phantom.anthropometry import PhantomError, sample_people
-from engine.phantom.body import build
+from engine.phantom.anthropometry import SMOKING, People, PhantomError, sample_people
+from engine.phantom.body import Body, build
 from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.tissue import LIVER, MUSCLE, SAT, TISSUES, VAT
-from engine.volume import centred_affine
+from engine.volume import Volume, centred_affine
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
 NAME = "In-silico torso Dixon MRI"
@@ -36,6 +37,20 @@ ABOUT = (
 #: version of the phantom: another one makes other persons of the same seeds
 PHANTOM = 1
 BATCH_GPU = 16
+#: what participants.json says of the columns that every BIDS export does not know already
+COLUMNS: dict[str, dict[str, Any]] = {
+    "ethnicity": {"Description": "population group that shifts body composition in the model of the cohort"},
+    "waist": {"Description": "girth just above the iliac crests, measured on the body mask", "Units": "cm"},
+    "body_fat": {"Description": "body fat of the whole body, as DXA reads it", "Units": "%"},
+    "sat": {"Description": "subcutaneous fat in the field of view, counted on the label map", "Units": "L"},
+    "vat": {"Description": "visceral fat, counted on the label map", "Units": "L"},
+    "muscle": {"Description": "skeletal muscle in the field of view, counted on the label map", "Units": "L"},
+    "liver_volume": {"Description": "liver, counted on the label map", "Units": "mL"},
+    "liver_pdff": {"Description": "proton density fat fraction of the liver", "Units": "%"},
+    "smoking": {"Description": "smoking", "Levels": {level: level for level in SMOKING}},
+    "quality": {"Description": "good, or fat_water_swap: water and fat exchanged in a region"},
+    "seed": {"Description": "seed of the person; the same seed makes the same person again"},
+}
 #: below this many persons a second process is not worth its start
 ALONE = 6
 
@@ -75,7 +90,7 @@ def make(seeds: Sequence[int], given: Any = None, device: str = "cpu") -> list[P
     return _draw(people.to(device))
 
 
-def _draw(people: Any) -> list[PhantomPerson]:
+def _draw(people: People) -> list[PhantomPerson]:
     body = build(people)
     taken = scan(body)
     images, labels = taken.images.cpu().numpy(), body.label.cpu().numpy()
@@ -85,7 +100,7 @@ def _draw(people: Any) -> list[PhantomPerson]:
     return drawn
 
 
-def _row(people: Any, i: int, body: Any, labels: np.ndarray, swapped: bool) -> dict[str, Any]:
+def _row(people: People, i: int, body: Body, labels: np.ndarray, swapped: bool) -> dict[str, Any]:
     """The table's row: who the person is, and what is counted or measured on the label map."""
 
     def litres(code: int) -> float:
@@ -117,15 +132,27 @@ def _row(people: Any, i: int, body: Any, labels: np.ndarray, swapped: bool) -> d
 
 
 def write_cohort(
-    store: str | Path, *, n: int, seed: int = 0, device: str = "cpu", labels: bool = False, workers: int | None = None
+    store: str | Path,
+    *,
+    n: int,
+    seed: int = 0,
+    device: str = "cpu",
+    labels: bool = False,
+    nifti: int = 0,
+    workers: int | None = None,
 ) -> Generator[PhantomProgress, None, CohortStore]:
     """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store.
 
-    The same call again resumes, and ends in the same store. Raises :class:`PhantomError` for an n below 1,
+    The same call again resumes, and ends in the same store; ``nifti`` is only checked here, before the work
+    (:func:`write_nifti`). Raises :class:`PhantomError` for an n below 1,
     :class:`~engine.cohort.store.StoreError` when the store exists or cannot be written.
     """
     if n < 1:
         raise PhantomError(f"n is {n}; ask for one person or more")
+    if not 0 <= nifti <= n:
+        raise PhantomError(f"{nifti} persons as NIfTI of {n}; ask for 0 to {n}")
+    if not 0 <= seed < 4000:
+        raise PhantomError(f"the cohort's seed is {seed}; give one from 0 to 3999")
     builder = StoreBuilder(
         store,
         recipe=RECIPE,
@@ -152,6 +179,48 @@ def write_cohort(
         yield PhantomProgress(done=done, total=n, seconds=time.monotonic() - started)
     rows = [{"participant_id": name, **builder.quality(name)} for name in names]
     return builder.finish(rows, report=write_quality)
+
+
+@dataclass(frozen=True, eq=False)
+class _Saved:
+    """What :func:`engine.cohort.bids.write_bids` needs of a person."""
+
+    volume: Volume
+    attributes: dict[str, Any]
+
+
+def write_nifti(store: CohortStore, count: int, device: str = "cpu") -> Path:
+    """The first ``count`` persons of a phantom store as a BIDS data set in its folder ``bids``; returns that folder.
+
+    Each has ``*_water``, ``*_fat`` and ``*_dseg`` files (255 = intensity 1; codes in dseg.tsv). Raises
+    :class:`PhantomError` when the store holds fewer persons.
+    """
+    if not 1 <= count <= len(store):
+        raise PhantomError(f"{count} persons as NIfTI, but the store holds {len(store)}; ask for 1 to {len(store)}")
+
+    def people() -> Iterator[_Saved]:
+        for i in range(count):
+            row = {key: value for key, value in store.rows[i].items() if key != "participant_id"}
+            labels = np.asarray(store.labels[i]) if store.labels is not None else None
+            if labels is None:
+                (person,) = make([row["seed"]], device=device)
+                labels = person.labels
+            data = np.concatenate([np.asarray(store.volumes[i]), labels[None].astype(np.uint8)])
+            yield _Saved(Volume(data, store.affine, (*CHANNELS, "dseg")), row)
+
+    out = write_bids(
+        store.path / "bids",
+        people(),
+        name=f"{NAME}, {count} persons",
+        generated_by=[{"Name": "Somatwin phantom", "Version": str(PHANTOM), "Description": ABOUT}],
+        licence=LICENCE,
+        acknowledge=ABOUT,
+        columns=COLUMNS,
+        description="IN SILICO - not for diagnosis",
+    )
+    names = "".join(f"{tissue.code}\t{tissue.name}\n" for tissue in TISSUES)
+    (out / "dseg.tsv").write_text("index\tname\n" + names, "utf-8")
+    return out
 
 
 def _stream(seeds: list[int], device: str, workers: int | None) -> Iterator[PhantomPerson]:
