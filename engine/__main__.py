@@ -6,7 +6,6 @@ import argparse
 import errno
 import json
 import os
-import re
 import sys
 import time
 import traceback
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from engine.terminal import Meter
+from engine.terminal import Meter, assignment, cell
 
 if TYPE_CHECKING:
     from engine.training.pipeline import Recipe
@@ -31,27 +30,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"somatwin: {message} (see {self.prog} --help)\n")
-
-
-def assignment(text: str) -> tuple[str, str]:
-    """``NAME=VALUE`` in two; argparse makes a sentence of the refusal."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as age=60")
-    return name, value
-
-
-def cell(text: str) -> int | float | str:
-    """A number as a number, everything else as text (also nan and inf, which no column accepts).
-
-    >>> cell("60"), cell("61.50"), cell("F"), cell("nan")
-    (60, 61.5, 'F', 'nan')
-    """
-    if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
-        return int(text)
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
-        return float(text)
-    return text
 
 
 def recipe_named(name: str, size: str = "cpu") -> Recipe:
@@ -246,7 +224,7 @@ def parser() -> Parser:
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
 
-    measure = command("measure", run_measure, "What is read off scans, as JSON: heads, or torsos of water and fat.")
+    measure = command("measure", run_measure, "Measures on heads and torsos, as JSON (always on the CPU).")
     measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
     text = "what the scans are of (default: told by name and size)"
     measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)

@@ -1,7 +1,9 @@
-"""Progress on a terminal or in a log file."""
+"""What the command line shows and what is typed to it: progress, and words as values."""
 
 from __future__ import annotations
 
+import argparse
+import re
 import shutil
 import sys
 import time
@@ -50,3 +52,24 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """``NAME=VALUE`` in two; argparse makes a sentence of the refusal."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as age=60")
+    return name, value
+
+
+def cell(text: str) -> int | float | str:
+    """A number as a number, everything else as text (also nan and inf, which no column accepts).
+
+    >>> cell("60"), cell("61.50"), cell("F"), cell("nan")
+    (60, 61.5, 'F', 'nan')
+    """
+    if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        return int(text)
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
+        return float(text)
+    return text

@@ -154,10 +154,12 @@ def preprocess(volume: Volume, config: PreprocessConfig, masker: BrainMasker | N
 
 
 def antialiased(
-    data: Float[np.ndarray, "x y z"], spacing: tuple[float, float, float], target: float
+    data: Float[np.ndarray, "x y z"],
+    spacing: tuple[float, float, float],
+    target: float | tuple[float, float, float],
 ) -> Float[np.ndarray, "x y z"]:
     """Data blurred along the axes that are finer than ``target`` mm, so that resampling does not alias."""
-    sigma = [np.sqrt(max((target / s) ** 2 - 1, 0)) / 2.355 for s in spacing]
+    sigma = np.sqrt(np.maximum((np.asarray(target) / spacing) ** 2 - 1, 0)) / 2.355
     return gaussian_filter(data, sigma) if max(sigma) > 0.1 else data
 
 

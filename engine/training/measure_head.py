@@ -103,14 +103,14 @@ def agreement(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"
     for name, values in pairs.items():
         want, have, blurred = np.array(values).T
         volumes[name] = {
-            "r": _correlation(want, have),
+            "r": correlation(want, have),
             "relative_difference": [float((have / want - 1).mean()), float((have / want - 1).std(ddof=1))],
             "relative_change_by_blur": float((blurred / have - 1).mean()),
         }
     return {"n": len(rows), "volumes": volumes, "dice": {k: float(np.mean(v)) for k, v in dice.items()}}
 
 
-def _correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> list[float]:
+def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> list[float]:
     """Pearson r and its 95 % percentile bootstrap interval over persons."""
     rng, n = np.random.default_rng(0), len(a)
     draws = [rng.integers(0, n, n) for _ in range(2000)]
