@@ -41,21 +41,14 @@ def abdomen(frame: Frame, canvas: Canvas, outline: Outline, surface: Surface, te
     spleen(frame, canvas, region)
     pancreas(frame, canvas)
     stomach(frame, canvas, surface, region)
-    liver(frame, canvas, surface, region, texture)
+    liver(frame, canvas, outline, surface, region, texture)
     return region
 
 
 def spine_front(frame: Frame, u: float) -> Tensor:
     """y of the front of the vertebral bodies at height ``u``, mm."""
-    centre, radius = spine_course(_At(frame, u))  # type: ignore[arg-type]
+    centre, radius = spine_course(frame, torch.full_like(frame.h, u))
     return centre + radius
-
-
-class _At:
-    """The frame at one height."""
-
-    def __init__(self, frame: Frame, u: float) -> None:
-        self.u, self.s, self.trait = torch.full_like(frame.h, u), frame.s, frame.trait
 
 
 def vessels(frame: Frame, canvas: Canvas) -> None:
@@ -128,7 +121,7 @@ def spleen(frame: Frame, canvas: Canvas, region: Tensor) -> None:
     canvas.paint(box, torch.maximum((radius - edge) * 30, inside), SPLEEN, keep=True)
 
 
-def liver(frame: Frame, canvas: Canvas, surface: Surface, region: Tensor, texture: Tensor) -> None:
+def liver(frame: Frame, canvas: Canvas, outline: Outline, surface: Surface, region: Tensor, texture: Tensor) -> None:
     """Right lobe under the dome, left lobe across the midline, a slanted lower edge; the volume is met exactly."""
     s, h = frame.s, frame.h
     box = frame.slab(0.575, 0.765)
@@ -138,7 +131,7 @@ def liver(frame: Frame, canvas: Canvas, surface: Surface, region: Tensor, textur
     inside = torch.maximum(
         box.take(region) + 2, left - (0.050 + 0.010 * shape) * h + 0.30 * (0.715 * h - z).clamp(min=0)
     )
-    behind = box.take(spine_row(frame)) - 4 * s - 24 * s * ((x.abs() - 30 * s) / (45 * s)).clamp(0, 1) + 0.9 * left
+    behind = box.take(outline.spine_y) - 4 * s - 24 * s * ((x.abs() - 30 * s) / (45 * s)).clamp(0, 1) + 0.9 * left
     inside = torch.maximum(inside, behind - y)
     # height of the lower surface: falls to the right and, in the right lobe, backwards; the left lobe is thin
     lower = 0.655 * h - (0.40 + 0.06 * tilt) * (x - 0.06 * h) - (0.20 + 0.06 * frame.trait("liver_drop")) * y
@@ -169,12 +162,6 @@ def liver(frame: Frame, canvas: Canvas, surface: Surface, region: Tensor, textur
     bag = (46 * s, 34 * s + 10 * surface.bulge, 0.655 * h)
     near = frame.box(bag, (25.0, 25.0, 40.0))
     canvas.paint(near, ellipsoid(near, bag, (12 * s, 13 * s, 25 * s), pitch=0.4), GALLBLADDER, over=True, keep=True)
-
-
-def spine_row(frame: Frame) -> Tensor:
-    """y of the middle of the vertebral bodies, a row."""
-    centre, _ = spine_course(frame)
-    return centre
 
 
 def stomach(frame: Frame, canvas: Canvas, surface: Surface, region: Tensor) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from engine.phantom.anatomy.shapes import Point, spread
@@ -22,7 +22,7 @@ TOP, REFERENCE = 0.862, 1790.0
 WARP_MM, WARP_POINTS = (3.0, 2.6, 4.0), (6, 6, 7)
 MARGIN = 15.0
 #: the middle of the grid lies this far in front of the body's axis, mm, for everyone: they lie on the same table
-FORWARD = 70.0
+FORWARD = 68.0
 
 
 class Frame:
@@ -138,7 +138,7 @@ class Box:
             field[self.index] = value
 
 
-def column(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1 1"]:
+def column(values: Shaped[Tensor, " n"]) -> Shaped[Tensor, "n 1 1 1"]:
     """One number a person, ready to meet voxels."""
     return values[:, None, None, None]
 

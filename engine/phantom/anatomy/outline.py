@@ -11,7 +11,7 @@ from engine.phantom.anatomy.shapes import Number, bump, curve, ramp, smooth_min
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead
 DRAWN_IN, THICKER = 0.2, 1.1
 #: how far the trunk may reach in front of the body's axis and behind it (there lies the table), mm
-FRONT, TABLE = 262.0, 122.0
+FRONT, TABLE = 256.0, 116.0
 #: thickest fat of a thigh, a share of its radius
 THICKEST = 0.34
 
@@ -24,7 +24,7 @@ class Outline:
         self.crotch = frame.dim("crotch_height") / frame.h
         self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
         self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
-        self.spine_y, self.spine_r = spine_course(frame)
+        self.spine_y, self.spine_r = spine_course(frame, frame.u)
         self._skin()
         self._thighs()
         self.belly = bump(frame.u, 0.612, 0.055)
@@ -68,6 +68,7 @@ class Outline:
         f, u = self.frame, self.frame.u
         taper = curve(u, [(0.30, 0.70), (0.40, 0.89), (0.465, 1.0), (0.50, 1.0)])
         self.thigh = self.girth * 0.91 * taper, self.girth * 1.08 * taper
+        self.thigh_y = torch.maximum(-0.006 * f.h, 1.08 * self.girth - TABLE)
         self.thigh_x = (self.girth * 0.91 + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
         self.above_thigh = ramp(u, self.crotch + 0.02, self.crotch + 0.10) * 90
         self.below_trunk = ((self.crotch + 0.018 - u) * f.h * 1.9).clamp(0, 250)
@@ -145,7 +146,7 @@ class Outline:
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
         """Trunk and thighs together."""
         rx, ry = (radius[..., cut] for radius in self.thigh)
-        thigh = _ellipse(x.abs() - self.thigh_x[..., cut], y + 0.006 * self.frame.h, rx, ry)
+        thigh = _ellipse(x.abs() - self.thigh_x[..., cut], y - self.thigh_y, rx, ry)
         trunk = self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut]
         return smooth_min(trunk, thigh + self.above_thigh[..., cut], 16.0)
 
@@ -207,8 +208,8 @@ def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
     return (r - 1) * r / torch.sqrt((x / rx / rx) ** 2 + (y / ry / ry) ** 2 + 1e-9)
 
 
-def spine_course(frame: Frame) -> tuple[Tensor, Tensor]:
-    """Centre (y) and radius of the vertebral bodies along the rows, mm."""
+def spine_course(frame: Frame, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre (y) and radius of the vertebral bodies at the heights ``u``, mm."""
     bend = [
         (0.36, -0.030),
         (0.50, -0.040),
@@ -218,11 +219,9 @@ def spine_course(frame: Frame) -> tuple[Tensor, Tensor]:
         (0.64, -0.011),
         (0.68, -0.021),
     ]
-    course = curve(frame.u, [*bend, (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
-    lordosis = 5 * frame.trait("lordosis") * bump(frame.u, 0.61, 0.04) - 4 * frame.trait("kyphosis") * bump(
-        frame.u, 0.74, 0.06
-    )
-    radius = curve(frame.u, [(0.57, 26.0), (0.62, 25.0), (0.68, 21.0), (0.75, 16.5), (0.83, 12.0)]) * frame.s
+    course = curve(u, [*bend, (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
+    lordosis = 5 * frame.trait("lordosis") * bump(u, 0.61, 0.04) - 4 * frame.trait("kyphosis") * bump(u, 0.74, 0.06)
+    radius = curve(u, [(0.57, 26.0), (0.62, 25.0), (0.68, 21.0), (0.75, 16.5), (0.83, 12.0)]) * frame.s
     return course * REFERENCE * frame.s + lordosis, radius
 
 

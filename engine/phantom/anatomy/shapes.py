@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +15,7 @@ Point = tuple[Number, Number, Number]
 BISECTIONS = 18
 
 
+@runtime_checkable
 class Coordinates(Protocol):
     """Anything with the body coordinates of some voxels, (n, x, y, z) each or broadcastable to it, in mm."""
 
