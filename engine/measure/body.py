@@ -177,7 +177,7 @@ class TorsoMeasure:
         torso = self.framed(finite(volume))
         if float(torso.data.max()) - float(torso.data.min()) < 1e-6:
             raise VolumeError("there is nothing to see in this scan: every voxel has the same value")
-        torso, probabilities, notes = self._classified(torso)
+        torso, probabilities, notes = self.classified(torso)
         return replace(self.read(torso, probabilities), notes=notes)
 
     def read(self, torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> Reading:
@@ -218,8 +218,11 @@ class TorsoMeasure:
         gap = [-n % multiple for n in torso.grid]
         return replace(torso, data=np.pad(torso.data, [(0, 0), *((0, g) for g in gap)])) if any(gap) else torso
 
-    def _classified(self, torso: Volume) -> tuple[Volume, Float[np.ndarray, "k x y z"], tuple[str, ...]]:
-        """The torso, its classes, and what is to be said; water and fat change places where they were exchanged."""
+    def classified(self, torso: Volume) -> tuple[Volume, Float[np.ndarray, "k x y z"], tuple[str, ...]]:
+        """The framed torso, its classes' probabilities, and what is to be said.
+
+        Where the files of water and fat were exchanged the torso returned has them in their places.
+        """
         probabilities = self.segmenter.classify(torso.data)
         share = exchanged(torso, probabilities)
         if share > 0.5:

@@ -22,6 +22,8 @@ from engine.phantom.tissue import LIVER, Tissue
 
 #: fewest voxels of liver whose fat fraction is read
 FEWEST = 40
+#: above this share of fat no liver is believed
+FATTEST = 0.55
 
 
 @overload
@@ -62,14 +64,14 @@ def liver_fat(
 
     ``images`` are water and fat, ``liver`` is its probability, ``air`` is where nothing is. The core of the liver is
     read (two voxels from its border), vessels and bile ducts left out by taking the middle half of the water signals. Where
-    fat outweighs water the two are taken for exchanged: no living liver is half fat.
+    the share would be above :data:`FATTEST` the two are taken for exchanged.
     """
     core = binary_erosion(liver > 0.5, iterations=2)
     core = core if core.sum() >= FEWEST else liver > 0.5
     if core.sum() < FEWEST:
         return float("nan")
     water, fat = (image[core].astype(np.float64) for image in images)
-    exchanged = fat > water
+    exchanged = fat > ratio_of_fraction(FATTEST) * (water + fat)
     water, fat = np.where(exchanged, fat, water), np.where(exchanged, water, fat)
     low, high = np.quantile(water, [0.25, 0.75])
     middle = (water >= low) & (water <= high)

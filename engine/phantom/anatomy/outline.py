@@ -10,8 +10,8 @@ from engine.phantom.anatomy.shapes import Number, bump, curve, ramp, smooth_min
 
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead
 DRAWN_IN, THICKER = 0.2, 1.1
-#: how far the trunk may reach in front of the body's axis and behind it (there lies the table), mm
-FRONT, TABLE = 256.0, 116.0
+#: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
+FRONT, TABLE, SIDE = 256.0, 116.0, 230.0
 #: thickest fat of a thigh, a share of its radius
 THICKEST = 0.34
 
@@ -130,10 +130,13 @@ class Outline:
         """Depth of the skin in front of the axis; the trunk stays within the scanner."""
         return (self.front * (1 + 0.80 * self.belly * standing_out(bulge))).clamp(max=FRONT)
 
+    def aside(self, bulge: Number) -> Tensor:
+        """Half breadth of the skin."""
+        return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
+
     def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
         """Skin of the trunk without breasts: |p|^2.5 superellipses with a depth in front and one behind."""
-        belly = self.belly[..., cut] * standing_out(bulge)
-        a = self.half[..., cut] * (1 + 0.30 * belly)
+        a = self.aside(bulge)[..., cut]
         ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
         middle = 0.32 * (ahead - back)
         y = y - middle

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.phantom.anatomy.frame import VOXEL_ML, Frame, column
-from engine.phantom.anatomy.outline import Outline, diaphragm, standing_out
+from engine.phantom.anatomy.outline import Outline, diaphragm
 from engine.phantom.anatomy.shapes import level
 
 #: how often fat and bulge are solved in turn, bisections of the bulge, its range, and the stride of the coarse grid
@@ -77,7 +77,7 @@ def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
         cavity=cavity,
         bulge=bulge,
         layer=layer,
-        breadth=outline.half * (1 + 0.30 * outline.belly * standing_out(bulge)),
+        breadth=outline.aside(bulge),
         front=outline.ahead(bulge),
     )
 
