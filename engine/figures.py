@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 from engine.measure.relation import Relation
 
+#: stands in every figure, also in one that is saved as a picture
+FOOTER = "SYNTHETIC - not for diagnosis"
 #: the real cohort is grey, synthetic persons are orange: told apart without colour vision, on light and on dark
 REAL, SYNTHETIC = "110, 125, 135", "214, 110, 28"
 
@@ -60,6 +62,8 @@ def consistency_figure(
         height=460,
         uirevision=f"{titles}",
     )
+    place = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "xanchor": "right", "yanchor": "bottom"}
+    figure.add_annotation(text=FOOTER, showarrow=False, font={"size": 11, "color": f"rgb({REAL})"}, **place)
     return figure
 
 

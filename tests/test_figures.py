@@ -33,3 +33,8 @@ def test_a_measure_far_from_zero_uses_the_whole_height():
     settings = {"synthetic": None, "titles": ("a", "b"), "span": (20.0, 80.0)}
     modes = [consistency_figure([], [], real=line(v), **settings).layout.yaxis.rangemode for v in (2.0, 1300.0)]
     assert modes == ["tozero", "normal"]
+
+
+def test_a_saved_picture_says_that_it_is_synthetic():
+    figure = consistency_figure([], [], real=line(), synthetic=None, titles=("a", "b"), span=(20.0, 80.0))
+    assert [note.text for note in figure.layout.annotations] == ["SYNTHETIC - not for diagnosis"]
