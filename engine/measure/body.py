@@ -192,15 +192,15 @@ class TorsoMeasure:
             raise VolumeError(f"no torso was found: {body:.0f} l look like body, {low:.0f} to {high:.0f} are expected")
         values = {name: litres[source] * (1000 if UNITS[name] == "ml" else 1) for name, source in COUNTED.items()}
         hard = probabilities.argmax(0)
-        water, fat = torso.data.astype(np.float32)
+        images = torso.data.astype(np.float32)
         pelvis, skin = (hard == CLASSES.index(name) for name in ("pelvis", "sat"))
         air = binary_erosion(hard == CLASSES.index("background"), iterations=3)
-        values["liver_pdff"] = liver_fat(torso.data, probabilities[CLASSES.index("liver")], air)
-        values["waist"] = waist(water + fat, pelvis, skin, torso.spacing)
+        values["liver_pdff"] = liver_fat(images, probabilities[CLASSES.index("liver")], air)
+        values["waist"] = waist(images.sum(0), pelvis, skin, torso.spacing)
         return Reading(values={name: values[name] for name in MEASURES}, notes=())
 
     def framed(self, volume: Volume) -> Volume:
-        """Water and fat, RAS, in the ruler's voxels: as they lie where they have that size, otherwise resampled.
+        """Water and fat, float32, RAS, in the ruler's voxels: as they lie where they have that size, otherwise resampled.
 
         The grid covers the field of view; zeros fill it up to sides that the network can halve. Raises
         :class:`VolumeError` for other channels and for a field of view far larger than a torso.
@@ -208,7 +208,7 @@ class TorsoMeasure:
         missing = [name for name in CHANNELS if volume.data.ndim == 3 or name not in volume.channels]
         if missing:
             raise VolumeError(f"the scan has no channel {missing[0]}; a torso is measured on its water and fat images")
-        data = volume.data[[volume.channels.index(name) for name in CHANNELS]]
+        data = volume.data[[volume.channels.index(name) for name in CHANNELS]].astype(np.float32)
         torso = Volume(data, volume.affine, CHANNELS).reoriented("RAS")
         voxel = self.config.segmenter.voxel
         turned = not np.allclose(torso.affine[:3, :3], np.diag(voxel), atol=0.01 * min(voxel))
@@ -272,7 +272,7 @@ def _covering(torso: Volume, voxel: tuple[float, float, float], largest: tuple[i
         raise VolumeError(f"a field of view of {size} cm is larger than a torso; crop the scan to the torso")
     affine = np.diag([*voxel, 1.0])
     affine[:3, 3] = (low + high) / 2 - (np.array(grid) - 1) / 2 * voxel
-    smooth = np.stack([antialiased(c.astype(np.float32), torso.spacing, voxel) for c in torso.data])
+    smooth = np.stack([antialiased(c, torso.spacing, voxel) for c in torso.data])
     return replace(torso, data=smooth).resampled((grid[0], grid[1], grid[2]), affine)
 
 
