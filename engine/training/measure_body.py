@@ -40,6 +40,8 @@ from engine.volume import Volume, centred_affine
 ATTRIBUTES = ("age", "bmi", "height", "weight")
 #: SD in voxels of the blur with which robustness is reported, on every fourth person
 BLUR, EVERY = 1.0, 4
+#: fewest persons of whom something must be read to be calibrated and reported
+FEWEST = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,8 @@ def gains(found: Sequence[Judged]) -> tuple[float, ...]:
     factors = dict.fromkeys(CLASSES, 1.0)
     for measure, source in COUNTED.items():
         want, have = _pairs(found, measure)
-        factors[source] = float(1 / (have / want).mean())
+        if len(want) >= FEWEST:
+            factors[source] = float(1 / (have / want).mean())
     return tuple(round(factors[name], 4) for name in CLASSES)
 
 
@@ -143,11 +146,14 @@ def agreement(found: Sequence[Judged]) -> dict[str, Any]:
 
     For each measure: Pearson r and the mean relative difference (of ``waist`` in cm and ``liver_pdff`` in percentage points:
     the mean difference), each with a 95 % bootstrap interval over persons, the difference's SD, and the mean relative
-    change by a blur of :data:`BLUR` voxels; for each class mean and least Dice; how many swaps were told.
+    change by a blur of :data:`BLUR` voxels; for each class mean and least Dice; how many swaps were told. What was read
+    of fewer than :data:`FEWEST` is left out.
     """
     measures = {}
     for name in MEASURES:
         want, have = _pairs(found, name)
+        if len(want) < FEWEST:
+            continue
         off = have - want if name in ("waist", "liver_pdff") else have / want - 1
         blurred = np.array([one.blurred[name] / one.have.values[name] - 1 for one in found if one.blurred])
         measures[name] = {
@@ -170,7 +176,7 @@ def agreement(found: Sequence[Judged]) -> dict[str, Any]:
 def _pairs(found: Sequence[Judged], measure: str) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     pairs = [(one.want[measure], one.have.values[measure]) for one in found if one.want[measure] is not None]
     want, have = np.array(pairs, float).reshape(-1, 2).T
-    seen = np.isfinite(have) & np.isfinite(want) & (want > 0)
+    seen = np.isfinite(have) & np.isfinite(want) & (want > 0) & (have > 0)
     return want[seen], have[seen]
 
 
