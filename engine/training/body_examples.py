@@ -28,12 +28,12 @@ class BodyTraining:
     of view is cut along the body, to no less than ``shortest`` voxels, and ``hidden`` that a part of it is empty.
     """
 
-    pool: int = 96
-    refresh: int = 5
-    still: float = 0.3
+    pool: int = 40
+    refresh: int = 6
+    still: float = 0.4
     contrast: float = 0.15
     swap: float = 0.12
-    short: float = 0.25
+    short: float = 0.5
     shortest: int = 64
     hidden: float = 0.15
     segmenter: SegmenterTraining = field(
