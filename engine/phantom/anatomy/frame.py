@@ -22,7 +22,7 @@ TOP, REFERENCE = 0.862, 1790.0
 WARP_MM, WARP_POINTS = (3.0, 2.6, 4.0), (6, 6, 7)
 MARGIN = 15.0
 #: the middle of the grid lies this far in front of the body's axis, mm, for everyone: they lie on the same table
-FORWARD = 68.0
+FORWARD = 72.0
 
 
 class Frame:
@@ -48,7 +48,7 @@ class Frame:
         side = self.trait("scoliosis") * 3.5
         bend = side * torch.sin((self.u - 0.55) * 14.0) * (self.u > 0.5)
         self.x = axes[0][:, None, None] + self.noise("warp x", WARP_POINTS) * WARP_MM[0] + bend
-        self.y = axes[1][:, None] + FORWARD + self.noise("warp y", WARP_POINTS) * WARP_MM[1]
+        self.y = axes[1][:, None] + FORWARD + bounded(self.noise("warp y", WARP_POINTS)) * WARP_MM[1]
         self.lift = self.noise("warp z", WARP_POINTS) * WARP_MM[2]
 
     def trait(self, name: str) -> Tensor:
@@ -141,6 +141,11 @@ class Box:
 def column(values: Shaped[Tensor, " n"]) -> Shaped[Tensor, "n 1 1 1"]:
     """One number a person, ready to meet voxels."""
     return values[:, None, None, None]
+
+
+def bounded(noise: Tensor) -> Tensor:
+    """Standard normals held within 1.5."""
+    return 1.5 * torch.tanh(noise / 1.5)
 
 
 def generator(seed: int, name: str) -> torch.Generator:

@@ -90,7 +90,7 @@ def glandular(frame: Frame, canvas: Canvas, surface: Surface, skin: Tensor, text
     box = frame.slab(0.70, 0.79)
     u, h = box.u, frame.h
     density = 0.20 - 0.006 * (frame.value("age") - 30) + 0.25 * frame.trait("breast_density")
-    where = torch.exp(-(((box.x.abs() - 0.052 * h) / (0.028 * h)) ** 2) - ((u - 0.735) / 0.021) ** 2)
+    where = torch.exp(-(((box.x.abs() - 0.048 * h) / (0.026 * h)) ** 2) - ((u - 0.735) / 0.021) ** 2)
     within = torch.maximum(-box.take(surface.fascia) + 5, box.take(skin) + 14)
     strands = 9 * (1.1 - 3 * density - box.take(texture) - 0.9 * box.take(frame.noise("gland", (34, 30, 46))))
     distance = torch.maximum(torch.maximum(within, (0.42 - where) * 45), strands)

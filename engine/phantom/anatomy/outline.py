@@ -11,9 +11,12 @@ from engine.phantom.anatomy.shapes import Number, bump, curve, ramp, smooth_min
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead
 DRAWN_IN, THICKER = 0.2, 1.1
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
-FRONT, TABLE, SIDE = 256.0, 116.0, 230.0
+FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
 #: thickest fat of a thigh, a share of its radius
 THICKEST = 0.34
+#: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
+#: in between; above, the scanner's bore is the limit
+TAPE = 0.964
 
 
 class Outline:
@@ -24,6 +27,8 @@ class Outline:
         self.crotch = frame.dim("crotch_height") / frame.h
         self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
         self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
+        across = torch.minimum(0.91 * self.girth, (frame.dim("hip_breadth") / 2 - self.gap) / 2)
+        self.thigh_half = across, torch.sqrt(2 * self.girth**2 - across**2)
         self.spine_y, self.spine_r = spine_course(frame, frame.u)
         self._skin()
         self._thighs()
@@ -39,7 +44,10 @@ class Outline:
         neck = d("neck_girth") / (2 * torch.pi)
         acromion = d("shoulder_breadth") / 2 - d("upper_arm_girth") / (2 * torch.pi) * 0.9
         hip, waist, rib = d("hip_breadth") / 2, d("waist_breadth") / 2, d("chest_breadth") / 2
-        outer = 1.82 * self.girth + self.gap
+        outer = 2 * self.thigh_half[0] + self.gap
+        rib = rib * (0.98 + 0.02 * f.male)
+        tape = TAPE + (1 - TAPE) * ramp(f.value("bmi"), 38, 45)
+        waist, paunch = waist * tape, d("waist_depth") * tape
         self.waist, self.rib = waist, rib
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
@@ -48,7 +56,7 @@ class Outline:
             (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
         ])  # fmt: skip
         bust = d("chest_depth") - self.breast_projection() * 0.85
-        seat, paunch, thigh = d("buttock_depth"), d("waist_depth"), 2.1 * self.girth
+        seat, thigh = d("buttock_depth"), 2 * self.thigh_half[1]
         self.depth = curve(u, [
             (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
             (navel, paunch), (navel + 0.062, 0.5 * (paunch + bust)), (chest, bust), (0.775, bust * 0.95),
@@ -67,11 +75,12 @@ class Outline:
     def _thighs(self) -> None:
         f, u = self.frame, self.frame.u
         taper = curve(u, [(0.30, 0.70), (0.40, 0.89), (0.465, 1.0), (0.50, 1.0)])
-        self.thigh = self.girth * 0.91 * taper, self.girth * 1.08 * taper
-        self.thigh_y = torch.maximum(-0.006 * f.h, 1.08 * self.girth - TABLE)
-        self.thigh_x = (self.girth * 0.91 + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
-        self.above_thigh = ramp(u, self.crotch + 0.02, self.crotch + 0.10) * 90
-        self.below_trunk = ((self.crotch + 0.018 - u) * f.h * 1.9).clamp(0, 250)
+        across, deep = self.thigh_half
+        self.thigh = across * taper, deep * taper
+        self.thigh_y = torch.maximum(-0.006 * f.h, deep - TABLE)
+        self.thigh_x = (across + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
+        self.above_thigh = ramp(u, self.crotch.clamp(max=0.48) + 0.005, self.crotch.clamp(max=0.48) + 0.05) * 90
+        self.below_trunk = (((self.crotch + 0.018).clamp(max=0.496) - u) * f.h * 1.9).clamp(0, 250)
 
     def _cavities(self) -> None:
         """Gutters beside the spine, the rib cage towards its apex, and the inlet of the pelvis."""
@@ -176,7 +185,7 @@ class Outline:
     def breast(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
         """How far breasts stand out at each place, mm."""
         f, u = self.frame, self.frame.u[..., cut]
-        across = (x.abs() - 0.052 * f.h) / (0.043 * f.h)
+        across = (x.abs() - 0.046 * f.h) / (0.031 * f.h)
         sag = 0.738 - 0.004 * (f.value("age") - 45) / 30
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
         return self.breast_projection() * torch.exp(-(across**2) - up**2) * (y > 0)
