@@ -16,7 +16,7 @@ FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
 THICKEST = 0.34
 #: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
 #: in between; above, the scanner's bore is the limit
-TAPE = 0.964
+TAPE = 0.964, 0.952
 
 
 class Outline:
@@ -46,8 +46,9 @@ class Outline:
         hip, waist, rib = d("hip_breadth") / 2, d("waist_breadth") / 2, d("chest_breadth") / 2
         outer = 2 * self.thigh_half[0] + self.gap
         rib = rib * (0.98 + 0.02 * f.male)
-        tape = TAPE + (1 - TAPE) * ramp(f.value("bmi"), 38, 45)
-        waist, paunch = waist * tape, d("waist_depth") * tape
+        large = ramp(f.value("bmi"), 38, 45)
+        waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
+        paunch = d("waist_depth") * (TAPE[1] + (1.02 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
