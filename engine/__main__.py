@@ -161,15 +161,19 @@ def run_measure(args: argparse.Namespace, meter: Meter) -> None:
 
 def run_info(args: argparse.Namespace, meter: Meter) -> None:
     """The model card on stdout, after the whole checkpoint was checked."""
+    from engine.checkpoint import ruler_card
     from engine.generate import load
 
-    model = load(args.checkpoint, args.device)
-    print(json.dumps(model.card, indent=2, ensure_ascii=False) if args.json else model.card_markdown.rstrip())
+    if (found := ruler_card(args.checkpoint)) is None:
+        model = load(args.checkpoint, args.device)
+        found = model.card, model.card_markdown
+    card, markdown = found
+    print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
 
 
 def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     """Measurements on stdout, as JSON."""
-    from engine.benchmark import benchmark
+    from engine.benchmark import benchmark, benchmark_phantom
 
     began = time.monotonic()
 
@@ -179,7 +183,10 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
         left = (time.monotonic() - began) / done * (total - done) if done else None
         meter.show(f"{what} ({done} of {total} requests)", left, now=done in (0, total))
 
-    measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
+    if args.checkpoint == "phantom":
+        measured = benchmark_phantom(device=args.device, progress=progress)
+    else:
+        measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
     meter.close()
     print(json.dumps(measured, indent=2, ensure_ascii=False))
 
@@ -233,8 +240,9 @@ def parser() -> Parser:
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
     info.add_argument("--json", action="store_true", help="as JSON")
 
-    bench = command("bench", run_bench, "Seconds and memory a checkpoint takes on this machine, as JSON.")
-    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help="default: head-t1")
+    bench = command("bench", run_bench, "Seconds and memory a model or the phantom takes on this machine, as JSON.")
+    text = "a model, or phantom (default: head-t1)"
+    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
     bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
     return top
 

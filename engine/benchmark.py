@@ -1,4 +1,4 @@
-"""How fast a checkpoint answers on this machine: cold load, request to volume, decoding, memory."""
+"""How fast a checkpoint answers, and the phantom makes persons, on this machine: seconds and memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from engine.attributes import Number, Row
-from engine.generate import Model, RequestError, load
+from engine.generate import Model, RequestError, choose_device, load
 
 COLD = "import sys, engine; engine.load(sys.argv[1], sys.argv[2])"
 
@@ -118,6 +118,37 @@ def one_request(model: Model, given: Row, *, seed: int, steps: int) -> Request:
     return Request(seconds=seconds, sampling=times[-2] - began, decoding=times[-1] - times[-2], evaluations=evaluations)
 
 
+def benchmark_phantom(
+    *, persons: int = 24, device: str = "auto", progress: Callable[[str, int, int], None] | None = None
+) -> dict[str, Any]:
+    """Measure the making of in-silico torsos; the result is ready for JSON.
+
+    ``persons_per_second`` counts from the first person on (the start of the worker processes apart), all cores at work;
+    ``peak_memory_mib`` is of one process.
+    """
+    from engine.phantom.cohort import stream
+
+    if persons < 2:
+        raise RequestError(f"{persons} persons measure nothing; give 2 or more")
+    chosen = choose_device(device)
+    began, first = time.perf_counter(), 0.0
+    for done, _ in enumerate(stream(list(range(persons)), chosen), 1):
+        first = first or time.perf_counter()
+        if progress:
+            progress("phantom", done, persons)
+    rate = (persons - 1) / (time.perf_counter() - first)
+    peak = max(peak_memory(), peak_memory(resource.RUSAGE_CHILDREN))
+    return {
+        "machine": machine(chosen),
+        "phantom": {
+            "persons": persons,
+            "persons_per_second": round(rate, 3),
+            "start_seconds": round(first - began, 2),
+            "peak_memory_mib": round(peak / 2**20),
+        },
+    }
+
+
 def _summary(measured: Sequence[Request]) -> dict[str, Any]:
     return {
         "evaluations": measured[0].evaluations,
@@ -168,7 +199,7 @@ def processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def peak_memory() -> int:
-    """The most resident memory of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_memory(who: int = resource.RUSAGE_SELF) -> int:
+    """The most resident memory of this process so far (or of one of its ended children), in bytes."""
+    peak = resource.getrusage(who).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -104,6 +104,18 @@ def save_checkpoint(
         write_card(part, {"name": name, "title": title, **(card or {})})
 
 
+def ruler_card(name: str | Path) -> tuple[dict[str, Any], str] | None:
+    """The card of a measuring network, as JSON and as Markdown; None for any other kind of checkpoint."""
+    path = find(name)
+    if _format_of(path / "config.json") != RULER:
+        return None
+    try:
+        card = path / "model_card.json"
+        return json.loads(card.read_text("utf-8")), card.with_suffix(".md").read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the card of {path} cannot be read ({error}); restore the checkpoint") from None
+
+
 def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
     """Read and check a checkpoint by name or path.
 

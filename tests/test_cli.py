@@ -233,6 +233,16 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(
     assert words in refused("generate", folder, "--out", tmp_path / "out")
 
 
+def test_info_prints_the_card_of_a_ruler_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "measure-head"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# ")
+    assert main(["info", "measure-head", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["name"] == "measure-head"
+    assert card["title"] in text
+
+
 def test_a_missing_checkpoint_is_refused(refused: Callable[..., str], checkpoint: str) -> None:
     assert "there is no checkpoint 'torso'; at hand: tiny" in refused("bench", "torso")
 
@@ -430,7 +440,7 @@ def run_python(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("command", ["", "ingest", "train", "generate", "info", "bench"])
+@pytest.mark.parametrize("command", ["", "ingest", "phantom", "train", "generate", "info", "bench"])
 def test_every_help_needs_no_torch(command: str) -> None:
     code = f"import sys; from engine.__main__ import main; code = main({[*command.split(), '--help']}); "
     done = run_python("-c", code + "sys.exit(code or bool({'torch', 'numpy'} & set(sys.modules)))")

@@ -172,7 +172,7 @@ def write_cohort(
     missing = [i for i in range(n) if not builder.has(names[i])]
     started, done = time.monotonic(), n - len(missing)
     yield PhantomProgress(done=done, total=n, seconds=0.0)
-    for i, person in zip(missing, _stream([seeds[i] for i in missing], device, workers), strict=True):
+    for i, person in zip(missing, stream([seeds[i] for i in missing], device, workers), strict=True):
         mask = person.labels > 0
         builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
         done += 1
@@ -223,7 +223,7 @@ def write_nifti(store: CohortStore, count: int, device: str = "cpu") -> Path:
     return out
 
 
-def _stream(seeds: list[int], device: str, workers: int | None) -> Iterator[PhantomPerson]:
+def stream(seeds: list[int], device: str, workers: int | None = None) -> Iterator[PhantomPerson]:
     """The persons in order: on a GPU in batches, on the CPU by as many processes as there are cores."""
     if device != "cpu":
         for start in range(0, len(seeds), BATCH_GPU):
