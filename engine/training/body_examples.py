@@ -24,7 +24,7 @@ class BodyTraining:
 
     ``pool`` persons are at hand at any time, and every ``refresh`` steps one is exchanged for a new one. ``still`` is the
     chance that a person is not deformed. ``contrast`` is the SD of the log ratio of the channels' scales; ``swap`` the
-    chance that water and fat are exchanged somewhere, a third of the time everywhere; ``short`` the chance that the field
+    chance that water and fat are exchanged somewhere, a fifth of the time everywhere; ``short`` the chance that the field
     of view is cut along the body, to no less than ``shortest`` voxels, and ``hidden`` that a part of it is empty.
     """
 
@@ -32,7 +32,7 @@ class BodyTraining:
     refresh: int = 6
     still: float = 0.4
     contrast: float = 0.15
-    swap: float = 0.12
+    swap: float = 0.06
     short: float = 0.5
     shortest: int = 64
     hidden: float = 0.15
@@ -89,7 +89,7 @@ def varied(
         example = example.narrow(-1, int(uniform() * (slices - kept + 1)), kept)
     images, masks = example[:, :2], example[:, 2:]
     if uniform() < config.swap:
-        images = swapped(images, uniform() < 1 / 3, generator)
+        images = swapped(images, uniform() < 1 / 5, generator)
     images = degrade(images, config.segmenter, generator)
     images = images * torch.exp(torch.randn(1, 2, 1, 1, 1, generator=generator) * config.contrast)
     if uniform() < config.hidden:
