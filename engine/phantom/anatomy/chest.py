@@ -23,7 +23,7 @@ def thorax(frame: Frame, canvas: Canvas, outline: Outline, surface: Surface) -> 
     cavity = torch.maximum(box.take(surface.cavity) + 1, ceiling - box.z + 2)
     apex = (box.u - 0.826 + 0.45 * (box.x.abs() / frame.h - 0.033).clamp(min=0)) * frame.h
     canvas.paint(box, torch.maximum(cavity, (box.u - 0.822) * frame.h), MEDIASTINAL_FAT)
-    heart(frame, canvas)
+    heart(frame, canvas, outline)
     great_vessels(frame, canvas, outline)
     airway(frame, canvas, outline)
     lungs(frame, canvas, outline, box, torch.maximum(cavity, apex))
@@ -64,21 +64,26 @@ class HeartPlace:
     roll: Tensor
 
 
-def heart_place(frame: Frame) -> HeartPlace:
+def heart_place(frame: Frame, outline: Outline) -> HeartPlace:
     s = frame.s
     size = (frame.value("heart") / 790) ** (1 / 3) * 1.06
     x = (-14 + 4 * frame.trait("heart_place")) * s
-    base = diaphragm(frame, x, 18 * s)
+    # against the chest wall: in a deeper chest it lies further forward
+    at = (frame.u - 0.745).abs().argmin(-1, keepdim=True)
+    lean = outline.lean_depth() * outline.thickness(0 * frame.h, 0 * frame.h + 90, slice(None)).gather(-1, at)
+    wall = outline.front.gather(-1, at) - lean - outline.wall.gather(-1, at)
+    y = (wall - 56 * size).clamp(14, 48)
+    base = diaphragm(frame, x, y)
     return HeartPlace(
-        (x, 18 * s, base + 42 * size),
+        (x, y, base + 42 * size),
         size,
         0.55 + 0.12 * frame.trait("heart_axis") - 0.01 * (frame.value("bmi") - 26).clamp(-8, 12),
     )
 
 
-def heart(frame: Frame, canvas: Canvas) -> None:
+def heart(frame: Frame, canvas: Canvas, outline: Outline) -> None:
     """Epicardial fat, myocardium, and four chambers."""
-    place = heart_place(frame)
+    place = heart_place(frame, outline)
     (cx, cy, cz), k, roll = place.centre, place.size, place.roll
     box = frame.box((cx, cy, cz), (75.0, 65.0, 75.0))
     pad = (1.5 + 0.55 * (frame.value("vat") - 2)).clamp(1.0, 7.0)
@@ -104,7 +109,7 @@ def heart(frame: Frame, canvas: Canvas) -> None:
 def great_vessels(frame: Frame, canvas: Canvas, outline: Outline) -> None:
     """Aortic arch and descending aorta, pulmonary arteries, caval veins, neck vessels."""
     s, h = frame.s, frame.h
-    cx, cy, cz = heart_place(frame).centre
+    cx, cy, cz = heart_place(frame, outline).centre
     wide = (12.5 + 0.07 * (frame.value("age") - 40)) * s * (0.90 + 0.10 * frame.male)
     bend = 4 * frame.trait("aorta_course")
     box = frame.box((0.0, 0.0, 0.78 * h), (75.0, 75.0, 85.0))

@@ -8,8 +8,8 @@ from torch import Tensor
 from engine.phantom.anatomy.frame import REFERENCE, Frame
 from engine.phantom.anatomy.shapes import Number, bump, curve, ramp, smooth_min
 
-#: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead
-DRAWN_IN, THICKER = 0.2, 1.1
+#: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
+DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
 #: thickest fat of a thigh, a share of its radius
@@ -32,9 +32,10 @@ class Outline:
         self.spine_y, self.spine_r = spine_course(frame, frame.u)
         self._skin()
         self._thighs()
-        self.belly = bump(frame.u, 0.612, 0.055)
+        self.belly = bump(frame.u, 0.610, 0.068)
         self.wall = self._wall()
         self.fat_rows = self._fat_rows()
+        self.front_fat = self._front_fat()
         self._cavities()
 
     def _skin(self) -> None:
@@ -48,7 +49,7 @@ class Outline:
         rib = rib * (0.98 + 0.02 * f.male)
         large = ramp(f.value("bmi"), 38, 45)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
-        paunch = d("waist_depth") * (TAPE[1] + (1.02 - TAPE[1]) * large)
+        paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
@@ -138,7 +139,7 @@ class Outline:
 
     def ahead(self, bulge: Number) -> Tensor:
         """Depth of the skin in front of the axis; the trunk stays within the scanner."""
-        return (self.front * (1 + 0.80 * self.belly * standing_out(bulge))).clamp(max=FRONT)
+        return (self.front * (1 + BELLY * self.belly * standing_out(bulge))).clamp(max=FRONT)
 
     def aside(self, bulge: Number) -> Tensor:
         """Half breadth of the skin."""
@@ -173,12 +174,21 @@ class Outline:
             (0.70, 0.66), (0.76, 0.55), (0.81, 0.52), (0.84, 0.42), (0.87, 0.42),
         ])  # fmt: skip
 
+    def _front_fat(self) -> Tensor:
+        """What the fat in front is thicker over ribs and pubis, relative to the map: with weight the bones stay."""
+        f = self.frame
+        extra = (f.value("bmi") - 23).clamp(min=0) / self.lean_depth()
+        pubis = [(0.455, 0.0), (0.495, 2.3), (0.545, 2.0), (0.590, 0.0)]
+        chest = [(0.640, 0.0), (0.700, 1.7), (0.780, 1.7), (0.820, 0.0)]
+        return extra * curve(f.u, [*pubis, *chest]) / self.fat_rows
+
     def thickness(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
         """The subcutaneous map: 1 is the mean of the trunk."""
         radius = torch.sqrt(x * x + y * y + 25.0)
         sine = y / radius
         front, behind = sine.clamp(min=0), (-sine).clamp(min=0)
         lobes = 0.80 + (0.42 + 0.10 * self.frame.trait("fat_front")) * front + 0.34 * behind - 0.50 * behind**6
+        lobes = lobes + self.front_fat[..., cut] * front
         midline = 1 - 0.30 * torch.exp(-((x / 15) ** 2)) * front
         midline = midline - 0.45 * torch.exp(-((x / 60) ** 2)) * ramp(-self.frame.u[..., cut], -0.485, -0.455)
         return self.fat_rows[..., cut] * lobes * midline + 0.06
