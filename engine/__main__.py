@@ -44,10 +44,12 @@ def recipe_named(name: str, size: str = "cpu") -> Recipe:
 def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     """A BIDS data set to a store; on stdout what became of it."""
     from engine.cohort.ingest import ingest
-    from engine.generate import choose_device
+    from engine.generate import RequestError, choose_device
 
     choose_device(args.device)
-    steps = ingest(args.source, args.store, recipe_named(args.recipe).preprocess, recipe=args.recipe)
+    if (settings := recipe_named(args.recipe).preprocess) is None:
+        raise RequestError(f"recipe {args.recipe} trains on computed persons; make them with somatwin phantom")
+    steps = ingest(args.source, args.store, settings, recipe=args.recipe)
     spent: list[float] = []
     while True:
         try:

@@ -10,6 +10,9 @@ from engine.cohort.preprocess import PreprocessConfig
 from engine.model import ModelConfig
 from engine.nn.autoencoder import AutoencoderConfig
 from engine.nn.transformer import TransformerConfig
+from engine.phantom.anatomy.frame import GRID
+from engine.phantom.dixon import CHANNELS
+from engine.training.augment import Augmentation
 from engine.training.autoencoder import AutoencoderTraining
 from engine.training.flow import FlowTraining
 from engine.training.pipeline import Recipe
@@ -28,6 +31,19 @@ PERSON = (
     Category(name="sex", levels=("F", "M"), description="sex"),
     Number(name="height", unit="cm", low=120, high=220, description="body height"),
     Number(name="bmi", unit="kg/m²", low=12, high=70, description="body mass index"),
+)
+BODY = (
+    Category(
+        name="ethnicity", levels=("white", "black", "south_asian", "east_asian", "other"), description="ethnicity"
+    ),
+    Number(name="waist", unit="cm", low=45, high=190, description="girth just above the iliac crests"),
+    Number(name="body_fat", unit="%", low=3, high=65, description="body fat of the whole body (DXA)"),
+    Number(name="sat", unit="L", low=0.3, high=80, description="subcutaneous fat in the field of view"),
+    Number(name="vat", unit="L", low=0, high=25, description="visceral fat"),
+    Number(name="muscle", unit="L", low=3, high=60, description="skeletal muscle in the field of view"),
+    Number(name="liver_volume", unit="mL", low=400, high=5000, description="liver"),
+    Number(name="liver_pdff", unit="%", low=0, high=60, description="fat fraction of the liver"),
+    Category(name="smoking", levels=("never", "former", "current"), description="smoking"),
 )
 ETHNICITIES = ("White", "Asian or Asian British", "Black or Black British", "Chinese", "Other")
 
@@ -55,6 +71,26 @@ def head_t1(size: str = "cpu") -> Recipe:
     )
 
 
+def torso_dixon(size: str = "cpu") -> Recipe:
+    """In-silico torsos (``somatwin phantom``): water and fat images with body composition; ``size`` cpu or gpu.
+
+    No deformation: persons are unlimited, and a body has a left and a right.
+    """
+    still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0.03, gamma=0)
+    image = AutoencoderConfig(grid=GRID, channels=len(CHANNELS), latent=64, widths=(16, 48, 128, 160))
+    big = size == "gpu"
+    flow = TransformerConfig(width=320, depth=8, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
+    return Recipe(
+        name="torso_dixon",
+        title="Torso, two-point Dixon MRI (computed persons)",
+        schema=AttributeSchema(columns=(*PERSON, *BODY), derived=(WEIGHT,)),
+        preprocess=None,
+        model=ModelConfig(image=image, flow=flow),
+        autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
+        flow=FlowTraining(steps=60000 if big else 20000, batch=128 if big else 16, copies=1, augmentation=still),
+    )
+
+
 def tiny(size: str = "cpu") -> Recipe:
     """A recipe of seconds for tests and first tries: 32 x 32 x 32 voxels, the columns of :func:`head_t1`."""
     del size
@@ -73,4 +109,4 @@ def tiny(size: str = "cpu") -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "tiny": tiny}
+RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "torso_dixon": torso_dixon, "tiny": tiny}

@@ -76,17 +76,17 @@ class StoreBuilder:
         self,
         name: str,
         volume: UInt8[np.ndarray, "c x y z"],
-        brain: Bool[np.ndarray, "x y z"],
+        mask: Bool[np.ndarray, "x y z"],
         labels: Integer[np.ndarray, "x y z"] | None = None,
         quality: Mapping[str, Any] | None = None,
     ) -> None:
         """Put one person's arrays aside, whole or not at all; raises :class:`StoreError` like the rest."""
         expected = (len(self.head["channels"]), *self.head["grid"])
-        if volume.shape != expected or brain.shape != expected[1:]:
+        if volume.shape != expected or mask.shape != expected[1:]:
             raise StoreError(f"{name} has a volume of shape {volume.shape} where the store's is {expected}")
         arrays = {
             "volumes": volume,
-            "brain": brain,
+            "mask": mask,
             "quality": np.frombuffer(json.dumps(dict(quality or {})).encode(), np.uint8),
         }
         if labels is not None:
@@ -147,7 +147,7 @@ class StoreBuilder:
 
     def _preview(self, meta: dict[str, Any], rows: list[dict[str, Any]]) -> CohortStore:
         maps = {name: mapped(self.part, name, facts) for name, facts in meta["arrays"].items()}
-        return CohortStore(self.part, meta, rows, maps["volumes"], maps["brain"], maps.get("labels"))
+        return CohortStore(self.part, meta, rows, maps["volumes"], maps["mask"], maps.get("labels"))
 
     def _person(self, name: str) -> Path:
         return self.part / "people" / f"{name}.npz"

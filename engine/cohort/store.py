@@ -1,8 +1,8 @@
 """The array store: a cohort as a few memory-mapped arrays that open in milliseconds.
 
-A store is a directory: ``volumes.npy`` (uint8, n c x y z, 255 = intensity 1.0), ``brain.npy`` (bool, n x y z),
-``labels.npy`` (uint8 or int16, n x y z; only where the source has them), ``participants.json`` (a list of rows), and
-``store.json``, which is written last (:mod:`engine.cohort.builder`).
+A store is a directory: ``volumes.npy`` (uint8, n c x y z, 255 = intensity 1.0), ``mask.npy`` (bool, n x y z: a head's
+brain, a torso's body), ``labels.npy`` (uint8 or int16, n x y z; only where the source has them), ``participants.json`` (a
+list of rows), and ``store.json``, which is written last (:mod:`engine.cohort.builder`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from engine.cohort.split import split
 
 FORMAT = "somatwin-store"
-VERSION = 1
+VERSION = 2
 
 
 class StoreError(ValueError):
@@ -32,7 +32,7 @@ class StoreError(ValueError):
 class CohortStore:
     """An open store; the arrays are read-only memory maps.
 
-    Shape: ``volumes`` uint8 (n, c, x, y, z); ``brain`` bool (n, x, y, z); ``labels`` like brain, or None. ``rows`` has
+    Shape: ``volumes`` uint8 (n, c, x, y, z); ``mask`` bool (n, x, y, z); ``labels`` like mask, or None. ``rows`` has
     one dict per person: numbers as float, text as str, missing as None.
     """
 
@@ -40,7 +40,7 @@ class CohortStore:
     meta: dict[str, Any]
     rows: list[dict[str, Any]]
     volumes: np.ndarray
-    brain: np.ndarray
+    mask: np.ndarray
     labels: np.ndarray | None
 
     @classmethod
@@ -65,14 +65,14 @@ class CohortStore:
             if sha256(text).hexdigest() != meta["participants_sha256"]:
                 raise StoreError(f"{path}/participants.json was changed after the ingest; ingest the data set again")
             rows = json.loads(text)
-            store = cls(path, meta, rows, arrays["volumes"], arrays["brain"], arrays.get("labels"))
+            store = cls(path, meta, rows, arrays["volumes"], arrays["mask"], arrays.get("labels"))
         except StoreError:
             raise
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 f"{path} is damaged ({type(error).__name__}: {error}); ingest the data set again"
             ) from None
-        if not len(rows) == len(store.volumes) == len(store.brain) == meta["n"]:
+        if not len(rows) == len(store.volumes) == len(store.mask) == meta["n"]:
             raise StoreError(
                 f"{path} is damaged: {len(rows)} rows but {len(store.volumes)} volumes; ingest the data set again"
             )

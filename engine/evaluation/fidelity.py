@@ -17,10 +17,13 @@ from engine.nn.autoencoder import depth_to_space, patch_components, space_to_dep
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """Peak signal-to-noise ratio in dB, peak 1: of all voxels, and of those in the brain; ``by_person`` is the latter."""
+    """Peak signal-to-noise ratio in dB, peak 1: of all voxels, and of those in the mask (a head's brain, a torso's body).
+
+    ``by_person`` is the latter.
+    """
 
     whole: float
-    brain: float
+    inside: float
     by_person: tuple[float, ...]
 
 
@@ -40,19 +43,19 @@ def reconstruction(
 
     Squared errors are pooled over persons before the logarithm.
     """
-    whole, brain, counts, people = [], [], [], []
+    whole, masked, counts, people = [], [], [], []
     with torch.inference_mode():
         for row in rows:
             volume = _volumes(store, int(row))
             error = (through(volume).clamp(0, 1) - volume).square().mean(1)[0].numpy()
-            inside = error[np.asarray(store.brain[int(row)])]
+            inside = error[np.asarray(store.mask[int(row)])]
             whole.append(error.mean())
-            brain.append(inside.sum())
+            masked.append(inside.sum())
             counts.append(len(inside))
             people.append(decibel(float(inside.mean())))
     return Reconstruction(
         whole=decibel(float(np.mean(whole))),
-        brain=decibel(float(np.sum(brain) / np.sum(counts))),
+        inside=decibel(float(np.sum(masked) / np.sum(counts))),
         by_person=tuple(people),
     )
 

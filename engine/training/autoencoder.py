@@ -18,11 +18,14 @@ from engine.nn.autoencoder import FACTOR, patch_components
 from engine.training.augment import Augmentation, augment
 from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
 
+#: persons whose volumes are held in memory at once to start from
+FIRST = 128
+
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTraining:
     """How the autoencoder is trained. ``noise`` is the assumed SD of a voxel: with it the loss is the evidence bound;
-    ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``brain`` the extra weight inside
+    ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``inside`` the extra weight inside
     the mask. ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
     wrong bfloat16 convolution gradients on CPUs (torch 2.15)."""
 
@@ -34,25 +37,26 @@ class AutoencoderTraining:
     noise: float = 0.05
     beta: float = 0.3
     edges: float = 0.5
-    brain: float = 1.0
+    inside: float = 1.0
     bfloat16: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:
-    """Volumes in 0..1, and the brain mask as the last channel."""
+    """Volumes in 0..1, and the mask as the last channel."""
     volumes = torch.from_numpy(np.array(store.volumes[rows])).to(device).float() / 255
-    brain = torch.from_numpy(np.array(store.brain[rows])).to(device).float()
-    return torch.cat([volumes, brain[:, None]], 1)
+    mask = torch.from_numpy(np.array(store.mask[rows])).to(device).float()
+    return torch.cat([volumes, mask[:, None]], 1)
 
 
-def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"]) -> None:
-    """Template and linear encoder from the training rows: their mean, and components divided by sqrt of their SD."""
+def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], *, mirrored: bool) -> None:
+    """Template and linear encoder from :data:`FIRST` training rows: mean, and components divided by sqrt of their SD."""
     coder, device = model.autoencoder, model.centre.device
+    rows = rows[:: max(1, len(rows) // FIRST)][:FIRST]
     volumes = torch.stack([load_batch(store, rows[i : i + 1], device)[0, :-1] for i in range(len(rows))])
     mean = volumes.mean(0)
-    # a template that is its own mirror image, since half of the training volumes are mirrored
-    coder.template.copy_((mean + mean.flip(1)) / 2)
+    # where half of the training volumes are mirrored, a template that is its own mirror image
+    coder.template.copy_((mean + mean.flip(1)) / 2 if mirrored else mean)
     components, _ = patch_components(volumes - coder.template, min(coder.config.latent, len(rows) * 8))
     scores = torch.stack(
         [
@@ -114,15 +118,15 @@ def train_autoencoder(
     if extra:
         model.autoencoder.template.copy_(extra["template"])
     elif not stage.done:
-        initialise(model, store, rows)
+        initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
         stage.ema.__init__(modules)
     state, known = (torch.from_numpy(part).to(device) for part in table)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     while stage.step < config.steps and not stage.done:
         generator = step_generator(seed, stage.step)
         pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
-        batch = augment(load_batch(store, rows[pick], device), config.augmentation, generator)
-        volumes, brain = batch[:, :-1], batch[:, -1:]
+        batch = augment(load_batch(store, rows[pick], device), config.augmentation, generator, len(store.channels))
+        volumes, mask = batch[:, :-1], batch[:, -1:]
         index = torch.from_numpy(rows[pick]).to(device)
         share = torch.rand(len(pick), 1, generator=generator)
         given = known[index] & (torch.rand(len(pick), known.shape[1], generator=generator) < share).to(device)
@@ -132,7 +136,7 @@ def train_autoencoder(
         noise = torch.randn(fused.shape, generator=generator).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = model.autoencoder.decode(model.autoencoder.posterior(fused, noise))
-        error = reconstruction_loss(output, volumes, 1 + config.brain * brain, config.edges)
+        error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
         divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()
         loss = error / (2 * config.noise**2) + config.beta * divergence
         stage.advance(loss, learning_rate(stage.step, config.rate, config.warmup, config.constant))

@@ -26,14 +26,14 @@ from engine.training.run import Progress, RunError
 class Recipe:
     """All that makes a checkpoint besides the cohort: grid, columns, networks, both training stages, seed.
 
-    ``autoencoder_share`` is the part of a limited training time that goes to the first stage, ``guidance`` the default weight
-    of the finished model.
+    ``preprocess`` is None where the store is computed and not ingested, ``autoencoder_share`` the part of a limited training
+    time that goes to the first stage, ``guidance`` the default weight of the finished model.
     """
 
     name: str
     title: str
     schema: AttributeSchema
-    preprocess: PreprocessConfig
+    preprocess: PreprocessConfig | None
     model: ModelConfig
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
     flow: FlowTraining = field(default_factory=FlowTraining)
@@ -57,10 +57,12 @@ def train(
     ``recipe.autoencoder_share`` of it, the flow at the rest. Raises :class:`RunError` for a run directory of another
     recipe or store.
     """
+    remedy = f"ingest it with --recipe {recipe.name}" if recipe.preprocess else "make one with somatwin phantom"
     if store.grid != recipe.model.image.grid:
-        raise RunError(
-            f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; ingest it with --recipe {recipe.name}"
-        )
+        raise RunError(f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; {remedy}")
+    if len(store.channels) != recipe.model.image.channels:
+        found = ", ".join(store.channels)
+        raise RunError(f"the store's channels are {found}, the recipe takes {recipe.model.image.channels}; {remedy}")
     began = time.monotonic()
     rows = store.split()["train"]
     schema = recipe.schema.fitted([store.rows[i] for i in rows])
@@ -119,13 +121,16 @@ def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, tra
         "trained_on": {
             **source,
             "persons": training["persons"],
-            "faces": "removed" if recipe.preprocess.deface else "kept",
+            "faces": "none in view" if recipe.preprocess is None else "removed" if recipe.preprocess.deface else "kept",
         },
         "licence": f"weights and pictures made with them: {source.get('licence', 'that of the cohort')}",
         "columns": {**columns, **{d.name: f"computed, {d.unit}" for d in model.schema.derived}},
         "size": {
             "parameters": sum(p.numel() for p in model.parameters()),
-            "grid": " x ".join(map(str, store.grid)) + f" voxels of {store.spacing[0]:g} mm",
+            "grid": " x ".join(map(str, store.grid))
+            + " voxels of "
+            + " x ".join(f"{mm:g}" for mm in store.spacing)
+            + " mm",
             "image_tokens": recipe.model.image.tokens,
             "decoder_mflop_per_voxel": round(decoder_flops(recipe.model.image) / 1e6, 4),
         },
@@ -138,7 +143,7 @@ def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, tra
         title=recipe.title,
         affine=store.affine,
         channels=store.channels,
-        preprocess=asdict(recipe.preprocess),
+        preprocess=asdict(recipe.preprocess) if recipe.preprocess else {},
         provenance=provenance,
         guidance=recipe.guidance,
         card=card,

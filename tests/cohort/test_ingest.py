@@ -66,7 +66,7 @@ def test_a_data_set_becomes_a_store(source: Path, tmp_path: Path) -> None:
     assert store.labelled.all()
     for i in range(3):
         assert set(np.unique(store.labels[i])) == {0, 7}
-        assert ((store.labels[i] > 0) == store.brain[i]).mean() > 0.99
+        assert ((store.labels[i] > 0) == store.mask[i]).mean() > 0.99
     assert store.meta["licence"] == "CC0"
     assert store.meta["acknowledgement"] == "nobody"
     assert store.meta["recipe"] == "head_t1"

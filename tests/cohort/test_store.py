@@ -63,7 +63,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     for i in range(4):
         volume, brain, labels = arrays(i)
         np.testing.assert_array_equal(store.volumes[i], volume)
-        np.testing.assert_array_equal(store.brain[i], brain)
+        np.testing.assert_array_equal(store.mask[i], brain)
         np.testing.assert_array_equal(store.labels[i], labels if i < 2 else 0)
     assert store.labelled.tolist() == [True, True, False, False]
     assert store.meta["licence"] == "CC0"

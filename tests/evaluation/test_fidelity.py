@@ -15,14 +15,14 @@ def test_a_constant_error_has_its_psnr(tiny_store: CohortStore) -> None:
     assert half < 0.9
     out = reconstruction(tiny_store, np.arange(3), lambda v: v + 0.1)
     assert out.whole == pytest.approx(20, abs=1e-3)
-    assert out.brain == pytest.approx(20, abs=1e-3)
+    assert out.inside == pytest.approx(20, abs=1e-3)
     assert len(out.by_person) == 3
 
 
 def test_the_brain_is_what_the_mask_says(tiny_store: CohortStore) -> None:
-    brain = torch.from_numpy(np.array(tiny_store.brain[0]))
+    brain = torch.from_numpy(np.array(tiny_store.mask[0]))
     out = reconstruction(tiny_store, np.array([0]), lambda v: v + 0.1 * ~brain + 0.01 * brain)
-    assert out.brain == pytest.approx(40, abs=1e-2)
+    assert out.inside == pytest.approx(40, abs=1e-2)
 
 
 def test_all_components_lose_nothing_and_fewer_lose_more(tiny_store: CohortStore) -> None:
