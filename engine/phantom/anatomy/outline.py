@@ -146,16 +146,16 @@ class Outline:
         return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
 
     def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Skin of the trunk without breasts: |p|^2.5 superellipses with a depth in front and one behind."""
+        """Skin of the trunk without breasts: superellipses of exponent 3 with a depth in front and one behind."""
         a = self.aside(bulge)[..., cut]
         ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
         middle = 0.32 * (ahead - back)
         y = y - middle
         b = torch.where(y > 0, ahead - middle, back + middle)
         ax, ay = x.abs() / a + 1e-4, y.abs() / b + 1e-4
-        px, py = ax * ax.sqrt(), ay * ay.sqrt()
-        r = (px * ax + py * ay) ** 0.4
-        return (r - 1) * r * r.sqrt() / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
+        px, py = ax * ax, ay * ay
+        r = (px * ax + py * ay) ** (1 / 3)
+        return (r - 1) * r * r / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
         """Trunk and thighs together."""
