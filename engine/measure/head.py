@@ -65,7 +65,8 @@ class NeckSlab:
 @dataclass(frozen=True, kw_only=True)
 class HeadMeasureConfig:
     """The frame in which heads are measured (that of a recipe's store: origin at the brain's centroid), the network's
-    sizes, the neck's slab, and the intracranial volumes in ml that are taken for a head."""
+    sizes, the neck's slab, the factor and the exponent that take the expected ventricles in ml to what the labels of the
+    training cohort say (the network reads small ones too large), and the intracranial volumes in ml taken for a head."""
 
     grid: tuple[int, int, int] = PreprocessConfig().grid
     spacing: float = PreprocessConfig().spacing
@@ -76,6 +77,7 @@ class HeadMeasureConfig:
         )
     )
     neck: NeckSlab = field(default_factory=NeckSlab)
+    ventricles: tuple[float, float] = (1.0, 1.0)
     plausible: tuple[float, float] = (600.0, 2500.0)
 
     @property
@@ -147,7 +149,13 @@ class HeadMeasure:
                 f"no head was found: {total:.0f} ml look like brain, {low:.0f} to {high:.0f} are expected"
             )
         neck = self._neck(head, probabilities)
-        return {"ventricles_ml": ventricles, "brain_ml": brain, "neck_ml": neck, "intracranial_ml": total}
+        factor, exponent = self.config.ventricles
+        return {
+            "ventricles_ml": factor * ventricles**exponent,
+            "brain_ml": brain,
+            "neck_ml": neck,
+            "intracranial_ml": total,
+        }
 
     def framed(self, head: Volume) -> Volume:
         """The RAS head on the ruler's grid: itself when it lies there already, otherwise centred and turned."""

@@ -59,6 +59,7 @@ def train_measure(
     net.load_weights({k: v.detach().bfloat16() for k, v in net.named_parameters()})
     empty = CohortBand(lines={}, curves={}, levels={})
     ruler = HeadMeasure(recipe.measure, net.requires_grad_(False).eval(), empty, {})
+    ruler = replace(ruler, config=calibrated(ruler, store, np.concatenate([rows["train"], rows["validation"]])))
     began, measures = time.monotonic(), []
     for row in rows["train"]:
         measures.append(ruler.measure(Volume(np.asarray(store.volumes[row, 0]), store.affine)))
@@ -77,6 +78,20 @@ def reference(config: HeadMeasureConfig, labels: Volume) -> Float[np.ndarray, "k
     return np.stack([classes_of_codes()[codes] == c for c in range(len(CLASSES))]).astype(np.float32)
 
 
+def calibrated(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"]) -> HeadMeasureConfig:
+    """The ruler's settings with the power law that takes the ventricles it reads over ``rows`` to those of the labels."""
+    assert store.labels is not None
+    exact = replace(ruler, config=replace(ruler.config, ventricles=(1.0, 1.0)))
+    pairs = []
+    for row in rows:
+        scan, labels = (Volume(np.asarray(part), store.affine) for part in (store.volumes[row, 0], store.labels[row]))
+        want = exact.read(scan, reference(exact.config, labels))
+        pairs.append((exact.measure(scan)["ventricles_ml"], want["ventricles_ml"]))
+    have, want = np.log([pair for pair in pairs if min(pair) > 0]).T
+    exponent = float(np.cov(have, want)[0, 1] / np.var(have, ddof=1))
+    return replace(exact.config, ventricles=(float(np.exp(want.mean() - exponent * have.mean())), exponent))
+
+
 def agreement(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"]) -> dict[str, Any]:
     """How well the ruler reproduces the labels over ``rows``.
 
@@ -84,6 +99,7 @@ def agreement(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"
     difference, and the mean relative change that a blur of :data:`BLUR` voxels makes; for each class the mean Dice.
     """
     assert store.labels is not None
+    exact = replace(ruler, config=replace(ruler.config, ventricles=(1.0, 1.0)))
     pairs: dict[str, list[tuple[float, float, float]]] = {m: [] for m in MEASURES if m != "neck_ml"}
     dice: dict[str, list[float]] = {c: [] for c in CLASSES[1:]}
     for row in rows:
@@ -91,7 +107,7 @@ def agreement(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"
         head = Volume(data, store.affine)
         truth = reference(ruler.config, Volume(np.asarray(store.labels[row]), store.affine))
         found = ruler.segmenter.probabilities(head)
-        want, have = ruler.read(head, truth), ruler.read(head, found)
+        want, have = exact.read(head, truth), ruler.read(head, found)
         blurred = ruler.measure(Volume(gaussian_filter(data, BLUR), store.affine))
         for name, values in pairs.items():
             values.append((want[name], have[name], blurred[name]))

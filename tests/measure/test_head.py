@@ -16,7 +16,7 @@ from engine.artifact import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.measure.head import CLASSES, HeadMeasure, HeadMeasureConfig, classes_of_codes
 from engine.measure.segmenter import Segmenter, SegmenterConfig
-from engine.training.measure_head import agreement, reference, train_measure
+from engine.training.measure_head import agreement, calibrated, reference, train_measure
 from engine.training.run import RunError
 from engine.training.segmenter import SegmenterTraining, degrade, head_batches, train_segmenter, window_of
 from engine.volume import Volume, VolumeError, centred_affine, load_volume
@@ -36,9 +36,14 @@ def head(age: float = 60, bmi: float = 26) -> tuple[Volume, Volume]:
     return Volume(data, CONFIG.frame.affine), Volume(labels, CONFIG.frame.affine)
 
 
+def exact(ruler: HeadMeasure) -> HeadMeasure:
+    """The ruler without its calibration."""
+    return replace(ruler, config=replace(ruler.config, ventricles=(1.0, 1.0)))
+
+
 def test_codes_are_counted_to_the_voxel(ruler: HeadMeasure):
     volume, labels = head()
-    read = ruler.read(volume, reference(CONFIG, labels))
+    read = exact(ruler).read(volume, reference(CONFIG, labels))
     voxel = 6.0**3 / 1000
     ventricles, inside = (labels.data == 51).sum() * voxel, (labels.data > 0).sum() * voxel
     assert read["ventricles_ml"] == pytest.approx(ventricles)
@@ -52,9 +57,23 @@ def test_twice_the_ventricles_are_twice_the_volume(ruler: HeadMeasure):
     once, twice = labels.data.copy(), labels.data.copy()
     once[labels.data == 51] = twice[labels.data == 51] = 60
     once.flat[flat[:40]], twice.flat[flat[:80]] = 4, 11
-    small, large = (ruler.read(volume, reference(CONFIG, Volume(c, labels.affine))) for c in (once, twice))
+    small, large = (exact(ruler).read(volume, reference(CONFIG, Volume(c, labels.affine))) for c in (once, twice))
     assert large["ventricles_ml"] == pytest.approx(2 * small["ventricles_ml"])
     assert large["intracranial_ml"] == pytest.approx(small["intracranial_ml"])
+
+
+def test_calibration_takes_what_is_read_to_the_labels(ruler: HeadMeasure, ball_store: CohortStore):  # noqa: F811
+    """It is a power law of the ventricles alone, and fitted to the uncalibrated ruler whichever is given."""
+    rows = np.concatenate([ball_store.split()[part] for part in ("train", "validation")])
+    factor, exponent = calibrated(ruler, ball_store, rows).ventricles
+    assert (factor, exponent) == pytest.approx(ruler.config.ventricles)
+    volume, labels = head()
+    truth = reference(CONFIG, labels)
+    plain, bent = exact(ruler).read(volume, truth), ruler.read(volume, truth)
+    assert bent["ventricles_ml"] == pytest.approx(factor * plain["ventricles_ml"] ** exponent)
+    assert {k: v for k, v in bent.items() if k != "ventricles_ml"} == {
+        k: v for k, v in plain.items() if k != "ventricles_ml"
+    }
 
 
 def test_every_code_has_one_class():
