@@ -105,7 +105,7 @@ class TorsoMeasureConfig:
 
     segmenter: SegmenterConfig = field(
         default_factory=lambda: SegmenterConfig(
-            classes=CLASSES, window=GRID, spacing=SPACING, centre=(0.0, 0.0, 0.0), inputs=len(CHANNELS)
+            classes=CLASSES, window=GRID, spacing=SPACING, centre=(0.0, 0.0, 0.0), inputs=len(CHANNELS), refine=32
         )
     )
     gains: tuple[float, ...] = (1.0,) * len(CLASSES)
@@ -226,9 +226,11 @@ class TorsoMeasure:
         probabilities = self.segmenter.classify(torso.data)
         share = exchanged(torso, probabilities)
         if share > 0.5:
-            torso = replace(torso, data=np.ascontiguousarray(torso.data[::-1]))
-            again = self.segmenter.classify(torso.data)
-            return torso, again, ("the water and fat files are exchanged; they were read the other way round",)
+            other = replace(torso, data=np.ascontiguousarray(torso.data[::-1]))
+            again = self.segmenter.classify(other.data)
+            # somebody lean may look exchanged: the other way round must be the more certain one
+            if exchanged(other, again) < 0.5 and again.max(0).mean() > probabilities.max(0).mean():
+                return other, again, ("the water and fat files are exchanged; they were read the other way round",)
         if share > EXCHANGED:
             told = f"water and fat are exchanged in about {share:.0%} of the subcutaneous fat; values there may be off"
             return torso, probabilities, (told,)

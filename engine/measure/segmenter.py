@@ -28,7 +28,8 @@ FOREGROUND = 0.15
 class SegmenterConfig:
     """Sizes of a segmenter. ``window`` is the grid it sees, of ``spacing`` mm voxels, its middle at ``centre`` (RAS mm);
     ``classes`` are its outputs, the first the background; ``widths`` the channels of each level; ``inputs`` the channels
-    of a scan."""
+    of a scan; ``refine`` the width of a last layer that weighs the scores of each voxel with its own intensities, for
+    structures as fine as a voxel (0: none)."""
 
     classes: tuple[str, ...]
     window: tuple[int, int, int]
@@ -36,6 +37,7 @@ class SegmenterConfig:
     centre: tuple[float, float, float]
     widths: tuple[int, ...] = (32, 48, 64, 96)
     inputs: int = 1
+    refine: int = 0
 
     def __post_init__(self) -> None:
         if any(n % self.multiple for n in self.window) or len(self.window) != 3:
@@ -86,10 +88,18 @@ class Segmenter(nn.Module):
             filters=list(config.widths),
             norm_name=("INSTANCE", {"affine": True}),
         )
+        self.refine = None
+        if config.refine:
+            classes = len(config.classes)
+            last = nn.Conv3d(config.refine, classes, 1)
+            nn.init.zeros_(last.weight)
+            self.refine = nn.Sequential(nn.Conv3d(classes + config.inputs, config.refine, 1), nn.LeakyReLU(), last)
 
     def forward(self, volumes: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b k x y z"]:
         """Scores (logits) of every class."""
-        return depth_to_space(self.net(space_to_depth(volumes / brightness(volumes).clamp(min=1e-6))))
+        volumes = volumes / brightness(volumes).clamp(min=1e-6)
+        scores = depth_to_space(self.net(space_to_depth(volumes)))
+        return scores if self.refine is None else scores + self.refine(torch.cat([scores, volumes], 1))
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take the parameters by name, as ``named_parameters`` gives them (DynUNet holds each under two names, so a state

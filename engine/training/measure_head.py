@@ -164,8 +164,8 @@ def model_card(store: CohortStore, persons: int, figures: Mapping[str, Any]) -> 
         "limits": [
             "Healthy adults, one scanner, 2 mm voxels; no lesions, tumours or infants",
             "The DLMUSE labels it learned from are themselves automatic",
-            "It reads small ventricles too large, very large ones too small, and blurred ones larger: compare what it reads "
-            "with its own figures of the cohort, not with those of another ruler",
+            "Its ventricles are brought to those of the labels by a power law fitted on training and validation persons; "
+            "blurred ones are read larger: compare what it reads with its own figures of the cohort, not with another ruler's",
             "Neck soft tissue is counted by intensity in a fixed slab, not segmented; it depends on the tilt of the head",
             "A scan that is not on the ruler's own grid is first turned by its symmetry and the long axis of its brain",
         ],

@@ -146,16 +146,16 @@ class Outline:
         return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
 
     def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Skin of the trunk without breasts: superellipses of exponent 3 with a depth in front and one behind."""
+        """Skin of the trunk without breasts: superellipses of exponent 2.75 with a depth in front and one behind."""
         a = self.aside(bulge)[..., cut]
         ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
         middle = 0.32 * (ahead - back)
         y = y - middle
         b = torch.where(y > 0, ahead - middle, back + middle)
         ax, ay = x.abs() / a + 1e-4, y.abs() / b + 1e-4
-        px, py = ax * ax, ay * ay
-        r = (px * ax + py * ay) ** (1 / 3)
-        return (r - 1) * r * r / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
+        px, py = _less_one(ax), _less_one(ay)
+        r = (px * ax + py * ay) ** (1 / 2.75)
+        return (r - 1) * _less_one(r) / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
         """Trunk and thighs together."""
@@ -224,6 +224,11 @@ def standing_out(bulge: Number) -> Tensor:
     """How far the skin follows the bulge: outwards wholly, inwards little."""
     bulge = torch.as_tensor(bulge)
     return torch.where(bulge > 0, bulge, DRAWN_IN * bulge)
+
+
+def _less_one(x: Tensor) -> Tensor:
+    """x ** 1.75."""
+    return x * (x * x.sqrt()).sqrt()
 
 
 def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
