@@ -32,14 +32,13 @@ class BodyTraining:
     refresh: int = 6
     still: float = 0.4
     contrast: float = 0.15
-    swap: float = 0.0
+    swap: float = 0.02
     short: float = 0.5
     shortest: int = 64
     hidden: float = 0.15
     segmenter: SegmenterTraining = field(
         default_factory=lambda: SegmenterTraining(
             steps=4000,
-            rate=5e-4,
             constant=300,
             blur=1.0,
             coarse=1.8,

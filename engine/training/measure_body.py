@@ -219,11 +219,13 @@ def model_card(recipe: BodyRecipe, steps: int, figures: Mapping[str, Any]) -> di
         "measures": dict(DEFINITIONS),
         "figures": lines,
         "limits": [
+            "Visceral fat between loops of bowel, and the little that lean persons have, is read with large relative errors: a "
+            "mean relative difference is then that of a few persons",
             "Never tested on a real scan: figures hold for computed anatomy and say nothing of how well it reads a patient",
             "Whole volumes are of the field of view: another one holds another share of the body, arms above all",
             "The liver's fat fraction assumes the protocol of the phantom (spoiled gradient echo, TR 4.36 ms, TE 2.46 ms, "
             "9 degrees, 3 T) and one T2* for every liver; iron is not seen",
             "5 x 5 x 6 mm voxels: thin layers are counted in part; other voxel sizes are resampled",
-            "Where water and fat are exchanged in a part of the volume it says so; a whole volume is put right",
+            "Where water and fat are exchanged in a part of the volume it says so where it is sure; a whole volume is put right",
         ],
     }

@@ -67,7 +67,7 @@ def test_either_file_gives_the_same_record(pair: tuple[Path, Path], monkeypatch:
     assert "ot for diagnosis" in water["disclaimer"]
     assert {key: m["unit"] for key, m in water["measures"].items()}["sat"] == "l"
     row = make([990_004])[0].row
-    assert water["measures"]["sat"]["value"] == pytest.approx(row["sat"], rel=0.05)
+    assert water["measures"]["sat"]["value"] == pytest.approx(row["sat"], rel=0.12)
 
 
 def test_the_command_prints_a_line_a_scan(pair: tuple[Path, Path], capsys, monkeypatch: pytest.MonkeyPatch):
