@@ -72,6 +72,11 @@ class Volume:
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    def apart(self) -> list[Volume]:
+        """A volume for each channel."""
+        channels = self.data[None] if self.data.ndim == 3 else self.data
+        return [replace(self, data=data, channels=(name,)) for data, name in zip(channels, self.channels, strict=True)]
+
     def reoriented(self, axcodes: str = "RAS") -> Volume:
         """The same scan with its axes flipped and permuted (no interpolation) to point along ``axcodes``."""
         turn = ornt_transform(io_orientation(self.affine), axcodes2ornt(tuple(axcodes)))

@@ -149,3 +149,13 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_the_channels_of_a_volume_come_apart_in_order() -> None:
+    data = np.stack([np.full((3, 4, 5), i, np.float32) for i in (1, 2)])
+    water, fat = Volume(data, np.eye(4), ("water", "fat")).apart()
+    assert (water.channels, fat.channels) == (("water",), ("fat",))
+    assert (water.data == 1).all()
+    assert (fat.data == 2).all()
+    (only,) = Volume(data[0], np.eye(4)).apart()
+    assert only.channels == ("T1w",)

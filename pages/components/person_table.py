@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.attributes import AttributeSchema, Category, Number
 
-LABELS = {"bmi": "BMI"}
+LABELS = {"bmi": "BMI", "sat": "SAT", "vat": "VAT", "liver_pdff": "Liver PDFF"}
 LEVELS = {"sex": {"F": "female", "M": "male"}}
 UNITS = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years"}
 
@@ -18,7 +18,7 @@ def label(name: str) -> str:
 
 def level(name: str, value: Any) -> str:
     """A category's level in words."""
-    return LEVELS.get(name, {}).get(str(value), str(value))
+    return LEVELS.get(name, {}).get(str(value), str(value).replace("_", " "))
 
 
 def unit(text: str) -> str:

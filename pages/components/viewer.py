@@ -8,11 +8,12 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import streamlit as st
 from streamlit.components.v2 import component
 
 from engine.volume import Volume
@@ -49,6 +50,14 @@ def payload(volumes: Sequence[Volume], people: Sequence[dict[str, Any]], **facts
     text = json.dumps(header, separators=(",", ":")).encode()
     voxels = [np.rint(np.clip(v.data, 0, 1) * 255).astype(np.uint8).tobytes(order="F") for v in turned]
     return gzip.compress(b"".join([struct.pack("<I", len(text)), text, *voxels]), 1, mtime=0)
+
+
+def channel_of(scenes: Mapping[str, bytes]) -> str:
+    """The channel to show; the visitor chooses where there is more than one, such as water and fat."""
+    names = list(scenes)
+    if len(names) == 1:
+        return names[0]
+    return st.segmented_control("Channel", names, default=names[0], required=True) or names[0]
 
 
 def viewer(scene: bytes, key: str = "viewer") -> None:
