@@ -46,11 +46,11 @@ class Canvas:
         ``fat`` overrides its fat fraction, ``gain`` multiplies its signal; ``keep`` takes the voxels for good, ``over``
         paints on taken voxels too, ``signal_only`` leaves the labels as they are (vessels within the liver).
         """
-        alpha = (0.5 - distance / (2 * SOFT)).clamp(0, 1)
+        alpha = (distance * (-0.5 / SOFT)).add_(0.5).clamp_(0, 1)
         inside = distance < 0
         if not over:
             free = ~box.take(self.taken)
-            alpha, inside = alpha * free, inside & free
+            alpha, inside = alpha.mul_(free), inside & free
         fraction = tissue.fat if fat is None else fat
         for image, signal in (
             (self.water, (1 - fraction) * tissue.water_signal),
@@ -58,7 +58,7 @@ class Canvas:
         ):
             before = box.take(image)
             target = signal if gain is None else gain * signal
-            box.put(image, before + alpha * (target - before))
+            box.put(image, torch.lerp(before, torch.as_tensor(target, dtype=before.dtype, device=before.device), alpha))
         if not signal_only:
             box.put(self.label, torch.where(inside, tissue.code, box.take(self.label)))
         if keep:

@@ -157,12 +157,14 @@ class Outline:
         r = (px * ax + py * ay) ** (1 / 2.75)
         return (r - 1) * _less_one(r) / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
 
-    def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Trunk and thighs together."""
+    def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
+        """Skin of both thighs, fading out above the hips."""
         rx, ry = (radius[..., cut] for radius in self.thigh)
-        thigh = _ellipse(x.abs() - self.thigh_x[..., cut], y - self.thigh_y, rx, ry)
-        trunk = self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut]
-        return smooth_min(trunk, thigh + self.above_thigh[..., cut], 16.0)
+        return _ellipse(x.abs() - self.thigh_x[..., cut], y - self.thigh_y, rx, ry) + self.above_thigh[..., cut]
+
+    def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
+        """Trunk and thighs together."""
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 16.0)
 
     def _fat_rows(self) -> Tensor:
         f = self.frame
@@ -201,23 +203,24 @@ class Outline:
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
         return self.breast_projection() * torch.exp(-(across**2) - up**2) * (y > 0)
 
-    def body_wall(self, fascia: Tensor, x: Tensor, y: Tensor, cut: slice, bulge: Tensor) -> Tensor:
-        """The cavity of chest and abdomen: within the wall, in front of the spine, above the pelvic floor."""
+    def within_bones(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
+        """Where a cavity can be: in front of the spine, within rib cage and pelvis, above the pelvic floor."""
         f, u = self.frame, self.frame.u[..., cut]
         behind = y - (self.spine_y - 0.6 * self.spine_r)[..., cut]
         side = ((x.abs() - 30 * f.s) / (45 * f.s)).clamp(0, 1)
-        wall = self.wall[..., cut] * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
-        cavity = fascia + wall + (y < 0) * 6 * (1 - side)
-        cavity = torch.maximum(cavity, -(behind + side * self.gutter[..., cut]) * 0.9)
+        bones = (behind + side * self.gutter[..., cut]) * -0.9
         cage = _ellipse(x, y - self.cage_middle[..., cut], self.cage[..., cut], self.cage_depth[..., cut])
-        cavity = torch.where(u > 0.735, torch.maximum(cavity, cage), cavity)
-        wide, deep = (
-            self.inlet_half[..., cut],
-            torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut]),
-        )
+        bones = torch.where(u > 0.735, torch.maximum(bones, cage), bones)
+        wide, deep = self.inlet_half[..., cut], torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut])
         funnel = (torch.sqrt((x / wide) ** 2 + ((y - 0.002 * f.h) / deep) ** 2 + 1e-6) - 1) * 0.05 * f.h
-        cavity = torch.where(u < 0.60, torch.maximum(cavity, funnel), cavity)
-        return torch.maximum(cavity, (0.492 - u) * f.h)
+        bones = torch.where(u < 0.60, torch.maximum(bones, funnel), bones)
+        return torch.maximum(bones, (0.492 - u) * f.h)
+
+    def cavity(self, fascia: Tensor, bones: Tensor, cut: slice, bulge: Tensor) -> Tensor:
+        """The cavity of chest and abdomen: within the body wall and the bones."""
+        u = self.frame.u[..., cut]
+        wall = self.wall[..., cut] * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
+        return torch.maximum(fascia + wall, bones)
 
 
 def standing_out(bulge: Number) -> Tensor:

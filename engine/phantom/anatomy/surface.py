@@ -46,31 +46,33 @@ def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
     ceiling = diaphragm(frame, x, y)
     litre = 1000 / (VOXEL_ML * STRIDE**3)
-    z, u = frame.z[..., every], frame.u[..., every]
-    trunk_rows = (u > outline.crotch) & (u < 0.832)
+    rows = (frame.u > outline.crotch) & (frame.u < 0.832)
     thick, lift = outline.thickness(x, y, every), outline.breast(x, y, every)
+    thighs, bones = outline.thighs(x, y, every), outline.within_bones(x, y, every)
+    below = frame.z[..., every] < ceiling
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
     want_fat, want_room = frame.people.trunk_sat * litre, contents * litre
     for _ in range(ROUNDS):
-        base = outline.base(x, y, every, bulge)
-        layer = _layer(base, lift, thick, trunk_rows, want_fat)
+        base = outline.base(x, y, every, bulge, thighs)
+        layer = _layer(base, lift, thick, rows[..., every], want_fat)
+        fat = layer * thick
         low, high = torch.full_like(bulge, BULGE[0]), torch.full_like(bulge, BULGE[1])
         for _ in range(BULGES):
             bulge = (low + high) / 2
-            fascia = outline.base(x, y, every, bulge) + layer * thick
-            room = (outline.body_wall(fascia, x, y, every, bulge) < 0) & (z < ceiling)
+            fascia = outline.base(x, y, every, bulge, thighs) + fat
+            room = (outline.cavity(fascia, bones, every, bulge) < 0) & below
             small = column(room.sum((1, 2, 3)).float() < want_room)
             low, high = torch.where(small, bulge, low), torch.where(small, high, bulge)
     whole = slice(None)
-    base = outline.base(frame.x, frame.y, whole, bulge)
-    thick = outline.thickness(frame.x, frame.y, whole)
+    x, y = frame.x, frame.y
+    base = outline.base(x, y, whole, bulge, outline.thighs(x, y, whole))
+    thick = outline.thickness(x, y, whole)
     thick = thick * (1 + (0.05 + 0.02 * frame.trait("subcut_unevenness").abs()) * frame.noise("fat", (8, 8, 9)))
-    lift = outline.breast(frame.x, frame.y, whole)
-    rows = (frame.u > outline.crotch) & (frame.u < 0.832)
+    lift = outline.breast(x, y, whole)
     layer = _layer(base, lift, thick, rows, want_fat * STRIDE**3)
     fascia = base + layer * thick
-    cavity = outline.body_wall(fascia, frame.x, frame.y, whole, bulge)
+    cavity = outline.cavity(fascia, outline.within_bones(x, y, whole), whole, bulge)
     return outline, Surface(
         skin=base - lift,
         fascia=fascia,
