@@ -138,7 +138,7 @@ def test_stored_and_read_again_it_is_the_same(bare: TorsoMeasure, tmp_path: Path
 def test_the_shipped_ruler_reads_persons_it_never_saw(shipped: TorsoMeasure):
     for fresh in make([990_001, 990_002, 990_003]):
         read = shipped.examine(scan_of(fresh))
-        for name, most in {"sat": 0.12, "vat": 0.20, "muscle": 0.08, "liver_volume": 0.12}.items():
+        for name, most in {"sat": 0.08, "vat": 0.15, "muscle": 0.06, "liver_volume": 0.10}.items():
             assert read.values[name] == pytest.approx(fresh.row[name], rel=most, abs=0.3), name
         assert read.values["waist"] == pytest.approx(fresh.row["waist"], abs=2.0)
         assert read.values["liver_pdff"] == pytest.approx(fresh.row["liver_pdff"], abs=1.0)
