@@ -72,15 +72,16 @@ class LinearFlow:
     spread: Tensor
     image: Tensor
 
-    def _apply(self, state: Joint, of: Callable[[Tensor, Tensor], Tensor], levels: Levels) -> Joint:
-        """Multiply every coordinate by ``of`` (its variance, its row's position in the batch is kept by broadcasting)."""
+    def _apply(self, state: Joint, of: Callable[..., Tensor], *levels: Levels) -> Joint:
+        """Multiply every coordinate by ``of`` its variance and its levels (each row's own, by broadcasting)."""
+        by_image, by_table = [at.image[:, None] for at in levels], [at.table[..., None] for at in levels]
         flat = state.image.flatten(1)
         along = flat @ self.directions
         rest = (flat - along @ self.directions.T).reshape(state.image.shape)
-        rest = (rest * of(self.image, levels.image[:, None, None])).flatten(1)
+        rest = (rest * of(self.image, *(t[..., None] for t in by_image))).flatten(1)
         rest = rest - rest @ self.directions @ self.directions.T
-        image = rest + along * of(self.spread, levels.image[:, None]) @ self.directions.T
-        table = state.table * of(torch.ones_like(state.table), levels.table[..., None])
+        image = rest + along * of(self.spread, *by_image) @ self.directions.T
+        table = state.table * of(torch.ones_like(state.table), *by_table)
         return Joint(image.reshape(state.image.shape), table)
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
@@ -88,9 +89,15 @@ class LinearFlow:
         return self._apply(state, lambda v, t: (t - (1 - t) * v) / ((1 - t) ** 2 * v + t**2), levels)
 
     def advance(self, state: Joint, now: Levels, then: Levels) -> Joint:
-        """Where the flow takes ``state`` from levels ``now`` to ``then``."""
-        before = self._apply(state, lambda v, t: ((1 - t) ** 2 * v + t**2).rsqrt(), now)
-        return self._apply(before, lambda v, s: ((1 - s) ** 2 * v + s**2).sqrt(), then)
+        """Where the flow takes ``state`` from levels ``now`` to ``then``; a step of no length is the identity.
+
+        Tokens less the directions do not keep their variances apart, so there it is exact to second order in the step.
+        """
+
+        def growth(v: Tensor, t: Tensor, s: Tensor) -> Tensor:
+            return (((1 - s) ** 2 * v + s**2) / ((1 - t) ** 2 * v + t**2)).sqrt() - 1
+
+        return Joint(*(a + b for a, b in zip(state, self._apply(state, growth, now, then), strict=True)))
 
 
 def guided(field: VelocityField, guidance: Guidance, noise: Joint) -> VelocityField:
@@ -148,12 +155,10 @@ def integrate(
     state = known.impose(noise)
     for t, s in itertools.pairwise(times):
         now, then = known.levels(t, shift), known.levels(s, shift)
-        v = field(state, now)
         if linear is not None:
-            exact = linear.velocity(state, now)
-            rest = Joint(*(a - b for a, b in zip(v, exact, strict=True)))
-            ahead = known.impose(_step(linear.advance(state, now, then), rest, now, then))
+            ahead = known.impose(_euler(field, state, now, then, linear))
         else:
+            v = field(state, now)
             ahead = known.impose(_step(state, v, now, then))
             if solver == "heun" and s > 0:
                 w = field(ahead, then)
@@ -161,6 +166,44 @@ def integrate(
                 ahead = known.impose(_step(state, mean, now, then))
         state = ahead
         yield state
+
+
+def invert(
+    field: VelocityField,
+    clean: Joint,
+    known: Known,
+    times: list[float],
+    *,
+    shift: float = 1.0,
+    linear: LinearFlow | None = None,
+    rounds: int = 4,
+) -> Joint:
+    """The noise from which Euler's :func:`integrate` along the same ``times`` arrives at ``clean``.
+
+    A step from t to s moved with the velocity at t, so backwards it is an implicit equation in the state at t. It is solved
+    by ``rounds`` fixed-point iterations, each one evaluation (ReNoise, arXiv 2403.14602, section 3): the state at t is
+    moved by what its own step misses of the state at s. ``known`` parts stand at t = 0 as they do in :func:`integrate`.
+    """
+    state = known.impose(clean)
+    for s, t in itertools.pairwise(reversed(times)):
+        then, now = known.levels(s, shift), known.levels(t, shift)
+        earlier = state if linear is None else linear.advance(state, then, now)
+        for _ in range(rounds):
+            reached = _euler(field, earlier, now, then, linear)
+            missed = Joint(*(a - b for a, b in zip(state, reached, strict=True)))
+            missed = missed if linear is None else linear.advance(missed, then, now)
+            earlier = known.impose(Joint(*(a + b for a, b in zip(earlier, missed, strict=True))))
+        state = earlier
+    return state
+
+
+def _euler(field: VelocityField, state: Joint, now: Levels, then: Levels, linear: LinearFlow | None) -> Joint:
+    """One step, what is ``linear`` of the field solved and only the rest stepped."""
+    v = field(state, now)
+    if linear is None:
+        return _step(state, v, now, then)
+    rest = Joint(*(a - b for a, b in zip(v, linear.velocity(state, now), strict=True)))
+    return _step(linear.advance(state, now, then), rest, now, then)
 
 
 def _step(state: Joint, velocity: Joint, now: Levels, then: Levels) -> Joint:
