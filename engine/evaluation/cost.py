@@ -1,8 +1,7 @@
 """What one sample costs in seconds, memory, FLOP and joules, and what a training run used of energy.
 
 FLOP are those of matrix products, convolutions and attention, two for a multiply-add (torch's ``FlopCounterMode``).
-Joules are read by codecarbon, which needs no network and writes nothing here; every figure says in ``method`` what was
-measured and what estimated. Greenhouse gas is the energy times a stated factor of the grid.
+Joules are codecarbon's, read offline; ``method`` says what was measured and what estimated, CO2e is by a stated factor.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,12 +27,12 @@ from engine.evaluation.checks import EvaluationError
 from engine.generate import Model, load
 
 JOULES_PER_KWH = 3.6e6
-ENERGY_FILE = "energy.json"
 CHILD = """import json, sys; from {module} import {name} as work; work(*json.loads(sys.argv[1]))
 from engine.evaluation.cost import print_peak; print_peak()"""
 Progress = Callable[[str, int, int], None]
 
 
+@runtime_checkable
 class Meter(Protocol):
     """Reads energy between ``start`` and ``stop``, which returns kWh and, in words, how they were got."""
 
@@ -137,7 +136,7 @@ def energy(
     """
     used = Energy(country=country or "world average", grams_per_kwh=(factor := grid_factor(country)))
     total = Energy(**asdict(used))
-    path = None if folder is None else Path(folder) / ENERGY_FILE
+    path = None if folder is None else Path(folder) / "energy.json"
     if path is not None:
         _resume(total, path)
     meter = meter or CodeCarbon(Path(tempfile.gettempdir()) if path is None else path.parent, country, factor)
@@ -181,6 +180,7 @@ def require_energy(used: Energy) -> None:
 class Cost:
     """Of one sample: ``seconds`` over ``samples`` warm ones, ``joules`` and ``grams_co2e`` a mean one's, as ``method`` says.
 
+    ``cpu_seconds`` are of all threads together; unlike seconds and joules, what else runs hardly lengthens them.
     ``peak_memory_mib`` is of a process that makes one sample and nothing else, interpreter and libraries included.
     ``extrapolated`` says how the sample was put together; it is empty where whole samples were measured.
     """
@@ -188,6 +188,7 @@ class Cost:
     what: str
     samples: int
     seconds: Timing
+    cpu_seconds: float
     peak_memory_mib: int
     peak_device_memory_mib: int | None
     flop: int
@@ -206,11 +207,7 @@ class Cost:
 
 
 def flop_of(work: Callable[[], object]) -> int:
-    """FLOP that ``work`` takes.
-
-    >>> flop_of(lambda: torch.ones(2, 3) @ torch.ones(3, 5))
-    60
-    """
+    """FLOP that ``work`` takes."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
@@ -233,9 +230,11 @@ def sampling_cost(
     report("FLOP", 0, n + 2)
     flop = flop_of(lambda: one_request(model, given, seed=0, steps=steps))
     with energy(country=country, meter=meter) as used:
+        began = time.process_time()
         for i in range(n):
             report("sampling", i + 1, n + 2)
             measured.append(one_request(model, given, seed=1 + i, steps=steps))
+        busy = time.process_time() - began
     require_energy(used)
     report("memory", n + 1, n + 2)
     peak, on_device = child_peak(_sample, str(model.checkpoint.path.resolve()), model.device, steps)
@@ -245,6 +244,7 @@ def sampling_cost(
         what=f"Somatwin {model.name} ({model.digest})",
         samples=n,
         seconds=timing([m.seconds for m in measured]),
+        cpu_seconds=round(busy / n, 4),
         peak_memory_mib=peak,
         peak_device_memory_mib=on_device,
         flop=flop,

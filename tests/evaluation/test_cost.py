@@ -15,7 +15,7 @@ from torch import nn
 import engine
 from engine.benchmark import typical_request
 from engine.evaluation.checks import EvaluationError
-from engine.evaluation.cost import JOULES_PER_KWH, Cost, child_peak, energy, flop_of, grid_factor, sampling_cost
+from engine.evaluation.cost import JOULES_PER_KWH, Cost, energy, flop_of, grid_factor, sampling_cost
 from engine.evaluation.published import PublishedNetwork, comparison, published_cost, published_flop, published_grid
 
 WATTS = 20.0
@@ -52,7 +52,11 @@ def model(tiny_checkpoint: Path) -> engine.Model:
 
 @pytest.fixture(scope="module")
 def cost(model: engine.Model) -> Cost:
-    return sampling_cost(model, n=2, steps=4, meter=Steady())
+    """While this process holds 2 GiB, which are none of the sample's."""
+    big = torch.ones(2**29)
+    found = sampling_cost(model, n=2, steps=4, meter=Steady())
+    del big
+    return found
 
 
 def test_flop_of_layers_known_by_hand() -> None:
@@ -89,21 +93,10 @@ def test_the_cost_of_a_sample(model: engine.Model, cost: Cost) -> None:
     assert cost.parameters == sum(p.numel() for p in model.checkpoint.model.parameters())
     given = typical_request(model)
     assert cost.flop == flop_of(lambda: model.generate(given=given, steps=4))
-    assert cost.seconds.min * 0.9 < cost.joules / WATTS < cost.seconds.max * 1.5 + 0.05
+    assert cost.joules / WATTS >= 0.99 * cost.seconds.min
     assert cost.grams_co2e == pytest.approx(cost.joules / JOULES_PER_KWH * cost.grams_per_kwh)
-    assert 50 < cost.peak_memory_mib < 4000
-
-
-def test_memory_is_of_the_work_alone() -> None:
-    big = torch.ones(2**28)  # 1 GiB here is none of the child's
-    peak, on_device = child_peak(light)
-    assert 10 < peak < 1000
-    assert on_device is None
-    del big
-
-
-def light() -> None:
-    """Work of a few bytes."""
+    assert 50 < cost.peak_memory_mib < 2048
+    assert cost.cpu_seconds > 0
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 3600.0])
@@ -153,7 +146,7 @@ def test_codecarbon_is_quiet_offline_and_says_what_it_did(
     with energy(tmp_path) as used:
         end = time.perf_counter() + 0.3
         while time.perf_counter() < end:
-            torch.ones(100, 100) @ torch.ones(100, 100)
+            torch.mm(torch.ones(100, 100), torch.ones(100, 100))
     assert used.joules > 0
     assert used.grams_per_kwh == grid_factor()
     assert used.method.startswith("codecarbon")
