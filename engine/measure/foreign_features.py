@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -51,7 +52,7 @@ def foreign(path: str | Path, channels: int) -> ForeignEncoder:
     """
     path = Path(path)
     try:
-        stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        stored: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         weights = {key.removeprefix("module."): value for key, value in stored.get("state_dict", stored).items()}
         net = resnet10(n_input_channels=1, feed_forward=False, shortcut_type="B", bias_downsample=False)
         own = net.state_dict()

@@ -80,7 +80,7 @@ def damaged(
     middle = np.array(center_of_mass(mask) if mask.any() else np.array(mask.shape) / 2).reshape(3, 1, 1, 1)
     places = np.indices(mask.shape, np.float32)
     places += (places - middle.astype(np.float32)) * inside * np.float32(SMALLER ** (-1 / 3) - 1)
-    smaller = np.stack([map_coordinates(c, places, order=1, output=np.float32) for c in volume])
+    smaller = np.stack([map_coordinates(c, places, order=1, mode="nearest", output=np.float32) for c in volume])
     noise = rng.standard_normal(volume.shape, np.float32) * NOISE
     blurred = np.stack([gaussian_filter(c, BLUR) for c in volume])
     return {"blur": blurred, "noise": (volume + noise).clip(0, 1), "smaller": smaller}
