@@ -1,13 +1,14 @@
 """Synthetic tables side by side: the same measures at equal N against unseen real rows, and the mean rank over them.
 
-Two tables stand beside them unranked: the bootstrap of the real training rows, which is the floor, and the same with
-every column shuffled by itself, which has its margins and nothing else.
+Three tables stand beside them unranked: real training rows, the floor of every measure; their bootstrap, whose repeated
+rows fall in several folds of the detection and so raise its AUC; and real rows with every column shuffled by itself,
+which keep their margins and nothing else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +32,7 @@ BEST = {
     "alpha_precision": 1.0,
     "beta_recall": 1.0,
 }
-UNRANKED = ("bootstrap", "shuffled")
+UNRANKED = ("real", "bootstrap", "shuffled")
 #: half-samples of an interval
 REPEATS = 30
 #: bootstrap resamples of a detection AUC
@@ -62,18 +63,17 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Standings, best mean rank first and those unranked last, at ``n`` rows a side; real rows' ``utility`` beside."""
+    """Standings at ``n`` rows a side, best mean rank first and those unranked last."""
 
     n: int
     standings: tuple[Standing, ...]
-    real_utility: dict[str, Figure]
 
     def __getitem__(self, name: str) -> Standing:
         return next(standing for standing in self.standings if standing.name == name)
 
 
 def bootstrap_rows(columns: Columns, n: int, rng: np.random.Generator) -> Columns:
-    """``n`` rows drawn with replacement: honest in every measure, and private in none."""
+    """``n`` rows drawn with replacement: nothing is learnt and nothing is private."""
     return take(columns, rng.integers(len(next(iter(columns.values()))), size=n))
 
 
@@ -107,17 +107,14 @@ def ranking(
     for name in set(tables) & set(UNRANKED):
         raise EvaluationError(f"a candidate is named {name}, as an unranked table is: give it another name")
     n = min(_rows(columns) for columns in (train, test, *tables.values()))
-    floor = bootstrap_rows(train, n, rng)
-    tables |= {"bootstrap": floor, "shuffled": shuffled_columns(floor, rng)}
     space = MixedSpace.fitted(train, modelled)
     reference, learnt = _drawn(test, n, rng), _drawn(train, n, rng)
-    figures, scores, real_utility = {}, {}, {}
+    tables |= {"real": learnt, "bootstrap": bootstrap_rows(train, n, rng), "shuffled": shuffled_columns(learnt, rng)}
+    figures, scores = {}, {}
     for name, table in tables.items():
         drawn = _drawn(table, n, rng)
         figures[name] = _figures(reference, drawn, modelled, space, rng)
-        found = {t: utility(learnt, drawn, test, modelled, t, rng) for t in targets}
-        scores[name] = {t: u.from_synthetic for t, u in found.items()}
-        real_utility = real_utility or {t: u.from_real for t, u in found.items()}
+        scores[name] = {t: utility(learnt, drawn, test, modelled, t, rng).from_synthetic for t in targets}
     ranks = _ranks({c: figures[c] for c in candidates}, {c: scores[c] for c in candidates})
     standings = [
         Standing(
@@ -130,7 +127,7 @@ def ranking(
         for name in tables
     ]
     standings.sort(key=lambda s: s.mean_rank if s.ranked else math.inf)
-    return Ranking(n=n, standings=tuple(standings), real_utility=real_utility)
+    return Ranking(n=n, standings=tuple(standings))
 
 
 def _rows(columns: Columns) -> int:
@@ -187,20 +184,22 @@ def _detected(real: np.ndarray, synthetic: np.ndarray, rng: np.random.Generator)
     return cross_validated_auc(inputs, rows >= n, rows, folds, rng, kind="boosting", resamples=RESAMPLES)
 
 
-def _figure_pair(statistic, n: int, rng: np.random.Generator, within: tuple[float, float]) -> tuple[Figure, Figure]:
-    """Both figures of a statistic that gives two, on the same halves."""
-    seed = int(rng.integers(2**63))
-    first, second = (
-        half_sampling(
-            lambda i, j, which=which: float(statistic(i, j)[which]),
-            n,
-            n,
-            np.random.default_rng(seed),
-            repeats=REPEATS,
-            within=within,
-        )
-        for which in (0, 1)
-    )
+def _figure_pair(
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    n: int,
+    rng: np.random.Generator,
+    within: tuple[float, float],
+) -> tuple[Figure, Figure]:
+    """Both figures of a statistic that gives two, on the same halves, each computed once."""
+    seen: list[np.ndarray] = []
+
+    def once(i: np.ndarray, j: np.ndarray) -> float:
+        seen.append(statistic(i, j))
+        return float(seen[-1][0])
+
+    first = half_sampling(once, n, n, rng, repeats=REPEATS, within=within)
+    others = iter(seen)
+    second = half_sampling(lambda i, j: float(next(others)[1]), n, n, rng, repeats=REPEATS, within=within)
     return first, second
 
 

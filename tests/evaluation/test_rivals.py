@@ -200,7 +200,7 @@ def test_real_rows_beat_noise_on_every_measure(standings: Ranking) -> None:
     assert standings.n == 150
     names = [s.name for s in standings.standings]
     assert names[:2] == ["honest", "noise"]
-    assert set(names[2:]) == {"bootstrap", "shuffled"}
+    assert set(names[2:]) == {"real", "bootstrap", "shuffled"}
     honest, noise = standings["honest"], standings["noise"]
     assert honest.ranks == dict.fromkeys([*BEST, "utility"], 1.0)
     assert (honest.mean_rank, noise.mean_rank) == (1, 2)
@@ -222,11 +222,13 @@ def test_shuffled_columns_keep_their_margins() -> None:
 
 
 def test_unranked_tables_have_figures_and_no_rank(standings: Ranking) -> None:
-    floor = standings["bootstrap"]
-    assert not floor.ranked
-    assert math.isnan(floor.mean_rank)
-    assert floor.figures["wasserstein"].value < 0.2
-    assert floor.utility["height"].value == pytest.approx(standings.real_utility["height"].value, abs=0.15)
+    for name in ("real", "bootstrap", "shuffled"):
+        assert not standings[name].ranked
+        assert math.isnan(standings[name].mean_rank)
+    real, bootstrap = standings["real"], standings["bootstrap"]
+    assert real.figures["detection"].value == pytest.approx(0.5, abs=0.1)
+    assert bootstrap.figures["wasserstein"].value < 0.25
+    assert bootstrap.utility["height"].value == pytest.approx(real.utility["height"].value, abs=0.15)
     sides = [figure for s in standings.standings for figure in (*s.figures.values(), *s.utility.values())]
     assert all(f.low <= f.value <= f.high for f in sides)
 
