@@ -181,7 +181,7 @@ def invert(
     """The noise from which Euler's :func:`integrate` along the same ``times`` arrives at ``clean``.
 
     A step from t to s moved with the velocity at t, so backwards it is an implicit equation in the state at t. It is solved
-    by ``rounds`` fixed-point iterations, each one evaluation (ReNoise, arXiv 2403.14602, section 3): the state at t is
+    by ``rounds`` fixed-point iterations, each one evaluation (ReNoise, arXiv 2403.14602): the state at t is
     moved by what its own step misses of the state at s. ``known`` parts stand at t = 0 as they do in :func:`integrate`.
     """
     state = known.impose(clean)

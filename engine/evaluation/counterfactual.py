@@ -1,9 +1,9 @@
 """How good a counterfactual is: effectiveness, composition, reversibility, minimality, realism.
 
 Composition, reversibility and effectiveness are the axioms of Monteiro et al. 2023 (Measuring axiomatic soundness of
-counterfactual image models, ICLR, section 3): a null intervention changes nothing, there and back is the start, and what
+counterfactual image models, ICLR): a null intervention changes nothing, there and back is the start, and what
 was set is what an oracle reads. Minimality and realism as in Melistas et al. 2024 (Benchmarking counterfactual image
-generation, arXiv 2403.20287, section 3). All on volumes BEFORE any residual is added back: with it a null intervention is
+generation, arXiv 2403.20287). All on volumes BEFORE any residual is added back: with it a null intervention is
 perfect by construction. One row a person unless told otherwise.
 """
 
@@ -60,7 +60,7 @@ def effectiveness(
 def attribute_error(requested: Num[np.ndarray, " n"], read: Num[np.ndarray, " n"], rng: np.random.Generator) -> Figure:
     """Mean absolute difference of what an oracle reads on the counterfactual and what was set, in the attribute's unit.
 
-    Monteiro et al. 2023, equation 5, with the distance |a - b|. Set it against the oracle's own error on real scans.
+    Effectiveness of Monteiro et al. 2023 with the distance |a - b|. Set it against the oracle's own error on real scans.
     """
     gap = np.abs(checked_values("read", read) - checked_values("requested", requested))
     return _mean(gap, rng)
@@ -86,7 +86,7 @@ def composition(
     *,
     mask: Bool[np.ndarray, "n x y z"] | None = None,
 ) -> Likeness:
-    """Null interventions (Monteiro et al. 2023, equation 3, applied once) against the scans, all intensities 0..1, over all
+    """Null interventions (composition of Monteiro et al. 2023, applied once) against the scans, all intensities 0..1, over all
     voxels or those in ``mask``. The autoencoder's own reconstruction is the most that can be reached."""
     direct, through = _errors(scans, reconstructions, mask), _errors(scans, nulls, mask)
     return Likeness(
@@ -106,7 +106,7 @@ def reversibility(
     *,
     mask: Bool[np.ndarray, "n x y z"] | None = None,
 ) -> Likeness:
-    """There and back (Monteiro et al. 2023, equation 4, one cycle): the counterfactual of the counterfactual under the
+    """There and back (reversibility of Monteiro et al. 2023, one cycle): the counterfactual of the counterfactual under the
     factual attributes against the scans, as :func:`composition`. Two passes of the autoencoder are in it."""
     return composition(scans, reconstructions, returned, rng, mask=mask)
 
