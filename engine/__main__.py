@@ -10,26 +10,14 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from engine.terminal import Meter, assignment, cell
+from engine.arguments import parser
+from engine.terminal import Meter, cell
 
 if TYPE_CHECKING:
     from engine.training.pipeline import Recipe
     from engine.training.run import Progress
-
-DESCRIPTION = (
-    "Generative explorer of human anatomy. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, "
-    "1 an unexpected error (with its traceback), 2 bad input (with one sentence), 130 stopped by Ctrl-C."
-)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with its complaints in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"somatwin: {message} (see {self.prog} --help)\n")
 
 
 def recipe_named(name: str, size: str = "cpu") -> Recipe:
@@ -173,6 +161,31 @@ def run_info(args: argparse.Namespace, meter: Meter) -> None:
     print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
 
 
+def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
+    """A report of a checkpoint's quality or, as ``audit``, of its privacy; on stdout the page."""
+    from engine.evaluation.report import Options, into_card, report
+
+    more = {}
+    if args.command == "evaluate":
+        more = {"features": args.features, "rivals": args.rivals, "cost": args.cost}
+    options = Options(
+        n=args.n,
+        seed=args.seed,
+        steps=args.steps,
+        guidance=args.guidance,
+        device=args.device,
+        **more,
+    )
+    what = ""
+    for step in report(args.command, args.checkpoint, args.store, args.out, options):
+        meter.show(f"{step.what}: {step.done} of {step.total}", step.left, now=step.what != what)
+        what = step.what
+    meter.close()
+    print(args.out / "report.html")
+    if args.card:
+        print(into_card(args.checkpoint, args.out))
+
+
 def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     """Measurements on stdout, as JSON."""
     from engine.benchmark import benchmark, benchmark_phantom
@@ -193,60 +206,17 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     print(json.dumps(measured, indent=2, ensure_ascii=False))
 
 
-def parser() -> Parser:
-    """All commands and their options."""
-    top = Parser(prog="somatwin", description=DESCRIPTION, allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-
-    def command(name: str, run: Any, text: str) -> Parser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.set_defaults(run=run)
-        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-        return sub
-
-    ingest = command("ingest", run_ingest, "A BIDS data set to a store to train on (always on the CPU).")
-    ingest.add_argument("source", metavar="SOURCE", type=Path, help="top folder of the BIDS data set")
-    ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
-    ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
-
-    phantom = command("phantom", run_phantom, "A cohort of computed torsos with exact ground truth, as a store.")
-    phantom.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted run goes on")
-    phantom.add_argument("--n", metavar="N", type=int, default=100, help="persons (default: 100)")
-    phantom.add_argument("--seed", metavar="S", type=int, default=0, help="of the cohort (default: 0)")
-    phantom.add_argument("--labels", action="store_true", help="keep the label maps too")
-    phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
-
-    train = command("train", run_train, "A store to a checkpoint; the same command again resumes.")
-    train.add_argument("recipe", metavar="RECIPE", help="such as head_t1")
-    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest")
-    train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
-    train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
-    train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
-
-    generate = command("generate", run_generate, "New persons as a BIDS folder: scans and participants.tsv.")
-    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
-    generate.add_argument("--n", metavar="N", type=int, default=1, help="persons (default: 1)")
-    text = "an attribute to give, such as age=60; may be repeated"
-    generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
-    generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
-    generate.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
-    generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
-    generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
-
-    measure = command("measure", run_measure, "Measures on heads and torsos, as JSON (always on the CPU).")
-    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
-    text = "what the scans are of (default: told by name and size)"
-    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
-
-    info = command("info", run_info, "A checkpoint's model card, as Markdown.")
-    info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
-    info.add_argument("--json", action="store_true", help="as JSON")
-
-    bench = command("bench", run_bench, "Seconds and memory a model or the phantom takes on this machine, as JSON.")
-    text = "a model, or phantom (default: head-t1)"
-    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
-    bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
-    return top
+COMMANDS = {
+    "ingest": run_ingest,
+    "phantom": run_phantom,
+    "train": run_train,
+    "generate": run_generate,
+    "measure": run_measure,
+    "info": run_info,
+    "evaluate": run_evaluate,
+    "audit": run_evaluate,
+    "bench": run_bench,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -254,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     meter = Meter()
     try:
         args = parser().parse_args(argv)
-        args.run(args, meter)
+        COMMANDS[args.command](args, meter)
         sys.stdout.flush()
         return 0
     except SystemExit as end:  # argparse has said all

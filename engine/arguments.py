@@ -1,0 +1,102 @@
+"""What may be typed: the commands, their options and the words of their help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from engine.terminal import assignment
+
+DESCRIPTION = (
+    "Generative explorer of human anatomy. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, "
+    "1 an unexpected error (with its traceback), 2 bad input (with one sentence), 130 stopped by Ctrl-C."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with its complaints in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"somatwin: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> Parser:
+    """All commands and their options."""
+    top = Parser(prog="somatwin", description=DESCRIPTION, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, text: str) -> Parser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+        return sub
+
+    ingest = command("ingest", "A BIDS data set to a store to train on (always on the CPU).")
+    ingest.add_argument("source", metavar="SOURCE", type=Path, help="top folder of the BIDS data set")
+    ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
+    ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
+
+    phantom = command("phantom", "A cohort of computed torsos with exact ground truth, as a store.")
+    phantom.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted run goes on")
+    phantom.add_argument("--n", metavar="N", type=int, default=100, help="persons (default: 100)")
+    phantom.add_argument("--seed", metavar="S", type=int, default=0, help="of the cohort (default: 0)")
+    phantom.add_argument("--labels", action="store_true", help="keep the label maps too")
+    phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
+
+    train = command("train", "A store to a checkpoint; the same command again resumes.")
+    train.add_argument("recipe", metavar="RECIPE", help="such as head_t1")
+    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest")
+    train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
+    train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
+    train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
+
+    generate = command("generate", "New persons as a BIDS folder: scans and participants.tsv.")
+    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    generate.add_argument("--n", metavar="N", type=int, default=1, help="persons (default: 1)")
+    text = "an attribute to give, such as age=60; may be repeated"
+    generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
+    generate.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
+    generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+    generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
+    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
+    text = "what the scans are of (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
+
+    info = command("info", "A checkpoint's model card, as Markdown.")
+    info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    info.add_argument("--json", action="store_true", help="as JSON")
+
+    bench = command("bench", "Seconds and memory a model or the phantom takes on this machine, as JSON.")
+    text = "a model, or phantom (default: head-t1)"
+    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
+    bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
+
+    for name, text in (
+        ("evaluate", "How good a model is, beside real people: report.json and report.html in DIR; resumes."),
+        ("audit", "Whether a model remembers those it was trained on: report.json and report.html in DIR; resumes."),
+    ):
+        sub = command(name, text)
+        sub.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+        sub.add_argument(
+            "store", metavar="STORE", type=Path, help="the store it was trained on, whose test persons judge"
+        )
+        sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="for the report and the work so far")
+        sub.add_argument(
+            "--n", metavar="N", type=int, help="synthetic persons (default: as test persons, at least 100)"
+        )
+        sub.add_argument("--seed", metavar="S", type=int, default=0, help="of everything drawn (default: 0)")
+        sub.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
+        sub.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+        sub.add_argument("--card", action="store_true", help="put the figures into the checkpoint's card")
+        if name == "evaluate":
+            sub.add_argument("--features", metavar="PATH", type=Path, help="an encoder's folder, or MedicalNet weights")
+            sub.add_argument(
+                "--rivals", action="store_true", help="also fit CTGAN, TVAE, ARF and a copula to the table"
+            )
+            sub.add_argument(
+                "--no-cost", dest="cost", action="store_false", help="leave out the published network's cost"
+            )
+    return top
