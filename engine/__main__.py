@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from engine.arguments import parser
@@ -83,20 +83,29 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
     """A store to a checkpoint, resuming what is in the run directory; on stdout the checkpoint."""
     from engine.cohort.store import CohortStore
     from engine.generate import RequestError, choose_device
+    from engine.recipes import ENCODERS
+    from engine.training.features import train_features
     from engine.training.pipeline import train
 
     if args.minutes is not None and not args.minutes > 0:
         raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
-    recipe, store, device = (
-        recipe_named(args.recipe, args.size),
-        CohortStore.open(args.store),
-        choose_device(args.device),
-    )
+    store, device = CohortStore.open(args.store), choose_device(args.device)
+    if args.recipe in ENCODERS:  # always on the CPU
+        steps, share = train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
+    else:
+        recipe = recipe_named(args.recipe, args.size)
+        steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes)
+        share = recipe.autoencoder_share
+    _follow(steps, args, meter, share)
+
+
+def _follow(steps: Iterator[Progress], args: argparse.Namespace, meter: Meter, first_share: float) -> None:
+    """Show a training's progress; ``first_share`` of a limited time goes to the autoencoder. On stdout the checkpoint."""
     began, stage = time.monotonic(), ""
-    for progress in train(recipe, store, args.run_dir, device=device, minutes=args.minutes):
+    for progress in steps:
         left = (progress.total - progress.step) * progress.seconds / max(progress.step, 1)
         if args.minutes is not None:
-            share = recipe.autoencoder_share if progress.stage == "autoencoder" else 1.0
+            share = first_share if progress.stage == "autoencoder" else 1.0
             left = min(left, args.minutes * 60 * share - (time.monotonic() - began))
         if progress.stage != stage:
             meter.close()

@@ -44,7 +44,7 @@ def parser() -> Parser:
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
 
     train = command("train", "A store to a checkpoint; the same command again resumes.")
-    train.add_argument("recipe", metavar="RECIPE", help="such as head_t1")
+    train.add_argument("recipe", metavar="RECIPE", help="such as head_t1, or features_head: what the evaluation sees")
     train.add_argument("store", metavar="STORE", type=Path, help="made by ingest")
     train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
     train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")

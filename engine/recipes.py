@@ -14,6 +14,7 @@ from engine.phantom.anatomy.frame import GRID
 from engine.phantom.dixon import CHANNELS
 from engine.training.augment import Augmentation
 from engine.training.autoencoder import AutoencoderTraining
+from engine.training.features import FeatureRecipe, head_features, torso_features
 from engine.training.flow import FlowTraining
 from engine.training.pipeline import Recipe
 
@@ -110,3 +111,5 @@ def tiny(size: str = "cpu") -> Recipe:
 
 
 RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "torso_dixon": torso_dixon, "tiny": tiny}
+#: encoders whose features the evaluation takes distances in
+ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}

@@ -81,13 +81,13 @@ class Sheet:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Points or curves of a report: for each series its x and y (lists of equal length) and a name.
+    """Curves of a report: for each series by name its x and y (lists of equal length); names of aggregates begin with real.
 
-    ``kind`` is ``line``, ``points`` or ``heat`` (then the one series is name -> rows, with the labels of x and y).
+    With ``kind`` heat ``series`` holds ``rows`` of numbers and the ``labels`` of the columns (and ``rows_labels`` of the rows).
     """
 
     title: str
-    kind: Literal["line", "points", "heat"]
+    kind: Literal["line", "heat"]
     x: str
     y: str
     series: Mapping[str, Any]

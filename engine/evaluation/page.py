@@ -22,7 +22,7 @@ h1 { margin-bottom: .2rem; } h2 { margin-top: 2.5rem; border-top: 2px solid var(
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: .5rem 0; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; } .good { color: var(--good); }
-.grid { display: flex; flex-wrap: wrap; gap: 1rem; }
+.grid { display: flex; flex-wrap: wrap; gap: 1rem; } .grid > div { max-width: 510px; }
 """
 TITLES = {"evaluate": "Evaluation", "audit": "Privacy audit"}
 #: colour-blind-safe (Okabe and Ito)
@@ -213,20 +213,21 @@ def _plot(plot: Mapping[str, Any]) -> str:
     else:
         figure = go.Figure()
         for name, values in series.items():
-            points = plot["kind"] == "points" or len(values) == 3
+            real = name.startswith("real")
+            style = {"color": ORANGE, "width": 4} if real else {"color": BLUE, "width": 1}
             figure.add_trace(
                 go.Scatter(
                     x=values[0],
                     y=values[1],
                     name=name,
-                    mode="markers" if points else "lines+markers",
-                    marker={"color": ORANGE if points else BLUE, "size": 6},
-                    line={"width": 1},
-                    opacity=0.6,
-                    showlegend=points,
+                    mode="lines" if real else "lines+markers",
+                    line=style,
+                    opacity=1.0 if real else 0.5,
+                    showlegend=real,
                 )
             )
-        figure.update_layout(xaxis_title=plot["x"], yaxis_title=plot["y"], height=380)
+        legend = {"x": 0.02, "y": 0.98, "bgcolor": "rgba(0,0,0,0)"}
+        figure.update_layout(xaxis_title=plot["x"], yaxis_title=plot["y"], height=380, legend=legend)
     note = f'<p class="soft">{escape(plot["note"])}</p>' if plot["note"] else ""
     return f"<div><h3>{escape(plot['title'])}</h3>{_drawn(figure, 500)}{note}</div>"
 

@@ -49,7 +49,7 @@ class FeatureRecipe:
     title: str
     encoder: FeatureConfig
     views: Views = field(default_factory=Views)
-    steps: int = 600
+    steps: int = 1500
     batch: int = 12
     rate: float = 2e-3
     warmup: int = 20

@@ -90,7 +90,8 @@ def test_trunk_fat_rises_with_bmi_as_dxa_says(crowd: dict[str, np.ndarray]) -> N
         per_bmi, per_year = slopes(crowd, "trunk_fat", sex)
         print(f"{sex} trunk fat: {per_bmi:.3f} kg per kg/m2 ({facts[0]}), {per_year:.3f} kg per year ({facts[1]})")
         assert per_bmi == pytest.approx(facts[0], rel=0.15)
-        assert abs(per_year - facts[1]) < 0.05
+        # its standard error over a hundred persons is .012; over 1,200 it is .066 (M) and .037 (F)
+        assert abs(per_year - facts[1]) < 0.036
 
 
 def test_the_table_does_not_tell_all(crowd: dict[str, np.ndarray]) -> None:

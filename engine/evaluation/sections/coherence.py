@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.attributes import AttributeSchema, Category, Number
 from engine.evaluation.checks import FEWEST, EvaluationError
-from engine.evaluation.coherence import coherence, match_or_shuffle, response
+from engine.evaluation.coherence import coherence, match_or_shuffle, response, slope
 from engine.evaluation.entry import Entry, Plot, Section, Sheet
 from engine.evaluation.interval import Figure, bootstrap, proportion
 from engine.evaluation.mixed import MixedSpace
@@ -171,11 +171,17 @@ def requested(
                 kind="line",
                 x=f"requested {name} ({unit})",
                 y=f"read off the scan ({unit})",
-                series={"real test persons": [real[known].tolist(), real_read[known].tolist(), "points"], **lines},
-                note="One line a person, the same noise at several values. Real test persons are points without identity.",
+                series={**lines, "real test persons (regression)": _regression(real[known], real_read[known], asked)},
+                note="One line a person: the same noise at several values. Thick: what the reader makes of real persons.",
             )
         )
     return parts
+
+
+def _regression(x: np.ndarray, y: np.ndarray, over: np.ndarray) -> list[list[float]]:
+    """The least-squares line of y on x over the range of ``over``: an aggregate, no person."""
+    ends = np.array([over.min(), over.max()])
+    return [ends.tolist(), (y.mean() + slope(x, y) * (ends - x.mean())).tolist()]
 
 
 def matching(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator) -> list[Entry]:

@@ -186,7 +186,7 @@ def _beside(
         title=f"Beside baselines: {NAMES.get(space, space)}",
         columns=("", "Fréchet", "KID", "precision", "recall", "density", "coverage"),
         rows=tuple(rows),
-        note="One draw of equal N each. A memoriser looks perfect here: what it does shows in the privacy audit.",
+        note="One draw of equal N each. A memoriser may look perfect here: what it does shows in the privacy audit.",
     )
 
 
