@@ -22,6 +22,8 @@ from engine.volume import Volume, VolumeError, centred_affine
 
 #: share of the 99th percentile from which a voxel counts as tissue when brightness is judged
 FOREGROUND = 0.15
+#: added to the sum of channels before a share is taken of it, so that noise in air has none
+DARK = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class SegmenterConfig:
     """Sizes of a segmenter. ``window`` is the grid it sees, of ``spacing`` mm voxels, its middle at ``centre`` (RAS mm);
     ``classes`` are its outputs, the first the background; ``widths`` the channels of each level; ``inputs`` the channels
     of a scan; ``refine`` the width of a last layer that weighs the scores of each voxel with its own intensities, for
-    structures as fine as a voxel (0: none)."""
+    structures as fine as a voxel (0: none); ``fraction`` shows both the share of the last channel in the sum of all, too
+    (of water and fat: the fat fraction, which neither coils nor the scale change)."""
 
     classes: tuple[str, ...]
     window: tuple[int, int, int]
@@ -38,6 +41,7 @@ class SegmenterConfig:
     widths: tuple[int, ...] = (32, 48, 64, 96)
     inputs: int = 1
     refine: int = 0
+    fraction: bool = False
 
     def __post_init__(self) -> None:
         if any(n % self.multiple for n in self.window) or len(self.window) != 3:
@@ -80,7 +84,7 @@ class Segmenter(nn.Module):
         levels = len(config.widths)
         self.net = DynUNet(
             spatial_dims=3,
-            in_channels=8 * config.inputs,
+            in_channels=8 * (config.inputs + config.fraction),
             out_channels=8 * len(config.classes),
             kernel_size=[3] * levels,
             strides=[1] + [2] * (levels - 1),
@@ -93,13 +97,16 @@ class Segmenter(nn.Module):
             classes = len(config.classes)
             last = nn.Conv3d(config.refine, classes, 1)
             nn.init.zeros_(last.weight)
-            self.refine = nn.Sequential(nn.Conv3d(classes + config.inputs, config.refine, 1), nn.LeakyReLU(), last)
+            seen = classes + config.inputs + config.fraction
+            self.refine = nn.Sequential(nn.Conv3d(seen, config.refine, 1), nn.LeakyReLU(), last)
 
     def forward(self, volumes: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b k x y z"]:
         """Scores (logits) of every class."""
-        volumes = volumes / brightness(volumes).clamp(min=1e-6)
-        scores = depth_to_space(self.net(space_to_depth(volumes)))
-        return scores if self.refine is None else scores + self.refine(torch.cat([scores, volumes], 1))
+        seen = [volumes / brightness(volumes).clamp(min=1e-6)]
+        if self.config.fraction:
+            seen.append(seen[0][:, -1:] / (seen[0].sum(1, keepdim=True) + DARK))
+        scores = depth_to_space(self.net(torch.cat([space_to_depth(part) for part in seen], 1)))
+        return scores if self.refine is None else scores + self.refine(torch.cat([scores, *seen], 1))
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take the parameters by name, as ``named_parameters`` gives them (DynUNet holds each under two names, so a state
