@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import sys
 import time
@@ -13,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from engine.arguments import parser
-from engine.terminal import Meter, cell
+from engine.commands import run_bench, run_evaluate, run_generate, run_infer, run_info, run_measure, run_whatif
+from engine.terminal import Meter
 
 if TYPE_CHECKING:
     from engine.training.pipeline import Recipe
@@ -120,107 +120,14 @@ def _losses(progress: Progress) -> str:
     return f"{progress.stage} {progress.step} of {progress.total}{losses}"
 
 
-def run_generate(args: argparse.Namespace, meter: Meter) -> None:
-    """Persons from a checkpoint as a BIDS folder; on stdout the folder."""
-    from engine.attributes import Category
-    from engine.export import write_people
-    from engine.generate import RequestError, load
-
-    names = [name for name, _ in args.set]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RequestError(f"{twice[0]} is set twice; set it once")
-    model = load(args.checkpoint, args.device)
-    given = {name: text if isinstance(model.schema[name], Category) else cell(text) for name, text in args.set}
-    began = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        left = (time.monotonic() - began) / done * (total - done)
-        meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
-
-    seed, steps, guidance = args.seed, args.steps, args.guidance
-    written = write_people(
-        model, args.out, n=args.n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress
-    )
-    meter.close()
-    print(written)
-
-
-def run_measure(args: argparse.Namespace, meter: Meter) -> None:
-    """What is read off each scan, on stdout as one line of JSON a scan."""
-    from engine.measure.scan import measure_scan, scans_of
-
-    scans, began = list(scans_of(args.scans)), time.monotonic()
-    for done, scan in enumerate(scans):
-        left = (time.monotonic() - began) / done * (len(scans) - done) if done else None
-        meter.show(f"{done} of {len(scans)} scans ({scan.name})", left)
-        measured = measure_scan(scan, args.kind)
-        meter.close()
-        print(json.dumps(measured, ensure_ascii=False), flush=True)
-
-
-def run_info(args: argparse.Namespace, meter: Meter) -> None:
-    """The model card on stdout, after the whole checkpoint was checked."""
-    from engine.checkpoint import ruler_card
-    from engine.generate import load
-
-    if (found := ruler_card(args.checkpoint)) is None:
-        model = load(args.checkpoint, args.device)
-        found = model.card, model.card_markdown
-    card, markdown = found
-    print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
-
-
-def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
-    """A report of a checkpoint's quality or, as ``audit``, of its privacy; on stdout the page."""
-    from engine.evaluation.report import Options, into_card, report
-
-    more = {}
-    if args.command == "evaluate":
-        more = {"features": args.features, "rivals": args.rivals, "cost": args.cost}
-    options = Options(
-        n=args.n,
-        seed=args.seed,
-        steps=args.steps,
-        guidance=args.guidance,
-        device=args.device,
-        **more,
-    )
-    what = ""
-    for step in report(args.command, args.checkpoint, args.store, args.out, options):
-        meter.show(f"{step.what}: {step.done} of {step.total}", step.left, now=step.what != what)
-        what = step.what
-    meter.close()
-    print(args.out / "report.html")
-    if args.card:
-        print(into_card(args.checkpoint, args.out))
-
-
-def run_bench(args: argparse.Namespace, meter: Meter) -> None:
-    """Measurements on stdout, as JSON."""
-    from engine.benchmark import benchmark, benchmark_phantom
-
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        nonlocal began
-        began = began if done else time.monotonic()
-        left = (time.monotonic() - began) / done * (total - done) if done else None
-        meter.show(f"{what} ({done} of {total} requests)", left, now=done in (0, total))
-
-    if args.checkpoint == "phantom":
-        measured = benchmark_phantom(device=args.device, progress=progress)
-    else:
-        measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
-    meter.close()
-    print(json.dumps(measured, indent=2, ensure_ascii=False))
-
-
 COMMANDS = {
     "ingest": run_ingest,
     "phantom": run_phantom,
     "train": run_train,
     "generate": run_generate,
     "measure": run_measure,
+    "infer": run_infer,
+    "whatif": run_whatif,
     "info": run_info,
     "evaluate": run_evaluate,
     "audit": run_evaluate,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from engine.terminal import assignment
+from engine.terminal import assignment, sweep
 
 DESCRIPTION = (
     "Generative explorer of human anatomy. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, "
@@ -59,6 +59,23 @@ def parser() -> Parser:
     generate.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+    infer = command("infer", "What a scan tells of its person's table: a posterior a column, as JSON.")
+    whatif = command("whatif", "The person in a scan with other attributes, as NIfTI files and JSON.")
+    for sub in (infer, whatif):
+        sub.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+        sub.add_argument("scan", metavar="SCAN", type=Path, help="NIfTI; of a torso either of its files")
+    text = "an attribute that is known, such as age=60; may be repeated"
+    infer.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    infer.add_argument("--samples", metavar="N", type=int, default=64, help="draws (default: 64)")
+    infer.add_argument("--seed", metavar="S", type=int, default=0, help="of the draws (default: 0)")
+    whatif.add_argument("--given", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    text = "what is to be otherwise, such as bmi=36; may be repeated"
+    whatif.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    text = "one attribute through COUNT values, such as bmi=18:45:10"
+    whatif.add_argument("--sweep", metavar="NAME=FROM:TO:COUNT", type=sweep, help=text)
+    whatif.add_argument("--steps", metavar="K", type=int, default=32, help="each way (default: 32)")
+    whatif.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
 
     measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
     measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")

@@ -208,8 +208,8 @@ def counterfactual(
         difference=(changed - null).reshape(volume.data.shape),
         factual={name: scan.row[name] for name in schema.names},
         row={name: row[name] for name in schema.names},
-        autoencoder_psnr=_psnr(reconstruction, scanned),
-        null_psnr=_psnr(null, scanned),
+        autoencoder_psnr=psnr(reconstruction, scanned),
+        null_psnr=psnr(null, scanned),
     )
 
 
@@ -269,7 +269,7 @@ def generated_counterfactual(
     return one, other
 
 
-def _psnr(one: np.ndarray, other: np.ndarray) -> float:
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
     """Decibel, peak 1; infinite where both are equal."""
     error = float(np.square(one - other).mean(dtype=np.float64))
     return -10 * math.log10(error) if error else math.inf

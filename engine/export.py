@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from engine.attributes import Category
+from engine.artifact import whole_directory
+from engine.attributes import Category, Row
 from engine.cohort.bids import COLUMNS, write_bids
-from engine.generate import DISCLAIMER, Model, ProgressCallback
+from engine.counterfactual import Counterfactual, counterfactual, psnr
+from engine.generate import DISCLAIMER, Model, ProgressCallback, RequestError
+from engine.volume import Volume
+
+#: dB stated where two volumes are equal
+PERFECT = 99.0
 
 
 def write_people(
@@ -70,3 +78,75 @@ def _further_columns(model: Model) -> dict[str, dict[str, Any]]:
             )
             about[name] = {"Description": column.description, **values}
     return about
+
+
+def write_counterfactuals(
+    model: Model,
+    scan: Volume,
+    out: str | Path,
+    *,
+    factual: Mapping[str, Any],
+    interventions: Sequence[Mapping[str, Any]],
+    steps: int = 32,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """The person in ``scan`` under each of the ``interventions`` into the new folder ``out``; returns it.
+
+    NIfTI of the scan as the model saw it, its reconstruction and, numbered, every counterfactual, the same with the
+    autoencoder's residual added back, and the difference; ``whatif.json`` has the rows, the error bars taken before the
+    add-back (PSNR in dB of reconstruction, of no change, and of there and back) and how it was made. Raises as
+    :func:`engine.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise RequestError(f"{out} exists already; choose a new folder")
+    found: list[dict[str, Any]] = []
+    with whole_directory(out) as part:
+        for k, intervention in enumerate(interventions, 1):
+            there = counterfactual(model, scan, factual=factual, intervention=intervention, steps=steps)
+            known: Row = {**factual, **intervention}
+            undone = {name: there.factual[name] for name in intervention}
+            back = counterfactual(model, there.volume, factual=known, intervention=undone, steps=steps)
+            if k == 1:
+                _save(scan, part / "scan")
+                _save(there.reconstruction, part / "reconstruction")
+            for name, volume in (("counterfactual", there.volume), ("restored", there.restored)):
+                _save(volume, part / f"{k:02d}_{name}")
+            _save(replace(scan, data=there.difference), part / f"{k:02d}_difference")
+            found.append(_figures(k, intervention, there, scan, back.volume))
+            if progress:
+                progress(k, len(interventions))
+        about = {
+            "disclaimer": DISCLAIMER,
+            "version": version("somatwin"),
+            "checkpoint": {"name": model.name, "digest": model.digest},
+            "licence": model.licence,
+            "steps": steps,
+            "given": dict(factual),
+            "counterfactuals": found,
+        }
+        (part / "whatif.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
+    return out
+
+
+def _figures(
+    k: int, intervention: Mapping[str, Any], there: Counterfactual, scan: Volume, back: Volume
+) -> dict[str, Any]:
+    """What is said of one counterfactual beside its files."""
+    returned = psnr(back.data, scan.data)
+    figures = {"autoencoder": there.autoencoder_psnr, "no_change": there.null_psnr, "there_and_back": returned}
+    return {
+        "number": k,
+        "set": dict(intervention),
+        "factual": there.factual,
+        "row": there.row,
+        "psnr_db": {name: round(min(value, PERFECT), 2) for name, value in figures.items()},
+    }
+
+
+def _save(volume: Volume, stem: Path) -> None:
+    """One NIfTI file a channel, named by it where there are several."""
+    parts = volume.apart()
+    for part in parts:
+        name = f"{stem.name}.nii.gz" if len(parts) == 1 else f"{stem.name}_{part.channels[0]}.nii.gz"
+        part.save(stem.with_name(name), "Synthetic what-if. Associations, not causes. Not for diagnosis.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from engine.attributes import Row
+from engine.attributes import AttributeSchema, Category, Row
 from engine.flow import Joint
 from engine.generate import Model, RequestError
 from engine.sample import Known, person_noise, sample
@@ -31,6 +32,8 @@ def infer(
     on the model's grid (:func:`engine.cohort.preprocess.preprocess` brings it there). Raises :class:`RequestError`
     when it does not, :class:`engine.attributes.AttributeValueError` for an impossible given value.
     """
+    if not 1 <= samples <= 4096 or not 0 <= seed < 2**62:
+        raise RequestError(f"samples {samples}, seed {seed}: give 1 to 4096 samples, and a seed from 0")
     net = model.checkpoint.model
     image = net.config.image
     data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
@@ -48,3 +51,37 @@ def infer(
     state = sample(net.velocity, noise, held, evaluations=steps, linear=net.linear)
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
     return [{name: r[name] for name in model.schema.names} for r in rows]
+
+
+#: bins of a histogram, and the share of draws in the interval
+BINS, INTERVAL = 12, 0.9
+
+
+def posterior(schema: AttributeSchema, draws: Sequence[Row], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the draws say of every column, ready for JSON.
+
+    A number: ``mean``, ``sd``, ``median``, the central 90% ``interval`` and a ``histogram`` (``edges``, one more than
+    ``counts``); a category: the ``shares`` of its levels and the ``likeliest``; a given column: its ``given`` value.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in schema.names:
+        column = schema[name]
+        if name in given:
+            found[name] = {"given": given[name]}
+        elif isinstance(column, Category):
+            counts = Counter(str(draw[name]) for draw in draws)
+            shares = {level: counts[level] / len(draws) for level in column.levels}
+            found[name] = {"likeliest": max(shares, key=lambda level: shares[level]), "shares": shares}
+        else:
+            values = np.array([draw[name] for draw in draws], float)
+            counts, edges = np.histogram(values, BINS)
+            tail = (1 - INTERVAL) / 2
+            found[name] = {
+                "unit": column.unit,
+                "mean": float(values.mean()),
+                "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+                "median": float(np.median(values)),
+                "interval": [float(v) for v in np.quantile(values, [tail, 1 - tail])],
+                "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+            }
+    return found

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 
 #: seconds between progress lines, on a terminal and elsewhere
 REFRESH, PERIOD = 0.1, 5.0
@@ -60,6 +61,24 @@ def assignment(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as age=60")
     return name, value
+
+
+def sweep(text: str) -> tuple[str, list[float]]:
+    """``NAME=FROM:TO:COUNT`` as the name and evenly spaced values, both ends included.
+
+    >>> sweep("bmi=18:24:3")
+    ('bmi', [18.0, 21.0, 24.0])
+    """
+    name, _, span = text.partition("=")
+    first, last, n = 0.0, 0.0, 0
+    with suppress(ValueError):
+        low, high, count = span.split(":")
+        first, last, n = float(low), float(high), int(count)
+    if not name.strip() or not 2 <= n <= 1000:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=FROM:TO:COUNT with 2 or more values, such as bmi=18:45:10"
+        )
+    return name.strip(), [round(first + (last - first) * i / (n - 1), 4) for i in range(n)]
 
 
 def cell(text: str) -> int | float | str:

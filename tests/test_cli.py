@@ -22,9 +22,10 @@ import engine.benchmark
 import engine.cohort.ingest
 import engine.generate
 import engine.training.run
-from engine.__main__ import Meter, cell, main
+from engine.__main__ import main
 from engine.cohort.store import CohortStore
 from engine.generate import Model
+from engine.terminal import Meter, cell
 from tests.cohort.heads import brain_of, made_up_head, write_dataset
 
 TABLE = "participant_id\tage\tsex\nsub-a\t40\tF\n"

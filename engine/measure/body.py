@@ -105,7 +105,13 @@ class TorsoMeasureConfig:
 
     segmenter: SegmenterConfig = field(
         default_factory=lambda: SegmenterConfig(
-            classes=CLASSES, window=GRID, spacing=SPACING, centre=(0.0, 0.0, 0.0), inputs=len(CHANNELS), refine=32, fraction=True
+            classes=CLASSES,
+            window=GRID,
+            spacing=SPACING,
+            centre=(0.0, 0.0, 0.0),
+            inputs=len(CHANNELS),
+            refine=32,
+            fraction=True,
         )
     )
     gains: tuple[float, ...] = (1.0,) * len(CLASSES)

@@ -1,0 +1,158 @@
+"""What the command line asks of a model: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.terminal import Meter, cell
+
+if TYPE_CHECKING:
+    from engine.generate import Model
+
+
+def attributes_of(model: Model, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """NAME=VALUE pairs as values of the model's columns."""
+    from engine.attributes import Category
+    from engine.generate import RequestError
+
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"{twice[0]} is set twice; set it once")
+    return {name: text if isinstance(model.schema[name], Category) else cell(text) for name, text in pairs}
+
+
+def run_generate(args: argparse.Namespace, meter: Meter) -> None:
+    """Persons from a checkpoint as a BIDS folder; on stdout the folder."""
+    from engine.export import write_people
+    from engine.generate import load
+
+    model = load(args.checkpoint, args.device)
+    given = attributes_of(model, args.set)
+    began = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
+
+    seed, steps, guidance = args.seed, args.steps, args.guidance
+    written = write_people(
+        model, args.out, n=args.n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress
+    )
+    meter.close()
+    print(written)
+
+
+def run_measure(args: argparse.Namespace, meter: Meter) -> None:
+    """What is read off each scan, on stdout as one line of JSON a scan."""
+    from engine.measure.scan import measure_scan, scans_of
+
+    scans, began = list(scans_of(args.scans)), time.monotonic()
+    for done, scan in enumerate(scans):
+        left = (time.monotonic() - began) / done * (len(scans) - done) if done else None
+        meter.show(f"{done} of {len(scans)} scans ({scan.name})", left)
+        measured = measure_scan(scan, args.kind)
+        meter.close()
+        print(json.dumps(measured, ensure_ascii=False), flush=True)
+
+
+def run_infer(args: argparse.Namespace, meter: Meter) -> None:
+    """What a scan tells of its person's table, on stdout as JSON."""
+    from engine.generate import DISCLAIMER, load
+    from engine.infer import infer, posterior
+    from engine.intake import intake
+
+    meter.show("loading the model and the scan", None, now=True)
+    model = load(args.checkpoint, args.device)
+    given = attributes_of(model, args.set)
+    draws = infer(model, intake(model, args.scan), given, samples=args.samples, seed=args.seed)
+    meter.close()
+    about = {"scan": str(args.scan), "checkpoint": {"name": model.name, "digest": model.digest}}
+    found = {"samples": args.samples, "seed": args.seed, "columns": posterior(model.schema, draws, given)}
+    print(json.dumps({**about, **found, "disclaimer": DISCLAIMER}, indent=1, ensure_ascii=False))
+
+
+def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
+    """A scan's person with other attributes as a folder; on stdout the folder."""
+    from engine.export import write_counterfactuals
+    from engine.generate import RequestError, load
+    from engine.intake import intake
+
+    meter.show("loading the model and the scan", None, now=True)
+    model = load(args.checkpoint, args.device)
+    given, changed = attributes_of(model, args.given), attributes_of(model, args.set)
+    rows = [{**changed, args.sweep[0]: v} for v in args.sweep[1]] if args.sweep else [changed]
+    if not any(rows):
+        raise RequestError("nothing is to be otherwise; give --set or --sweep")
+    began = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        meter.show(f"{done} of {total} what-ifs", (time.monotonic() - began) / done * (total - done), now=True)
+
+    scan = intake(model, args.scan)
+    print(
+        write_counterfactuals(
+            model, scan, args.out, factual=given, interventions=rows, steps=args.steps, progress=progress
+        )
+    )
+    meter.close()
+
+
+def run_info(args: argparse.Namespace, meter: Meter) -> None:
+    """The model card on stdout, after the whole checkpoint was checked."""
+    from engine.checkpoint import ruler_card
+    from engine.generate import load
+
+    if (found := ruler_card(args.checkpoint)) is None:
+        model = load(args.checkpoint, args.device)
+        found = model.card, model.card_markdown
+    card, markdown = found
+    print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
+
+
+def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
+    """A report of a checkpoint's quality or, as ``audit``, of its privacy; on stdout the page."""
+    from engine.evaluation.report import Options, into_card, report
+
+    more = {}
+    if args.command == "evaluate":
+        more = {"features": args.features, "rivals": args.rivals, "cost": args.cost}
+    options = Options(
+        n=args.n,
+        seed=args.seed,
+        steps=args.steps,
+        guidance=args.guidance,
+        device=args.device,
+        **more,
+    )
+    what = ""
+    for step in report(args.command, args.checkpoint, args.store, args.out, options):
+        meter.show(f"{step.what}: {step.done} of {step.total}", step.left, now=step.what != what)
+        what = step.what
+    meter.close()
+    print(args.out / "report.html")
+    if args.card:
+        print(into_card(args.checkpoint, args.out))
+
+
+def run_bench(args: argparse.Namespace, meter: Meter) -> None:
+    """Measurements on stdout, as JSON."""
+    from engine.benchmark import benchmark, benchmark_phantom
+
+    began = time.monotonic()
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal began
+        began = began if done else time.monotonic()
+        left = (time.monotonic() - began) / done * (total - done) if done else None
+        meter.show(f"{what} ({done} of {total} requests)", left, now=done in (0, total))
+
+    if args.checkpoint == "phantom":
+        measured = benchmark_phantom(device=args.device, progress=progress)
+    else:
+        measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
+    meter.close()
+    print(json.dumps(measured, indent=2, ensure_ascii=False))
