@@ -182,7 +182,8 @@ def _ladder(entries: Sequence[Mapping[str, Any]]) -> str:
         )
     )
     for place, text in ((0, "real against real"), (1, "broken")):
-        figure.add_vline(x=place, line={"color": GREEN if place == 0 else ORANGE, "dash": "dot"}, annotation_text=text)
+        line = {"color": GREEN if place == 0 else ORANGE, "dash": "dot"}
+        figure.add_vline(x=place, line=line, annotation_text=text, annotation_yshift=18)
     figure.update_layout(height=90 + 26 * len(names), xaxis={"range": [-0.6, 1.6], "title": "0: as real, 1: broken"})
     return _drawn(figure, 1040)
 
