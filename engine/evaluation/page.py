@@ -140,13 +140,20 @@ def cell(value: Any) -> str:
     if isinstance(value, Mapping):
         if value["value"] is None:
             return "undefined"
-        text = f"{value['value']:.3g}"
-        return (
-            text
-            if value["low"] is None
-            else f'{text} <span class="soft">({value["low"]:.3g} to {value["high"]:.3g})</span>'
-        )
-    return f"{value:.3g}" if isinstance(value, float) else escape(str(value))
+        text = number(value["value"])
+        if value["low"] is None:
+            return text
+        return f'{text} <span class="soft">({number(value["low"])} to {number(value["high"])})</span>'
+    return number(value) if isinstance(value, float) else escape(str(value))
+
+
+def number(value: float) -> str:
+    """Three digits, thousands written out.
+
+    >>> number(0.12345), number(1083.6), number(-5.39e9)
+    ('0.123', '1,084', '-5.39e+09')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _sheet(sheet: Mapping[str, Any]) -> str:
