@@ -26,7 +26,7 @@ from engine.evaluation.people import People
 #: fewer tasks than this are done in this process: another one takes seconds to start
 ALONE = 12
 #: how long each extraction takes, relative to each other, and everything else about a person: for the time left
-TIMES = {"features": 0.3, "measures": 0.6, "ssim": 1.0, "reconstruction": 0.3, "infer": 5.0, "whatif": 7.5, "loss": 0.4}
+TIMES = {"features": 0.3, "measures": 0.6, "reconstruction": 0.3, "infer": 6.0, "whatif": 7.5, "loss": 0.4}
 REST = 0.4
 
 

@@ -127,7 +127,7 @@ def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int) -> lis
     split = store.split()
     test, train = spread(split["test"], min(TEST, n), seed), spread(split["train"], TRAINING, seed)
     seen, base = ("features", "measures"), seed * BLOCK
-    tasks = _real("test", test, [(*seen, "reconstruction", "ssim", "infer")] * READ + [(*seen, "reconstruction")])
+    tasks = _real("test", test, [(*seen, "reconstruction", "infer")] * READ + [(*seen, "reconstruction")])
     tasks += _real("train", train, [(*seen, "small")] * SMALL + [seen])
     made = _sample("synthetic", range(base, base + n), wants=(*seen, "slices"))
     tasks += [Task(**{**vars(t), "wants": (*t.wants, "small")}) if t.number < SMALL else t for t in made]

@@ -240,16 +240,19 @@ def into_card(checkpoint: str | Path, out: Path) -> Path:
 
 def in_words(entry: dict[str, Any]) -> str:
     """An entry as one line: value, interval, N, floor, p, verdict."""
-    figure = entry["figure"]
-    value = "undefined" if figure["value"] is None else f"{figure['value']:.3g}"
-    text = f"{value} {entry['unit']}".strip()
+    figure, floor = entry["figure"], entry["floor"]
+    text = f"{_digits(figure['value'])} {entry['unit']}".strip()
     if figure["low"] is not None:
-        text += f" ({figure['low']:.3g} to {figure['high']:.3g}, n = {figure['n']})"
-    if entry["floor"] is not None:
-        text += f"; real {entry['floor']['value']:.3g} ({entry['floor']['low']:.3g} to {entry['floor']['high']:.3g})"
+        text += f" ({_digits(figure['low'])} to {_digits(figure['high'])}, n = {figure['n']})"
+    if floor is not None:
+        text += f"; real {_digits(floor['value'])} ({_digits(floor['low'])} to {_digits(floor['high'])})"
     if entry["p"] is not None:
         text += f"; p = {entry['p']:.2g}"
     return f"{text}; {entry['verdict']}" if entry["verdict"] else text
+
+
+def _digits(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3g}"
 
 
 def entries(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
