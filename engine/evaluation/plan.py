@@ -23,8 +23,8 @@ from engine.measure.features import FeatureEncoder
 
 #: fewest test persons that anything is said of
 FEWEST = 8
-#: training and test persons gathered at most, those read by the model, and those kept at half resolution
-TRAINING, TEST, READ, SMALL = 400, 1000, 64, 24
+#: training and test persons gathered at most, those of a baseline, those read by the model, and those kept at half resolution
+TRAINING, TEST, BASELINE, READ, SMALL = 300, 1000, 200, 64, 24
 #: persons asked for other values of an attribute, and where in the training distribution the values lie
 ASKED, VALUES = 16, (0.1, 0.37, 0.63, 0.9)
 #: mm of voxel beyond which the head's ruler reads nothing
@@ -140,12 +140,12 @@ def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int) -> lis
     for name in sliders(model.schema):
         tasks += whatif_tasks(model, store, test, name)
     rng = np.random.default_rng([seed, 8])
-    for i in range(min(n, TRAINING)):
+    for i in range(min(n, BASELINE)):
         row = store.rows[int(rng.choice(train))]
         given = tuple((c.name, row[c.name]) for c in model.schema.columns if row.get(c.name) is not None)
         tasks.append(Task(side="gaussian", number=i, make="gaussian", index=base + i, given=given, wants=("features",)))
     tasks.append(Task(side="mean", number=0, make="mean", index=0))
-    return tasks + _real("replay", train[: min(n, len(train))], [("features",)], "replay")
+    return tasks + _real("replay", train[: min(n, len(train), BASELINE)], [("features",)], "replay")
 
 
 def whatif_tasks(model: Model, store: CohortStore, test: np.ndarray, name: str) -> list[Task]:

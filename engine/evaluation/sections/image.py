@@ -157,36 +157,27 @@ def space_figures(data: Gathered, space: str, rng: np.random.Generator) -> tuple
                 ceiling=ceiling,
             )
         )
-    return entries, _beside(scores, entries, space, n, k, rng)
+    return entries, _beside(scores, space, n, k, rng)
 
 
-def _beside(
-    scores: dict[str, np.ndarray], entries: list[Entry], space: str, n: int, k: int, rng: np.random.Generator
-) -> Sheet:
+def _beside(scores: dict[str, np.ndarray], space: str, n: int, k: int, rng: np.random.Generator) -> Sheet:
     """The model and the baselines in one table, at equal N."""
-    rows = [("this model", *(entry.figure.value for entry in entries))]
-    test = scores["test"]
-    for side, title in BASELINES.items():
-        if side not in scores or len(scores[side]) < n // 2:
-            continue
-        size = min(n, len(scores[side]))
-        mine, theirs = test[rng.permutation(len(test))[:size]], scores[side][rng.permutation(len(scores[side]))[:size]]
-        distances = frechet_distance(mine, theirs), kernel_distance(mine, theirs)
-        rows.append((title, *distances, *prdc(mine, theirs, k)))
-    noisy = noise_like(test, rng)
-    rows.append(
-        (
-            "noise of twice the spread",
-            frechet_distance(test, noisy),
-            kernel_distance(test, noisy),
-            *prdc(test, noisy, k),
-        )
-    )
+    fewest = max(n // 2, SUBJECTS_PER_FEATURE * scores["test"].shape[1])
+    sides = {"synthetic": "this model"} | BASELINES
+    sides = {side: title for side, title in sides.items() if side in scores and len(scores[side]) >= fewest}
+    test, size = scores["test"], min(n, *(len(scores[side]) for side in sides))
+    compared = {title: scores[side] for side, title in sides.items()} | {
+        "noise of twice the spread": noise_like(test, rng)
+    }
+    rows = []
+    for title, other in compared.items():
+        mine, theirs = test[rng.permutation(len(test))[:size]], other[rng.permutation(len(other))[:size]]
+        rows.append((title, frechet_distance(mine, theirs), kernel_distance(mine, theirs), *prdc(mine, theirs, k)))
     return Sheet(
         title=f"Beside baselines: {NAMES.get(space, space)}",
         columns=("", "Fréchet", "KID", "precision", "recall", "density", "coverage"),
         rows=tuple(rows),
-        note="One draw of equal N each. A memoriser may look perfect here: what it does shows in the privacy audit.",
+        note=f"One draw of {size} each. A memoriser may look perfect here: what it does shows in the privacy audit.",
     )
 
 
