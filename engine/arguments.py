@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +61,27 @@ def parser() -> Parser:
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
 
+    _about_a_scan(command)
+
+    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
+    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
+    text = "what the scans are of (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
+
+    info = command("info", "A checkpoint's model card, as Markdown.")
+    info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    info.add_argument("--json", action="store_true", help="as JSON")
+
+    bench = command("bench", "Seconds and memory a model or the phantom takes on this machine, as JSON.")
+    text = "a model, or phantom (default: head-t1)"
+    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
+    bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
+
+    _judging(command)
+    return top
+
+
+def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
     infer = command("infer", "What a scan tells of its person's table: a posterior a column, as JSON.")
     whatif = command("whatif", "The person in a scan with other attributes, as NIfTI files and JSON.")
     for sub in (infer, whatif):
@@ -77,20 +99,8 @@ def parser() -> Parser:
     whatif.add_argument("--steps", metavar="K", type=int, default=32, help="each way (default: 32)")
     whatif.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
 
-    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
-    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
-    text = "what the scans are of (default: told by name and size)"
-    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
 
-    info = command("info", "A checkpoint's model card, as Markdown.")
-    info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
-    info.add_argument("--json", action="store_true", help="as JSON")
-
-    bench = command("bench", "Seconds and memory a model or the phantom takes on this machine, as JSON.")
-    text = "a model, or phantom (default: head-t1)"
-    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
-    bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
-
+def _judging(command: Callable[[str, str], Parser]) -> None:
     for name, text in (
         ("evaluate", "How good a model is, beside real people: report.json and report.html in DIR; resumes."),
         ("audit", "Whether a model remembers those it was trained on: report.json and report.html in DIR; resumes."),
@@ -116,4 +126,3 @@ def parser() -> Parser:
             sub.add_argument(
                 "--no-cost", dest="cost", action="store_false", help="leave out the published network's cost"
             )
-    return top

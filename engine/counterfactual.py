@@ -26,7 +26,7 @@ from torch import Tensor
 from engine.attributes import AttributeSchema, Derived, Row
 from engine.flow import Joint, Levels
 from engine.generate import Model, Person, RequestError
-from engine.infer import infer
+from engine.infer import infer, on_grid
 from engine.sample import Guidance, Known, integrate, schedule
 from engine.sample import invert as invert_flow
 from engine.volume import Volume, finite
@@ -70,16 +70,11 @@ class _Scan(NamedTuple):
 
 
 def _voxels(model: Model, volume: Volume) -> Float[Tensor, "1 c x y z"]:
-    image = model.checkpoint.model.config.image
-    data = np.asarray(finite(volume).data, np.float32).reshape(-1, *volume.grid)
-    if data.shape != (image.channels, *image.grid):
-        raise RequestError(
-            f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
-        )
+    data = on_grid(model, finite(volume))
     if not np.allclose(volume.affine, model.checkpoint.affine, atol=0.01):
         origin = ", ".join(f"{mm:g}" for mm in volume.affine[:3, 3])
         raise RequestError(f"the scan lies elsewhere than the model's grid (its origin is {origin} mm); preprocess it")
-    return torch.from_numpy(data[None]).to(model.device)
+    return data[None].to(model.device)
 
 
 def _factors(schema: AttributeSchema, names: Collection[str]) -> set[str]:

@@ -8,12 +8,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from engine.attributes import AttributeSchema, Category, Row
 from engine.flow import Joint
 from engine.generate import Model, RequestError
 from engine.sample import Known, person_noise, sample
 from engine.volume import Volume
+
+
+def on_grid(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
+    """The voxels of a scan that has the model's channels and grid; raises :class:`RequestError` for any other."""
+    image = model.checkpoint.model.config.image
+    data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
+    if data.shape != (image.channels, *image.grid):
+        raise RequestError(
+            f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
+        )
+    return torch.from_numpy(data)
 
 
 @torch.inference_mode()
@@ -36,14 +49,10 @@ def infer(
         raise RequestError(f"samples {samples}, seed {seed}: give 1 to 4096 samples, and a seed from 0")
     net = model.checkpoint.model
     image = net.config.image
-    data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
-    if data.shape != (image.channels, *image.grid):
-        raise RequestError(
-            f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
-        )
+    data = on_grid(model, volume)
     row = model.schema.resolve(given or {})
     table, known = (torch.from_numpy(part).to(model.device) for part in model.schema.encode([row]))
-    coded = net.encode(torch.from_numpy(data[None]).to(model.device), table, known)
+    coded = net.encode(data[None].to(model.device), table, known)
     noise = person_noise(list(range(seed, seed + samples)), image.tokens, image.latent, net.mask.cpu(), model.device)
     everyone = torch.ones(samples, dtype=torch.bool, device=model.device)
     clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))

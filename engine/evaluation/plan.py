@@ -16,10 +16,12 @@ from engine.evaluation.checks import EvaluationError
 from engine.evaluation.extract import Task, encoder_at
 from engine.evaluation.gather import people
 from engine.evaluation.people import ENCODED, RADIOMICS, Gathered
+from engine.evaluation.radiomics import radiomics_hash
 from engine.generate import Model
 from engine.measure import body, head
 from engine.measure.features import NAMES as ENCODERS
 from engine.measure.features import FeatureEncoder
+from engine.measure.scan import HEAD_MM
 
 #: fewest test persons that anything is said of
 FEWEST = 8
@@ -72,9 +74,6 @@ def checked(model: Model, store: CohortStore) -> None:
 
 def extractors(store: CohortStore, features: Path | None) -> Extractors:
     """The encoder and the ruler that fit the store, the hashes of both and of the radiomics."""
-    from engine.evaluation.radiomics import radiomics_hash
-    from engine.measure.scan import HEAD_MM
-
     pins = {RADIOMICS: radiomics_hash(len(store.channels))}
     encoder = None
     if features is not None:

@@ -19,7 +19,7 @@ from engine.checkpoint import find
 from engine.cohort.store import CohortStore
 from engine.evaluation import plan
 from engine.evaluation.checks import EvaluationError
-from engine.evaluation.entry import Entry, Section
+from engine.evaluation.entry import Section
 from engine.evaluation.extract import Setting, Task, ruler_named
 from engine.evaluation.gather import Step, claim, gather
 from engine.evaluation.gaussian import LatentGaussian
@@ -258,6 +258,3 @@ def _digits(value: float | None) -> str:
 def entries(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """All entries of a report by key."""
     return {entry["key"]: entry for section in found["sections"] for entry in section["entries"]}
-
-
-__all__ = ["Entry", "Options", "entries", "in_words", "into_card", "report"]
