@@ -9,10 +9,20 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.arguments import parser
-from engine.commands import run_bench, run_evaluate, run_generate, run_infer, run_info, run_measure, run_whatif
+from engine.commands import (
+    run_bench,
+    run_evaluate,
+    run_generate,
+    run_impute,
+    run_infer,
+    run_info,
+    run_measure,
+    run_whatif,
+)
 from engine.terminal import Meter
 
 if TYPE_CHECKING:
@@ -22,10 +32,10 @@ if TYPE_CHECKING:
 
 def recipe_named(name: str, size: str = "cpu") -> Recipe:
     from engine.generate import RequestError
-    from engine.recipes import RECIPES
+    from engine.recipes import RECIPES, TABLE
 
     if name not in RECIPES:
-        raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join(RECIPES)}")
+        raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join([*RECIPES, TABLE])}")
     return RECIPES[name](size)
 
 
@@ -81,22 +91,35 @@ def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
 
 def run_train(args: argparse.Namespace, meter: Meter) -> None:
     """A store to a checkpoint, resuming what is in the run directory; on stdout the checkpoint."""
+    from engine.cohort.people import TableCohort
     from engine.cohort.store import CohortStore
     from engine.generate import RequestError, choose_device
-    from engine.recipes import ENCODERS
+    from engine.recipes import ENCODERS, TABLE, table
     from engine.training.features import train_features
     from engine.training.pipeline import train
 
     if args.minutes is not None and not args.minutes > 0:
         raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
-    store, device = CohortStore.open(args.store), choose_device(args.device)
+    device = choose_device(args.device)
+    if args.recipe == TABLE:
+        cohort = TableCohort.open(args.store)
+        for flag in cohort.flags:
+            print(f"somatwin: {flag}", file=sys.stderr)
+        recipe = _seeded(table(cohort.schema, args.size), args.seed)
+        _follow(train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes), args, meter, 0.0)
+        return
+    store = CohortStore.open(args.store)
     if args.recipe in ENCODERS:  # always on the CPU
         steps, share = train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
     else:
-        recipe = recipe_named(args.recipe, args.size)
+        recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
         steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes)
         share = recipe.autoencoder_share
     _follow(steps, args, meter, share)
+
+
+def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
+    return recipe if seed is None else replace(recipe, seed=seed)
 
 
 def _follow(steps: Iterator[Progress], args: argparse.Namespace, meter: Meter, first_share: float) -> None:
@@ -125,6 +148,7 @@ COMMANDS = {
     "phantom": run_phantom,
     "train": run_train,
     "generate": run_generate,
+    "impute": run_impute,
     "measure": run_measure,
     "infer": run_infer,
     "whatif": run_whatif,

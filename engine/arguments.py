@@ -15,6 +15,9 @@ DESCRIPTION = (
 )
 
 
+STEPS = "network evaluations (default: 8, or 32 for tables)"
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with its complaints in one sentence."""
 
@@ -45,10 +48,13 @@ def parser() -> Parser:
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
 
     train = command("train", "A store to a checkpoint; the same command again resumes.")
-    train.add_argument("recipe", metavar="RECIPE", help="such as head_t1, or features_head: what the evaluation sees")
-    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest")
+    train.add_argument(
+        "recipe", metavar="RECIPE", help="such as head_t1, table, or features_head: what the evaluation sees"
+    )
+    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest or phantom; for table a CSV file")
     train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
     train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
+    train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")
     train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
 
     generate = command("generate", "New persons as a BIDS folder: scans and participants.tsv.")
@@ -57,9 +63,19 @@ def parser() -> Parser:
     text = "an attribute to give, such as age=60; may be repeated"
     generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
     generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
-    generate.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
+    generate.add_argument("--steps", metavar="K", type=int, help=STEPS)
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+    impute = command("impute", "A table with its missing cells drawn given those present, as a new table.")
+    impute.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    text = "CSV or TSV; a column named scan may hold paths of scans, relative to the table"
+    impute.add_argument("table", metavar="TABLE", type=Path, help=text)
+    text = "draws of every row, told apart by a column named draw (default: 1)"
+    impute.add_argument("--draws", metavar="M", type=int, default=1, help=text)
+    impute.add_argument("--seed", metavar="S", type=int, default=0, help="of the first row (default: 0)")
+    impute.add_argument("--steps", metavar="K", type=int, help=STEPS)
+    impute.add_argument("--out", metavar="FILE", type=Path, required=True, help="new CSV or TSV file")
 
     _about_a_scan(command)
 
@@ -83,10 +99,12 @@ def parser() -> Parser:
 
 def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
     infer = command("infer", "What a scan tells of its person's table: a posterior a column, as JSON.")
-    whatif = command("whatif", "The person in a scan with other attributes, as NIfTI files and JSON.")
-    for sub in (infer, whatif):
+    whatif = command("whatif", "A person with other attributes, in a scan or synthetic, as NIfTI files and JSON.")
+    for sub, without in ((infer, "the table alone"), (whatif, "the synthetic person of --seed")):
         sub.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
-        sub.add_argument("scan", metavar="SCAN", type=Path, help="NIfTI; of a torso either of its files")
+        text = f"NIfTI; of a torso either of its files (without: {without})"
+        sub.add_argument("scan", metavar="SCAN", type=Path, nargs="?", help=text)
+        sub.add_argument("--force", action="store_true", help="take a scan unlike those the model knows, and say so")
     text = "an attribute that is known, such as age=60; may be repeated"
     infer.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
     infer.add_argument("--samples", metavar="N", type=int, default=64, help="draws (default: 64)")
@@ -96,7 +114,12 @@ def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
     whatif.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
     text = "one attribute through COUNT values, such as bmi=18:45:10"
     whatif.add_argument("--sweep", metavar="NAME=FROM:TO:COUNT", type=sweep, help=text)
-    whatif.add_argument("--steps", metavar="K", type=int, default=32, help="each way (default: 32)")
+    text = "a given attribute of a scan's person that follows the others; may be repeated"
+    whatif.add_argument("--free", metavar="NAME", action="append", default=[], help=text)
+    text = "an attribute of a synthetic person, not given, that stays as it was drawn; may be repeated"
+    whatif.add_argument("--hold", metavar="NAME", action="append", default=[], help=text)
+    whatif.add_argument("--seed", metavar="S", type=int, help="of the synthetic person (default: 0)")
+    whatif.add_argument("--steps", metavar="K", type=int, help="of a scan each way (default: 32), else evaluations")
     whatif.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
 
 
@@ -115,7 +138,7 @@ def _judging(command: Callable[[str, str], Parser]) -> None:
             "--n", metavar="N", type=int, help="synthetic persons (default: as test persons, at least 100)"
         )
         sub.add_argument("--seed", metavar="S", type=int, default=0, help="of everything drawn (default: 0)")
-        sub.add_argument("--steps", metavar="K", type=int, default=8, help="network evaluations (default: 8)")
+        sub.add_argument("--steps", metavar="K", type=int, help=STEPS)
         sub.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
         sub.add_argument("--card", action="store_true", help="put the figures into the checkpoint's card")
         if name == "evaluate":

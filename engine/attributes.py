@@ -1,15 +1,8 @@
-"""A person's table: which columns there are, and the fixed code in which they are diffused.
+"""A person's table: a schema of columns (:mod:`engine.columns`), and its state in the joint model.
 
-Formalism (TabSyn's token per column, arXiv 2310.09656; the codes are fixed, not learned):
-
-* a number is its normal score, ``z = Phi^-1(F(y))``, F the quantile function fitted on the training split, linear
-  between knots and linear beyond them;
-* a category with L levels is a vertex of the regular simplex in L - 1 dimensions, scaled so that equally frequent
-  levels have variance 1 in every dimension; it is decoded by the nearest vertex;
-* a derived column is a product of powers of modelled ones, ``weight = bmi * (height / 100) ** 2``. It is computed,
-  never generated, so the identity holds to the last digit.
-
-A row is a dict from column name to a float, a str, or None where the cell is missing.
+A derived column is a product of powers of modelled ones, ``weight = bmi * (height / 100) ** 2``. It is computed, never
+generated, so the identity holds to the last digit. A row is a dict from column name to a float, a str, or None where the
+cell is missing.
 """
 
 from __future__ import annotations
@@ -21,157 +14,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import ndtr, ndtri
 
-Cell = float | int | str | None
+from engine.columns import AttributeValueError, Category, Cell, Derived, Number
+
 Row = dict[str, Cell]
-#: quantiles kept of a column; few enough that no stored number is one person's
-KNOTS = 33
 #: relative disagreement at which a given triple such as height, weight, bmi is refused
 INCONSISTENT = 0.01
+#: how far inside its possible range a derived value is put that would lie outside, relative
+EDGE = 0.005
 
-
-class AttributeValueError(ValueError):
-    """A cell or a request that the schema refuses; the message names the value and the remedy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number:
-    """A numeric column in ``unit``, possible between ``low`` and ``high``; ``knots`` are its fitted quantiles."""
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    knots: tuple[float, ...] = ()
-    scores: tuple[float, ...] = ()
-    description: str = ""
-
-    @property
-    def width(self) -> int:
-        return 1
-
-    @property
-    def seen(self) -> tuple[float, float]:
-        """The range the training cohort covers (its outer quantiles), or the possible range when not fitted."""
-        return (self.knots[0], self.knots[-1]) if self.knots else (self.low, self.high)
-
-    def check(self, value: Any) -> float:
-        """``value`` as a float; raises :class:`AttributeValueError` when it is no number or impossible."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not self.low <= number <= self.high:
-            bounds = f"{self.low:g} to {self.high:g} {self.unit}".rstrip()
-            raise AttributeValueError(f"{self.name} {value!r} is not possible here: give a number from {bounds}")
-        return number
-
-    def fitted(self, values: Sequence[float]) -> Number:
-        """The column with knots at quantiles of ``values``; raises when fewer than two differ."""
-        if (distinct := len(set(values))) < 2:
-            fault = f"column {self.name} has {distinct} distinct values in the training split"
-            raise AttributeValueError(f"{fault}: leave it out, or give more rows")
-        m = min(KNOTS, max(2, len(values) // 3))
-        probabilities = (np.arange(m) + 0.5) / m
-        knots, where = np.unique(np.quantile(np.asarray(values, float), probabilities), return_inverse=True)
-        scores = np.bincount(where, ndtri(probabilities)) / np.bincount(where)
-        if len(knots) == 1:
-            knots, scores = np.array([min(values), max(values)], float), np.array([-1.0, 1.0])
-        return replace(self, knots=tuple(knots.tolist()), scores=tuple(scores.tolist()))
-
-    def _curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Knots and their scores, with straight tails of the slope that the middle half of the distribution has."""
-        if not self.knots:
-            raise AttributeValueError(f"column {self.name} is not fitted: call AttributeSchema.fitted(rows) first")
-        knots, scores, far = np.array(self.knots), np.array(self.scores), 100.0
-        lower, upper = np.interp([ndtri(0.25), ndtri(0.75)], scores, knots)
-        slope = (upper - lower) / (ndtri(0.75) - ndtri(0.25)) or (knots[-1] - knots[0]) / (scores[-1] - scores[0])
-        ends = knots[0] - far * slope, knots[-1] + far * slope
-        return np.array([ends[0], *knots, ends[1]]), np.array([scores[0] - far, *scores, scores[-1] + far])
-
-    def encode(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 1"]:
-        """Values to normal scores."""
-        return np.interp(values, *self._curve())[:, None]
-
-    def decode(self, codes: Float[np.ndarray, "n 1"]) -> list[Cell]:
-        """Normal scores to values, cut at the possible range."""
-        knots, scores = self._curve()
-        return np.clip(np.interp(codes[:, 0].astype(float), scores, knots), self.low, self.high).tolist()
-
-    def percentile(self, value: float) -> float:
-        """Where a value sits in the training cohort, 0 to 100."""
-        return float(100 * ndtr(self.encode(np.array([float(value)]))[0, 0]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Category:
-    """An unordered column with the given ``levels``."""
-
-    name: str
-    levels: tuple[str, ...]
-    description: str = ""
-
-    @property
-    def width(self) -> int:
-        return len(self.levels) - 1
-
-    def check(self, value: Any) -> str:
-        """The level itself; raises :class:`AttributeValueError` when there is no such level."""
-        if value not in self.levels:
-            raise AttributeValueError(f"{self.name} {value!r} is unknown here: give one of {', '.join(self.levels)}")
-        return str(value)
-
-    def fitted(self, values: Sequence[str]) -> Category:
-        for value in set(values):
-            self.check(value)
-        return self
-
-    @property
-    def codes(self) -> Float[np.ndarray, "l d"]:
-        """Vertices of the regular simplex, norm sqrt(L - 1), centred at the origin."""
-        levels = len(self.levels)
-        centred = np.eye(levels) - 1 / levels
-        # Helmert basis of the plane orthogonal to (1, ..., 1): deterministic, unlike an SVD's signs
-        basis = np.zeros((levels, levels - 1))
-        for j in range(1, levels):
-            basis[:j, j - 1], basis[j, j - 1] = -1 / math.sqrt(j * (j + 1)), j / math.sqrt(j * (j + 1))
-        vertices = centred @ basis
-        return vertices / np.linalg.norm(vertices[0]) * math.sqrt(levels - 1)
-
-    def encode(self, values: Sequence[Any] | np.ndarray) -> Float[np.ndarray, "n d"]:
-        return self.codes[[self.levels.index(self.check(v)) for v in values]]
-
-    def decode(self, codes: Float[np.ndarray, "n d"]) -> list[Cell]:
-        distance = ((codes[:, None] - self.codes[None]) ** 2).sum(-1)
-        return [self.levels[i] for i in distance.argmin(1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Derived:
-    """A column computed from modelled numbers: ``scale * product(column ** power)``."""
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    scale: float
-    powers: tuple[tuple[str, float], ...]
-    description: str = ""
-
-    check = Number.check
-
-    def value(self, row: Mapping[str, Any]) -> float | None:
-        """The computed cell, or None while a factor is missing."""
-        if any(row.get(name) is None for name, _ in self.powers):
-            return None
-        return float(self.scale * math.prod(float(row[name]) ** power for name, power in self.powers))
-
-    def solve(self, row: Mapping[str, Any], unknown: str) -> float:
-        """The one ``unknown`` factor that makes the identity hold."""
-        power = dict(self.powers)[unknown]
-        rest = self.scale * math.prod(float(row[name]) ** p for name, p in self.powers if name != unknown)
-        return float((float(row[self.name]) / rest) ** (1 / power))
+__all__ = ["AttributeSchema", "AttributeValueError", "Category", "Cell", "Derived", "Number", "Row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,8 +99,13 @@ class AttributeSchema:
                 raise AttributeValueError(f"{fault} (they make {implied:.1f}): leave one free")
         return row
 
-    def encode(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Float[np.ndarray, "n k d"], Bool[np.ndarray, "n k"]]:
-        """Rows to the diffused state and to which cells are known; a missing cell is 0 and not known."""
+    def encode(
+        self, rows: Sequence[Mapping[str, Any]], rng: np.random.Generator | None = None
+    ) -> tuple[Float[np.ndarray, "n k d"], Bool[np.ndarray, "n k"]]:
+        """Rows to the diffused state and to which cells are known; a missing cell is 0 and not known.
+
+        A value that owns an interval of scores stands in its middle, or with ``rng`` anywhere in it.
+        """
         mask = self.mask
         state, known = np.zeros((len(rows), *mask.shape), np.float32), np.zeros((len(rows), len(self.columns)), bool)
         for k, column in enumerate(self.columns):
@@ -256,7 +113,7 @@ class AttributeSchema:
             if not present:
                 continue
             cells = np.array([column.check(rows[i][column.name]) for i in present])
-            state[present, k, : column.width] = column.encode(cells)
+            state[present, k, : column.width] = column.encode(cells, rng)
             known[present, k] = True
         return state, known
 
@@ -269,8 +126,24 @@ class AttributeSchema:
         for i, row in enumerate(rows):
             row.update({k: v for k, v in (given[i] if given else {}).items() if not _missing(v)})
             for d in self.derived:
+                held = given[i] if given else {}
+                self._within_range(d, row, [name for name, _ in d.powers if _missing(held.get(name))])
                 row.setdefault(d.name, d.value(row))
         return rows
+
+    def _within_range(self, d: Derived, row: Row, free: Sequence[str]) -> None:
+        """Move the first ``free`` factor of a derived column so that the column lies in its possible range."""
+        value = d.value(row)
+        if value is None or not free or d.low <= value <= d.high:
+            return
+        # a little inside, so that the rounding of a factor does not lead out again
+        inside = {d.name: d.low * (1 + EDGE) if value < d.low else d.high * (1 - EDGE)}
+        column = self[free[0]]
+        moved = d.solve({**row, **inside}, free[0])
+        assert isinstance(column, Number)
+        row[free[0]] = round(
+            min(max(moved, column.low), column.high), 6 if column.decimals is None else column.decimals
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready description; :meth:`from_json` restores it exactly."""

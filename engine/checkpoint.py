@@ -26,7 +26,7 @@ from engine.nn.transformer import TransformerConfig
 
 VERSION = 1
 #: small buffers that stay in single precision
-EXACT = ("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings")
+EXACT = ("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings", "table_centre")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +45,10 @@ class Checkpoint:
         return np.array(self.config["affine"], dtype=np.float64)
 
 
-def checkpoints() -> list[str]:
-    """Names of the joint models at hand, in alphabetical order."""
-    return sorted(p.parent.name for p in directory().glob("*/config.json") if _format_of(p) == JOINT)
+def checkpoints(*, scans: bool = False) -> list[str]:
+    """Names of the joint models at hand, in alphabetical order; with ``scans`` only those that draw scans."""
+    found = {p.parent.name: _config(p) for p in directory().glob("*/config.json")}
+    return sorted(k for k, v in found.items() if v.get("format") == JOINT and (v.get("channels") or not scans))
 
 
 def find(name: str | Path) -> Path:
@@ -107,7 +108,7 @@ def save_checkpoint(
 def ruler_card(name: str | Path) -> tuple[dict[str, Any], str] | None:
     """The card of a measuring network, as JSON and as Markdown; None for any other kind of checkpoint."""
     path = find(name)
-    if _format_of(path / "config.json") != RULER:
+    if _config(path / "config.json").get("format") != RULER:
         return None
     try:
         card = path / "model_card.json"
@@ -143,7 +144,8 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
             **{**sizes, "image": AutoencoderConfig(**image), "flow": TransformerConfig(**sizes["flow"])}
         )
         model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
-        model.load_state_dict({k: v.float() for k, v in load_file(path / "weights.safetensors").items()})
+        stored = {k: v.float() for k, v in load_file(path / "weights.safetensors").items()}
+        model.load_state_dict({"table_centre": model.table_centre, **stored})  # older ones have no such tensor
         card = json.loads((path / "model_card.json").read_text("utf-8"))
         markdown = (path / "model_card.md").read_text("utf-8")
     except CheckpointError:
@@ -157,8 +159,10 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
     )
 
 
-def _format_of(path: Path) -> str | None:
+def _config(path: Path) -> dict[str, Any]:
+    """A config as it stands; empty when it is none."""
     try:
-        return json.loads(path.read_text("utf-8")).get("format")
-    except (OSError, ValueError, AttributeError):
-        return None
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,36 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
     print(written)
 
 
+def run_impute(args: argparse.Namespace, meter: Meter) -> None:
+    """A table with its missing cells filled, as a new file; on stdout the file."""
+    from engine.cohort.people import read_cells, write_table
+    from engine.cohort.table import MISSING, parse_rows
+    from engine.generate import RequestError, load
+    from engine.impute import impute
+    from engine.intake import admit
+
+    if args.draws < 1 or args.out.exists():
+        fault = f"{args.draws} draws" if args.draws < 1 else f"{args.out} exists"
+        raise RequestError(f"{fault}: give 1 or more draws and a new --out file")
+    model = load(args.checkpoint, args.device)
+    cells = read_cells(args.table)
+    rows, flags = parse_rows(cells)
+    for flag in flags:
+        print(f"somatwin: {flag['participant_id']}: {flag['reason']}", file=sys.stderr)
+    there = [{k: v for k, v in row.items() if (v or "").strip().lower() not in MISSING} for row in cells]
+    paths = [row.get("scan") for row in there]
+    scans = [admit(model, args.table.parent / str(p))[0] if p else None for p in paths] if any(paths) else None
+    filled, began, total = [], time.monotonic(), args.draws * len(rows)
+    for draw in range(args.draws):
+        drawn = impute(model, rows, scans, seed=args.seed + draw * len(rows), steps=args.steps)
+        for row, present in zip(drawn, there, strict=True):
+            filled.append({**row, **present, **({"draw": draw + 1} if args.draws > 1 else {})})
+            left = (time.monotonic() - began) / len(filled) * (total - len(filled))
+            meter.show(f"{len(filled)} of {total} rows", left, now=len(filled) == total)
+    meter.close()
+    print(write_table(args.out, filled))
+
+
 def run_measure(args: argparse.Namespace, meter: Meter) -> None:
     """What is read off each scan, on stdout as one line of JSON a scan."""
     from engine.measure.scan import measure_scan, scans_of
@@ -60,26 +91,31 @@ def run_measure(args: argparse.Namespace, meter: Meter) -> None:
 
 
 def run_infer(args: argparse.Namespace, meter: Meter) -> None:
-    """What a scan tells of its person's table, on stdout as JSON."""
+    """What a scan, or what is known, tells of its person's table, on stdout as JSON."""
     from engine.generate import DISCLAIMER, load
     from engine.infer import infer, posterior
-    from engine.intake import intake
+    from engine.intake import admit
 
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)
     given = attributes_of(model, args.set)
-    draws = infer(model, intake(model, args.scan), given, samples=args.samples, seed=args.seed)
+    scan, warnings = admit(model, args.scan, force=args.force) if args.scan else (None, [])
+    draws = infer(model, scan, given, samples=args.samples, seed=args.seed)
     meter.close()
-    about = {"scan": str(args.scan), "checkpoint": {"name": model.name, "digest": model.digest}}
+    about = {
+        "scan": args.scan and str(args.scan),
+        "checkpoint": {"name": model.name, "digest": model.digest},
+        "warnings": warnings,
+    }
     found = {"samples": args.samples, "seed": args.seed, "columns": posterior(model.schema, draws, given)}
     print(json.dumps({**about, **found, "disclaimer": DISCLAIMER}, indent=1, ensure_ascii=False))
 
 
 def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
-    """A scan's person with other attributes as a folder; on stdout the folder."""
-    from engine.export import write_counterfactuals
+    """A scan's or a synthetic person with other attributes as a folder; on stdout the folder."""
+    from engine.export import write_counterfactuals, write_generated_counterfactuals
     from engine.generate import RequestError, load
-    from engine.intake import intake
+    from engine.intake import admit
 
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)
@@ -87,18 +123,25 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
     rows = [{**changed, args.sweep[0]: v} for v in args.sweep[1]] if args.sweep else [changed]
     if not any(rows):
         raise RequestError("nothing is to be otherwise; give --set or --sweep")
+    if args.scan and (args.hold or args.seed is not None):
+        raise RequestError("--hold and --seed are of a synthetic person; leave them out, or leave out the scan")
+    if not args.scan and args.free:
+        raise RequestError("--free is of a scan's person; give a scan, or leave the attribute out of --given")
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         meter.show(f"{done} of {total} what-ifs", (time.monotonic() - began) / done * (total - done), now=True)
 
-    scan = intake(model, args.scan)
-    print(
-        write_counterfactuals(
-            model, scan, args.out, factual=given, interventions=rows, steps=args.steps, progress=progress
-        )
-    )
+    asked = {"factual": given, "interventions": rows, "progress": progress}
+    if args.scan:
+        scan, warnings = admit(model, args.scan, force=args.force)
+        more = {"steps": args.steps or 32, "free": args.free, "warnings": warnings}
+        written = write_counterfactuals(model, scan, args.out, **asked, **more)
+    else:
+        more = {"steps": args.steps, "hold": args.hold, "seed": args.seed or 0}
+        written = write_generated_counterfactuals(model, args.out, **asked, **more)
     meter.close()
+    print(written)
 
 
 def run_info(args: argparse.Namespace, meter: Meter) -> None:

@@ -251,17 +251,29 @@ def generated_counterfactual(
     intervention: Mapping[str, Any],
     steps: int = 8,
     *,
+    hold: Collection[str] = (),
     guidance: float | None = None,
 ) -> tuple[Person, Person]:
     """The synthetic person of ``seed`` with the ``factual`` attributes, and the same noise under the ``intervention``.
 
-    ``factual`` attributes are held unless set; the others are sampled anew from their own noise and follow. Without an
-    intervention both are equal to the last bit. Raises as :meth:`engine.generate.Model.generate`.
+    ``factual`` attributes are held unless set; the others are sampled anew from their own noise and follow, but for those
+    to ``hold``, which both persons have as the first one was drawn. Without an intervention both are equal to the last
+    bit. Raises as :meth:`engine.generate.Model.generate`, and :class:`RequestError` for a column both set and held.
     """
-    target = intervened(model.schema, factual, intervention)
-    rows = [model.schema.resolve(factual), target]
-    one, other = (model.generate(given=row, seed=seed, steps=steps, guidance=guidance)[0] for row in rows)
-    return one, other
+    moved = _factors(model.schema, intervention)
+    for name in hold:
+        if name in moved or isinstance(model.schema[name], Derived):
+            raise RequestError(f"{name} cannot be held: it is {'set' if name in moved else 'computed'}; leave it out")
+
+    def drawn(given: Mapping[str, Any]) -> Person:
+        return model.generate(given=given, seed=seed, steps=steps, guidance=guidance)[0]
+
+    fact = model.schema.resolve(factual)
+    one = drawn(fact)
+    if hold:
+        fact = {**{name: one.attributes[name] for name in hold}, **fact}
+        one = drawn(fact)
+    return one, drawn(intervened(model.schema, {**factual, **fact}, intervention))
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

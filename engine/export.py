@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from engine.artifact import whole_directory
 from engine.attributes import Category, Row
 from engine.cohort.bids import COLUMNS, write_bids
-from engine.counterfactual import Counterfactual, counterfactual, psnr
+from engine.counterfactual import Counterfactual, counterfactual, generated_counterfactual, psnr
 from engine.generate import DISCLAIMER, Model, ProgressCallback, RequestError
 from engine.volume import Volume
 
@@ -27,7 +27,7 @@ def write_people(
     n: int = 1,
     given: Mapping[str, Any] | None = None,
     seed: int = 0,
-    steps: int = 8,
+    steps: int | None = None,
     guidance: float | None = None,
     progress: ProgressCallback | None = None,
 ) -> Path:
@@ -43,7 +43,7 @@ def write_people(
         "n": n,
         "given": dict(given or {}),
         "seed": seed,
-        "steps": steps,
+        "steps": model.steps if steps is None else steps,
         "guidance": config["guidance"] if guidance is None else guidance,
         "device": model.device,
     }
@@ -88,14 +88,16 @@ def write_counterfactuals(
     factual: Mapping[str, Any],
     interventions: Sequence[Mapping[str, Any]],
     steps: int = 32,
+    free: Collection[str] = (),
+    warnings: Sequence[str] = (),
     progress: ProgressCallback | None = None,
 ) -> Path:
     """The person in ``scan`` under each of the ``interventions`` into the new folder ``out``; returns it.
 
     NIfTI of the scan as the model saw it, its reconstruction and, numbered, every counterfactual, the same with the
     autoencoder's residual added back, and the difference; ``whatif.json`` has the rows, the error bars taken before the
-    add-back (PSNR in dB of reconstruction, of no change, and of there and back) and how it was made. Raises as
-    :func:`engine.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
+    add-back (PSNR in dB of reconstruction, of no change, and of there and back), how it was made, and the ``warnings`` that
+    the scan came with. Raises as :func:`engine.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
     """
     out = Path(out)
     if out.exists():
@@ -103,10 +105,10 @@ def write_counterfactuals(
     found: list[dict[str, Any]] = []
     with whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
-            there = counterfactual(model, scan, factual=factual, intervention=intervention, steps=steps)
+            there = counterfactual(model, scan, factual=factual, intervention=intervention, steps=steps, free=free)
             known: Row = {**factual, **intervention}
             undone = {name: there.factual[name] for name in intervention}
-            back = counterfactual(model, there.volume, factual=known, intervention=undone, steps=steps)
+            back = counterfactual(model, there.volume, factual=known, intervention=undone, steps=steps, free=free)
             if k == 1:
                 _save(scan, part / "scan")
                 _save(there.reconstruction, part / "reconstruction")
@@ -116,17 +118,57 @@ def write_counterfactuals(
             found.append(_figures(k, intervention, there, scan, back.volume))
             if progress:
                 progress(k, len(interventions))
-        about = {
-            "disclaimer": DISCLAIMER,
-            "version": version("somatwin"),
-            "checkpoint": {"name": model.name, "digest": model.digest},
-            "licence": model.licence,
-            "steps": steps,
-            "given": dict(factual),
-            "counterfactuals": found,
-        }
-        (part / "whatif.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
+        more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
+        _write_whatif(part, model, {**more, "given": dict(factual), "counterfactuals": found})
     return out
+
+
+def write_generated_counterfactuals(
+    model: Model,
+    out: str | Path,
+    *,
+    seed: int,
+    factual: Mapping[str, Any],
+    interventions: Sequence[Mapping[str, Any]],
+    steps: int | None = None,
+    hold: Collection[str] = (),
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """The synthetic person of ``seed`` and the same under each of the ``interventions`` into the new folder ``out``.
+
+    NIfTI of the person and, numbered, of every counterfactual and its difference (none from a model of tables);
+    ``whatif.json`` has the rows. Raises as :func:`engine.counterfactual.generated_counterfactual`, and
+    :class:`RequestError` when ``out`` exists.
+    """
+    out, steps = Path(out), model.steps if steps is None else steps
+    if out.exists():
+        raise RequestError(f"{out} exists already; choose a new folder")
+    found: list[dict[str, Any]] = []
+    with whole_directory(out) as part:
+        for k, intervention in enumerate(interventions, 1):
+            one, other = generated_counterfactual(model, seed, factual, intervention, steps, hold=hold)
+            if one.scan and other.scan:
+                if k == 1:
+                    _save(one.scan, part / "person")
+                _save(other.scan, part / f"{k:02d}_counterfactual")
+                _save(replace(other.scan, data=other.scan.data - one.scan.data), part / f"{k:02d}_difference")
+            found.append({"number": k, "set": dict(intervention), "factual": one.attributes, "row": other.attributes})
+            if progress:
+                progress(k, len(interventions))
+        more = {"seed": seed, "steps": steps, "hold": list(hold), "given": dict(factual)}
+        _write_whatif(part, model, {**more, "counterfactuals": found})
+    return out
+
+
+def _write_whatif(folder: Path, model: Model, found: Mapping[str, Any]) -> None:
+    about = {
+        "disclaimer": DISCLAIMER,
+        "version": version("somatwin"),
+        "checkpoint": {"name": model.name, "digest": model.digest},
+        "licence": model.licence,
+        **found,
+    }
+    (folder / "whatif.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
 
 
 def _figures(

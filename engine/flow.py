@@ -146,7 +146,8 @@ def flow_loss(
     mask: Bool[Tensor, "k d"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Mean squared velocity error of the image and of the columns, each over what was neither given nor missing."""
-    image = (predicted.image - (noise.image - clean.image)).square().mean((1, 2))
+    image = (predicted.image - (noise.image - clean.image)).square().flatten(1)
+    image = image.sum(1) / max(1, image.shape[1])
     image_on = (has_image & (levels.image > 0)).float()
     table = (predicted.table - (noise.table - clean.table)).square()
     table_on = (known & (levels.table > 0))[..., None] & mask

@@ -18,6 +18,10 @@ from engine.volume import Volume
 DISCLAIMER = "Synthetic. Associations, not causes. Not for diagnosis."
 #: persons computed at once on a GPU; on a CPU one at a time is as fast and makes results equal to the last bit
 GPU_BATCH = 8
+#: rows computed at once where there is no image; always as many, so that a row never depends on how many are asked for
+ROWS = 64
+#: network evaluations of a person with a scan, and of a row alone
+IMAGE_STEPS, TABLE_STEPS = 8, 32
 #: called with evaluations done and evaluations in all
 ProgressCallback = Callable[[int, int], None]
 
@@ -28,11 +32,21 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One synthetic person: the scan, the table (given values exactly as given) and the seed that makes them again."""
+    """One synthetic person: the scan (None from a model of tables), the table (given values exactly as given) and the seed
+    that makes them again."""
 
-    volume: Volume
+    scan: Volume | None
     attributes: Row
     seed: int
+
+    @property
+    def volume(self) -> Volume:
+        """The scan; raises :class:`RequestError` where there is none."""
+        if self.scan is None:
+            raise RequestError(
+                f"person {self.seed} has no scan: the model knows tables only; choose one that knows scans"
+            )
+        return self.scan
 
 
 def choose_device(device: str = "auto") -> str:
@@ -57,6 +71,16 @@ class Model:
         return self.checkpoint.model.schema
 
     @property
+    def has_image(self) -> bool:
+        """Whether it draws scans, or tables only."""
+        return self.checkpoint.model.has_image
+
+    @property
+    def steps(self) -> int:
+        """Network evaluations when nothing else is asked for: rows alone cost little."""
+        return IMAGE_STEPS if self.has_image else TABLE_STEPS
+
+    @property
     def licence(self) -> str:
         """What generated persons fall under: the licence of the training cohort, or else the card's words."""
         return str(self.checkpoint.config["provenance"].get("licence") or self.card.get("licence") or "unknown")
@@ -67,14 +91,14 @@ class Model:
         n: int = 1,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        steps: int = 8,
+        steps: int | None = None,
         guidance: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> list[Person]:
         """``n`` persons who have the ``given`` attributes; the rest is sampled together with the scan.
 
         Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
-        evaluations; ``guidance`` 1 is none, None the checkpoint's default. Raises
+        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Raises
         :class:`engine.attributes.AttributeValueError` for an impossible attribute, :class:`RequestError` for the rest.
         """
         return list(self.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress))
@@ -86,11 +110,12 @@ class Model:
         n: int = 1,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        steps: int = 8,
+        steps: int | None = None,
         guidance: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Person]:
         """As :meth:`generate`, one person after the other."""
+        steps = self.steps if steps is None else steps
         if n < 1 or not 1 <= steps <= 1000 or not 0 <= seed < 2**62:
             raise RequestError(
                 f"n {n}, steps {steps}, seed {seed}: n and steps start at 1, steps end at 1000, seed at 0"
@@ -104,21 +129,23 @@ class Model:
         if not row or steps == 1:  # with nothing given there is nothing to be guided by, and a guided step counts twice
             strength = Guidance()
         times = schedule(steps, strength, shift=model.config.shift)
-        size = GPU_BATCH if self.device == "cuda" else 1
+        size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
         total, done = -(-n // size) * (len(times)), 0
         for start in range(0, n, size):
-            seeds = list(range(seed + start, min(seed + start + size, seed + n)))
+            last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
+            seeds = list(range(seed + start, last))
             for state in self._integrate(seeds, row, strength, times):
                 done += 1
                 if progress:
                     progress(done, total)
-            volumes = model.decode(state.image).cpu().numpy()
+            volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
             rows = self.schema.decode(state.table.cpu().numpy(), [row] * len(seeds))
             done += 1
             if progress:
                 progress(done, total)
-            for s, volume, attributes in zip(seeds, volumes, rows, strict=True):
-                yield Person(self._volume(volume), {k: attributes[k] for k in self.schema.names}, s)
+            for s, volume, attributes in list(zip(seeds, volumes, rows, strict=True))[: n - start]:
+                scan = None if volume is None else self._volume(volume)
+                yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)
 
     def _integrate(self, seeds: list[int], row: Row, strength: Guidance, times: list[float]) -> Iterator[Joint]:
         model = self.checkpoint.model

@@ -32,14 +32,14 @@ def on_grid(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
 @torch.inference_mode()
 def infer(
     model: Model,
-    volume: Volume,
+    volume: Volume | None,
     given: Mapping[str, Any] | None = None,
     *,
     samples: int = 64,
     seed: int = 0,
     steps: int = 8,
 ) -> list[Row]:
-    """``samples`` draws of the whole table of the person in ``volume``, the ``given`` columns held.
+    """``samples`` draws of the whole table of the person in ``volume`` (None: no scan is known), the ``given`` columns held.
 
     The scan is encoded without any column that is not given (the leak to avoid), and guidance is off. ``volume`` must lie
     on the model's grid (:func:`engine.cohort.preprocess.preprocess` brings it there). Raises :class:`RequestError`
@@ -49,15 +49,16 @@ def infer(
         raise RequestError(f"samples {samples}, seed {seed}: give 1 to 4096 samples, and a seed from 0")
     net = model.checkpoint.model
     image = net.config.image
-    data = on_grid(model, volume)
     row = model.schema.resolve(given or {})
     table, known = (torch.from_numpy(part).to(model.device) for part in model.schema.encode([row]))
-    coded = net.encode(data[None].to(model.device), table, known)
     noise = person_noise(list(range(seed, seed + samples)), image.tokens, image.latent, net.mask.cpu(), model.device)
-    everyone = torch.ones(samples, dtype=torch.bool, device=model.device)
+    coded = torch.zeros_like(noise.image[:1])
+    if volume is not None:
+        coded = net.encode(on_grid(model, volume)[None].to(model.device), table, known)
+    seen = torch.full((samples,), volume is not None, device=model.device)
     clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
-    held = Known(clean, everyone, known.expand(samples, -1))
-    state = sample(net.velocity, noise, held, evaluations=steps, linear=net.linear)
+    held = Known(clean, seen, known.expand(samples, -1))
+    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear)
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
     return [{name: r[name] for name in model.schema.names} for r in rows]
 

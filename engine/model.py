@@ -15,15 +15,20 @@ from engine.nn.embedding import Fusion
 from engine.nn.transformer import JointTransformer, TransformerConfig
 from engine.sample import LinearFlow
 
+#: least share of a column's variance that is its own
+UNIQUE = 0.03
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of the three networks, the ``rank`` of the linear Gaussian part (:class:`engine.flow.FactorPrior`), and the
-    ``shift`` of the image's noise level against the columns' (:func:`engine.flow.shifted`)."""
+    """Sizes of the three networks, the ``rank`` of the linear Gaussian part (:class:`engine.flow.FactorPrior`) with
+    ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
+    the columns' (:func:`engine.flow.shifted`). ``image`` is NO_IMAGE where there are tables only."""
 
     image: AutoencoderConfig
     flow: TransformerConfig
     rank: int = 32
+    table_rank: int = 0
     shift: float = 3.0
 
 
@@ -39,6 +44,7 @@ class JointModel(nn.Module):
     scale: Tensor
     image_loadings: Tensor
     table_loadings: Tensor
+    table_centre: Tensor
     image_variance: Tensor
     table_variance: Tensor
     mask: Tensor
@@ -49,19 +55,27 @@ class JointModel(nn.Module):
         latent, tokens = config.image.latent, config.image.tokens
         mask = torch.from_numpy(schema.mask)
         columns, code = mask.shape
-        self.autoencoder = Autoencoder(config.image)
-        self.fusion = Fusion(latent, tokens, columns, code, 64) if config.flow.fusion else None
+        if self.has_image:
+            self.autoencoder = Autoencoder(config.image)
+        self.fusion = Fusion(latent, tokens, columns, code, 64) if config.flow.fusion and self.has_image else None
         self.velocity_net = JointTransformer(
             config.flow, latent=latent, token_grid=config.image.token_grid, columns=columns, code=code
         )
         self.register_buffer("centre", torch.zeros(tokens, latent))
         self.register_buffer("rotation", torch.eye(latent))
         self.register_buffer("scale", torch.ones(latent))
-        self.register_buffer("image_loadings", torch.zeros(tokens, latent, config.rank))
-        self.register_buffer("table_loadings", torch.zeros(columns, code, config.rank))
+        factors = config.rank + config.table_rank
+        self.register_buffer("image_loadings", torch.zeros(tokens, latent, factors))
+        self.register_buffer("table_loadings", torch.zeros(columns, code, factors))
+        self.register_buffer("table_centre", torch.zeros(columns, code))
         self.register_buffer("image_variance", torch.ones(tokens, latent))
         self.register_buffer("table_variance", torch.ones(columns, code))
         self.register_buffer("mask", mask, persistent=False)
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the model knows scans, or tables only."""
+        return self.config.image.tokens > 0
 
     def fuse(
         self, bare: Float[Tensor, "b n c"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
@@ -97,11 +111,31 @@ class JointModel(nn.Module):
         """Fit the linear Gaussian part to p persons: ``image`` their diffused states in v versions, and their columns.
 
         Loadings of the image are its principal components over persons and versions (Tipping and Bishop 1999), as many as
-        the model's rank but at most a third of the persons; a column's are its correlations with them, each shrunk by the
-        positive-part James-Stein rule, since few persons make large correlations by chance.
+        the model's rank but at most a third of the persons; a column's are its slopes on them, each shrunk by the
+        positive-part James-Stein rule, since few persons make large correlations by chance. What the image leaves of the
+        columns' covariance (over the persons who have both cells) has factors of its own.
         """
+        rank = min(self.config.rank, len(image) // 3) if self.has_image else 0
+        scores = self._fit_image_factors(image, rank) if rank else image.new_zeros(len(image), 0)
+        here = (known[..., None] & self.mask).to(table.dtype)
+        count = here.sum(0).clamp(min=1)
+        self.table_centre.copy_((table * here).sum(0) / count)
+        centred = (table - self.table_centre) * here
+        variance = torch.where(self.mask, (centred.square().sum(0) / count).clamp(min=1e-3), 1.0)
+        slopes = torch.einsum("pkd,pr->kdr", centred, scores) / count[..., None]
+        slopes = slopes * (1 - variance[..., None] / (count[..., None] * slopes.square() + 1e-9)).clamp(min=0)
+        share = slopes.square().sum(-1, keepdim=True) / variance[..., None]
+        slopes = slopes * (0.8 / share.clamp(min=0.8)).sqrt()
+        self.table_loadings.zero_()[..., :rank] = slopes
+        own = min(self.config.table_rank, variance.numel())
+        if own:
+            self.table_loadings[..., self.config.rank : self.config.rank + own] = _shared(centred, here, slopes, own)
+        explained = self.table_loadings.square().sum(-1)
+        self.table_variance.copy_((variance - explained).clamp(min=UNIQUE * variance))
+
+    def _fit_image_factors(self, image: Float[Tensor, "p v n c"], rank: int) -> Float[Tensor, "p r"]:
+        """Set the image's part to ``rank`` principal components; returns the persons' scores, mean over versions."""
         persons, versions = image.shape[:2]
-        rank = min(self.config.rank, persons // 3)
         flat = image.flatten(0, 1).flatten(1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -113,23 +147,17 @@ class JointModel(nn.Module):
         self.image_loadings.zero_()[..., :rank] = loadings.reshape(*image.shape[2:], rank)
         # few persons: a token's own variance is shrunk towards its channel's
         self.image_variance.copy_(0.8 * residual + 0.2 * residual.mean(0, keepdim=True) + 1e-4)
-        scores = (left[:, :rank] * len(flat) ** 0.5).reshape(persons, versions, rank).mean(1)
-        count = known.sum(0).clamp(min=1)[:, None, None]
-        slopes = torch.einsum("pkd,pr->kdr", table * known[..., None], scores) / count
-        slopes = slopes * (1 - 1 / (count * slopes.square() + 1e-9)).clamp(min=0)
-        share = slopes.square().sum(-1, keepdim=True)
-        slopes = slopes * (0.8 / share.clamp(min=0.8)).sqrt()
-        self.table_loadings.zero_()[..., :rank] = slopes
-        self.table_variance.copy_(1 - slopes.square().sum(-1))
+        return (left[:, :rank] * len(flat) ** 0.5).reshape(persons, versions, rank).mean(1)
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
         """E[e - z | z_t]: the closed-form linear Gaussian part plus what the network has learned."""
         prior = FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
         with torch.autocast(state.image.device.type, enabled=False):
-            known, mean = factor_velocity(state, levels, prior)
+            off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
+            known, mean = factor_velocity(Joint(state.image, off_centre), levels, prior)
         seen = torch.cat([state.image, mean.image], -1)
         image, table = self.velocity_net(seen, state.table * self.mask, levels.image, levels.table)
-        return Joint(image + known.image, (table + known.table) * self.mask)
+        return Joint(image + known.image, (table + known.table - self.table_centre) * self.mask)
 
     @property
     def linear(self) -> LinearFlow:
@@ -138,7 +166,13 @@ class JointModel(nn.Module):
         length = loadings.norm(dim=0)
         directions = loadings / length.clamp(min=1e-9)
         spread = length**2 + self.image_variance.flatten() @ directions**2
-        return LinearFlow(directions=directions, spread=spread.clamp(min=1e-6), image=self.image_variance)
+        return LinearFlow(
+            directions=directions,
+            spread=spread.clamp(min=1e-6),
+            image=self.image_variance,
+            table=self.table_loadings.square().sum(-1) + self.table_variance,
+            centre=self.table_centre,
+        )
 
     def encode(
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
@@ -149,3 +183,16 @@ class JointModel(nn.Module):
     def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
         return self.autoencoder.decode(self.restore(image)).clamp(0, 1)
+
+
+def _shared(
+    centred: Float[Tensor, "p k d"], here: Float[Tensor, "p k d"], slopes: Float[Tensor, "k d r"], rank: int
+) -> Float[Tensor, "k d rank"]:
+    """Loadings of the factors behind the columns' covariance, less what ``slopes`` explain: principal axes of the
+    correlations with a share :data:`UNIQUE` kept for each column."""
+    flat, pairs, taken = centred.flatten(1), here.flatten(1), slopes.flatten(0, 1)
+    covariance = flat.T @ flat / (pairs.T @ pairs).clamp(min=1)
+    scale = covariance.diagonal().clamp(min=1e-9).sqrt()
+    values, vectors = torch.linalg.eigh((covariance - taken @ taken.T) / (scale[:, None] * scale))
+    lengths = (values.flip(0)[:rank] - UNIQUE).clamp(min=0).sqrt()
+    return (vectors.flip(1)[:, :rank] * lengths * scale[:, None]).reshape(*slopes.shape[:2], rank)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from engine.attributes import AttributeSchema, Category, Derived, Number
 from engine.cohort.preprocess import PreprocessConfig
+from engine.flow import NoiseMixture
 from engine.model import ModelConfig
-from engine.nn.autoencoder import AutoencoderConfig
+from engine.nn.autoencoder import NO_IMAGE, AutoencoderConfig
 from engine.nn.transformer import TransformerConfig
 from engine.phantom.anatomy.frame import GRID
 from engine.phantom.dixon import CHANNELS
@@ -86,9 +87,24 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         title="Torso, two-point Dixon MRI (computed persons)",
         schema=AttributeSchema(columns=(*PERSON, *BODY), derived=(WEIGHT,)),
         preprocess=None,
-        model=ModelConfig(image=image, flow=flow),
+        model=ModelConfig(image=image, flow=flow, table_rank=16),
         autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
         flow=FlowTraining(steps=60000 if big else 20000, batch=128 if big else 16, copies=1, augmentation=still),
+    )
+
+
+def table(schema: AttributeSchema, size: str = "cpu") -> Recipe:
+    """A cohort of people without scans (:class:`engine.cohort.people.TableCohort`), its ``schema`` not yet fitted."""
+    flow = TransformerConfig(width=256, depth=8, heads=8) if size == "gpu" else TransformerConfig(width=96, depth=4)
+    # there is no image whose level could differ from the columns'
+    mixture = NoiseMixture(equal=0.6, table_clean=0, image_clean=0, table_noise=0, independent=0.4)
+    return Recipe(
+        name=TABLE,
+        title="Table of people",
+        schema=schema,
+        preprocess=None,
+        model=ModelConfig(image=NO_IMAGE, flow=flow, rank=0, table_rank=int(schema.mask.sum()), shift=1.0),
+        flow=FlowTraining(steps=20000, batch=256, table_weight=1.0, mixture=mixture),
     )
 
 
@@ -110,6 +126,9 @@ def tiny(size: str = "cpu") -> Recipe:
     )
 
 
+#: the name of the recipe that :func:`table` makes for the cohort at hand
+TABLE = "table"
+#: recipes by name, of a size
 RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "torso_dixon": torso_dixon, "tiny": tiny}
 #: encoders whose features the evaluation takes distances in
 ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}

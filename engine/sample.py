@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -64,13 +64,16 @@ class LinearFlow:
     """The probability flow of independent Gaussian coordinates, solved exactly.
 
     Coordinates of the image are ``directions`` (n * c, r), orthonormal, with variances ``spread`` (r,), and the tokens
-    themselves, less those directions, with variances ``image`` (n, c); a column's code has variance 1. From t to s a
-    coordinate of variance v is multiplied by sqrt(((1 - s)^2 v + s^2) / ((1 - t)^2 v + t^2)).
+    themselves, less those directions, with variances ``image`` (n, c); a column's code has variance ``table`` about
+    ``centre`` (k, d). From t to s a coordinate of variance v and mean 0 is multiplied by
+    sqrt(((1 - s)^2 v + s^2) / ((1 - t)^2 v + t^2)).
     """
 
     directions: Tensor
     spread: Tensor
     image: Tensor
+    table: Tensor = field(default_factory=lambda: torch.ones(()))
+    centre: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def _apply(self, state: Joint, of: Callable[..., Tensor], *levels: Levels) -> Joint:
         """Multiply every coordinate by ``of`` its variance and its levels (each row's own, by broadcasting)."""
@@ -81,12 +84,13 @@ class LinearFlow:
         rest = (rest * of(self.image, *(t[..., None] for t in by_image))).flatten(1)
         rest = rest - rest @ self.directions @ self.directions.T
         image = rest + along * of(self.spread, *by_image) @ self.directions.T
-        table = state.table * of(torch.ones_like(state.table), *by_table)
-        return Joint(image.reshape(state.image.shape), table)
+        table = state.table - (1 - by_table[0]) * self.centre
+        return Joint(image.reshape(state.image.shape), table * of(self.table, *by_table))
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
         """The field whose solution :meth:`advance` is."""
-        return self._apply(state, lambda v, t: (t - (1 - t) * v) / ((1 - t) ** 2 * v + t**2), levels)
+        moved = self._apply(state, lambda v, t: (t - (1 - t) * v) / ((1 - t) ** 2 * v + t**2), levels)
+        return Joint(moved.image, moved.table - self.centre)
 
     def advance(self, state: Joint, now: Levels, then: Levels) -> Joint:
         """Where the flow takes ``state`` from levels ``now`` to ``then``; a step of no length is the identity.
@@ -97,7 +101,9 @@ class LinearFlow:
         def growth(v: Tensor, t: Tensor, s: Tensor) -> Tensor:
             return (((1 - s) ** 2 * v + s**2) / ((1 - t) ** 2 * v + t**2)).sqrt() - 1
 
-        return Joint(*(a + b for a, b in zip(state, self._apply(state, growth, now, then), strict=True)))
+        grown = self._apply(state, growth, now, then)
+        drift = (now.table - then.table)[..., None] * self.centre
+        return Joint(state.image + grown.image, state.table + grown.table + drift)
 
 
 def guided(field: VelocityField, guidance: Guidance, noise: Joint) -> VelocityField:

@@ -51,7 +51,7 @@ class Person(Protocol):
     """What :func:`write_bids` needs of a person."""
 
     @property
-    def volume(self) -> Volume: ...
+    def scan(self) -> Volume | None: ...
     @property
     def attributes(self) -> Mapping[str, Any]: ...
 
@@ -180,11 +180,12 @@ def write_bids(
 def _write_person(root: Path, number: int, person: Person, description: str) -> dict[str, Any]:
     subject = f"sub-{number:04d}"
     folder = root / subject / "anat"
-    folder.mkdir(parents=True)
-    volume = person.volume
-    channels = volume.data if volume.data.ndim == 4 else volume.data[None]
-    for channel, data in zip(volume.channels, channels, strict=True):
-        Volume(data, volume.affine, (channel,)).save(folder / f"{subject}_{channel}.nii.gz", description)
+    root.mkdir(parents=True, exist_ok=True)
+    if (volume := person.scan) is not None:
+        folder.mkdir(parents=True)
+        channels = volume.data if volume.data.ndim == 4 else volume.data[None]
+        for channel, data in zip(volume.channels, channels, strict=True):
+            Volume(data, volume.affine, (channel,)).save(folder / f"{subject}_{channel}.nii.gz", description)
     return {"participant_id": subject, **{k: v for k, v in person.attributes.items() if k != "participant_id"}}
 
 

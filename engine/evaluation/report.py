@@ -16,6 +16,7 @@ from engine.artifact import write_card
 from engine.attributes import AttributeSchema
 from engine.benchmark import machine
 from engine.checkpoint import find
+from engine.cohort.people import TableCohort
 from engine.cohort.store import CohortStore
 from engine.evaluation import plan
 from engine.evaluation.checks import EvaluationError
@@ -34,6 +35,7 @@ from engine.evaluation.sections.ranking import ranking_section, rival_tables
 from engine.evaluation.sections.subgroups import subgroup_section
 from engine.evaluation.sections.table import table_section
 from engine.evaluation.sections.whatif import whatif_section
+from engine.evaluation.table_report import ROWS, table_sections
 from engine.generate import DISCLAIMER, Model, load
 
 FORMAT, VERSION = "somatwin-report", 1
@@ -44,13 +46,13 @@ LEAST = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a report is made with: ``n`` synthetic persons (None: as many as test persons, at least :data:`LEAST`), the ``seed`` of
-    everything, ``steps`` and ``guidance`` of sampling, ``features`` another encoder; whether ``cost`` is measured and ``rivals``
-    are fitted to the table."""
+    """What a report is made with: ``n`` synthetic persons (None: as many as test persons, at least :data:`LEAST`), the ``seed``
+    of everything, ``steps`` (None: the model's) and ``guidance`` of sampling, ``features`` another encoder; whether ``cost``
+    is measured and ``rivals`` are fitted to the table."""
 
     n: int | None = None
     seed: int = 0
-    steps: int = 8
+    steps: int | None = None
     guidance: float | None = None
     device: str = "auto"
     features: Path | None = None
@@ -68,7 +70,11 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     began = time.monotonic()
     if options.n is not None and options.n < plan.FEWEST:
         raise EvaluationError(f"n {options.n} is too few persons: draw {plan.FEWEST} or more")
-    model, store = load(checkpoint, options.device), CohortStore.open(store_path)
+    model = load(checkpoint, options.device)
+    if not model.has_image:
+        yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)
+        return
+    store = CohortStore.open(store_path)
     plan.checked(model, store)
     yield Step("checking the store", 0, 1, None)
     store.verify()
@@ -85,7 +91,7 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
         store=str(store_path),
         device=model.device,
         seed=options.seed,
-        steps=options.steps,
+        steps=options.steps or model.steps,
         guidance=options.guidance,
         encoder=None if used.encoder is None else str(used.encoder),
         ruler=used.ruler,
@@ -112,6 +118,24 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     yield Step("report", len(makers), len(makers), 0.0)
 
 
+def _of_tables(kind: Kind, model: Model, cohort: TableCohort, out: Path, options: Options) -> Iterator[Step]:
+    """The report of a model that knows tables only."""
+    if kind == "audit":
+        raise EvaluationError(
+            f"{model.name} knows tables only, and the audit is of scans: give a model that knows scans"
+        )
+    n = options.n or max(ROWS, len(cohort.split()["test"]))
+    about, sections = facts(kind, model, cohort, {}, options, n), []
+    made = {"n": n, "seed": options.seed, "steps": options.steps or model.steps, "rivals": options.rivals}
+    for part in table_sections(model, cohort, about, out / "work", **made):
+        if isinstance(part, Step):
+            yield part
+        else:
+            sections.append(part)
+    write(out, about, sections)
+    yield Step("report", 1, 1, 0.0)
+
+
 def section_makers(
     kind: Kind, model: Model, options: Options
 ) -> list[tuple[str, Callable[[Gathered, AttributeSchema, np.random.Generator], Section]]]:
@@ -126,12 +150,12 @@ def section_makers(
         ("subgroups", subgroup_section),
     ]
     if options.cost:
-        makers.append(("cost", lambda data, schema, rng: cost_section(model, options.steps)))
+        makers.append(("cost", lambda data, schema, rng: cost_section(model, options.steps or model.steps)))
     return makers
 
 
 def facts(
-    kind: Kind, model: Model, store: CohortStore, pins: dict[str, str], options: Options, n: int
+    kind: Kind, model: Model, store: CohortStore | TableCohort, pins: dict[str, str], options: Options, n: int
 ) -> dict[str, Any]:
     """What the report is of."""
     split = store.split()
@@ -153,7 +177,7 @@ def facts(
             **{part: len(rows) for part, rows in split.items()},
         },
         "extractors": dict(pins),
-        "sampling": {"n": n, "seed": options.seed, "steps": options.steps, "guidance": options.guidance},
+        "sampling": {"n": n, "seed": options.seed, "steps": options.steps or model.steps, "guidance": options.guidance},
     }
 
 

@@ -48,6 +48,10 @@ class AutoencoderConfig:
         return x // FACTOR, y // FACTOR, z // FACTOR
 
 
+#: of a model that knows tables only
+NO_IMAGE = AutoencoderConfig(grid=(0, 0, 0), channels=0, latent=1)
+
+
 def space_to_depth(x: Float[Tensor, "b c x y z"], factor: int = 2) -> Float[Tensor, "b c_f x_f y_f z_f"]:
     """Fold each cube of ``factor``^3 voxels into channels; :func:`depth_to_space` undoes it exactly."""
     b, c, i, j, k = x.shape

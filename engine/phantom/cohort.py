@@ -185,7 +185,7 @@ def write_cohort(
 class _Saved:
     """What :func:`engine.cohort.bids.write_bids` needs of a person."""
 
-    volume: Volume
+    scan: Volume
     attributes: dict[str, Any]
 
 

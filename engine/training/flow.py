@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,9 @@ from engine.training.run import (
 @dataclass(frozen=True, kw_only=True)
 class FlowTraining:
     """How the flow is trained. ``copies`` deformed versions of every person are encoded once and kept; ``whitening``
-    is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` balances the columns against the image."""
+    is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` balances the columns against the image.
+    A value that owns an interval of scores stands at its middle where it is given, and where it is to be made anywhere in
+    it, as in ``table_versions`` drawn beforehand."""
 
     steps: int = 20000
     batch: int = 16
@@ -41,6 +44,7 @@ class FlowTraining:
     copies: int = 8
     whitening: float = 0.0
     table_weight: float = 0.3
+    table_versions: int = 16
     bfloat16: bool = True
     mixture: NoiseMixture = field(default_factory=NoiseMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -84,7 +88,7 @@ def encode_cohort(
 def train_flow(
     model: JointModel,
     latents: Float[Tensor, "n copies tokens latent"],
-    table: tuple[Float[np.ndarray, "n k d"], Bool[np.ndarray, "n k"]],
+    rows: Sequence[Mapping[str, Any]],
     config: FlowTraining,
     *,
     run_dir: Path,
@@ -92,7 +96,7 @@ def train_flow(
     deadline: float | None = None,
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
-    """Train on bare latents and the table of the same persons until ``config.steps`` or the ``deadline``.
+    """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
     """
@@ -100,10 +104,12 @@ def train_flow(
     fast = config.bfloat16 and bfloat16_is_fast(device)
     stage = Stage("flow", run_dir, model.velocity_net, config.rate)
     stage.load()
-    model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
-    state, known = (torch.from_numpy(part).to(device) for part in table)
+    state, known, spread = _tables(model, rows, config.table_versions, seed, device)
+    posterior = torch.zeros(1, device=device)
+    if model.has_image:
+        model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
+        posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
     model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
-    posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     while stage.step < config.steps:
         generator = step_generator(seed + 7, stage.step)
@@ -116,7 +122,9 @@ def train_flow(
         given = here & (levels.table == 0)
         with torch.no_grad():
             bare = bare + posterior * torch.randn(bare.shape, generator=generator).to(device)
-            clean = Joint(model.standardise(model.fuse(bare, state[index], given)), state[index])
+            version = torch.randint(len(spread), (config.batch,), generator=generator).to(device)
+            table = torch.where(given[..., None], state[index], spread[version, index])
+            clean = Joint(model.standardise(model.fuse(bare, table, given)), table)
         noise = Joint(*(torch.randn(part.shape, generator=generator).to(device) for part in clean))
         noisy = interpolate(clean, noise, levels)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
@@ -134,9 +142,22 @@ def train_flow(
             stage.save()
             saved = time.monotonic()
         if last or stage.step % 50 == 0:
-            losses = {name: value / count for name, value in sums.items()}
+            losses = {name: value / count for name, value in sums.items() if name != "image" or model.has_image}
             sums, count = {}, 0
             yield Progress("flow", stage.step, config.steps, stage.seconds, losses)
         if late:
             break
     stage.ema.copy_to(model.velocity_net)
+
+
+def _tables(
+    model: JointModel, rows: Sequence[Mapping[str, Any]], versions: int, seed: int, device: torch.device
+) -> tuple[Float[Tensor, "n k d"], Bool[Tensor, "n k"], Float[Tensor, "v n k d"]]:
+    """The columns' state, which cells are known, and versions of the state (:meth:`AttributeSchema.encode`)."""
+    state, known = model.schema.encode(rows)
+    spread = [model.schema.encode(rows, np.random.default_rng([seed, v]))[0] for v in range(versions)]
+    return (
+        torch.from_numpy(state).to(device),
+        torch.from_numpy(known).to(device),
+        torch.from_numpy(np.stack(spread)).to(device),
+    )

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from engine.attributes import AttributeSchema, Number
 from engine.checkpoint import save_checkpoint
+from engine.cohort.missing import missing_cells
+from engine.cohort.people import TableCohort
 from engine.cohort.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
 from engine.model import JointModel, ModelConfig
@@ -44,7 +47,7 @@ class Recipe:
 
 def train(
     recipe: Recipe,
-    store: CohortStore,
+    store: CohortStore | TableCohort,
     run_dir: Path,
     *,
     device: str = "cpu",
@@ -52,6 +55,8 @@ def train(
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
+
+    A table without scans has no first stage.
 
     The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call: the autoencoder stops at
     ``recipe.autoencoder_share`` of it, the flow at the rest. Raises :class:`RunError` for a run directory of another
@@ -69,31 +74,31 @@ def train(
     _claim(run_dir, recipe, store)
     torch.manual_seed(recipe.seed)
     model = JointModel(recipe.model, schema).to(device)
-    state, known = schema.encode(store.rows)
-    share = recipe.autoencoder_share
     seconds = None if minutes is None else minutes * 60
-    yield from train_autoencoder(
-        model,
-        store,
-        rows,
-        (state, known),
-        recipe.autoencoder,
-        run_dir=run_dir,
-        seed=recipe.seed,
-        deadline=None if seconds is None else began + share * seconds,
-        save_every=save_every,
-    )
-    latents = torch.empty(0)
-    for item in encode_cohort(model, store, rows, recipe.flow, path=run_dir / "latents.safetensors", seed=recipe.seed):
-        if isinstance(item, Progress):
-            yield item
-        else:
-            latents = item
+    latents = torch.zeros(len(rows), 1, 0, recipe.model.image.latent)
+    if isinstance(store, CohortStore):
+        yield from train_autoencoder(
+            model,
+            store,
+            rows,
+            schema.encode(store.rows),
+            recipe.autoencoder,
+            run_dir=run_dir,
+            seed=recipe.seed,
+            deadline=None if seconds is None else began + recipe.autoencoder_share * seconds,
+            save_every=save_every,
+        )
+        path = run_dir / "latents.safetensors"
+        for item in encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed):
+            if isinstance(item, Progress):
+                yield item
+            else:
+                latents = item
     last = None
     for last in train_flow(
         model,
         latents,
-        (state[rows], known[rows]),
+        [store.rows[i] for i in rows],
         recipe.flow,
         run_dir=run_dir,
         seed=recipe.seed,
@@ -105,8 +110,13 @@ def train(
     _save(run_dir / "checkpoint", model, recipe, store, {"persons": len(rows), "flow_steps": steps, "device": device})
 
 
-def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, training: dict[str, Any]) -> None:
+def _save(
+    path: Path, model: JointModel, recipe: Recipe, store: CohortStore | TableCohort, training: dict[str, Any]
+) -> None:
     """The finished model as a checkpoint whose card says what it is, what it saw and what it is not for."""
+    imaged = isinstance(store, CohortStore)
+    trained = [store.rows[i] for i in store.split()["train"]]
+    what = "the scan and its table" if imaged else "the columns of a table; it knows no scans"
     source = {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta}
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
     columns = {
@@ -116,23 +126,19 @@ def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, tra
         for c in model.schema.columns
     }
     card = {
-        "what_it_is": f"{recipe.title}: one latent flow over the scan and its table. Every person it makes is synthetic.",
+        "what_it_is": f"{recipe.title}: one latent flow over {what}. Every person it makes is synthetic.",
         "what_it_is_not": "Not for diagnosis. It shows associations in its cohort, not causes, and only of people like them.",
         "trained_on": {
             **source,
             "persons": training["persons"],
-            "faces": "none in view" if recipe.preprocess is None else "removed" if recipe.preprocess.deface else "kept",
+            **({"faces": _faces(recipe)} if imaged else {}),
+            **({"missing": missing} if (missing := missing_cells(trained, model.schema)) else {}),
         },
-        "licence": f"weights and pictures made with them: {source.get('licence', 'that of the cohort')}",
+        "licence": f"weights and what is made with them: {source.get('licence', 'that of the cohort')}",
         "columns": {**columns, **{d.name: f"computed, {d.unit}" for d in model.schema.derived}},
         "size": {
             "parameters": sum(p.numel() for p in model.parameters()),
-            "grid": " x ".join(map(str, store.grid))
-            + " voxels of "
-            + " x ".join(f"{mm:g}" for mm in store.spacing)
-            + " mm",
-            "image_tokens": recipe.model.image.tokens,
-            "decoder_mflop_per_voxel": round(decoder_flops(recipe.model.image) / 1e6, 4),
+            **(_image_size(store, recipe) if isinstance(store, CohortStore) else {}),
         },
         "training": {**provenance, "command": f"somatwin train {recipe.name} STORE --run-dir DIR"},
     }
@@ -141,7 +147,7 @@ def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, tra
         model,
         name=recipe.name.replace("_", "-"),
         title=recipe.title,
-        affine=store.affine,
+        affine=store.affine if isinstance(store, CohortStore) else np.eye(4),
         channels=store.channels,
         preprocess=asdict(recipe.preprocess) if recipe.preprocess else {},
         provenance=provenance,
@@ -150,7 +156,20 @@ def _save(path: Path, model: JointModel, recipe: Recipe, store: CohortStore, tra
     )
 
 
-def _claim(run_dir: Path, recipe: Recipe, store: CohortStore) -> None:
+def _faces(recipe: Recipe) -> str:
+    return "none in view" if recipe.preprocess is None else "removed" if recipe.preprocess.deface else "kept"
+
+
+def _image_size(store: CohortStore, recipe: Recipe) -> dict[str, Any]:
+    grid, spacing = " x ".join(map(str, store.grid)), " x ".join(f"{mm:g}" for mm in store.spacing)
+    return {
+        "grid": f"{grid} voxels of {spacing} mm",
+        "image_tokens": recipe.model.image.tokens,
+        "decoder_mflop_per_voxel": round(decoder_flops(recipe.model.image) / 1e6, 4),
+    }
+
+
+def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort) -> None:
     """Note in the run directory what is trained there, or refuse when it is something else."""
     wanted: dict[str, Any] = json.loads(
         json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})

@@ -25,7 +25,7 @@ def engine_module() -> Any:
 
 
 def checkpoint_names() -> list[str]:
-    return list(engine_module().checkpoints())
+    return list(engine_module().checkpoints(scans=True))
 
 
 def load_model(name: str) -> Any:
