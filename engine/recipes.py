@@ -90,6 +90,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         model=ModelConfig(image=image, flow=flow, table_rank=16),
         autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
         flow=FlowTraining(steps=60000 if big else 20000, batch=128 if big else 16, copies=1, augmentation=still),
+        autoencoder_share=0.5,
     )
 
 

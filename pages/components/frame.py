@@ -22,6 +22,30 @@ CARDS = {
         ":material/monitoring:",
         "See whether the anatomy follows what was asked for, beside the real cohort.",
     ),
+    "What if": (
+        ":material/compare:",
+        "The same person, but older, heavier, of the other sex: synthetic, or in a scan of yours.",
+    ),
+    "Population": (
+        ":material/groups:",
+        "Draw a cohort of hundreds, filter and plot it, and take it away as files.",
+    ),
+    "Review": (
+        ":material/rate_review:",
+        "Rate scans blindly, with the keyboard if you like, and see how well you can tell.",
+    ),
+    "Train": (
+        ":material/model_training:",
+        "Train on a cohort of your own, and watch it learn.",
+    ),
+    "Model review": (
+        ":material/fact_check:",
+        "How good a model is, with the floor and the ceiling of every figure.",
+    ),
+    "About": (
+        ":material/info:",
+        "Limits, licences, keyboard shortcuts, and what the models have cost.",
+    ),
 }
 
 
