@@ -92,6 +92,10 @@ def parser() -> Parser:
     text = "a model, or phantom (default: head-t1)"
     bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
     bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
+    text = "what the model reads off this store's test scans, beside a ResNet trained for it"
+    bench.add_argument("--infer", metavar="STORE", type=Path, help=text)
+    text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
+    bench.add_argument("--whatif", metavar="N", type=int, help=text)
 
     _judging(command)
     return top

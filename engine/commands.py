@@ -185,15 +185,25 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     """Measurements on stdout, as JSON."""
     from engine.benchmark import benchmark, benchmark_phantom
 
-    began = time.monotonic()
+    began, unit = time.monotonic(), "requests" if args.infer is None and args.whatif is None else "done"
 
     def progress(what: str, done: int, total: int) -> None:
         nonlocal began
         began = began if done else time.monotonic()
         left = (time.monotonic() - began) / done * (total - done) if done else None
-        meter.show(f"{what} ({done} of {total} requests)", left, now=done in (0, total))
+        meter.show(f"{what} ({done} of {total} {unit})", left, now=done in (0, total))
 
-    if args.checkpoint == "phantom":
+    if args.infer:
+        from engine.benchmark_infer import benchmark_infer
+        from engine.cohort.store import CohortStore
+
+        store = CohortStore.open(args.infer)
+        measured = benchmark_infer(args.checkpoint, store, device=args.device, progress=progress)
+    elif args.whatif is not None:
+        from engine.benchmark_whatif import benchmark_whatif
+
+        measured = benchmark_whatif(args.checkpoint, persons=args.whatif, device=args.device, progress=progress)
+    elif args.checkpoint == "phantom":
         measured = benchmark_phantom(device=args.device, progress=progress)
     else:
         measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)

@@ -18,6 +18,7 @@ from engine.cohort.missing import missing_cells
 from engine.cohort.people import TableCohort
 from engine.cohort.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
+from engine.fingerprint import write_fingerprint
 from engine.model import JointModel, ModelConfig
 from engine.nn.autoencoder import decoder_flops
 from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
@@ -60,21 +61,37 @@ def train(
 
     The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call: the autoencoder stops at
     ``recipe.autoencoder_share`` of it, the flow at the rest. Raises :class:`RunError` for a run directory of another
-    recipe or store.
+    recipe or store, at the call and not at the first step.
     """
+    schema = fitted_schema(recipe, store)
+    _claim(run_dir, recipe, store)
+    return _stages(recipe, store, schema, run_dir, device, None if minutes is None else minutes * 60, save_every)
+
+
+def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:
+    """The recipe's columns, fitted to the training split; raises :class:`RunError` for a store of another grid."""
     remedy = f"ingest it with --recipe {recipe.name}" if recipe.preprocess else "make one with somatwin phantom"
     if store.grid != recipe.model.image.grid:
         raise RunError(f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; {remedy}")
     if len(store.channels) != recipe.model.image.channels:
         found = ", ".join(store.channels)
         raise RunError(f"the store's channels are {found}, the recipe takes {recipe.model.image.channels}; {remedy}")
-    began = time.monotonic()
-    rows = store.split()["train"]
-    schema = recipe.schema.fitted([store.rows[i] for i in rows])
-    _claim(run_dir, recipe, store)
+    return recipe.schema.fitted([store.rows[i] for i in store.split()["train"]])
+
+
+def _stages(
+    recipe: Recipe,
+    store: CohortStore | TableCohort,
+    schema: AttributeSchema,
+    run_dir: Path,
+    device: str,
+    seconds: float | None,
+    save_every: float,
+) -> Iterator[Progress]:
+    """Both stages on the training split, then the checkpoint."""
+    began, rows = time.monotonic(), store.split()["train"]
     torch.manual_seed(recipe.seed)
     model = JointModel(recipe.model, schema).to(device)
-    seconds = None if minutes is None else minutes * 60
     latents = torch.zeros(len(rows), 1, 0, recipe.model.image.latent)
     if isinstance(store, CohortStore):
         yield from train_autoencoder(
@@ -108,6 +125,10 @@ def train(
         yield last
     steps = last.step if last else recipe.flow.steps
     _save(run_dir / "checkpoint", model, recipe, store, {"persons": len(rows), "flow_steps": steps, "device": device})
+    if isinstance(store, CohortStore):
+        yield Progress("fingerprint", 0, 1, 0.0, {})
+        write_fingerprint(run_dir / "checkpoint", store, device)
+        yield Progress("fingerprint", 1, 1, 0.0, {})
 
 
 def _save(
