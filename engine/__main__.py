@@ -26,6 +26,7 @@ from engine.commands import (
 from engine.terminal import Meter
 
 if TYPE_CHECKING:
+    from engine.training.journal import Journal
     from engine.training.pipeline import Recipe
     from engine.training.run import Progress
 
@@ -90,42 +91,58 @@ def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
 
 
 def run_train(args: argparse.Namespace, meter: Meter) -> None:
-    """A store to a checkpoint, resuming what is in the run directory; on stdout the checkpoint."""
+    """A store to a checkpoint, resuming what is in the run directory and keeping a journal there; on stdout the checkpoint."""
+    from engine.generate import RequestError
+    from engine.training.journal import recording
+
+    if args.minutes is not None and not args.minutes > 0:
+        raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
+    steps, share = _training(args)
+    asked = {"recipe": args.recipe, "store": str(args.store.absolute()), "minutes": args.minutes, "size": args.size}
+    with recording(args.run_dir, {**asked, "seed": args.seed}) as journal:
+        _follow(steps, args, meter, journal, share)
+    print(args.run_dir / "checkpoint")
+
+
+def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
+    """The training, not yet begun, and the share of a limited time that goes to its first stage."""
     from engine.cohort.people import TableCohort
     from engine.cohort.store import CohortStore
-    from engine.generate import RequestError, choose_device
+    from engine.generate import choose_device
     from engine.recipes import ENCODERS, TABLE, table
     from engine.training.features import train_features
     from engine.training.pipeline import train
 
-    if args.minutes is not None and not args.minutes > 0:
-        raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
     device = choose_device(args.device)
     if args.recipe == TABLE:
         cohort = TableCohort.open(args.store)
         for flag in cohort.flags:
             print(f"somatwin: {flag}", file=sys.stderr)
         recipe = _seeded(table(cohort.schema, args.size), args.seed)
-        _follow(train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes), args, meter, 0.0)
-        return
+        return train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes), 0.0
     store = CohortStore.open(args.store)
     if args.recipe in ENCODERS:  # always on the CPU
-        steps, share = train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
-    else:
-        recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
-        steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes)
-        share = recipe.autoencoder_share
-    _follow(steps, args, meter, share)
+        return train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
+    recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
+    steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes)
+    return steps, recipe.autoencoder_share
 
 
 def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
     return recipe if seed is None else replace(recipe, seed=seed)
 
 
-def _follow(steps: Iterator[Progress], args: argparse.Namespace, meter: Meter, first_share: float) -> None:
-    """Show a training's progress; ``first_share`` of a limited time goes to the autoencoder. On stdout the checkpoint."""
+def _follow(
+    steps: Iterator[Progress], args: argparse.Namespace, meter: Meter, journal: Journal, first_share: float
+) -> None:
+    """Show and note a training's progress; ``first_share`` of a limited time goes to the autoencoder."""
+    from engine.training.journal import stop_asked
+
     began, stage = time.monotonic(), ""
     for progress in steps:
+        journal.progress(progress.stage, progress.step, progress.total, progress.seconds, progress.losses)
+        if stop_asked() and not progress.losses:  # a stage that learns saves and ends itself
+            raise KeyboardInterrupt
         left = (progress.total - progress.step) * progress.seconds / max(progress.step, 1)
         if args.minutes is not None:
             share = first_share if progress.stage == "autoencoder" else 1.0
@@ -135,7 +152,6 @@ def _follow(steps: Iterator[Progress], args: argparse.Namespace, meter: Meter, f
         meter.show(_losses(progress), left, now=progress.stage != stage)
         stage = progress.stage
     meter.close()
-    print(args.run_dir / "checkpoint")
 
 
 def _losses(progress: Progress) -> str:

@@ -120,6 +120,7 @@ def train_autoencoder(
     elif not stage.done:
         initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
         stage.ema.__init__(modules)
+    stage.extra = {"template": model.autoencoder.template}
     state, known = (torch.from_numpy(part).to(device) for part in table)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     while stage.step < config.steps and not stage.done:
@@ -146,7 +147,7 @@ def train_autoencoder(
         late = deadline is not None and time.monotonic() > deadline
         if late or stage.step == config.steps or time.monotonic() - saved > save_every:
             stage.done = late or stage.step == config.steps
-            stage.save({"template": model.autoencoder.template})
+            stage.save()
             saved = time.monotonic()
         if stage.done or stage.step % 25 == 0:
             losses = {name: value / count for name, value in sums.items()}

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.training.ema import PowerEMA
+from engine.training.journal import stop_asked
 
 
 class RunError(ValueError):
@@ -50,7 +51,7 @@ def bfloat16_is_fast(device: torch.device) -> bool:
 
 
 class Stage:
-    """One stage's module, optimizer and average, saved and restored together."""
+    """One stage's module, optimizer and average, and what ``extra`` belongs to it, saved and restored together."""
 
     def __init__(self, name: str, run_dir: Path, modules: nn.Module, rate: float) -> None:
         self.name, self.path, self.modules = name, run_dir / f"{name}.safetensors", modules
@@ -58,9 +59,10 @@ class Stage:
         self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.ema = PowerEMA(modules)
         self.step, self.seconds, self.done = 0, 0.0, False
+        self.extra: dict[str, Tensor] = {}
 
     def advance(self, loss: Tensor, rate: float) -> None:
-        """One optimizer step on ``loss``, gradients cut at norm 1."""
+        """One optimizer step on ``loss``, gradients cut at norm 1; saves and ends the training where that was asked for."""
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -68,10 +70,13 @@ class Stage:
         self.optimizer.step()
         self.step += 1
         self.ema.update(self.modules, self.step)
+        if stop_asked():
+            self.save()
+            raise KeyboardInterrupt
 
-    def save(self, extra: Mapping[str, Tensor] | None = None) -> None:
+    def save(self) -> None:
         """Write the stage, whole or not at all."""
-        tensors = {f"extra.{k}": v for k, v in (extra or {}).items()}
+        tensors = {f"extra.{k}": v for k, v in self.extra.items()}
         for name, parameter in self.parameters.items():
             tensors[f"weights.{name}"] = parameter.detach()
             tensors[f"ema.{name}"] = self.ema.weights[name]
