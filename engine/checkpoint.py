@@ -46,9 +46,9 @@ class Checkpoint:
 
 
 def checkpoints(*, scans: bool = False) -> list[str]:
-    """Names of the joint models at hand, in alphabetical order; with ``scans`` only those that draw scans."""
+    """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only."""
     found = {p.parent.name: _config(p) for p in directory().glob("*/config.json")}
-    return sorted(k for k, v in found.items() if v.get("format") == JOINT and (v.get("channels") or not scans))
+    return sorted(k for k, v in found.items() if v.get("format") == JOINT and not (scans and v.get("channels") == []))
 
 
 def find(name: str | Path) -> Path:

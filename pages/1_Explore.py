@@ -18,7 +18,7 @@ with st.spinner("Starting the engine"):
     from pages.components.download import download_button
     from pages.components.generation import Drawn, draw
     from pages.components.model_picker import model_picker
-    from pages.components.viewer import channel_of, viewer
+    from pages.components.viewer import viewer
 
 DRAFT_STEPS = 3
 state = st.session_state
@@ -85,7 +85,7 @@ if state["problems"]:
     sentences = "".join(f"\n* {problem}" for problem in state["problems"])
     st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
 if drawn:
-    viewer(drawn.scenes[channel_of(drawn.scenes)])
+    viewer(drawn.scene)
     if wanted in (None, drawn.request) and not state["problems"]:
         conclude(drawn)
 elif not wanted:

@@ -24,7 +24,7 @@ Report = Callable[[float, str], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """The people of one request, and the scenes (one a channel) that the viewer shows of them.
+    """The people of one request, and the scene that the viewer shows of them.
 
     ``seconds`` is what drawing them took; ``kept`` of them were drawn for an earlier request.
     """
@@ -32,7 +32,7 @@ class Drawn:
     request: Request
     digest: str
     people: list[Any]
-    scenes: dict[str, bytes]
+    scene: bytes
     seconds: float
     kept: int = 0
     guidance: float | None = None
@@ -89,7 +89,7 @@ def draw(model: Any, request: Request, report: Report, draft: bool = False) -> D
         request=request,
         digest=model.digest,
         people=people,
-        scenes=_scenes(model, request, people, draft),
+        scene=_scene(model, request, people, draft),
         seconds=sum(each.seconds for each in found),
         kept=kept,
         guidance=model.checkpoint.config["guidance"],
@@ -159,8 +159,8 @@ def _turn(lock: threading.Lock, report: Report) -> Iterator[None]:
         lock.release()
 
 
-def _scenes(model: Any, request: Request, people: list[Any], draft: bool) -> dict[str, bytes]:
-    """What the viewer shows, a scene for each channel of the scans."""
+def _scene(model: Any, request: Request, people: list[Any], draft: bool) -> bytes:
+    """What the viewer shows: every channel of everybody's scan, and their tables."""
     given = dict(request.given)
     described = [
         {
@@ -172,6 +172,5 @@ def _scenes(model: Any, request: Request, people: list[Any], draft: bool) -> dic
         for i, person in enumerate(people)
     ]
     note = f"Percentiles place a value in the cohort that {request.model} was trained on. This person does not exist."
-    facts = {"model": request.model, "draft": draft, "note": note}
-    apart = [person.volume.apart() for person in people]
-    return {parts[0].channels[0]: payload(parts, described, **facts) for parts in zip(*apart, strict=True)}
+    scans = [person.volume for person in people]
+    return payload(scans, described, model=request.model, draft=draft, note=note)

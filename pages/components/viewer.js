@@ -1,10 +1,6 @@
 // Linked axial, coronal and sagittal views with a cutaway, drawn in Canvas2D; one payload, then no server.
 // The state of a viewer hangs on its root element as `root.somatwin`.
 
-const SURFACE = 0.13; // grey, 0 to 1, at which the 3D view sees skin
-const AMBER = "#f2c14e";
-const CROSS = "rgba(94, 214, 200, 0.85)";
-
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".viewer");
   const view = (root.somatwin ??= createView(root));
@@ -17,59 +13,106 @@ export default function ({ data, parentElement }) {
   return undefined;
 }
 
+/** What a reader can bring back with Reset. */
+const START = {
+  azimuth: 0.6, elevation: 0.3, zoom: 1, enlarged: null, ruler: null, measuring: false, wipe: 0.5, tool: "Point",
+};
+
 function createView(root) {
-  const slot = (name) => root.querySelector(`.${name}`);
+  const names = ["upper", "lower", "strip", "wiper", "planes", "legend", "panel", "readout", "hint", "status", "help"];
   const view = {
-    root, slots: { toolbar: slot("toolbar"), strip: slot("strip"), panel: slot("panel"), readout: slot("readout") },
-    window: WINDOWS.Full.slice(), radiological: true, crosshair: true, cutaway: true, smooth: true,
-    azimuth: 0.6, elevation: 0.3, shown: 0, draws: 0, enlarged: null,
+    ...START, root, slots: Object.fromEntries(names.map((name) => [name, root.querySelector(`.${name}`)])),
+    mode: "single", radiological: true, crosshair: true, cutaway: true, smooth: true, overlay: true, opacity: 0.45,
+    signal: 0, shown: 0, other: 1, preset: "Skin", active: 0, coarse: 112, draws: 0, milliseconds: 0, tables: {},
+    get window() { return this.windows[this.signal]; },
+    set window(value) { this.windows[this.signal] = value; },
+    get range() { return this.ranges[this.signal]; },
+    set range(value) { this.ranges[this.signal] = value; },
   };
-  view.panes = [...root.querySelectorAll(".pane")].map((node, i) => createPane(view, node, PLANES[i]));
-  new ResizeObserver(() => requestDraw(view)).observe(slot("planes"));
+  view.panes = [...root.querySelectorAll(".pane")].map((node, i) => createPane(view, node, i));
+  root.addEventListener("keydown", (event) => pressKey(view, event));
+  document.addEventListener("fullscreenchange", () => view.header && root.isConnected && update(view, {}));
+  new ResizeObserver(() => requestDraw(view)).observe(view.slots.planes);
   return view;
 }
 
-function createPane(view, node, plane) {
+function createPane(view, node, i) {
   const canvas = node.querySelector("canvas");
-  const pane = { node, canvas, plane, buffer: document.createElement("canvas"), caption: node.querySelector("figcaption") };
-  if (plane) listenToPlane(view, pane);
+  const caption = node.querySelector("figcaption");
+  const place = i % 4; // the three planes and the surface of A, then those of B
+  const buffer = document.createElement("canvas");
+  const pane = { node, canvas, caption, place, plane: PLANES[place], second: i > 3, buffer };
+  if (pane.plane) listenToPlane(view, pane);
   else listenToSurface(view, pane);
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("dblclick", () => update(view, { enlarged: view.enlarged === node ? null : node }));
+  canvas.addEventListener("dblclick", () => view.tool === "Point" && enlarge(view, place));
   return pane;
 }
 
+/** One plane, or the surface, alone; again for all of them. */
+function enlarge(view, place) {
+  update(view, { enlarged: view.enlarged === place ? null : place });
+}
+
 function showScene(view, scene, print) {
-  const grown = String(view.header?.shape) !== String(scene.header.shape);
-  Object.assign(view, scene, { fingerprint: print, raycasters: [] });
-  view.shown = Math.min(view.shown, scene.volumes.length - 1);
-  if (grown) view.cursor = startCursor(scene.header);
+  const { header } = scene;
+  const kind = ({ shape, channels, compare, legend }) => JSON.stringify([shape, channels, compare, legend]);
+  const changed = !view.header || kind(view.header) !== kind(header);
+  const made = scene.volumes.map(() => []);
+  Object.assign(view, scene, { fingerprint: print, made, renderers: {}, masks: [] });
+  if (changed) {
+    const signals = signalsOf(header);
+    Object.assign(view, {
+      signals, signal: 0, windows: signals.map(startWindow), ranges: signals.map((s) => s.range),
+      hidden: new Set(), surfaces: surfacesOf(view), preset: "Skin", cursor: startCursor(header),
+      mode: header.compare ? "side" : "single", ruler: null, measuring: false,
+    });
+    stopCine(view);
+  }
+  view.shown = Math.min(view.shown, header.people.length - 1);
+  view.other = clamp(view.other, 1, Math.max(1, header.people.length - 1));
   view.root.dataset.fingerprint = print;
+  view.root.classList.toggle("comparing", header.compare);
   update(view, {});
 }
 
 function resetView(view) {
-  const cursor = startCursor(view.header);
-  update(view, { cursor, window: WINDOWS.Full.slice(), azimuth: 0.6, elevation: 0.3, enlarged: null });
+  const { signals } = view;
+  stopCine(view);
+  const [windows, ranges] = [signals.map(startWindow), signals.map((s) => s.range)];
+  update(view, { ...START, windows, ranges, cursor: startCursor(view.header) });
+  say(view, "Reset");
 }
 
 /** Change the view, bring the controls around it up to date, and draw. */
 function update(view, changes) {
   Object.assign(view, changes);
-  const focused = view.root.getRootNode().activeElement;
-  const again = focused?.closest(".toolbar, .strip") && [focused.parentElement.className, focused.textContent];
-  view.slots.toolbar.replaceChildren(...buildToolbar(view));
-  view.slots.strip.replaceChildren(...buildStrip(view));
-  view.slots.panel.replaceChildren(...buildTable(view));
-  if (again) refocus(view, ...again);
-  for (const pane of view.panes) pane.node.classList.toggle("hidden", Boolean(view.enlarged) && view.enlarged !== pane.node);
-  view.root.classList.toggle("enlarged", Boolean(view.enlarged));
+  view.tables = {};
+  view.root.dataset.mode = view.mode;
+  const { slots, root } = view;
+  const focused = root.getRootNode().activeElement;
+  const bar = focused?.closest(".toolbar, .strip, .legend, .wiper, .help");
+  const again = bar && [bar.className, focused.getAttribute("aria-label") ?? focused.textContent];
+  slots.upper.replaceChildren(...buildUpper(view));
+  slots.lower.replaceChildren(...buildLower(view));
+  slots.strip.replaceChildren(...buildStrip(view));
+  slots.wiper.replaceChildren(...buildWiper(view));
+  slots.legend.replaceChildren(...buildLegend(view));
+  slots.panel.replaceChildren(...(view.header.compare ? buildComparison(view) : buildTable(view)));
+  slots.hint.textContent = HINTS[view.tool];
+  if (again) refocus(root, ...again);
+  for (const pane of view.panes) {
+    const hidden = (pane.second && view.mode !== "side") || (view.enlarged !== null && view.enlarged !== pane.place);
+    pane.node.classList.toggle("hidden", hidden);
+  }
+  root.classList.toggle("enlarged", view.enlarged !== null);
   requestDraw(view);
 }
 
-function refocus(view, parentClass, text) {
-  const buttons = [...view.root.querySelectorAll("button")];
-  buttons.find((b) => b.parentElement.className === parentClass && b.textContent === text)?.focus();
+function refocus(root, bar, text) {
+  const inside = (node) => [...node.querySelectorAll("button, input, select")];
+  const controls = [...root.getElementsByClassName(bar)].flatMap(inside);
+  controls.find((c) => (c.getAttribute("aria-label") ?? c.textContent) === text)?.focus();
 }
 
 /** Draw once in the next frame; the 3D view turns coarse while something moves and sharpens at rest. */
@@ -79,105 +122,33 @@ function requestDraw(view) {
     view.frame = null;
     drawAll(view, true);
     clearTimeout(view.settle);
-    view.settle = setTimeout(() => drawSurface(view, view.panes[3], false), 160);
+    view.settle = setTimeout(() => rest(view), 160);
   });
 }
 
 function drawAll(view, coarse) {
-  for (const pane of view.panes.slice(0, 3)) drawPlane(view, pane);
-  drawSurface(view, view.panes[3], coarse);
-  const [x, y, z] = toMillimetres(view.header.affine, view.cursor);
-  const side = (value, [low, high]) => `${value < 0 ? low : high} ${Math.abs(value).toFixed(0)}`;
-  const place = [x, y, z].map((value, axis) => side(value, ENDS[axis])).join("  ");
-  const [low, high] = view.window.map((value) => (value / 255).toFixed(2));
-  const value = (voxelAt(view, view.cursor) / 255).toFixed(2);
-  view.slots.readout.textContent = `${place} mm  ·  value ${value}  ·  window ${low} to ${high}`;
+  const began = performance.now();
+  view.tables = {};
+  for (const pane of view.panes) {
+    if (pane.plane) drawPlane(view, pane);
+    else drawSurface(view, pane, coarse);
+  }
+  const words = [placeInWords(view), readingInWords(view), windowInWords(view)];
+  if (view.ruler) words.push(`distance ${rulerInWords(view)}`);
+  view.slots.readout.textContent = words.join("  ·  ");
+  const slider = view.slots.wiper.querySelector("input");
+  if (slider) slider.value = Math.round(view.wipe * 100);
+  view.milliseconds = performance.now() - began;
   view.draws += 1;
 }
 
-/** Give a canvas one device pixel a dot; returns its context, wiped. */
-function prepare(canvas) {
-  const box = canvas.getBoundingClientRect();
-  const scale = window.devicePixelRatio || 1;
-  Object.assign(canvas, { width: Math.max(1, Math.round(box.width * scale)), height: Math.max(1, Math.round(box.height * scale)) });
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#000";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  return context;
+/** At rest: a fine 3D view, and the place and value spoken to whoever cannot see them. */
+function rest(view) {
+  for (const pane of view.panes) if (!pane.plane) drawSurface(view, pane, false);
+  if (!view.cine) say(view, `${view.panes[view.active].caption.textContent}. ${view.slots.readout.textContent}`);
 }
 
-function drawPlane(view, pane) {
-  if (pane.node.classList.contains("hidden")) return;
-  const { plane, canvas } = pane;
-  const context = prepare(canvas);
-  const index = view.cursor[plane.through];
-  paintSlice(pane.buffer, view, plane, view.volumes[view.shown], index, greyTable(view.window));
-  const fit = (pane.fit = fitPlane(canvas, view, plane));
-  context.imageSmoothingEnabled = view.smooth;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(pane.buffer, fit.left, fit.top, fit.width, fit.height);
-  if (view.crosshair) drawCrosshair(context, view, plane, fit);
-  drawLetters(context, edgeLetters(view, plane));
-  pane.letters = edgeLetters(view, plane);
-  const count = view.header.shape[plane.through];
-  pane.caption.textContent = `${plane.name}  ${index + 1} / ${count}`;
-  canvas.setAttribute("aria-label", `${plane.name} slice ${index + 1} of ${count}. Arrow keys scroll.`);
-}
-
-/** Two lines through the cursor that leave the voxel itself visible. */
-function drawCrosshair(context, view, plane, fit) {
-  const { shape } = view.header;
-  const across = (view.cursor[plane.across] + 0.5) / shape[plane.across];
-  const x = Math.round(fit.left + fit.width * (mirrored(view) ? 1 - across : across)) + 0.5;
-  const y = Math.round(fit.top + fit.height * (1 - (view.cursor[plane.up] + 0.5) / shape[plane.up])) + 0.5;
-  const scale = window.devicePixelRatio || 1;
-  const [gap, margin] = [12 * scale, 28 * scale]; // margin keeps the lines off the letters
-  const { width, height } = context.canvas;
-  const [left, right] = [Math.max(fit.left, margin), Math.min(fit.left + fit.width, width - margin)];
-  const [top, bottom] = [Math.max(fit.top, margin), Math.min(fit.top + fit.height, height - margin)];
-  context.strokeStyle = CROSS;
-  context.lineWidth = scale;
-  context.beginPath();
-  for (const [x0, y0, x1, y1] of [
-    [left, y, x - gap, y], [x + gap, y, right, y], [x, top, x, y - gap], [x, y + gap, x, bottom],
-  ]) {
-    if (x1 >= x0 && y1 >= y0) { context.moveTo(x0, y0); context.lineTo(x1, y1); }
-  }
-  context.stroke();
-}
-
-function drawLetters(context, { left, right, top, bottom }) {
-  const { width, height } = context.canvas;
-  const scale = window.devicePixelRatio || 1;
-  const inset = 15 * scale;
-  context.font = `600 ${13 * scale}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.lineWidth = 3 * scale;
-  context.strokeStyle = "rgba(0, 0, 0, 0.75)";
-  context.fillStyle = AMBER;
-  for (const [letter, x, y] of [
-    [left, inset, height / 2], [right, width - inset, height / 2], [top, width / 2, inset], [bottom, width / 2, height - inset],
-  ]) {
-    context.strokeText(letter, x, y);
-    context.fillText(letter, x, y);
-  }
-}
-
-function drawSurface(view, pane, coarse) {
-  if (pane.node.classList.contains("hidden")) return;
-  const context = prepare(pane.canvas);
-  const { shape, spacing } = view.header;
-  const render = (view.raycasters[view.shown] ??=
-    createRaycaster(view.volumes[view.shown], shape, spacing, Math.round(SURFACE * 255)));
-  const size = coarse ? 128 : clamp(Math.min(pane.canvas.width, pane.canvas.height), 128, 384);
-  Object.assign(pane.buffer, { width: size, height: size });
-  const buffer = pane.buffer.getContext("2d");
-  const image = buffer.createImageData(size, size);
-  const cut = view.cutaway ? view.cursor : null;
-  render(new Uint32Array(image.data.buffer), size, view.azimuth, view.elevation, cut, greyTable(view.window));
-  buffer.putImageData(image, 0, 0);
-  const side = Math.min(pane.canvas.width, pane.canvas.height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(pane.buffer, (pane.canvas.width - side) / 2, (pane.canvas.height - side) / 2, side, side);
+/** Tell a screen reader, once. */
+function say(view, sentence) {
+  if (view.slots.status.textContent !== sentence) view.slots.status.textContent = sentence;
 }

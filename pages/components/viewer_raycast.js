@@ -55,7 +55,7 @@ function trilinear(volume, nx, plane, x, y, z) {
   return near + (far - near) * w;
 }
 
-/** Narrow span to the t at which origin + t * direction lies within the box; no object is made, a ray calls it twice. */
+/** Narrow span to the t at which origin + t * direction lies within the box; makes no object, a ray calls it twice. */
 function clip(span, origin, direction, low, high) {
   let enter = -Infinity;
   let leave = Infinity;
@@ -82,15 +82,79 @@ function cutBox(shape, cursor, forward) {
   return { low, high };
 }
 
-/** A function that draws one volume as a lit surface; slices show their greys on the faces of the cut. */
-function createRaycaster(volume, shape, spacing, threshold) {
+/** How far until the ray leaves its cube. */
+function leap(o, d, t) {
+  let far = Infinity;
+  for (let a = 0; a < 3; a++) {
+    if (Math.abs(d[a]) < 1e-9) continue;
+    const p = o[a] + d[a] * t;
+    const wall = (Math.floor(p / BLOCK) + (d[a] > 0 ? 1 : 0)) * BLOCK;
+    far = Math.min(far, (wall - p) / d[a]);
+  }
+  return Math.max(far, 0) + 0.05;
+}
+
+/** Linear interpolation that stays inside the volume. */
+function sampler(volume, [nx, ny, nz]) {
+  return (x, y, z) =>
+    trilinear(volume, nx, nx * ny, clamp(x, 1, nx - 2), clamp(y, 1, ny - 2), clamp(z, 1, nz - 2));
+}
+
+/** Call cast(o, d, forward) for each pixel of columns from..to of a square picture, and store the colour it returns. */
+function castAll(pixels, size, [from, to], { azimuth, elevation, zoom }, shape, spacing, cast) {
+  const { forward, right, up } = cameraAxes(azimuth, elevation);
+  const extent = shape.map((n, a) => n * spacing[a]);
+  const radius = (0.5 * Math.hypot(...extent) * 0.84) / zoom;
+  const away = 2 * Math.hypot(...extent);
+  const fine = Math.min(...spacing); // t counts the finest voxels
+  const d = forward.map((f, a) => (f * fine) / spacing[a]);
+  const o = [0, 0, 0];
+  for (let row = 0; row < size; row++) {
+    const v = (1 - (2 * row + 1) / size) * radius;
+    for (let column = from; column < to; column++) {
+      const u = ((2 * column + 1) / size - 1) * radius;
+      for (let a = 0; a < 3; a++) {
+        o[a] = (extent[a] / 2 + right[a] * u + up[a] * v - forward[a] * away) / spacing[a];
+      }
+      pixels[row * size + column] = cast(o, d, forward);
+    }
+  }
+}
+
+/** A function that draws the brightest voxel along each ray, in the colours of a table. */
+function createProjector(volume, shape, spacing) {
+  const { maxima, bx, by } = blockMaxima(volume, shape);
+  const sample = sampler(volume, shape);
+  const inner = shape.map((n) => n - 2);
+  const span = new Float64Array(2);
+  return function render(pixels, size, columns, camera, _cut, _face, greys) {
+    castAll(pixels, size, columns, camera, shape, spacing, (o, d) => {
+      if (!clip(span, o, d, [1, 1, 1], inner)) return 0;
+      let best = 0;
+      for (let t = span[0]; t < span[1]; ) {
+        const [x, y, z] = [o[0] + d[0] * t, o[1] + d[1] * t, o[2] + d[2] * t];
+        if (maxima[((z >> 3) * by + (y >> 3)) * bx + (x >> 3)] <= best) {
+          t += leap(o, d, t);
+          continue;
+        }
+        best = Math.max(best, sample(x, y, z));
+        t += 1;
+      }
+      return greys[best | 0];
+    });
+  };
+}
+
+/**
+ * A function that draws a volume as a surface lit from the eye, in the colour tint(flat index); the faces of the
+ * cut, and of the field of view, show face(x, y, z) wherever the mask says body.
+ */
+function createRaycaster(volume, mask, shape, spacing, threshold, tint) {
   const [nx, ny, nz] = shape;
   const plane = nx * ny;
   const inner = shape.map((n) => n - 2);
   const { maxima, bx, by } = blockMaxima(volume, shape);
-  const mask = bodyMask(volume, shape, threshold);
-  const sample = (x, y, z) =>
-    trilinear(volume, nx, plane, clamp(x, 1, inner[0]), clamp(y, 1, inner[1]), clamp(z, 1, inner[2]));
+  const sample = sampler(volume, shape);
 
   /** The first t in [t, end) whose voxel reaches the threshold, or -1. */
   function march(o, d, t, end) {
@@ -106,18 +170,6 @@ function createRaycaster(volume, shape, spacing, threshold) {
       t += 0.7;
     }
     return -1;
-  }
-
-  /** How far until the ray leaves its cube. */
-  function leap(o, d, t) {
-    let far = Infinity;
-    for (let a = 0; a < 3; a++) {
-      if (Math.abs(d[a]) < 1e-9) continue;
-      const p = o[a] + d[a] * t;
-      const wall = (Math.floor(p / BLOCK) + (d[a] > 0 ? 1 : 0)) * BLOCK;
-      far = Math.min(far, (wall - p) / d[a]);
-    }
-    return Math.max(far, 0) + 0.05;
   }
 
   /** The colour of the surface near t: bisect to the threshold, then light it by the gradient. */
@@ -138,48 +190,36 @@ function createRaycaster(volume, shape, spacing, threshold) {
     const length = Math.sqrt(gx * gx + gy * gy + gz * gz) || 1;
     const facing = -(gx * forward[0] + gy * forward[1] + gz * forward[2]) / length;
     const light = 0.22 + 0.78 * clamp(facing, 0, 1);
-    return 0xff000000 | ((light * 186) << 16) | ((light * 200) << 8) | (light * 212);
+    const [r, g, b] = tint(Math.round(z) * plane + Math.round(y) * nx + Math.round(x));
+    return 0xff000000 | ((light * b) << 16) | ((light * g) << 8) | (light * r);
   }
 
   const outermost = [1, 1, 1];
   const [span, hole] = [new Float64Array(2), new Float64Array(2)];
 
   /** The colour a ray ends in: the surface, a face of the cut, or nothing. */
-  function castRay(o, d, forward, cut, greys) {
+  function castRay(o, d, forward, cut, face) {
     if (!clip(span, o, d, outermost, inner)) return 0;
     const enter = span[0];
     const leave = span[1];
     const open = cut && clip(hole, o, d, cut.low, cut.high) && hole[1] > enter && hole[0] < leave;
     const hit = march(o, d, enter, open ? hole[0] : leave);
+    const atEdge = hit >= 0 && hit < enter + 0.7; // the field of view ends here
+    if (atEdge) return face(o[0] + d[0] * hit, o[1] + d[1] * hit, o[2] + d[2] * hit);
     if (hit >= 0) return shade(o, d, forward, hit);
     if (!open || hole[1] >= leave) return 0;
     const t = hole[1];
     const x = o[0] + d[0] * t;
     const y = o[1] + d[1] * t;
     const z = o[2] + d[2] * t;
-    if (mask[(z | 0) * plane + (y | 0) * nx + (x | 0)]) return greys[sample(x, y, z) | 0];
+    if (mask[(z | 0) * plane + (y | 0) * nx + (x | 0)]) return face(x, y, z);
     const behind = march(o, d, t, leave);
     return behind < 0 ? 0 : shade(o, d, forward, behind);
   }
 
-  /** Fill size x size RGBA words; transparent where a ray meets nothing. */
-  return function render(pixels, size, azimuth, elevation, cursor, greys) {
-    const { forward, right, up } = cameraAxes(azimuth, elevation);
-    const extent = shape.map((n, a) => n * spacing[a]);
-    const radius = 0.5 * Math.hypot(...extent) * 0.8;
-    const cut = cursor && cutBox(shape, cursor, forward);
-    const fine = Math.min(...spacing); // t counts the finest voxels
-    const d = forward.map((f, a) => (f * fine) / spacing[a]);
-    const o = [0, 0, 0];
-    for (let row = 0, at = 0; row < size; row++) {
-      const v = (1 - (2 * row + 1) / size) * radius;
-      for (let column = 0; column < size; column++, at++) {
-        const u = ((2 * column + 1) / size - 1) * radius;
-        for (let a = 0; a < 3; a++) {
-          o[a] = (extent[a] / 2 + right[a] * u + up[a] * v - forward[a] * 2 * radius) / spacing[a];
-        }
-        pixels[at] = castRay(o, d, forward, cut, greys);
-      }
-    }
+  /** Fill columns of size x size RGBA words; transparent where a ray meets nothing. */
+  return function render(pixels, size, columns, camera, cursor, face) {
+    const cut = cursor && cutBox(shape, cursor, cameraAxes(camera.azimuth, camera.elevation).forward);
+    castAll(pixels, size, columns, camera, shape, spacing, (o, d, forward) => castRay(o, d, forward, cut, face));
   };
 }

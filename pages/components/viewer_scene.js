@@ -11,15 +11,21 @@ const ENDS = [["L", "R"], ["P", "A"], ["I", "S"]];
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-/** gzip(u32 header length, JSON header, one uint8 volume a person, x fastest); written by payload() in viewer.py. */
+/**
+ * gzip(u32 header length, JSON header, uint8 volumes with x fastest); written by payload() in viewer.py.
+ * volumes[person][channel], and labels[person] where there are any.
+ */
 async function unpack(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const raw = await new Response(stream).arrayBuffer();
   const headerLength = new DataView(raw).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(raw, 4, headerLength)));
   const voxels = header.shape[0] * header.shape[1] * header.shape[2];
-  const volumes = header.people.map((_, i) => new Uint8Array(raw, 4 + headerLength + i * voxels, voxels));
-  return { header, volumes };
+  let start = 4 + headerLength - voxels;
+  const next = () => new Uint8Array(raw, (start += voxels), voxels);
+  const volumes = header.people.map(() => header.channels.map(next));
+  const labels = header.labelled ? header.people.map(next) : null;
+  return { header, volumes, labels };
 }
 
 /** The CRC-32 that closes a gzip stream, in hex: the same scene always has the same one. */
@@ -31,17 +37,12 @@ function fingerprint(bytes) {
 /** Steps in a flat volume from one voxel to the next along x, y and z. */
 const strides = ([nx, ny]) => [1, nx, nx * ny];
 
-function voxelAt(view, [i, j, k]) {
-  const [sx, sy, sz] = strides(view.header.shape);
-  return view.volumes[view.shown][i * sx + j * sy + k * sz];
-}
-
 /** Where a voxel index lies in the patient, in RAS+ mm. */
 function toMillimetres(affine, [i, j, k]) {
   return [0, 1, 2].map((row) => affine[row][0] * i + affine[row][1] * j + affine[row][2] * k + affine[row][3]);
 }
 
-/** Where a reader starts: at the patient's origin, which in a head is the brain's centroid, or in the middle when it lies outside. */
+/** Where a reader starts: at the patient's origin, in a head the brain's centroid, or in the middle. */
 function startCursor({ affine, spacing, shape }) {
   const origin = shape.map((_, axis) => Math.round(-affine[axis][3] / spacing[axis]));
   const inside = origin.every((index, axis) => index >= 0 && index < shape[axis]);
@@ -58,36 +59,6 @@ function edgeLetters(view, plane) {
   return mirrored(view) ? { left: high, right: low, top, bottom } : { left: low, right: high, top, bottom };
 }
 
-/** 256 opaque greys for the current window, as little-endian RGBA words. */
-function greyTable([low, high]) {
-  const table = new Uint32Array(256);
-  for (let value = 0; value < 256; value++) {
-    const grey = clamp(Math.round(((value - low) * 255) / Math.max(1, high - low)), 0, 255);
-    table[value] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
-  }
-  return table;
-}
-
-/** Paint one slice, a pixel a voxel, into a canvas of the slice's own size. */
-function paintSlice(canvas, view, plane, volume, index, greys) {
-  const { shape } = view.header;
-  const step = strides(shape);
-  const [width, height] = [shape[plane.across], shape[plane.up]];
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  const flip = mirrored(view);
-  for (let row = 0; row < height; row++) {
-    const start = index * step[plane.through] + (height - 1 - row) * step[plane.up];
-    for (let column = 0; column < width; column++) {
-      const across = flip ? width - 1 - column : column;
-      pixels[row * width + column] = greys[volume[start + across * step[plane.across]]];
-    }
-  }
-  context.putImageData(image, 0, 0);
-}
-
 /** The rectangle of a canvas that a plane fills, in canvas pixels, its millimetres square. */
 function fitPlane(canvas, view, plane) {
   const { shape, spacing } = view.header;
@@ -97,12 +68,33 @@ function fitPlane(canvas, view, plane) {
   return { left: (canvas.width - w) / 2, top: (canvas.height - h) / 2, width: w, height: h };
 }
 
-/** The voxel under a point of a plane, the point in fractions of the fitted rectangle. */
-function pick(view, plane, u, v) {
+/** The point, in voxels from the low corner of the grid, at fractions u (rightwards) and v (downwards) of a plane. */
+function pointAt(view, plane, u, v) {
   const { shape } = view.header;
-  const across = mirrored(view) ? 1 - u : u;
-  const cursor = view.cursor.slice();
-  cursor[plane.across] = clamp(Math.floor(across * shape[plane.across]), 0, shape[plane.across] - 1);
-  cursor[plane.up] = clamp(Math.floor((1 - v) * shape[plane.up]), 0, shape[plane.up] - 1);
-  return cursor;
+  const point = view.cursor.map((index) => index + 0.5);
+  point[plane.across] = clamp(mirrored(view) ? 1 - u : u, 0, 1) * shape[plane.across];
+  point[plane.up] = clamp(1 - v, 0, 1) * shape[plane.up];
+  return point;
+}
+
+/** Where a point lies on a canvas that the plane was fitted to. */
+function onCanvas(view, plane, fit, point) {
+  const { shape } = view.header;
+  const across = point[plane.across] / shape[plane.across];
+  const up = point[plane.up] / shape[plane.up];
+  return [fit.left + fit.width * (mirrored(view) ? 1 - across : across), fit.top + fit.height * (1 - up)];
+}
+
+/** The voxel that holds a point. */
+const voxelOf = ({ shape }, point) => point.map((p, axis) => clamp(Math.floor(p), 0, shape[axis] - 1));
+
+/** Millimetres between two points. */
+function distance({ spacing }, one, other) {
+  return Math.hypot(...spacing.map((mm, axis) => (one[axis] - other[axis]) * mm));
+}
+
+/** The crosshair's place in words, RAS+ mm. */
+function placeInWords(view) {
+  const side = (value, [low, high]) => `${value < 0 ? low : high} ${Math.abs(value).toFixed(0)}`;
+  return `${toMillimetres(view.header.affine, view.cursor).map((v, axis) => side(v, ENDS[axis])).join("  ")} mm`;
 }

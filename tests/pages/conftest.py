@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
+from tests.pages.visit import Visit
+
 ROOT = Path(__file__).parents[2]
 FLAGS = (
     "--headless",
@@ -30,17 +32,42 @@ FLAGS = (
 )
 #: ms, at most: a cold server imports its networks first, and a busy machine is slow
 WAIT = 90_000
-#: a page that shows a single bright block to the patient's right, front and top of a dim field
+#: a page with the viewer alone. scene=block: a bright block to the patient's right, front and top of a dim field.
+#: scene=torso: water and fat, a body of 25 % fat with such a block of 75 %, and labels. scene=pair: that person, and one
+#: whose block has 80 % and who has less water at the lower left rear.
 ASYMMETRIC = """
 import numpy as np
+import streamlit as st
 from engine.volume import Volume
 from pages.components.viewer import payload, viewer
 
-data = np.full((40, 48, 56), 0.1, np.float32)
-data[26:34, 32:42, 40:52] = 1.0
-affine = np.diag([2.0, 2.0, 2.0, 1.0])
-person = {"title": "Block", "subtitle": "", "file": "block", "rows": []}
-viewer(payload([Volume(data, affine)], [person], model="block", draft=False, note=""))
+
+def torso(block_fat, low_water):
+    water, fat = np.full((2, 96, 80, 144), 0.01, np.float32)
+    water[8:88, 8:72, 8:136], fat[8:88, 8:72, 8:136] = 0.6, 0.2
+    water[60:80, 50:70, 100:130], fat[60:80, 50:70, 100:130] = 0.2, block_fat
+    water[10:20, 10:20, 10:20] = low_water
+    affine = np.diag([5.0, 5.0, 6.0, 1.0])
+    return Volume(np.stack([water, fat]), affine, ("water", "fat"))
+
+
+def person(name, bmi):
+    row = {"name": "bmi", "label": "BMI", "value": bmi, "unit": "kg/m²", "origin": "given", "percentile": None}
+    return {"title": name, "subtitle": "", "file": name.lower(), "rows": [row | {"description": ""}]}
+
+
+facts = {"model": "block", "draft": False, "note": ""}
+labels = np.zeros((96, 80, 144), np.uint8)
+labels[60:80, 50:70, 100:130] = 7
+scene = st.query_params.get("scene", "block")
+if scene == "block":
+    data = np.full((40, 48, 56), 0.1, np.float32)
+    data[26:34, 32:42, 40:52] = 1.0
+    viewer(payload([Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))], [person("Block", "20")], **facts))
+elif scene == "torso":
+    viewer(payload([torso(0.6, 0.6)], [person("One", "20")], labels=[labels], legend=[(7, "Cube", "#ff0000")], **facts))
+else:
+    viewer(payload([torso(0.6, 0.6), torso(0.8, 0.4)], [person("One", "20"), person("Two", "25.5")], compare=True, **facts))
 """
 
 
@@ -61,7 +88,11 @@ def serving(script: Path, checkpoints: Path, log: Path) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:  # a busy machine: the server is still importing
+            process.kill()
+            process.wait()
 
 
 def _wait_until_healthy(process: subprocess.Popen, url: str, log: Path) -> None:
@@ -83,7 +114,7 @@ def app_address(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def block_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A page with the viewer alone, showing :data:`ASYMMETRIC`."""
+    """The page :data:`ASYMMETRIC`."""
     folder = tmp_path_factory.mktemp("block")
     (folder / "block.py").write_text(ASYMMETRIC)
     with serving(folder / "block.py", folder, folder / "log.txt") as address:
@@ -115,3 +146,17 @@ def launch(playwright: Playwright) -> Iterator[Callable[..., BrowserContext]]:
     for context in running.values():
         if context.browser:
             context.browser.close()
+
+
+@pytest.fixture(scope="module")
+def visit(launch: Callable[..., BrowserContext]) -> Iterator[Callable[..., Visit]]:
+    visits: list[Visit] = []
+
+    def begin(*flags: str, width: int = 1440) -> Visit:
+        visits.append(Visit(launch(*flags), width))
+        return visits[-1]
+
+    yield begin
+    for each in visits:
+        each.page.close()
+        assert not each.errors

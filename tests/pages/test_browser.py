@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import expect
 
 from pages.components.frame import BANNER, pages
+from tests.pages.visit import AMBER, QUARTERS, Visit, jump
 
 #: what a browser on a hospital's virtual desktop may refuse
 NO_3D = "--disable-3d-apis"
-expect.set_options()
-#: mean grey of the four quarters of a canvas: left top, right top, left bottom, right bottom
-QUARTERS = """canvas => {
-  const { width, height } = canvas, context = canvas.getContext("2d");
-  const mean = (x, y) => {
-    const pixels = context.getImageData(x, y, width >> 1, height >> 1).data;
-    let sum = 0;
-    for (let i = 0; i < pixels.length; i += 4) sum += pixels[i + 2];
-    return sum / (pixels.length / 4);
-  };
-  return [mean(0, 0), mean(width >> 1, 0), mean(0, height >> 1), mean(width >> 1, height >> 1)];
-}"""
+expect.set_options(timeout=30_000)  # a busy machine is slow
 #: contrast of an element's text with a background, as WCAG 2 defines it
 CONTRAST = """(element, background) => {
   const parts = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
@@ -36,55 +26,6 @@ CONTRAST = """(element, background) => {
   return (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05);
 }"""
 VOXELS = "root => root.somatwin.volumes[root.somatwin.shown].join()"
-
-
-class Visit:
-    """A tab, which is a session of its own, with every request and message it sent."""
-
-    def __init__(self, context: BrowserContext, width: int) -> None:
-        self.page: Page = context.new_page()
-        self.page.set_viewport_size({"width": width, "height": 900})
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.sent: list[object] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
-
-    @property
-    def viewer(self) -> Locator:
-        return self.page.locator(".viewer")
-
-    def open(self, url: str) -> Visit:
-        self.page.goto(url)
-        return self
-
-    def shown(self, other_than: str | None = None) -> str:
-        """The fingerprint of the scene on screen, once there is one (other than the one given), at rest."""
-        pattern = f":not([data-fingerprint='{other_than}'])" if other_than else ""
-        self.page.locator(f".viewer[data-fingerprint]{pattern}").wait_for()
-        expect(self.page.get_by_role("button", name="Download")).to_be_visible()
-        return str(self.viewer.get_attribute("data-fingerprint"))
-
-    def pane(self, name: str) -> Locator:
-        return self.page.locator(".pane").nth(["Axial", "Coronal", "Sagittal", "Surface"].index(name)).locator("canvas")
-
-    def press(self, name: str) -> None:
-        self.viewer.get_by_role("button", name=name, exact=True).click()
-
-
-@pytest.fixture(scope="module")
-def visit(launch: Callable[..., BrowserContext]) -> Iterator[Callable[..., Visit]]:
-    visits: list[Visit] = []
-
-    def begin(*flags: str, width: int = 1440) -> Visit:
-        visits.append(Visit(launch(*flags), width))
-        return visits[-1]
-
-    yield begin
-    for each in visits:
-        each.page.close()
-        assert not each.errors
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +50,6 @@ def block(block_page: Visit) -> Visit:
     block_page.press("Radiological")
     jump(block_page, [30, 36, 46])
     return block_page
-
-
-def jump(here: Visit, voxel: list[int]) -> None:
-    here.viewer.evaluate(
-        """(root, cursor) => new Promise(done => {
-          const before = root.somatwin.draws;
-          Object.assign(root.somatwin, { cursor });
-          root.querySelector(".toolbar button[aria-pressed=true]").click();
-          const look = () => root.somatwin.draws > before ? done() : requestAnimationFrame(look);
-          look();
-        })""",
-        voxel,
-    )
 
 
 @pytest.mark.parametrize("flags", [(), (NO_3D,)], ids=["as installed", "without 3D"])
@@ -264,19 +192,11 @@ def test_a_saved_picture_carries_the_warning(block: Visit):
     with block.page.expect_download() as download:
         block.press("Save image")
     assert download.value.suggested_filename == "block.png"
-    amber = block.viewer.evaluate(
-        """root => {
-          const { picture } = root.somatwin, footer = 50;
-          const { data } = picture.getContext("2d").getImageData(0, picture.height - footer, picture.width, footer);
-          let dots = 0;
-          for (let i = 0; i < data.length; i += 4) dots += data[i] > 200 && data[i + 2] < 120;
-          return dots;
-        }"""
-    )
+    amber = block.viewer.evaluate_handle("root => root.somatwin.picture").evaluate(AMBER)
     assert amber > 300, "the footer is drawn in amber"
 
 
 @pytest.mark.parametrize("name", ["", *(name for _, name in pages())])
 def test_the_banner_stands_on_a_cold_deep_link(visit: Callable[..., Visit], app_address: str, name: str):
     here = visit().open(f"{app_address}/{name.replace(' ', '_')}")
-    expect(here.page.get_by_text(BANNER)).to_be_visible()
+    expect(here.page.locator(".banner").get_by_text(BANNER)).to_be_visible()

@@ -33,7 +33,7 @@ def two_people() -> Drawn:
     data = np.random.default_rng(0).random((4, 5, 6), np.float32)
     people = [Somebody(Volume(data, AFFINE), {"age": 60, "sex": "F"}, seed) for seed in (7, 8)]
     request = Request(model="tiny", given=(("age", 60),), seed=7, n=2, steps=5)
-    return Drawn(request=request, digest="abc123", people=people, scenes={}, seconds=1.0, guidance=1.5, licence="CC")
+    return Drawn(request=request, digest="abc123", people=people, scene=b"", seconds=1.0, guidance=1.5, licence="CC")
 
 
 def test_every_file_says_that_it_is_synthetic_and_how_to_draw_it_again():

@@ -14,7 +14,7 @@ from pages.components.generation import Drawn, draw, step_in_words, time_left
 
 def drawn(kept: int, people: int = 3) -> Drawn:
     request = Request(model="tiny", n=people, steps=8)
-    return Drawn(request=request, digest="", people=[None] * people, scenes={}, seconds=2.13, kept=kept)
+    return Drawn(request=request, digest="", people=[None] * people, scene=b"", seconds=2.13, kept=kept)
 
 
 def test_the_words_tell_the_kept_from_the_new():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from engine.attributes import AttributeSchema, Category, Derived, Number
 from engine.volume import Volume
 from pages.components.person_table import person_rows, summary
-from pages.components.viewer import FOOTER, payload
+from pages.components.viewer import FOOTER, _script, payload
 
 SHAPE = (5, 6, 7)
 
@@ -30,7 +31,8 @@ def unpack(scene: bytes) -> tuple[dict, list[np.ndarray], int]:
     (length,) = struct.unpack_from("<I", raw)
     header = json.loads(raw[4 : 4 + length])
     voxels = np.frombuffer(raw, np.uint8, offset=4 + length)
-    return header, [v.reshape(header["shape"], order="F") for v in np.split(voxels, len(header["people"]))], len(raw)
+    blocks = len(voxels) // int(np.prod(header["shape"]))
+    return header, [v.reshape(header["shape"], order="F") for v in np.split(voxels, blocks)], len(raw)
 
 
 def test_header_and_lengths():
@@ -72,6 +74,52 @@ def test_out_of_range_greys_are_cut_and_equal_scenes_are_equal_bytes():
     _, (voxels,), _ = unpack(payload([volume], [{}]))
     assert (voxels[1, 1, 1], voxels[2, 2, 2]) == (255, 0)
     assert payload([volume], [{}]) == payload([volume], [{}])
+
+
+def test_channels_then_labels_follow_person_by_person():
+    """Two persons of two channels, stored in another orientation: w1 f1 w2 f2, then both label volumes, all RAS+."""
+    greys = [0.2, 0.4, 0.6, 0.8]
+    one, two = (
+        Volume(np.stack([asymmetric() * water, asymmetric() * fat]), np.eye(4), ("water", "fat")).reoriented("LPS")
+        for water, fat in (greys[:2], greys[2:])
+    )
+    marks = [np.zeros(SHAPE, np.uint8) for _ in range(2)]
+    marks[0][0, 1, 5] = 3  # along LPS: the right, anterior and superior voxel that asymmetric() marks
+    legend = [(3, "Liver", "#7bd88f")]
+    scene = payload([one, two], [{}, {}], compare=True, labels=marks, legend=legend)
+    header, blocks, _ = unpack(scene)
+    assert (header["channels"], header["compare"], header["labelled"]) == (["water", "fat"], True, True)
+    assert header["legend"] == [[3, "Liver", "#7bd88f"]]
+    assert [block[4, 4, 5] for block in blocks] == [51, 102, 153, 204, 3, 0]
+    assert blocks[4].sum() == 3
+
+
+def torso(**changes) -> Volume:
+    facts = {"data": np.zeros((2, *SHAPE)), "affine": np.eye(4), "channels": ("water", "fat")}
+    return Volume(**{**facts, **changes})
+
+
+@pytest.mark.parametrize(
+    ("volumes", "further", "sentence"),
+    [
+        ([torso()], {"compare": True}, "a comparison needs two scans"),
+        ([torso(), torso(data=np.zeros((2, 5, 6, 8)))], {}, "scan 2 lies on another grid"),
+        ([torso(), torso(affine=np.diag([2.0, 1, 1, 1]))], {}, "scan 2 lies on another grid"),
+        ([torso(), torso(channels=("fat", "water"))], {}, "scan 2 has the channels"),
+        ([torso()], {"labels": [np.zeros((5, 6, 8), np.uint8)]}, "do not fit a scan of (5, 6, 7)"),
+        ([torso()], {"labels": [np.zeros(SHAPE)]}, "float64 labels"),
+        ([torso()], {"labels": [np.zeros(SHAPE, np.uint8)], "legend": [(0, "Air", "#000000")]}, "(0, 'Air'"),
+        ([torso()], {"labels": [np.zeros(SHAPE, np.uint8)], "legend": [(1, "Liver", "red")]}, "'red'"),
+    ],
+)
+def test_persons_that_do_not_fit_together_are_refused(volumes: list[Volume], further: dict, sentence: str):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        payload(volumes, [{} for _ in volumes], **further)
+
+
+def test_what_is_sent_again_with_every_scene_is_small():
+    assert len(_script().encode()) < 64_000
+    assert "/**" not in _script()
 
 
 def test_rows_say_what_was_given_sampled_and_derived():

@@ -1,0 +1,100 @@
+"""A tab of the browser on a page of the app."""
+
+from __future__ import annotations
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+#: mean grey of the four quarters of a canvas: left top, right top, left bottom, right bottom
+QUARTERS = """canvas => {
+  const { width, height } = canvas, context = canvas.getContext("2d");
+  const mean = (x, y) => {
+    const pixels = context.getImageData(x, y, width >> 1, height >> 1).data;
+    let sum = 0;
+    for (let i = 0; i < pixels.length; i += 4) sum += pixels[i + 2];
+    return sum / (pixels.length / 4);
+  };
+  return [mean(0, 0), mean(width >> 1, 0), mean(0, height >> 1), mean(width >> 1, height >> 1)];
+}"""
+#: the colour of a voxel of one of the planes of A (0 to 2) or B (4 to 6), as drawn
+COLOUR = """(root, [pane, voxel]) => {
+  const { panes, header, radiological } = root.somatwin, { canvas, fit, plane } = panes[pane];
+  const share = (axis) => (voxel[axis] + 0.5) / header.shape[axis], across = share(plane.across);
+  const x = fit.left + fit.width * (radiological ? 1 - across : across), y = fit.top + fit.height * (1 - share(plane.up));
+  return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data].slice(0, 3);
+}"""
+#: median time in ms to draw a step through the slices, over all of them
+STEP = """async root => {
+  const view = root.somatwin, canvas = view.panes[0].canvas, times = [];
+  for (let i = 0; i < 40; i++) {
+    const { draws } = view;
+    canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));
+    while (view.draws === draws) await new Promise(requestAnimationFrame);
+    times.push(view.milliseconds);
+  }
+  return times.sort((a, b) => a - b)[20];
+}"""
+#: is a part of the coronal plane the same in the saved picture, to the last dot?
+COPIED = """root => {
+  const { picture, panes, slots } = root.somatwin, { canvas } = panes[1];
+  const [box, all] = [canvas, slots.planes].map((node) => node.getBoundingClientRect());
+  const [x, y] = [box.left - all.left, box.top - all.top].map(Math.round);
+  const dots = (from, left, top) => from.getContext("2d").getImageData(left, top, 150, 150).data.join();
+  return dots(picture, x + 20, y + 60) === dots(canvas, 20, 60);
+}"""
+#: how many dots of the last lines of a picture are amber
+AMBER = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, canvas.height - 50, canvas.width, 50);
+  let dots = 0;
+  for (let i = 0; i < data.length; i += 4) dots += data[i] > 200 && data[i + 2] < 120;
+  return dots;
+}"""
+
+
+class Visit:
+    """A tab, which is a session of its own, with every request and message it sent."""
+
+    def __init__(self, context: BrowserContext, width: int) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.sent: list[object] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
+
+    @property
+    def viewer(self) -> Locator:
+        return self.page.locator(".viewer")
+
+    def open(self, url: str) -> Visit:
+        self.page.goto(url)
+        return self
+
+    def shown(self, other_than: str | None = None) -> str:
+        """The fingerprint of the scene on screen, once there is one (other than the one given), at rest."""
+        pattern = f":not([data-fingerprint='{other_than}'])" if other_than else ""
+        self.page.locator(f".viewer[data-fingerprint]{pattern}").wait_for()
+        expect(self.page.get_by_role("button", name="Download")).to_be_visible()
+        return str(self.viewer.get_attribute("data-fingerprint"))
+
+    def pane(self, name: str) -> Locator:
+        return self.page.locator(".pane").nth(["Axial", "Coronal", "Sagittal", "Surface"].index(name)).locator("canvas")
+
+    def press(self, name: str) -> None:
+        self.viewer.get_by_role("button", name=name, exact=True).click()
+
+
+def jump(here: Visit, voxel: list[int]) -> None:
+    """Put the crosshair there, and wait until everything is drawn as the viewer's state now says."""
+    here.page.bring_to_front()  # a tab behind another one draws once a second
+    here.viewer.evaluate(
+        """(root, cursor) => new Promise(done => {
+          const before = root.somatwin.draws;
+          Object.assign(root.somatwin, { cursor });
+          for (const key of "xx") root.dispatchEvent(new KeyboardEvent("keydown", { key }));
+          const look = () => root.somatwin.draws > before ? done() : requestAnimationFrame(look);
+          look();
+        })""",
+        voxel,
+    )
