@@ -15,21 +15,24 @@ NOTICE = (
     "never the effect of a cause. A generated scan can look right and be wrong: do not use it for diagnosis, "
     "treatment or any decision about a person."
 )
+CARDS_A_ROW = 4
 
 frame("Somatwin")
 st.html(f'<p class="lead">{WHAT}</p>')
 st.warning(NOTICE, icon=":material/gpp_maybe:")
 
 st.header("What you can do", anchor=False)
-for column, (path, name) in zip(st.columns(max(3, len(pages()))), pages(), strict=False):
-    with column.container(border=True, height="stretch"):
-        icon, text = CARDS.get(name, (":material/chevron_right:", ""))
-        st.page_link(path, label=f"**{name}**", icon=icon)
-        st.caption(text)
+for row in range(0, len(pages()), CARDS_A_ROW):
+    for column, (path, name) in zip(st.columns(CARDS_A_ROW), pages()[row : row + CARDS_A_ROW], strict=False):
+        with column.container(border=True, height="stretch"):
+            icon, text = CARDS.get(name, (":material/chevron_right:", ""))
+            st.page_link(path, label=f"**{name}**", icon=icon)
+            st.caption(text)
 
 st.header("Models", anchor=False)
 with st.spinner("Starting the engine"):
     from pages.components.model_picker import checkpoint_names, load_model, model_card
+    from pages.components.teaching_cases import case_links, cases_of
 names = checkpoint_names()
 if not names:
     st.info("There is no model here yet: put a checkpoint folder under `checkpoints/`, or train one of your own.")
@@ -42,5 +45,7 @@ for name in names:
             st.error(str(error))
             continue
         model_card(name, model)
+        with st.container(horizontal=True):
+            case_links(name, cases_of(model.schema))
         cards.append(model.card)
 trained_on(*cards)

@@ -18,6 +18,7 @@ with st.spinner("Starting the engine"):
     from pages.components.download import download_button
     from pages.components.generation import Drawn, draw
     from pages.components.model_picker import model_picker
+    from pages.components.teaching_cases import case_links, cases_of
     from pages.components.viewer import viewer
 
 DRAFT_STEPS = 3
@@ -79,6 +80,8 @@ def conclude(drawn: Drawn) -> None:
 with st.sidebar:
     name, model = model_picker()
     arrive(name, model)
+    with st.popover("Examples", width="stretch"):
+        case_links(name, cases_of(model.schema))
     live = ask(name, model)
 drawn, wanted = state["drawn"], state["wanted"]
 if state["problems"]:

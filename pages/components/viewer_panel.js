@@ -163,6 +163,10 @@ const ORIGINS = {
   given: "You set this value; the model may not change it",
   sampled: "The model chose this value together with the scan",
   derived: "Computed from the other columns",
+  set: "What is asked to be otherwise",
+  held: "Stays as it was",
+  follows: "Free: it moves with what was set, as in the cohort",
+  computed: "Computed from the other columns",
 };
 
 function percentileCell(percentile) {
