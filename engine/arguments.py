@@ -94,6 +94,8 @@ def parser() -> Parser:
     bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
     text = "what the model reads off this store's test scans, beside a ResNet trained for it"
     bench.add_argument("--infer", metavar="STORE", type=Path, help=text)
+    text = "what 4 and 8 network evaluations cost in quality against 32, beside this store's test persons"
+    bench.add_argument("--few", metavar="STORE", type=Path, help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
 

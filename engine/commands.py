@@ -185,7 +185,7 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     """Measurements on stdout, as JSON."""
     from engine.benchmark import benchmark, benchmark_phantom
 
-    began, unit = time.monotonic(), "requests" if args.infer is None and args.whatif is None else "done"
+    began, unit = time.monotonic(), "done" if args.infer or args.few or args.whatif is not None else "requests"
 
     def progress(what: str, done: int, total: int) -> None:
         nonlocal began
@@ -199,6 +199,11 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
 
         store = CohortStore.open(args.infer)
         measured = benchmark_infer(args.checkpoint, store, device=args.device, progress=progress)
+    elif args.few:
+        from engine.benchmark_steps import benchmark_steps
+        from engine.cohort.store import CohortStore
+
+        measured = benchmark_steps(args.checkpoint, CohortStore.open(args.few), device=args.device, progress=progress)
     elif args.whatif is not None:
         from engine.benchmark_whatif import benchmark_whatif
 
