@@ -61,11 +61,11 @@ def write_people(
         generated_by=[origin],
         licence=model.licence,
         acknowledge=str(config["provenance"].get("acknowledgement", "")),
-        columns=_further_columns(model),
+        columns=further_columns(model),
     )
 
 
-def _further_columns(model: Model) -> dict[str, dict[str, Any]]:
+def further_columns(model: Model) -> dict[str, dict[str, Any]]:
     """What participants.json says of the columns that :data:`engine.cohort.bids.COLUMNS` does not know."""
     about: dict[str, dict[str, Any]] = {}
     for name in model.schema.names:

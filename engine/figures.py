@@ -68,7 +68,7 @@ def consistency_figure(
         height=460,
         uirevision=f"{titles}",
     )
-    return _marked(figure)
+    return marked(figure)
 
 
 def ladder_figure(
@@ -121,7 +121,7 @@ def ladder_figure(
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
         height=130 + sum(18 + 15 * (1 + row.count("<br>")) for row in rows),
     )
-    return _marked(figure)
+    return marked(figure)
 
 
 def heat_figure(
@@ -151,7 +151,7 @@ def heat_figure(
         yaxis={"autorange": "reversed", "automargin": True, "showgrid": False},
         xaxis={"side": "top", "showgrid": False},
     )
-    return _marked(figure, below=True)
+    return marked(figure, below=True)
 
 
 def lines_figure(series: Mapping[str, Sequence[Sequence[float]]], titles: tuple[str, str]) -> go.Figure:
@@ -168,7 +168,7 @@ def lines_figure(series: Mapping[str, Sequence[Sequence[float]]], titles: tuple[
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         height=360,
     )
-    return _marked(figure)
+    return marked(figure)
 
 
 def loss_figure(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> go.Figure:
@@ -191,7 +191,7 @@ def loss_figure(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -
     return figure
 
 
-def _marked(figure: go.Figure, *, below: bool = False) -> go.Figure:
+def marked(figure: go.Figure, *, below: bool = False) -> go.Figure:
     """The figure with :data:`FOOTER` in its lower right corner, or below it."""
     place = {
         "xref": "paper",

@@ -38,12 +38,12 @@ def bundle(drawn: Drawn) -> bytes:
         for person in drawn.people:
             name = f"{drawn.request.model}_seed-{person.seed}"
             image = person.volume.to_nifti(DESCRIPTION).to_bytes()
-            _add(archive, f"{name}.nii.gz", gzip.compress(image, 4, mtime=0))
-            _add(archive, f"{name}.json", json.dumps(facts(drawn, person), indent=2).encode())
+            add_file(archive, f"{name}.nii.gz", gzip.compress(image, 4, mtime=0))
+            add_file(archive, f"{name}.json", json.dumps(facts(drawn, person), indent=2).encode())
     return stream.getvalue()
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add_file(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     entry = zipfile.ZipInfo(name, DATE)
     entry.external_attr = 0o644 << 16
     archive.writestr(entry, data)

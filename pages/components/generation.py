@@ -79,6 +79,11 @@ def _shared() -> _Shared:
     return _Shared()
 
 
+def model_lock() -> threading.Lock:
+    """Held by whoever lets the model work: one run at a time, see :func:`turn`. Ask for it in a page, not in a thread of its own."""
+    return _shared().model
+
+
 def draw(model: Any, request: Request, report: Report, draft: bool = False) -> Drawn:
     """Generate the people of ``request``, or take those still kept, and prepare their view."""
     began = time.monotonic()
@@ -120,7 +125,7 @@ def _person(model: Any, request: Request, i: int, share: tuple[float, float], re
     def progress(done: int, total: int) -> None:
         report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total, request.steps)}")
 
-    with _turn(_shared().model, report):
+    with turn(model_lock(), report):
         progress(0, request.steps + 1)
         began = time.monotonic()
         (person,) = model.generate(
@@ -148,7 +153,7 @@ def time_left(began: float, share: float) -> str:
 
 
 @contextmanager
-def _turn(lock: threading.Lock, report: Report) -> Iterator[None]:
+def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
     """Hold the model; say so while another session has it."""
     started = time.monotonic()
     while not lock.acquire(timeout=0.2):

@@ -40,13 +40,13 @@ CASES = (
     Case(
         title="Athlete",
         text="A man of 27 with little fat at a normal BMI.",
-        given=(("age", 27), ("sex", "M"), ("bmi", 24.5), ("body_fat", 12.0)),
+        given=(("age", 27), ("sex", "M"), ("bmi", 24.5), ("body_fat", 16.0)),
         seed=3,
     ),
     Case(
         title="Class III obesity",
-        text="A BMI of 42: where does the fat lie, in a woman of 45?",
-        given=(("age", 45), ("sex", "F"), ("bmi", 42.0)),
+        text="A BMI of 40: where does the fat lie, in a woman of 45?",
+        given=(("age", 45), ("sex", "F"), ("bmi", 40.0)),
         seed=4,
     ),
     Case(

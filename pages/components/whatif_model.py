@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from pages.components.address import Request
-from pages.components.generation import Report, _shared, _turn, people_of
+from pages.components.generation import Report, model_lock, people_of, turn
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def engaged(model: Any, evaluations: int, doing: str, report: Report) -> Iterato
     net.velocity = reported
     lent = copy.copy(model)
     lent.checkpoint = replace(model.checkpoint, model=net)
-    with _turn(_shared().model, report):
+    with turn(model_lock(), report):
         report(0.0, doing)
         yield lent
 
