@@ -21,7 +21,7 @@ BY = [{"Name": "somatwin", "Version": "0.1.0", "Model": "tiny"}]
 
 @dataclass(frozen=True)
 class Synthetic:
-    volume: Volume
+    scan: Volume
     attributes: dict[str, Any]
 
 
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert lines[2].split("\t") == ["sub-0002", "41.25", "M", "n/a", "n/a", "n/a", "n/a"]
     for person, name in zip(people, ("sub-0001", "sub-0002"), strict=True):
         volume = load_volume(data.images[name])
-        np.testing.assert_array_equal(volume.data, person.volume.data)
+        np.testing.assert_array_equal(volume.data, person.scan.data)
         np.testing.assert_allclose(volume.affine, AFFINE)
         assert volume.axcodes == "RAS"
     header = gzip.decompress(data.images["sub-0001"].read_bytes())[:348]
