@@ -30,8 +30,9 @@ def consistency_figure(
     synthetic: Relation | None,
     titles: tuple[str, str],
     span: tuple[float, float],
+    cohort: str = "Real",
 ) -> go.Figure:
-    """What was asked for (``x``) against what was measured (``y``), over the regression band of a real cohort.
+    """What was asked for (``x``) against what was measured (``y``), over the regression band of a ``cohort``.
 
     ``real`` is drawn where the middle 95 % of the cohort lies, with the band of its persons and of its mean;
     ``synthetic`` is the line through the points with the band of its mean. ``titles`` are of the axes, ``span`` is the
@@ -41,10 +42,10 @@ def consistency_figure(
     if real is not None:
         at = np.linspace(real.low, real.high, 80)
         band = real.band(at)
-        _ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.20)", "95 % of real persons")
-        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({REAL}, 0.42)", "Real mean, 95 % interval")
+        _ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.20)", f"95 % of {cohort.lower()} persons")
+        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({REAL}, 0.42)", f"{cohort} mean, 95 % interval")
         line = {"color": f"rgb({REAL})", "width": 2}
-        figure.add_scatter(x=at, y=band.middle, mode="lines", line=line, name="Real cohort", hoverinfo="skip")
+        figure.add_scatter(x=at, y=band.middle, mode="lines", line=line, name=f"{cohort} cohort", hoverinfo="skip")
     if synthetic is not None:
         at = np.linspace(*span, 40)
         band = synthetic.band(at)

@@ -9,11 +9,13 @@ with st.spinner("Starting the engine"):
     from engine.figures import consistency_figure
     from pages.components.consistency_controls import one_of, plan_controls
     from pages.components.consistency_run import (
+        COHORTS,
         Plan,
         Run,
         axis_title,
         ended,
         fit_line,
+        note,
         ruler,
         sample_one,
         slope_table,
@@ -21,13 +23,6 @@ with st.spinner("Starting the engine"):
     )
     from pages.components.model_picker import model_picker
 
-NOTE = (
-    "Grey: the real persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
-    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
-    "Slopes are of straight lines. Generated scans are smoother than real ones, and smooth ones measure a little "
-    "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
-    "weight does to anyone."
-)
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 state = st.session_state
 state.setdefault("measured", {})  # persons measured so far, by plan
@@ -35,9 +30,10 @@ state.setdefault("running", None)  # the run that goes on
 state.setdefault("ended", None)  # the plan whose run ended of itself, and why
 
 
-def show(plan: Plan, points: list, measure: str, column, head) -> None:
+def show(plan: Plan, points: list, measure: str, column, reader) -> None:
     """The plot, the slopes, and what could not be measured."""
     group, seen = plan.sex or "all", [point for point in points if measure in point]
+    head, cohort = reader.ruler, COHORTS[reader.kind]
     line = fit_line(seen, measure)
     figure = consistency_figure(
         [point["requested"] for point in seen],
@@ -45,11 +41,13 @@ def show(plan: Plan, points: list, measure: str, column, head) -> None:
         hover=[HOVER.format_map(point) for point in seen],
         real=head.cohort.curve(measure, plan.attribute, group),
         synthetic=line,
-        titles=(axis_title(column), f"{head.measures[measure]} measured, ml"),
+        titles=(axis_title(column), f"{head.measures[measure]} measured, {reader.units[measure]}"),
         span=(plan.low, plan.high),
+        cohort=cohort,
     )
     st.plotly_chart(figure, key="consistency plot", config={"displaylogo": False})
-    st.table(slope_table(line, head.cohort.line(measure, plan.attribute, group), column, len(seen)))
+    other = head.cohort.line(measure, plan.attribute, group)
+    st.table(slope_table(line, other, column, len(seen), reader.units[measure], cohort))
     if problems := [point["problem"] for point in points if point["problem"]]:
         st.warning(f"{len(problems)} of {len(points)} scans could not be measured: {problems[0]}.")
 
@@ -74,9 +72,10 @@ def conclude(plan: Plan, points: list, wanted: int) -> None:
         st.download_button("Download", table, name, "text/csv", on_click="ignore", icon=icon)
 
 
-head = ruler()
 with st.sidebar:
     name, model = model_picker()
+    reader = ruler(model)
+    head = reader.ruler
     plan, wanted = plan_controls(name, model, head.cohort)
     with st.container(key="go"):  # frame.css keeps it in sight
         pressed = st.button("Sample and measure", type="primary", width="stretch")
@@ -91,8 +90,8 @@ if state["ended"] and state["ended"][0] != plan:
     st.warning(state["ended"][1], icon=":material/stop_circle:")
 shown = [name for name in head.measures if name != "intracranial_ml"]
 measure = one_of("Measure", shown, "consistency.measure", format_func=head.measures.get)
-show(plan, points, measure, model.schema[plan.attribute], head)
-st.caption(f"{head.definitions[measure]} {NOTE.format_map(model.checkpoint.config)}")
+show(plan, points, measure, model.schema[plan.attribute], reader)
+st.caption(f"{head.definitions[measure]} {note(model, reader)}")
 if state["running"] and len(points) < wanted:
     carry_out(state["running"], wanted, points, head, model)
 state["running"] = None

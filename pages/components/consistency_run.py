@@ -16,6 +16,7 @@ from engine.attributes import Cell, Number
 from pages.components.address import Request, tidy
 from pages.components.generation import Report, people_of, time_left
 from pages.components.person_table import label, unit
+from pages.components.whatif_measure import Reader, reader_for
 
 Point = dict[str, Any]
 #: share of a person's time that drawing takes; the rest is measuring
@@ -83,20 +84,29 @@ def _van_der_corput(i: int) -> float:
     return share
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the ruler")
-def _load(path: str, changed: float) -> Any:
-    del changed
-    return importlib.import_module("engine.measure.head").HeadMeasure.load(path)
+NOTE = (
+    "Grey: the {cohort} persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
+    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
+    "Slopes are of straight lines. Generated scans are smoother than those of the cohort, and smooth ones measure a little "
+    "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
+    "weight does to anyone."
+)
+#: whose regressions a ruler holds, by its kind
+COHORTS = {"head": "Real", "torso": "In-silico"}
 
 
-def ruler() -> Any:
-    """The shipped head measure, one for all sessions; without it the page ends here with a sentence."""
-    path = importlib.import_module("engine.measure.head").shipped() / "config.json"
-    try:
-        return _load(str(path.parent), path.stat().st_mtime if path.exists() else 0.0)
-    except ValueError as error:
-        st.error(f"Measuring is not possible: {error}.")
+def ruler(model: Any) -> Reader:
+    """The shipped ruler for what the model draws, one for all sessions; without it the page ends here with a sentence."""
+    reader, problem = reader_for(model)
+    if reader is None:
+        st.error(problem)
         st.stop()
+    return reader
+
+
+def note(model: Any, reader: Reader) -> str:
+    """What is grey, what is orange, and what agreement means."""
+    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config["guidance"])
 
 
 def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> Point:
@@ -104,11 +114,14 @@ def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> 
     request = plan.request(model.schema[plan.attribute], i)
     ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
     report(DRAWING, "measuring")
-    point: Point = {"seed": request.seed, "requested": dict(request.given)[plan.attribute], **found.person.attributes}
     try:
-        return point | measure.measure(found.person.volume) | {"problem": ""}
+        values, problem = measure.measure(found.person.volume), ""
     except ValueError as error:
-        return point | {"problem": str(error)}
+        values, problem = {}, str(error)
+    # what is sampled and measured under one name stands in the table twice
+    row = {f"{k} (sampled)" if k in values else k: v for k, v in found.person.attributes.items()}
+    asked = {"seed": request.seed, "requested": dict(request.given)[plan.attribute]}
+    return {**asked, **row, **values, "problem": problem}
 
 
 def fit_line(points: Iterable[Point], measure: str) -> Any:
@@ -121,11 +134,14 @@ def fit_line(points: Iterable[Point], measure: str) -> Any:
         return None
 
 
-def slope_table(synthetic: Any, real: Any, column: Number, sampled: int) -> pd.DataFrame:
-    """Slopes in ml for one unit of the attribute, with 95 % intervals, synthetic (of ``sampled`` persons) beside real."""
-    per = f"ml per {unit(column.unit).removesuffix('s')}"
+def slope_table(
+    synthetic: Any, real: Any, column: Number, sampled: int, of: str = "ml", cohort: str = "Real"
+) -> pd.DataFrame:
+    """Slopes, in units ``of`` the measure for one of the attribute, with 95 % intervals: of ``sampled`` synthetic persons beside
+    those of the ``cohort``."""
+    per = f"{of} per {unit(column.unit).removesuffix('s')}"
     rows = []
-    for name, relation, persons in (("Synthetic persons", synthetic, sampled), ("Real cohort", real, None)):
+    for name, relation, persons in (("Synthetic persons", synthetic, sampled), (f"{cohort} cohort", real, None)):
         found = relation.slope() if relation else None
         rows.append(
             {
