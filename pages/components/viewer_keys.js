@@ -127,7 +127,7 @@ const SHORTCUTS = [
   { keys: "T", words: "next 3D view", when: always, act: nextSurface },
   { keys: "E", words: "enlarge the pane, or show all", when: always, act: (view) => enlarge(view, view.active) },
   { keys: "F", words: "full screen", when: always, act: toggleFullScreen },
-  { keys: "G", words: "save the picture", when: always, act: savePicture },
+  { keys: "G", words: "save the picture", when: mayKeep, act: savePicture },
   { keys: "R", words: "reset", when: always, act: resetView },
   { keys: "H ?", words: "these keys", when: always, act: toggleHelp },
   { keys: "Escape", words: "close, stop, clear the distance, show all", when: always, act: leave },

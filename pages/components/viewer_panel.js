@@ -35,7 +35,7 @@ function buildUpper(view) {
     mode === "difference" ? group("Scale", ...rangeButtons(view)) : group("Window", ...windowButtons(view)),
     element("div", { class: "actions" },
       quietButton("Reset", "Centre the crosshair, reset window and view (R)", () => resetView(view)),
-      quietButton("Save image", "Save what is shown as a PNG image (G)", () => savePicture(view)),
+      !mayKeep(view) ? "" : quietButton("Save image", "Save what is shown as a PNG image (G)", () => savePicture(view)),
       quietButton(full, "Fill the screen (F)", () => toggleFullScreen(view)),
       quietButton("Keys", "What the keys do (H)", () => toggleHelp(view))),
   ];

@@ -95,7 +95,11 @@ function composePicture(view) {
   return canvas;
 }
 
+/** Scans of a reader's own store are shown and not taken away. */
+const mayKeep = (view) => view.header.pictures !== false;
+
 function savePicture(view) {
+  if (!mayKeep(view)) return;
   drawAll(view, false);
   view.picture = composePicture(view);
   const files = shownPeople(view).map(([, person]) => person.file ?? "scan");

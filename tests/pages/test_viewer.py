@@ -283,3 +283,14 @@ def test_a_comparison_fits_a_phone(pair: Visit):
     tops = [box["y"] for i in (0, 4) if (box := pair.viewer.locator(".pane").nth(i).bounding_box())]
     assert tops[0] == tops[1], "A and B of a plane stand side by side"
     pair.page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_a_picture_that_may_not_be_kept_is_not_offered(torso: Visit):
+    button = torso.viewer.get_by_role("button", name="Save image")
+    expect(button).to_have_count(1)
+    torso.viewer.evaluate("(root) => void (root.somatwin.header.pictures = false)")
+    torso.press("Reset")
+    expect(button).to_have_count(0)
+    torso.viewer.evaluate("(root) => void (root.somatwin.header.pictures = true)")
+    torso.press("Reset")
+    expect(button).to_have_count(1)
