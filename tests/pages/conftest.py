@@ -79,7 +79,8 @@ def serving(script: Path, checkpoints: Path, log: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", f"--server.port={port}"]
     command += ["--server.address=127.0.0.1", "--server.fileWatcherType=none"]
-    environment = os.environ | {"SOMATWIN_CHECKPOINTS": str(checkpoints), "PYTHONPATH": str(ROOT)}
+    runs = os.environ.get("SOMATWIN_RUNS", str(log.parent / "runs"))
+    environment = os.environ | {"SOMATWIN_CHECKPOINTS": str(checkpoints), "SOMATWIN_RUNS": runs, "PYTHONPATH": str(ROOT)}
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
