@@ -16,6 +16,8 @@ from pages.components.upload import File, Scan, upload_panel
 from pages.components.whatif_run import Cells, Question, read_question
 
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
+#: who a person is, and stays at first; what their body is made of follows
+STAYING = ("age", "sex", "height", "ethnicity", "smoking")
 STAYS, FOLLOWS, SET = "stays", "follows", "set to"
 #: sampling steps at first: of a synthetic person, and of a scan, which is also run backwards
 STEPS = {SYNTHETIC: 8, OWN: 16}
@@ -79,7 +81,7 @@ def example(name: str, model: Any) -> Question:
     if chosen:
         low, high = seen_range(chosen)
         cells = [((chosen.name, tidy(chosen, low + share * (high - low))),) for share in (0.15, 0.85)]
-    apart = tuple(sorted(c.name for c in model.schema.columns if c is not chosen and c.name != "bmi"))
+    apart = tuple(sorted(c.name for c in model.schema.columns if c is not chosen and c.name in STAYING))
     asked = Question(model=name, digest=model.digest, steps=STEPS[SYNTHETIC], held=apart)
     return replace(asked, before=cells[0], change=cells[1])
 
