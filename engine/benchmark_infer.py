@@ -60,7 +60,7 @@ def benchmark_infer(
     direct = read_directly(net, store, test, training)
     found: list[dict[str, Any]] = []
     for done, row in enumerate(test):
-        scan = Volume(np.asarray(store.volumes[row], np.float32) / 255, model.checkpoint.affine, store.channels)
+        scan = Volume(store.scan(row), model.checkpoint.affine, store.channels)
         found.append(posterior(schema, infer(model, scan, samples=draws, seed=seed), {}))
         report("reading test scans", done + 1, len(test))
     rows = [store.rows[i] for i in test]

@@ -53,8 +53,8 @@ def benchmark_steps(
     encoder, ruler = FeatureEncoder.load(used.encoder), ruler_named(used.ruler)
     train = store.split()["train"][: 3 * persons]
     components = min(COMPONENTS, len(test) // SUBJECTS_PER_FEATURE)
-    project = Projection.fitted(_features(encoder, [_scan(store, i) for i in train]), components)
-    real = project(_features(encoder, [_scan(store, i) for i in test]))
+    project = Projection.fitted(_features(encoder, [store.scan(i) for i in train]), components)
+    real = project(_features(encoder, [store.scan(i) for i in test]))
     report = progress or (lambda _what, _done, _total: None)
     found: dict[str, Any] = {}
     for k in steps:
@@ -93,10 +93,6 @@ def _asked(model: Model, row: Row) -> Row:
         for column in model.schema.columns
         if column.name in ("age", "sex", "height", "bmi") and row.get(column.name) is not None
     }
-
-
-def _scan(store: CohortStore, row: int) -> Float[np.ndarray, "c x y z"]:
-    return np.asarray(store.volumes[row], np.float32) / 255
 
 
 def _features(encoder: FeatureEncoder, scans: Sequence[np.ndarray]) -> Float[np.ndarray, "n f"]:

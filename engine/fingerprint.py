@@ -265,8 +265,7 @@ def write_fingerprint(checkpoint: str | Path, store: CohortStore, device: str = 
         return None
     split, parts = store.split(), []
     for name, most in (("train", TRAINED), ("validation", HELD)):
-        taken = [store.volumes[row] for row in chosen(store, split[name], most)]
-        scans = (torch.from_numpy(codes.astype(np.float32) / 255) for codes in taken)
+        scans = (torch.from_numpy(store.scan(row)) for row in chosen(store, split[name], most))
         parts.append([figures(found.model, scan, store.channels) for scan in scans])
     made = Fingerprint.fit(parts[0], parts[1], found.config["weights_sha256"])
     part = found.path / f".{FILE}.part"

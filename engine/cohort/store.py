@@ -108,6 +108,10 @@ class CohortStore:
         """Who has labels."""
         return np.array(self.meta["labelled"], dtype=bool)
 
+    def scan(self, row: int | np.integer) -> Float[np.ndarray, "c x y z"]:
+        """The volume of a row in memory, float32, intensities 0 to 1."""
+        return np.asarray(self.volumes[row], np.float32) / 255
+
     def split(self) -> dict[str, np.ndarray]:
         """Row indices under ``train``, ``validation``, ``test`` (:func:`engine.cohort.split.split`)."""
         return split(self.rows)

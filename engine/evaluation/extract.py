@@ -126,7 +126,7 @@ class Extractor:
     def _made(self, task: Task) -> tuple[str, Row, Float[np.ndarray, "c x y z"]]:
         if task.make in ("real", "replay"):
             row = self.store.rows[task.index]
-            data = np.asarray(self.store.volumes[task.index], np.float32) / 255
+            data = self.store.scan(task.index)
             if task.make == "replay":
                 rng = np.random.default_rng([self.setting.seed, task.number])
                 data = np.roll(data, rng.integers(-REPLAY_SHIFT, REPLAY_SHIFT + 1, 3), (1, 2, 3))

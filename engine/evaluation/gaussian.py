@@ -39,7 +39,7 @@ class LatentGaussian:
         none = torch.zeros(1, net.mask.shape[0], dtype=torch.bool, device=model.device)
         table = torch.zeros(1, *net.mask.shape, device=model.device)
         for row in rows[:PERSONS]:
-            volume = torch.from_numpy(np.asarray(store.volumes[row : row + 1], np.float32) / 255).to(model.device)
+            volume = torch.from_numpy(store.scan(row))[None].to(model.device)
             coded.append(net.encode(volume, table, none)[0].flatten().cpu().numpy())
         latents, codes = np.stack(coded).astype(float), state.reshape(len(state), -1).astype(float)
         mean = latents.mean(0)

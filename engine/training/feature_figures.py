@@ -43,7 +43,7 @@ def figures(encoder: FeatureEncoder, store: CohortStore, views: TwoViews, most: 
     test, train, held = parts["test"][:most], parts["train"][: 4 * most], parts["validation"][:most]
     seen: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", "first", "second", *DAMAGES)}
     for row in test:
-        volume = np.asarray(store.volumes[row], np.float32) / 255
+        volume = store.scan(row)
         # a generator for each person: the figures do not depend on who else is judged
         rng, generator = (
             np.random.default_rng([seed, int(row)]),

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
+from tests.measure.balls import ball_measure, ball_store  # noqa: F401
 from tests.pages.visit import Visit
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,11 @@ def serving(script: Path, checkpoints: Path, log: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", f"--server.port={port}"]
     command += ["--server.address=127.0.0.1", "--server.fileWatcherType=none"]
     runs = os.environ.get("SOMATWIN_RUNS", str(log.parent / "runs"))
-    environment = os.environ | {"SOMATWIN_CHECKPOINTS": str(checkpoints), "SOMATWIN_RUNS": runs, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "SOMATWIN_CHECKPOINTS": str(checkpoints),
+        "SOMATWIN_RUNS": runs,
+        "PYTHONPATH": str(ROOT),
+    }
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
@@ -105,6 +110,15 @@ def _wait_until_healthy(process: subprocess.Popen, url: str, log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     raise RuntimeError(f"streamlit did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """The tiny model and a ruler for it."""
+    folder = tmp_path_factory.mktemp("ruled")
+    (folder / "tiny").symlink_to((tiny_checkpoint / "tiny").resolve())
+    (folder / "measure-head").symlink_to(ball_measure)
+    return folder
 
 
 @pytest.fixture(scope="session")

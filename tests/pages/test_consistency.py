@@ -16,19 +16,9 @@ import engine
 from engine.measure.head import HeadMeasure
 from pages.components.consistency_run import Plan, Run, ended, sample_one, slope_table, to_csv
 from pages.components.frame import BANNER
-from tests.measure.balls import ball_measure, ball_store  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 PAGE = "pages/3_Consistency.py"
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    """The tiny model and a ruler for it."""
-    folder = tmp_path_factory.mktemp("both")
-    (folder / "tiny").symlink_to((tiny_checkpoint / "tiny").resolve())
-    (folder / "measure-head").symlink_to(ball_measure)
-    return folder
 
 
 @pytest.fixture

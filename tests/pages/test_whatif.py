@@ -25,20 +25,10 @@ from pages.components.whatif_figures import PIXEL, slices_of
 from pages.components.whatif_measure import Reader, Seen, compared, region, spread
 from pages.components.whatif_run import Question, read_question
 from tests.cohort.dicom_files import NAME, series, zipped
-from tests.measure.balls import ball_measure, ball_store  # noqa: F401
 from tests.pages.conftest import ROOT, WAIT, serving
 from tests.pages.visit import Visit
 
 PAGE = "pages/2_What_if.py"
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    """The tiny model and a ruler for it."""
-    folder = tmp_path_factory.mktemp("whatif")
-    (folder / "tiny").symlink_to((tiny_checkpoint / "tiny").resolve())
-    (folder / "measure-head").symlink_to(ball_measure)
-    return folder
 
 
 @pytest.fixture(scope="module")
