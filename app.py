@@ -17,7 +17,7 @@ NOTICE = (
 )
 CARDS_A_ROW = 4
 
-frame("Somatwin")
+status = frame("Somatwin")
 st.html(f'<p class="lead">{WHAT}</p>')
 st.warning(NOTICE, icon=":material/gpp_maybe:")
 
@@ -32,8 +32,10 @@ for row in range(0, len(pages()), CARDS_A_ROW):
 st.header("Models", anchor=False)
 with st.spinner("Starting the engine"):
     from pages.components.model_picker import checkpoint_names, load_model, model_card
+    from pages.components.session_file import open_session
     from pages.components.teaching_cases import case_links, cases_of
 names = checkpoint_names()
+open_session(status, names, load_model)
 if not names:
     st.info("There is no model here yet: put a checkpoint folder under `checkpoints/`, or train one of your own.")
 cards = []

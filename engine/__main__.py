@@ -91,7 +91,9 @@ def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
 
 
 def run_train(args: argparse.Namespace, meter: Meter) -> None:
-    """A store to a checkpoint, resuming what is in the run directory and keeping a journal there; on stdout the checkpoint."""
+    """A store to a checkpoint, resuming what is in the run directory, keeping a journal and metering the energy there; on
+    stdout the checkpoint."""
+    from engine.evaluation.energy import energy, energy_into_card
     from engine.generate import RequestError
     from engine.training.journal import recording
 
@@ -99,8 +101,9 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
         raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
     steps, share = _training(args)
     asked = {"recipe": args.recipe, "store": str(args.store.absolute()), "minutes": args.minutes, "size": args.size}
-    with recording(args.run_dir, {**asked, "seed": args.seed}) as journal:
+    with recording(args.run_dir, {**asked, "seed": args.seed}) as journal, energy(args.run_dir):
         _follow(steps, args, meter, journal, share)
+    energy_into_card(args.run_dir)
     print(args.run_dir / "checkpoint")
 
 

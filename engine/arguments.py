@@ -65,6 +65,8 @@ def parser() -> Parser:
     generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
     generate.add_argument("--steps", metavar="K", type=int, help=STEPS)
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+    text = "of the scans: NIfTI, or DICOM series under sourcedata (default: nifti)"
+    generate.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
 
     impute = command("impute", "A table with its missing cells drawn given those present, as a new table.")

@@ -40,9 +40,8 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
         meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
 
     seed, steps, guidance = args.seed, args.steps, args.guidance
-    written = write_people(
-        model, args.out, n=args.n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress
-    )
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "form": args.format}
+    written = write_people(model, args.out, n=args.n, given=given, progress=progress, **how)
     meter.close()
     print(written)
 

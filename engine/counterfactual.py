@@ -24,10 +24,10 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from engine.attributes import AttributeSchema, Derived, Row
-from engine.flow import Joint, Levels
-from engine.generate import Model, Person, RequestError
+from engine.flow import Joint
+from engine.generate import Model, Person, RequestError, checked_weight
 from engine.infer import infer, on_grid
-from engine.sample import Guidance, Known, integrate, schedule
+from engine.sample import Known, guided, integrate, schedule
 from engine.sample import invert as invert_flow
 from engine.volume import Volume, finite
 
@@ -111,13 +111,19 @@ def _prepared(model: Model, volume: Volume, row: Row, moved: Collection[str], fr
 def _times(steps: int) -> list[float]:
     if not 1 <= steps <= 1000:
         raise RequestError(f"steps {steps} is not possible: give 1 to 1000")
-    return schedule(steps, Guidance())
+    return schedule(steps)
 
 
 def _noise(model: Model, scan: _Scan, steps: int) -> Joint:
     net = model.checkpoint.model
     return invert_flow(
-        net.velocity, scan.clean, scan.known, _times(steps), shift=net.config.shift, linear=net.linear, rounds=3
+        net.velocity,
+        scan.clean,
+        scan.known,
+        _times(steps),
+        shift=net.config.shift,
+        linear=net.linear(scan.known),
+        rounds=3,
     )
 
 
@@ -166,10 +172,10 @@ def counterfactual(
 
     ``factual`` columns are held unless they are set or named in ``free``; a free or missing column keeps its noise and
     moves with the intervention as it does in the cohort. A missing column that is to be set is inferred from the bare scan
-    first. ``strength`` w other than 1 extrapolates, v + (w - 1) (v - v'), v' the velocity at the factual attributes
-    (the guidance of arXiv 2207.12598 with the fact in the place of the unconditional), so that a null intervention
-    stays null at any strength. Costs three evaluations a step backwards, and one forwards for each of two rows (with
-    a strength three). Raises :class:`RequestError` for a scan of another grid or a column both set and free,
+    first. ``strength`` w other than 1 extrapolates from the factual attributes (:func:`engine.sample.guided` with the fact
+    in the place of the unconditional), so that a null intervention stays null at any strength. Costs three evaluations a
+    step backwards, and one forwards for each of two rows. Raises :class:`RequestError` for a scan of another grid or a
+    column both set and free,
     :class:`engine.attributes.AttributeValueError` for an impossible value.
     """
     schema, row = model.schema, model.schema.resolve(factual)
@@ -178,15 +184,12 @@ def counterfactual(
         if name in moved or schema[name] not in schema.columns:
             raise RequestError(f"{name} cannot be free: it is {'set' if name in moved else 'computed'}; leave it out")
     intervened(schema, row, intervention)
-    try:
-        guidance = Guidance(weight=strength)
-    except ValueError as error:
-        raise RequestError(str(error).replace("guidance", "strength", 1)) from None
+    checked_weight(strength, "strength")
     scan = _prepared(model, volume, row, moved, free)
     fact: Row = {c.name: scan.row[c.name] for c, on in zip(schema.columns, scan.known.table[0], strict=True) if on}
     whole = {d.name: row[d.name] for d in schema.derived if d.name in row and d.value(fact) is not None}
     target = intervened(schema, {**fact, **whole}, intervention)
-    state = _forwards(model, _noise(model, scan, steps), scan, target, _times(steps), guidance)
+    state = _forwards(model, _noise(model, scan, steps), scan, target, _times(steps), strength)
     volumes = model.checkpoint.model.decode(torch.cat([scan.clean.image, state.image])).cpu().numpy()
     reconstruction, null, changed = volumes
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
@@ -208,25 +211,20 @@ def counterfactual(
     )
 
 
-def _forwards(model: Model, noise: Joint, scan: _Scan, target: Row, times: list[float], guidance: Guidance) -> Joint:
+def _forwards(model: Model, noise: Joint, scan: _Scan, target: Row, times: list[float], strength: float) -> Joint:
     """From one noise two rows: under the factual columns and under those of ``target``."""
-    net, known = model.checkpoint.model, scan.known.table
+    net = model.checkpoint.model
     table, _ = model.schema.encode([target])
     values = Joint(
         noise.image.expand(2, -1, -1), torch.cat([scan.clean.table, torch.from_numpy(table).to(model.device)])
     )
-
-    def field(state: Joint, levels: Levels) -> Joint:
-        v = net.velocity(state, levels)
-        if not guidance.acts(float(levels.image.max())):
-            return v
-        fact = net.velocity(Joint(state.image, torch.where(known[..., None], scan.clean.table, state.table)), levels)
-        return Joint(v.image + (guidance.weight - 1) * (v.image - fact.image), v.table)
-
     start = Joint(values.image, noise.table.expand(2, -1, -1))
-    both = Known(values, scan.known.image.expand(2), known.expand(2, -1))
+    both = Known(values, scan.known.image.expand(2), scan.known.table.expand(2, -1))
+    linear = net.linear(both)
+    shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
+    field, linear = guided(net.velocity, linear, shift)
     state = start
-    for state in integrate(field, start, both, times, shift=net.config.shift, linear=net.linear):
+    for state in integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear):
         pass
     return state
 

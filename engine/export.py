@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.artifact import whole_directory
 from engine.attributes import Category, Row
 from engine.cohort.bids import COLUMNS, write_bids
+from engine.cohort.dicom_write import Origin, write_series
 from engine.counterfactual import Counterfactual, counterfactual, generated_counterfactual, psnr
 from engine.generate import DISCLAIMER, Model, ProgressCallback, RequestError
 from engine.volume import Volume
 
 #: dB stated where two volumes are equal
 PERFECT = 99.0
+Form = Literal["nifti", "dicom"]
 
 
 def write_people(
@@ -29,11 +32,13 @@ def write_people(
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
+    form: Form = "nifti",
     progress: ProgressCallback | None = None,
 ) -> Path:
     """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
 
-    Returns the folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
+    Scans are NIfTI, or in the ``form`` dicom a series a channel under ``sourcedata``, where BIDS keeps such. Returns the
+    folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
     digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is
     :attr:`Model.licence`. Raises as ``generate`` does, and :class:`~engine.cohort.bids.BidsError` when the folder cannot be
     written.
@@ -62,7 +67,25 @@ def write_people(
         licence=model.licence,
         acknowledge=str(config["provenance"].get("acknowledgement", "")),
         columns=further_columns(model),
+        save=partial(_save_dicom, model, request) if form == "dicom" else None,
     )
+
+
+def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
+    """Write the person's series into the data set at ``root``."""
+    origin = Origin(
+        checkpoint=model.name,
+        digest=model.digest,
+        seed=person.seed,
+        steps=request["steps"],
+        guidance=request["guidance"],
+        given=request["given"],
+        attributes=person.attributes,
+    )
+    for name, data in write_series(person.volume, origin):
+        path = root / "sourcedata" / subject / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def further_columns(model: Model) -> dict[str, dict[str, Any]]:

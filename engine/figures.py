@@ -42,14 +42,14 @@ def consistency_figure(
     if real is not None:
         at = np.linspace(real.low, real.high, 80)
         band = real.band(at)
-        _ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.20)", f"95 % of {cohort.lower()} persons")
-        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({REAL}, 0.42)", f"{cohort} mean, 95 % interval")
+        ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.20)", f"95 % of {cohort.lower()} persons")
+        ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({REAL}, 0.42)", f"{cohort} mean, 95 % interval")
         line = {"color": f"rgb({REAL})", "width": 2}
         figure.add_scatter(x=at, y=band.middle, mode="lines", line=line, name=f"{cohort} cohort", hoverinfo="skip")
     if synthetic is not None:
         at = np.linspace(*span, 40)
         band = synthetic.band(at)
-        _ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({SYNTHETIC}, 0.25)", "Synthetic mean, 95 % interval")
+        ribbon(figure, at, band.mean_low, band.mean_high, f"rgba({SYNTHETIC}, 0.25)", "Synthetic mean, 95 % interval")
         line = {"color": f"rgb({SYNTHETIC})", "width": 2, "dash": "dash"}
         figure.add_scatter(x=at, y=band.middle, mode="lines", line=line, name="Synthetic line", hoverinfo="skip")
     figure.add_scatter(
@@ -206,8 +206,19 @@ def marked(figure: go.Figure, *, below: bool = False) -> go.Figure:
     return figure
 
 
-def _ribbon(figure: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, name: str) -> None:
-    outline = {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([high, low[::-1]])}
+def ribbon(
+    figure: go.Figure,
+    x: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    colour: str,
+    name: str,
+    *,
+    upright: bool = False,
+) -> None:
+    """A band over ``x`` between ``low`` and ``high``, (n,) each; ``upright``: beside an ``x`` that runs up."""
+    across, up = np.concatenate([x, x[::-1]]), np.concatenate([high, low[::-1]])
+    outline = {"x": up, "y": across} if upright else {"x": across, "y": up}
     figure.add_scatter(**outline, fill="toself", fillcolor=colour, line={"width": 0}, name=name, hoverinfo="skip")
 
 

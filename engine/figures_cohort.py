@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import plotly.graph_objects as go
 from scipy.special import ndtr
 
 from engine.attributes import Category, Derived, Number, Row
-from engine.figures import CURVES, REAL, SYNTHETIC, marked
+from engine.figures import CURVES, REAL, SYNTHETIC, marked, ribbon
+from engine.measure.relation import Relation
 
 #: bars of a histogram, about
 BARS = 18
@@ -18,6 +20,26 @@ BARS = 18
 SYMBOLS = ("circle", "diamond", "triangle-up")
 HEIGHT = 380
 GREY = f"rgb({REAL})"
+#: part of the way to the next level over which the persons of a level are spread, and steps along x and y that spread
+#: consecutive seeds evenly over a square (powers of the plastic number)
+SPREAD, STEPS = 0.5, {"x": 0.7548776662, "y": 0.5698402910}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a cohort beside a pair of columns: aggregates only.
+
+    ``relation``: the curve of one on the other, ``upright`` where it is of the first on the second. ``ranges``: low, middle
+    and high of either column by itself. ``groups``: mean and SD of the second by level of the first, or ``upright`` the
+    other way round. ``words`` name the ranges in the legend.
+    """
+
+    cohort: str
+    relation: Relation | None = None
+    upright: bool = False
+    ranges: tuple[tuple[float, float, float] | None, tuple[float, float, float] | None] = (None, None)
+    words: tuple[str, str] = ("", "")
+    groups: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def bins(column: Number | Derived, values: Sequence[float]) -> np.ndarray:
@@ -127,6 +149,90 @@ def scatter_figure(
             hovertemplate="%{x}, %{y}<br>seed %{customdata}<extra></extra>",
         )
     return _laid_out(figure, *titles)
+
+
+def pair_figure(
+    columns: tuple[str, str],
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    titles: tuple[str, str],
+    known: Known,
+    *,
+    by: str | None = None,
+    words: Mapping[str, str] | None = None,
+    levels: Mapping[str, Sequence[str]] | None = None,
+) -> go.Figure:
+    """:func:`scatter_figure` over what is ``known`` of a cohort; persons of one level stand beside each other.
+
+    ``levels`` are those of the columns that are categories, in order.
+    """
+    said = words or {}
+    figure = scatter_figure(columns, rows, seeds, titles, by=by, words=words)
+    traces: list[Any] = list(figure.data)  # pyright: ignore[reportArgumentType]
+    for trace in traces:
+        shown = [[each if isinstance(each, str) else f"{each:.4g}" for each in axis] for axis in (trace.x, trace.y)]
+        trace.customdata = list(zip(trace.customdata, *shown, strict=True))
+        trace.hovertemplate = "%{customdata[1]}, %{customdata[2]}<br>seed %{customdata[0]}<extra></extra>"
+    places: dict[str, float] = {}
+    for name, axis in zip(columns, ("x", "y"), strict=True):
+        names = [said.get(each, each) for each in (levels or {}).get(name, ())]
+        places |= {each: float(k) for k, each in enumerate(names)}
+        if names:
+            _spread(traces, axis, names)
+            ticks = {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]}
+            figure.update_layout({f"{axis}axis": ticks})
+    _cohort_below(figure, known, {each: places[said.get(each, each)] for each in known.groups})
+    figure.update_annotations(y=0)  # no bars stand there
+    below: list[Any] = list(figure.data)[len(traces) :]  # pyright: ignore[reportArgumentType]
+    figure.data = (*below, *traces)
+    return figure
+
+
+def _spread(traces: Sequence[Any], axis: str, names: Sequence[str]) -> None:
+    """Put levels at whole numbers along an axis and their persons around them, each always at the same place."""
+    place = {name: k for k, name in enumerate(names)}
+    for trace in traces:
+        aside = [SPREAD * ((seed * STEPS[axis]) % 1 - 0.5) for seed, *_ in trace.customdata]
+        trace[axis] = [place[name] + by for name, by in zip(trace[axis], aside, strict=True)]
+
+
+def _cohort_below(figure: go.Figure, known: Known, places: Mapping[str, float]) -> None:
+    """Draw what is known of the cohort in grey."""
+    name = f"{known.cohort} cohort"
+    if known.relation is not None:
+        at = np.linspace(known.relation.low, known.relation.high, 80)
+        band, upright = known.relation.band(at), known.upright
+        ribbon(figure, at, band.low, band.high, f"rgba({REAL}, 0.20)", f"95 % of {known.cohort.lower()} persons",
+               upright=upright)  # fmt: skip
+        x, y = (band.middle, at) if upright else (at, band.middle)
+        figure.add_scatter(x=x, y=y, mode="lines", line={"color": GREY, "width": 2}, name=name, hoverinfo="skip")
+    if known.groups:
+        at, means = list(places.values()), [mean for mean, _ in known.groups.values()]
+        bars = {"array": [sd for _, sd in known.groups.values()], "color": GREY, "thickness": 2, "width": 10}
+        x, y = (means, at) if known.upright else (at, means)
+        marker = {"symbol": "line-ns" if known.upright else "line-ew", "size": 26, "line": {"color": GREY, "width": 3}}
+        error = {"error_x" if known.upright else "error_y": bars}
+        figure.add_scatter(
+            x=x, y=y, mode="markers", marker=marker, name=f"{name}, mean and SD", hoverinfo="skip", **error
+        )
+    for k, span in enumerate(known.ranges):
+        if span is not None:
+            _range_below(figure, "xy"[k], span, known.words[k], known.words[k] not in known.words[:k])
+
+
+def _range_below(figure: go.Figure, axis: str, span: tuple[float, float, float], words: str, legend: bool) -> None:
+    """A band across the figure from low to high, a line at the middle, and room beside them."""
+    low, middle, high = span
+    traces: list[Any] = list(figure.data)  # pyright: ignore[reportArgumentType]
+    values = [low, high, *(value for trace in traces for value in trace[axis])]
+    reach = 0.06 * (max(values) - min(values))
+    room = {"range": [min(values) - reach, max(values) + reach]}
+    band: dict[str, Any] = {"fillcolor": f"rgba({REAL}, 0.14)", "line_width": 0, "layer": "below", "name": words}
+    line: dict[str, Any] = {"line": {"color": GREY, "width": 1.5, "dash": "dot"}, "layer": "below"}
+    if axis == "x":
+        figure.add_vrect(x0=low, x1=high, showlegend=legend, **band).add_vline(x=middle, **line).update_xaxes(room)
+    else:
+        figure.add_hrect(y0=low, y1=high, showlegend=legend, **band).add_hline(y=middle, **line).update_yaxes(room)
 
 
 def _laid_out(figure: go.Figure, x: str, y: str) -> go.Figure:

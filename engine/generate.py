@@ -12,7 +12,7 @@ import torch
 from engine.attributes import AttributeSchema, Row
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.flow import Joint
-from engine.sample import Guidance, Known, guided, integrate, person_noise, schedule
+from engine.sample import Known, guided, integrate, person_noise, schedule
 from engine.volume import Volume
 
 DISCLAIMER = "Synthetic. Associations, not causes. Not for diagnosis."
@@ -22,6 +22,8 @@ GPU_BATCH = 8
 ROWS = 64
 #: network evaluations of a person with a scan, and of a row alone
 IMAGE_STEPS, TABLE_STEPS = 8, 32
+#: of the times of a scan's steps (:func:`engine.sample.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
+IMAGE_POWER = 0.7
 #: called with evaluations done and evaluations in all
 ProgressCallback = Callable[[int, int], None]
 
@@ -56,6 +58,13 @@ def choose_device(device: str = "auto") -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise RequestError("device cuda is not available on this machine; use --device cpu or auto")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def checked_weight(weight: float, name: str) -> float:
+    """A weight of guidance; raises :class:`RequestError` by ``name`` for one that nothing comes of."""
+    if not 0 <= weight <= 10:
+        raise RequestError(f"{name} {weight} is outside 0 to 10; 1 means none, 2 is strong")
+    return weight
 
 
 class Model:
@@ -122,19 +131,14 @@ class Model:
             )
         model, row = self.checkpoint.model, self.schema.resolve(given or {})
         default = self.checkpoint.config["guidance"]
-        try:
-            strength = Guidance(weight=default if guidance is None else guidance)
-        except ValueError as error:
-            raise RequestError(str(error)) from None
-        if not row or steps == 1:  # with nothing given there is nothing to be guided by, and a guided step counts twice
-            strength = Guidance()
-        times = schedule(steps, strength, shift=model.config.shift)
+        weight = checked_weight(default if guidance is None else guidance, "guidance")
+        times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
         total, done = -(-n // size) * (len(times)), 0
         for start in range(0, n, size):
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
-            for state in self._integrate(seeds, row, strength, times):
+            for state in self._integrate(seeds, row, weight, times):
                 done += 1
                 if progress:
                     progress(done, total)
@@ -147,15 +151,16 @@ class Model:
                 scan = None if volume is None else self._volume(volume)
                 yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)
 
-    def _integrate(self, seeds: list[int], row: Row, strength: Guidance, times: list[float]) -> Iterator[Joint]:
+    def _integrate(self, seeds: list[int], row: Row, weight: float, times: list[float]) -> Iterator[Joint]:
         model = self.checkpoint.model
         image = model.config.image
         table, given = (torch.from_numpy(part).to(self.device) for part in self.schema.encode([row] * len(seeds)))
         noise = person_noise(seeds, image.tokens, image.latent, model.mask.cpu(), self.device)
         unknown = torch.zeros(len(seeds), dtype=torch.bool, device=self.device)
         known = Known(Joint(torch.zeros_like(noise.image), table), unknown, given)
-        field = guided(model.velocity, strength, noise)
-        return integrate(field, noise, known, times, shift=model.config.shift, linear=model.linear)
+        linear = model.linear(known)
+        field, linear = guided(model.velocity, linear, (weight - 1) * linear.centre.image)
+        return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
 
     def _volume(self, data: Any) -> Volume:
         channels = tuple(self.checkpoint.config["channels"])

@@ -70,6 +70,6 @@ def _drawn(
             voxels = on_grid(model, scan)[None].to(device)
             coded[i], seen[i] = net.encode(voxels, table[i : i + 1], known[i : i + 1])[0], True
     held = Known(Joint(coded, table), seen, known)
-    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear)
+    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     filled = model.schema.decode(state.table.cpu().numpy(), rows)
     return [{name: row[name] for name in model.schema.names} for row in filled]

@@ -58,7 +58,7 @@ def infer(
     seen = torch.full((samples,), volume is not None, device=model.device)
     clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
     held = Known(clean, seen, known.expand(samples, -1))
-    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear)
+    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
     return [{name: r[name] for name in model.schema.names} for r in rows]
 

@@ -13,7 +13,7 @@ from engine.flow import FactorPrior, Joint, Levels, factor_velocity
 from engine.nn.autoencoder import Autoencoder, AutoencoderConfig
 from engine.nn.embedding import Fusion
 from engine.nn.transformer import JointTransformer, TransformerConfig
-from engine.sample import LinearFlow
+from engine.sample import Known, LinearFlow
 
 #: least share of a column's variance that is its own
 UNIQUE = 0.03
@@ -151,27 +151,35 @@ class JointModel(nn.Module):
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
         """E[e - z | z_t]: the closed-form linear Gaussian part plus what the network has learned."""
-        prior = FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
-        with torch.autocast(state.image.device.type, enabled=False):
-            off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
-            known, mean = factor_velocity(Joint(state.image, off_centre), levels, prior)
+        known, mean = self._closed_form(state, levels)
         seen = torch.cat([state.image, mean.image], -1)
         image, table = self.velocity_net(seen, state.table * self.mask, levels.image, levels.table)
         return Joint(image + known.image, (table + known.table - self.table_centre) * self.mask)
 
-    @property
-    def linear(self) -> LinearFlow:
-        """What the sampler solves exactly: the prior's directions and variances, taken as independent."""
+    def _closed_form(self, state: Joint, levels: Levels) -> tuple[Joint, Joint]:
+        """:func:`engine.flow.factor_velocity` of the linear Gaussian part, columns off their centre."""
+        prior = FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
+        with torch.autocast(state.image.device.type, enabled=False):
+            off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
+            return factor_velocity(Joint(state.image, off_centre), levels, prior)
+
+    def linear(self, known: Known | None = None) -> LinearFlow:
+        """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
+        the mean that it expects beside what is ``known`` (None: of anyone)."""
         loadings = self.image_loadings.flatten(0, 1)
         length = loadings.norm(dim=0)
         directions = loadings / length.clamp(min=1e-9)
         spread = length**2 + self.image_variance.flatten() @ directions**2
+        centre = Joint(torch.zeros_like(self.centre), self.table_centre)
+        if known is not None:
+            expected = self._closed_form(known.value, known.levels(1.0))[1]
+            centre = Joint(expected.image, expected.table + self.table_centre)
         return LinearFlow(
             directions=directions,
             spread=spread.clamp(min=1e-6),
             image=self.image_variance,
             table=self.table_loadings.square().sum(-1) + self.table_variance,
-            centre=self.table_centre,
+            centre=centre,
         )
 
     def encode(

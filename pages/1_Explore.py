@@ -15,9 +15,11 @@ with st.spinner("Starting the engine"):
         generate_buttons,
         restore_controls,
     )
-    from pages.components.download import download_button
-    from pages.components.generation import Drawn, draw
+    from pages.components.generation import draw
+    from pages.components.measured import measured_section
     from pages.components.model_picker import model_picker
+    from pages.components.surfaces import surfaces_section
+    from pages.components.takeaway import conclude
     from pages.components.teaching_cases import case_links, cases_of
     from pages.components.viewer import viewer
 
@@ -66,17 +68,6 @@ def generate(model, live: bool) -> None:
     st.rerun()
 
 
-def conclude(drawn: Drawn) -> None:
-    """Put the people shown into the page's address and offer them for download."""
-    query = drawn.request.to_query()
-    if st.query_params.to_dict() != query:
-        st.query_params.from_dict(query)
-        state["address"] = query
-    with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.caption(drawn.in_words(), width="content")
-        download_button(drawn)
-
-
 with st.sidebar:
     name, model = model_picker()
     arrive(name, model)
@@ -90,7 +81,9 @@ if state["problems"]:
 if drawn:
     viewer(drawn.scene)
     if wanted in (None, drawn.request) and not state["problems"]:
-        conclude(drawn)
+        conclude(drawn, status)
+        measured_section(model, drawn)
+        surfaces_section(model, drawn)
 elif not wanted:
     st.info("Set what you like on the left, leave the rest free, and press Generate.")
 if wanted and (drawn is None or drawn.request != wanted):

@@ -8,11 +8,10 @@ status = frame("Review")
 with st.spinner("Starting the engine"):
     from pages.components.model_picker import model_picker
     from pages.components.rating_people import draw_scans
-    from pages.components.rating_questions import questions, shown_since
+    from pages.components.rating_questions import questions, scan_shown, shown_since
     from pages.components.rating_session import Session
     from pages.components.rating_setup import model_of, resume, sentence, set_up
     from pages.components.rating_show import compare, results_shown, session_button
-    from pages.components.viewer import viewer
 
 WHAT = (
     "Look at scans one after another without knowing where they come from; say whether each is real or synthetic, and how "
@@ -71,7 +70,7 @@ def rate(session: Session) -> None:
     shown_since()
     trained_on(state["rating.card"])
     questions(at, state["rating.several"])
-    viewer(state["rating.scenes"][at], key="rating viewer")
+    scan_shown(at)
 
 
 session = state["rating.session"]

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import engine.cohort.ingest
 import engine.generate
 import engine.training.run
 from engine.__main__ import main
+from engine.cohort.dicom import read_series
 from engine.cohort.store import CohortStore
 from engine.generate import Model
 from engine.terminal import Meter, cell
@@ -114,9 +116,30 @@ def test_the_same_request_makes_the_same_files(checkpoint: str, tmp_path: Path) 
     assert len(contents(tmp_path / "a")) == 9
 
 
+def test_generate_writes_dicom(checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["generate", checkpoint, "--set", "age=60", "--seed", "5", "--steps", "2", "--format", "dicom"]
+    assert main([*argv, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "dataset_description.json", "participants.json", "participants.tsv", "sourcedata",
+    ]  # fmt: skip
+    files = sorted((tmp_path / "out" / "sourcedata" / "sub-0001" / "T1w").iterdir())
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    scan = read_series(packed.getvalue()).volume
+    model = engine.load(checkpoint)
+    (person,) = model.generate(given={"age": 60}, seed=5, steps=2)
+    np.testing.assert_allclose(scan.affine, model.checkpoint.affine, atol=1e-6)
+    np.testing.assert_allclose(scan.data, person.volume.data, atol=1e-4)
+    assert f"({model.digest})".encode() in files[0].read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--format", "png"], "invalid choice: 'png'"),
         (["--set", "sex=X"], "sex 'X' is unknown here: give one of F, M"),
         (["--set", "age=-3"], "age -3 is not possible here: give a number from 18 to 100 years"),
         (["--set", "age=old"], "age 'old' is not possible"),
@@ -289,7 +312,11 @@ def test_train_resumes_and_prints_losses_and_time_left(
     second = capsys.readouterr().err
     assert "autoencoder" not in second
     assert "flow 60 of 60, image " in second
-    assert engine.load(run / "checkpoint").checkpoint.config["provenance"]["flow_steps"] == 60
+    model = engine.load(run / "checkpoint")
+    assert model.checkpoint.config["provenance"]["flow_steps"] == 60
+    used = json.loads((run / "energy.json").read_text("utf-8"))
+    assert used["seconds"] > 0
+    assert model.card["energy of training"]["kwh"] == pytest.approx(used["kwh"], rel=0.01), "both calls together"
 
 
 def test_what_cannot_be_trained_is_refused(

@@ -16,7 +16,7 @@ from engine.cohort.store import CohortStore
 from engine.counterfactual import add_back, counterfactual, generated_counterfactual, intervened, invert
 from engine.flow import FactorPrior, Joint, Levels, factor_velocity
 from engine.model import JointModel
-from engine.sample import Guidance, Known, LinearFlow, integrate, schedule
+from engine.sample import Known, LinearFlow, integrate, schedule
 from engine.sample import invert as invert_flow
 
 ROW = {"age": 40.0, "sex": "F", "height": 165.0, "bmi": 24.0, "ethnicity": "White"}
@@ -76,7 +76,7 @@ def test_noise_of_a_gaussian_is_its_whitened_residual(given: tuple[bool, ...]) -
     expected = vectors @ ((vectors.T @ (unknown(clean, on) - mean)) / values.sqrt())
     errors = []
     for steps in (8, 32, 128):
-        times = schedule(steps, Guidance())
+        times = schedule(steps)
         noise = invert_flow(lambda s, t: factor_velocity(s, t, prior)[0], clean, known, times, rounds=5)
         errors.append(float((unknown(noise, on) - expected).norm() / expected.norm()))
     assert errors[2] < 0.5 * errors[1] < 0.25 * errors[0]
@@ -94,9 +94,9 @@ def test_there_and_back_is_exact_and_more_so_with_steps_and_rounds(given: tuple[
         return factor_velocity(state, levels, prior)[0]
 
     def error(steps: int, rounds: int) -> float:
-        times, state = schedule(steps, Guidance()), clean
+        times, state = schedule(steps), clean
         noise = invert_flow(field, clean, known, times, shift=3.0, linear=linear, rounds=rounds)
-        for state in integrate(field, noise, known, times, shift=3.0, linear=linear):
+        for state in integrate(field, noise, known, times, "euler", shift=3.0, linear=linear):
             pass
         assert torch.equal(state.table[0][on], clean.table[0][on])
         return float((unknown(state, on) - unknown(clean, on)).norm() / unknown(clean, on).norm())
@@ -109,12 +109,12 @@ def test_there_and_back_is_exact_and_more_so_with_steps_and_rounds(given: tuple[
 def test_a_counterfactual_of_a_gaussian_moves_by_the_conditional_mean() -> None:
     prior, on = gaussian(), torch.tensor([True, True, True])
     clean, known = setting(prior, on)
-    times = schedule(128, Guidance())
+    times = schedule(128)
     noise = invert_flow(lambda s, t: factor_velocity(s, t, prior)[0], clean, known, times, rounds=5)
     changed = clean.table + torch.tensor([1.5, 0.0, -0.5], dtype=torch.float64)[:, None]
     there = Known(Joint(clean.image, changed), known.image, known.table)
     out = clean
-    for out in integrate(lambda s, t: factor_velocity(s, t, prior)[0], noise, there, times):
+    for out in integrate(lambda s, t: factor_velocity(s, t, prior)[0], noise, there, times, "euler"):
         pass
     expected = conditional(prior, on, changed)[0] - conditional(prior, on, clean.table)[0]
     assert torch.allclose((out.image - clean.image).flatten(), expected, atol=0.02 * float(expected.norm()))
@@ -131,7 +131,7 @@ def test_a_linear_step_of_no_length_is_the_identity_and_small_ones_do_not_drift(
     ends = []
     for times in (fine, fine[::8], fine[::16]):
         state = clean
-        for state in integrate(linear.velocity, clean, known, times, linear=linear):
+        for state in integrate(linear.velocity, clean, known, times, "euler", linear=linear):
             pass
         ends.append(state.image)
     near, far = (float((e - ends[0]).norm() / ends[0].norm()) for e in ends[1:])

@@ -8,8 +8,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -137,13 +138,15 @@ def write_bids(
     acknowledge: str = "",
     columns: Mapping[str, Mapping[str, Any]] | None = None,
     description: str = DESCRIPTION,
+    save: Callable[[Path, str, Person], None] | None = None,
 ) -> Path:
     """Write ``people`` as a BIDS derivative and return its folder: whole or not at all.
 
-    One file per person and channel, ``sub-0001/anat/sub-0001_T1w.nii.gz``; participants.tsv with age, sex, height,
-    weight, bmi and then whatever else is known, missing cells as n/a. ``columns`` documents further columns in
-    participants.json; ``generated_by`` is BIDS's GeneratedBy. Raises :class:`BidsError` when ``out`` exists and is not
-    empty, when nobody is given, or when the disk is full.
+    One NIfTI file per person and channel, ``sub-0001/anat/sub-0001_T1w.nii.gz`` with that ``description``, or what ``save``
+    makes of the data set's folder, the subject's name and the person; participants.tsv with age, sex, height, weight, bmi
+    and then whatever else is known, missing cells as n/a. ``columns`` documents further columns in participants.json;
+    ``generated_by`` is BIDS's GeneratedBy. Raises :class:`BidsError` when ``out`` exists and is not empty, when nobody is
+    given, or when the disk is full.
     """
     out = Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -159,7 +162,8 @@ def write_bids(
     }
     try:
         shutil.rmtree(part, ignore_errors=True)
-        rows = [_write_person(part, i, person, description) for i, person in enumerate(people, 1)]
+        write = save or partial(_save_nifti, description)
+        rows = [_write_person(part, i, person, write) for i, person in enumerate(people, 1)]
         if not rows:
             raise BidsError("no person was given to write; ask for one or more")
         _write_table(part, rows, {**COLUMNS, **(columns or {})})
@@ -177,16 +181,19 @@ def write_bids(
     return out
 
 
-def _write_person(root: Path, number: int, person: Person, description: str) -> dict[str, Any]:
+def _write_person(root: Path, number: int, person: Person, save: Callable[[Path, str, Person], None]) -> dict[str, Any]:
     subject = f"sub-{number:04d}"
-    folder = root / subject / "anat"
     root.mkdir(parents=True, exist_ok=True)
-    if (volume := person.scan) is not None:
-        folder.mkdir(parents=True)
-        channels = volume.data if volume.data.ndim == 4 else volume.data[None]
-        for channel, data in zip(volume.channels, channels, strict=True):
-            Volume(data, volume.affine, (channel,)).save(folder / f"{subject}_{channel}.nii.gz", description)
+    if person.scan is not None:
+        save(root, subject, person)
     return {"participant_id": subject, **{k: v for k, v in person.attributes.items() if k != "participant_id"}}
+
+
+def _save_nifti(description: str, root: Path, subject: str, person: Person) -> None:
+    folder = root / subject / "anat"
+    folder.mkdir(parents=True)
+    for part in person.scan.apart() if person.scan is not None else ():
+        part.save(folder / f"{subject}_{part.channels[0]}.nii.gz", description)
 
 
 def _write_table(root: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Mapping[str, Any]]) -> None:

@@ -24,17 +24,14 @@ from torch import Tensor, nn
 from engine.benchmark import machine, timing
 from engine.evaluation.checks import EvaluationError
 from engine.evaluation.cost import (
-    JOULES_PER_KWH,
     Cost,
-    Meter,
     Progress,
     child_peak,
-    energy,
     flop_of,
-    require_energy,
     require_positive,
     sampling_cost,
 )
+from engine.evaluation.energy import JOULES_PER_KWH, Meter, energy, require_energy
 from engine.generate import Model
 
 SOURCE = "MONAI model zoo, brain_image_synthesis_latent_diffusion_model 1.0.0 (Pinaya et al. 2022, arXiv 2209.07162)"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import norm as normal
 from scipy.stats import t as student
 
 
@@ -91,6 +92,18 @@ class Relation:
         estimate = self.coefficients[1] / self.scale
         reach = self._quantile(level) * math.sqrt(self.covariance[1][1]) / self.scale
         return Interval(estimate, estimate - reach, estimate + reach)
+
+    def correlation(self, level: float = 0.95) -> Interval:
+        """Pearson's r of the pairs a straight line was fitted on, with Fisher's interval; it follows from what is kept:
+        ``r^2 = b^2 / (b^2 + s^2 (n - 2) / n)``. Raises :class:`RelationError` for a curve."""
+        if self.log or len(self.coefficients) != 2:
+            raise RelationError("a correlation belongs to a straight line: fit one of degree 1, without log")
+        slope, rest = self.coefficients[1], self.residual_sd**2 * (self.n - 2) / self.n
+        r = slope / math.hypot(slope, math.sqrt(rest)) if slope else 0.0
+        if abs(r) >= 1:
+            return Interval(r, r, r)
+        reach = float(normal.ppf((1 + level) / 2)) / math.sqrt(self.n - 3)
+        return Interval(r, math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach))
 
     def band(self, x: Float[np.ndarray, " n"], level: float = 0.95) -> Band:
         """The mean, its confidence band and the band of persons at ``x``."""

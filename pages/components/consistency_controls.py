@@ -14,6 +14,11 @@ from pages.components.person_table import label, level, unit
 #: attributes that can be asked for, where the model and the real cohort have them
 ASKED = ("age", "bmi")
 MOST, EITHER = 60, "either"
+QUESTIONS = {"asked": "Asked, measured", "pair": "Any two"}
+QUESTION = (
+    "What was asked for against what is measured; or any two columns or measures of persons of whom nothing is asked, "
+    "so that they are spread as the model spreads them."
+)
 COUNTS = {
     "consistency.n": ("Persons", 2, MOST, "Each is drawn anew."),
     "consistency.steps": ("Steps", 1, 64, "More are slower and finer."),
@@ -27,11 +32,13 @@ def plan_controls(name: str, model: Any, cohort: Any) -> tuple[Plan, int]:
     _remember()
     measured = cohort.lines.get("all", {})
     names = [c.name for c in model.schema.columns if c.name in measured and c.name in ASKED]
-    if not names:
-        st.error("This model has no column that the real cohort was measured against: age or BMI is needed.")
-        st.stop()
-    chosen = one_of("Ask for", names, "consistency.attribute", format_func=label)
-    low, high = _span(model.schema[chosen], next(iter(measured[chosen].values())))
+    chosen, low, high = None, 0.0, 0.0
+    if one_of("Compare", list(QUESTIONS), "consistency.question", format_func=QUESTIONS.get, help=QUESTION) == "asked":
+        if not names:
+            st.error("This model has no column that the real cohort was measured against: age or BMI is needed.")
+            st.stop()
+        chosen = one_of("Ask for", names, "consistency.attribute", format_func=label)
+        low, high = _span(model.schema[chosen], next(iter(measured[chosen].values())))
     sex = _sex(model.schema, cohort)
     n, steps, seed = (
         int(place.number_input(title, least, most, key=key, help=text))

@@ -16,7 +16,7 @@ from engine.attributes import Cell, Number
 from pages.components.address import Request, tidy
 from pages.components.generation import Report, people_of, time_left
 from pages.components.person_table import label, unit
-from pages.components.whatif_measure import Reader, reader_for
+from pages.components.whatif_measure import Reader, read, reader_for
 
 Point = dict[str, Any]
 #: share of a person's time that drawing takes; the rest is measuring
@@ -25,21 +25,24 @@ DRAWING = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which persons are asked for: ``attribute`` over ``low`` to ``high``, the rest free (or of one ``sex``)."""
+    """Which persons are asked for: ``attribute`` over ``low`` to ``high``, the rest free (or of one ``sex``); everything
+    is free where there is no ``attribute``."""
 
     model: str
     digest: str
-    attribute: str
+    attribute: str | None
     low: float
     high: float
     sex: str | None
     steps: int
     seed: int
 
-    def request(self, column: Number, i: int) -> Request:
+    def request(self, column: Number | None, i: int) -> Request:
         """Person ``i``: the ends first, then ever finer between them, so that few persons cover the range already."""
         share = float(i) if i < 2 else _van_der_corput(i - 1)
-        given: list[tuple[str, Cell]] = [(self.attribute, tidy(column, self.low + share * (self.high - self.low)))]
+        given: list[tuple[str, Cell]] = []
+        if self.attribute is not None and column is not None:
+            given.append((self.attribute, tidy(column, self.low + share * (self.high - self.low))))
         if self.sex is not None:
             given.append(("sex", self.sex))
         return Request(model=self.model, given=tuple(given), seed=self.seed + i, steps=self.steps)
@@ -111,17 +114,21 @@ def note(model: Any, reader: Reader) -> str:
 
 def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> Point:
     """Draw person ``i`` of the plan and measure them; ``problem`` says why a scan could not be measured."""
-    request = plan.request(model.schema[plan.attribute], i)
+    request = plan.request(None if plan.attribute is None else model.schema[plan.attribute], i)
     ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
     report(DRAWING, "measuring")
-    try:
-        values, problem = measure.measure(found.person.volume), ""
-    except ValueError as error:
-        values, problem = {}, str(error)
+    values, problem = read(measure, found.person.volume)
     # what is sampled and measured under one name stands in the table twice
-    row = {f"{k} (sampled)" if k in values else k: v for k, v in found.person.attributes.items()}
-    asked = {"seed": request.seed, "requested": dict(request.given)[plan.attribute]}
+    row = {column_key(k, measure): v for k, v in found.person.attributes.items()}
+    asked: Point = {"seed": request.seed}
+    if plan.attribute is not None:
+        asked["requested"] = dict(request.given)[plan.attribute]
     return {**asked, **row, **values, "problem": problem}
+
+
+def column_key(name: str, measure: Any) -> str:
+    """A column's name in a point: another than that of a measure, whether or not the scan could be measured."""
+    return f"{name} (sampled)" if name in measure.measures else name
 
 
 def fit_line(points: Iterable[Point], measure: str) -> Any:
@@ -162,7 +169,7 @@ def to_csv(plan: Plan, points: list[Point]) -> bytes:
     """One row a person, what it takes to draw them again in the first columns."""
     stream = io.StringIO()
     table = pd.DataFrame(points).assign(synthetic="SYNTHETIC - not for diagnosis", model=plan.model, steps=plan.steps)
-    first = ["synthetic", "model", "steps", "seed", "requested"]
+    first = [name for name in ("synthetic", "model", "steps", "seed", "requested") if name in table]
     table[[*first, *(name for name in table if name not in first)]].to_csv(stream, index=False, float_format="%.4f")
     return stream.getvalue().encode()
 

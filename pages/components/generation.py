@@ -123,7 +123,7 @@ def _person(model: Any, request: Request, i: int, share: tuple[float, float], re
     who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
 
     def progress(done: int, total: int) -> None:
-        report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total, request.steps)}")
+        report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total)}")
 
     with turn(model_lock(), report):
         progress(0, request.steps + 1)
@@ -134,14 +134,14 @@ def _person(model: Any, request: Request, i: int, share: tuple[float, float], re
         return _Kept(person, time.monotonic() - began)
 
 
-def step_in_words(done: int, total: int, steps: int) -> str:
-    """``3 of 8``: the engine's last unit of work is the decoding, and a guided one before it counts as two steps.
+def step_in_words(done: int, total: int) -> str:
+    """``3 of 8``: the engine's last unit of work is the decoding.
 
-    >>> step_in_words(1, 5, 8), step_in_words(3, 9, 8), step_in_words(8, 9, 8)
-    ('2 of 8', '3 of 8', '8 of 8, building the scan')
+    >>> step_in_words(3, 9), step_in_words(8, 9)
+    ('3 of 8', '8 of 8, building the scan')
     """
     last = total - 1
-    return f"{steps} of {steps}, building the scan" if done >= last else f"{round(steps * done / last)} of {steps}"
+    return f"{done} of {last}" if done < last else f"{last} of {last}, building the scan"
 
 
 def time_left(began: float, share: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import shutil
 import threading
@@ -17,12 +16,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import pandas as pd
-
 from engine.attributes import Row
 from engine.cohort.bids import write_bids
 from engine.volume import Volume
-from pages.components.download import add_file
+from pages.components.download import add_file, table_csv
 from pages.components.frame import BANNER
 from pages.components.generation import Report, time_left
 from pages.components.population_run import BREATH, Cohort, drawn
@@ -64,13 +61,8 @@ class Export:
 
 def to_csv(cohort: Cohort, numbers: Sequence[int]) -> bytes:
     """One row a person of the cohort's ``numbers``, what it takes to draw them again in the first columns."""
-    request = cohort.request
-    fixed = "; ".join(f"{name}={value}" for name, value in request.given)
-    common = {"notice": BANNER, "model": request.model, "checkpoint": cohort.digest, "steps": request.steps}
-    rows = [{**common, "given": fixed, "seed": cohort.seed(i), **cohort.rows[i]} for i in numbers]
-    stream = io.StringIO()
-    pd.DataFrame(rows, columns=[*common, "given", "seed", *cohort.schema.names]).to_csv(stream, index=False)
-    return stream.getvalue().encode()
+    people = [(cohort.seed(i), cohort.rows[i]) for i in numbers]
+    return table_csv(cohort.request, cohort.digest, cohort.schema.names, people)
 
 
 def too_many(model: Any, numbers: Sequence[int]) -> str:

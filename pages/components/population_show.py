@@ -12,14 +12,14 @@ import streamlit as st
 from engine.attributes import Category
 from engine.figures_cohort import histogram_figure, scatter_figure, shares_figure
 from pages.components.consistency_controls import one_of
-from pages.components.download import download_button
 from pages.components.generation import draw, model_lock
 from pages.components.person_table import label, level, person_rows, summary
 from pages.components.population_controls import filter_controls
 from pages.components.population_export import Export, to_csv, too_many, write_zip
-from pages.components.population_filter import decimals, in_one_line, table_of, titled
+from pages.components.population_filter import Filters, decimals, in_one_line, table_of, titled
 from pages.components.population_job import Job, session_is_open
 from pages.components.population_run import Cohort
+from pages.components.takeaway import download_popover
 from pages.components.viewer import viewer
 
 #: seconds between two looks at the progress, and at the cohort as it grows
@@ -57,13 +57,17 @@ def _progress(job: Job, k: int, looks: list[bool]) -> None:
 
 
 def cohort_shown(model: Any, cohort: Cohort, current: bool) -> None:
-    """Everything about the cohort, looked at again while it grows."""
+    """Everything about the cohort. What is below the filters is looked at again while it grows, the filters are left alone:
+    a list that is open there, or a slider being dragged, is not drawn anew under the reader's hand."""
     growing = active("run") is not None and not cohort.whole
-    st.fragment(_cohort, run_every=REFRESH if growing else None)(model, cohort, current)
+    st.fragment(_filtered)(model, cohort, current, REFRESH if growing else None)
 
 
-def _cohort(model: Any, cohort: Cohort, current: bool) -> None:
-    filters = filter_controls(cohort)
+def _filtered(model: Any, cohort: Cohort, current: bool, every: float | None) -> None:
+    st.fragment(_cohort, run_every=every)(model, cohort, current, filter_controls(cohort))
+
+
+def _cohort(model: Any, cohort: Cohort, current: bool, filters: Filters) -> None:
     kept = filters.kept(cohort.rows)
     names = [name for name in VIEWS if name != "Gallery" or model.has_image]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -244,4 +248,4 @@ def _person(model: Any, cohort: Cohort, i: int) -> None:
     found = draw(model, cohort.person(i), bar.progress)
     place.empty()
     viewer(found.scene, key="population viewer")
-    download_button(found)
+    download_popover(found)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
 from pages.components.rating_session import COMMENT, PLAUSIBILITY, RatingError, Session, read_place, write_place
+from pages.components.viewer import fingerprint, marking_viewer
 
 WORDS = {1: "Impossible", 2: "Doubtful", 3: "Possible", 4: "Plausible", 5: "Convincing"}
-PLACE = "As the viewer writes it below the planes, or three numbers in mm."
+PLACE = (
+    "Where it looks implausible. Put the viewer's crosshair there and press Mark this place, or type it as the viewer "
+    "writes it below the planes, or as three numbers in mm."
+)
 PLACE_EXAMPLE = "such as R 12 A 30 S 45"
+VIEWER = "rating viewer"
 MISSING = "Say first how plausible this scan's anatomy is: 1 to 5."
 MISSING_BOTH = "Say first whether this scan is real or synthetic, and how plausible its anatomy is."
 state = st.session_state
@@ -95,22 +101,43 @@ def questions(at: int, several: bool) -> None:
 
 def _note(at: int, session: Session) -> str:
     """A comment and a place, both optional; returns what is wrong with the place."""
-    answer, problem = session.answers[at], ""
+    answer, problem, key = session.answers[at], "", f"rating.place.{at}"
     noted = bool(answer.comment or answer.place)
+    state.setdefault(key, write_place(answer.place))
     with st.popover("Note" + (" ✓" if noted else ""), icon=":material/edit_note:"):
         comment = st.text_area("Comment (optional)", answer.comment, max_chars=COMMENT, key=f"rating.comment.{at}")
-        text = st.text_input(
-            "Place (optional)",
-            write_place(answer.place),
-            key=f"rating.place.{at}",
-            help=PLACE,
-            placeholder=PLACE_EXAMPLE,
-        )
+        text = st.text_input("Place (optional)", key=key, help=PLACE, placeholder=PLACE_EXAMPLE)
         st.caption("Typed words are kept when you leave the field.")
     try:
         place = read_place(text)
     except RatingError as error:
         place, problem = answer.place, str(error)
-    if (comment, place) != (answer.comment, answer.place):
-        _say(at, comment=comment, place=place)
+    if comment != answer.comment:
+        _say(at, comment=comment)
+    if place != answer.place:
+        _say(at, place=place, voxel=None)
+        state["rating.opened"] = None
+        st.rerun()  # the viewer shows it
     return problem
+
+
+def scan_shown(at: int) -> None:
+    """The scan on screen, in which a place can be marked; the mark of before is in it when the reader comes back."""
+    scene, opened = state["rating.scenes"][at], state["rating.opened"]
+    if opened is None or opened[0] != at:  # what is sent stays the same while the reader marks: the viewer knows it
+        opened = state["rating.opened"] = at, state["rating.session"].answers[at].place
+    marked = partial(_mark, at, fingerprint(scene))
+    marking_viewer(scene, opened[1], marked, key=VIEWER)
+
+
+def _mark(at: int, scene: str) -> None:
+    """Note the place that the viewer sends; one meant for the scan before, and heard too late, is not taken."""
+    sent = state[VIEWER]["mark"]
+    if sent is None or sent["scene"] != scene or state["rating.at"] != at:
+        return
+    place, voxel = None, None
+    if sent["voxel"] is not None:
+        right, anterior, superior = (round(float(mm), 1) for mm in sent["place"])
+        place, voxel = (right, anterior, superior), tuple(sent["voxel"])
+    _say(at, place=place, voxel=voxel)
+    state[f"rating.place.{at}"] = write_place(place)

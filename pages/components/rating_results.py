@@ -14,7 +14,7 @@ import numpy as np
 from engine.evaluation.checks import EvaluationError
 from engine.evaluation.classify import auc
 from engine.evaluation.interval import Figure, bootstrap, bootstrap_two, proportion
-from pages.components.rating_session import NOTICE, PLAUSIBILITY, RatingError, Session, was, write_place
+from pages.components.rating_session import NOTICE, PLAUSIBILITY, RatingError, Session, read_place, was, write_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,7 @@ def rows(session: Session) -> list[dict[str, Any]]:
             "plausibility": answer.plausibility,
             "seconds": round(answer.seconds, 1),
             "place": write_place(answer.place),
+            "voxel": " ".join(map(str, answer.voxel or ())),
             "comment": answer.comment,
             "person": session.plan.person(i),
         }
@@ -145,7 +146,10 @@ def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     said = {"first said": a["said"], "second said": b["said"], "agree": "yes" if a["said"] == b["said"] else "no"}
     rated = {"first plausibility": a["plausibility"], "second plausibility": b["plausibility"]}
     difference = {"difference": abs(a["plausibility"] - b["plausibility"])}
-    return {"scan": a["scan"], "was": a["was"], **(said if a["said"] else {}), **rated, **difference}
+    places = [read_place(row["place"]) for row in (a, b)]
+    apart = f"{math.dist(*places):.0f}" if all(places) else ""  # pyright: ignore[reportArgumentType]
+    marked = {"first place": a["place"], "second place": b["place"], "mm apart": apart}
+    return {"scan": a["scan"], "was": a["was"], **(said if a["said"] else {}), **rated, **difference, **marked}
 
 
 def kappa(one: np.ndarray, other: np.ndarray, labels: Sequence[Any], *, quadratic: bool = False) -> float:

@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-FORMAT, VERSION = "somatwin-rating", 1
+#: files of version 1 have no voxels and are read too
+FORMAT, VERSION = "somatwin-rating", 2
 NOTICE = "Synthetic scans, beside real ones where the plan names a source of them, as one reader rated them. Not for diagnosis."
 FEWEST, MOST = 10, 100
 PLAUSIBILITY = (1, 2, 3, 4, 5)
@@ -95,12 +96,14 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a reader says of a scan; ``real`` and ``plausibility`` are None until said, ``place`` is RAS+ in mm."""
+    """What a reader says of a scan; ``real`` and ``plausibility`` are None until said. ``place`` is RAS+ in mm, ``voxel`` its
+    indices from 0 where it was marked in the viewer; both are of the grid that all scans of a rating share."""
 
     real: bool | None = None
     plausibility: int | None = None
     comment: str = ""
     place: tuple[float, float, float] | None = None
+    voxel: tuple[int, int, int] | None = None
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -110,7 +113,8 @@ class Answer:
             and (self.plausibility is None or self.plausibility in PLAUSIBILITY)
             and isinstance(self.comment, str)
             and len(self.comment) <= COMMENT
-            and len(self.place or (0, 0, 0)) == 3
+            and len(self.place or (0, 0, 0)) == len(self.voxel or (0, 0, 0)) == 3
+            and (self.voxel is None or (self.place is not None and all(type(i) is int and i >= 0 for i in self.voxel)))
             and all(isinstance(n, int | float) and np.isfinite(n) for n in numbers)
             and self.seconds >= 0
         )
@@ -190,12 +194,14 @@ class Session:
             raise RatingError(f"the file is damaged or no JSON; {REMEDY}") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise RatingError(f"the file is not of a rating; {REMEDY}")
-        if content.get("version") != VERSION:
-            raise RatingError(f"the file has version {content.get('version')}, this program reads {VERSION}; {REMEDY}")
+        if content.get("version") not in (1, VERSION):
+            raise RatingError(
+                f"the file has version {content.get('version')}, this program reads 1 and {VERSION}; {REMEDY}"
+            )
         if content.pop("checksum", None) != _checksum(content):
             raise RatingError(f"the file was changed after it was saved, or is damaged; {REMEDY}")
         try:
-            answers = tuple(_answer(answer) for answer in content["answers"])
+            answers = tuple(_answer(answer, content["version"]) for answer in content["answers"])
             plan = _built(Plan, content["plan"])
             session = cls(plan=plan, reviewer=content["reviewer"], answers=answers, finished=content["finished"])
         except RatingError:
@@ -242,9 +248,10 @@ def write_place(place: tuple[float, float, float] | None) -> str:
     return " ".join(f"{ends[value < 0]} {abs(value):g}" for value, ends in pairs)
 
 
-def _answer(content: Mapping[str, Any]) -> Answer:
-    place = content.get("place")
-    return _built(Answer, {**content, "place": None if place is None else tuple(place)})
+def _answer(content: Mapping[str, Any], version: int) -> Answer:
+    added = {"voxel": None} if version == 1 else {}
+    triples = {name: tuple(content[name]) for name in ("place", "voxel") if content.get(name) is not None}
+    return _built(Answer, {**added, **content, **triples})
 
 
 def _built(kind: Any, content: Mapping[str, Any]) -> Any:

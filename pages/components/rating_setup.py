@@ -39,6 +39,7 @@ def begin(session: Session, persons: StorePersons | None) -> None:
             "rating.since": None,
             "rating.unclear": "",
             "rating.wish": None,
+            "rating.opened": None,
             "rating.paused": False,
         }
     )

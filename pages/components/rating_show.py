@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -61,13 +63,18 @@ def results_shown(session: Session) -> None:
     right.caption("Scans by plausibility given")
     right.table(counts.rename_axis(index=None, columns=None))
     st.subheader("Scan by scan", anchor=False)
-    empty = [name for name in ("said", "right", "place", "comment") if not any(row[name] for row in listed)]
-    st.dataframe(table.drop(columns=empty), hide_index=True, width="stretch")
+    _table(listed)
     stem = f"somatwin_rating_{session.plan.model}_seed-{session.plan.seed}"
     with st.container(horizontal=True):
         session_button(session)
         icon = ":material/table:"
         st.download_button("Table (CSV)", to_csv(session), f"{stem}.csv", "text/csv", on_click="ignore", icon=icon)
+
+
+def _table(listed: Sequence[dict[str, Any]]) -> None:
+    """The rows, without columns in which nobody said anything."""
+    empty = [name for name in listed[0] if all(row[name] == "" for row in listed)]
+    st.dataframe(pd.DataFrame(listed).drop(columns=empty), hide_index=True, width="stretch")
 
 
 def session_button(session: Session) -> None:
@@ -108,4 +115,4 @@ def compare() -> None:
         }
         st.caption(f"First: {found.reviewers[0]}. Second: {found.reviewers[1]}.")
         st.table(pd.DataFrame({f"Value ({HEAR})": {name: text for name, text in figures.items() if text}}))
-        st.dataframe(pd.DataFrame(found.rows), hide_index=True)
+        _table(found.rows)

@@ -1,14 +1,20 @@
 // Linked axial, coronal and sagittal views with a cutaway, drawn in Canvas2D; one payload, then no server.
 // The state of a viewer hangs on its root element as `root.somatwin`.
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".viewer");
   const view = (root.somatwin ??= createView(root));
-  const print = fingerprint(data);
+  const [packed, marking] = unwrap(data);
+  const print = fingerprint(packed);
+  view.send = (mark) => setTriggerValue("mark", mark);
+  if (view.fingerprint === print && view.told !== JSON.stringify(marking)) {
+    takeMark(view, marking);
+    update(view, {});
+  }
   if (view.fingerprint === print || view.loading === print) return undefined;
   view.loading = print;
-  unpack(data).then((scene) => {
-    if (view.loading === print) showScene(view, scene, print);
+  unpack(packed).then((scene) => {
+    if (view.loading === print) showScene(view, scene, print, marking);
   });
   return undefined;
 }
@@ -39,7 +45,8 @@ function createView(root) {
 function createPane(view, node, i) {
   const canvas = node.querySelector("canvas");
   const caption = node.querySelector("figcaption");
-  const place = i % 4; // the three planes and the surface of A, then those of B
+  // the three planes and the surface of A, then those of B
+  const place = i % 4;
   const buffer = document.createElement("canvas");
   const pane = { node, canvas, caption, place, plane: PLANES[place], second: i > 3, buffer };
   if (pane.plane) listenToPlane(view, pane);
@@ -54,7 +61,7 @@ function enlarge(view, place) {
   update(view, { enlarged: view.enlarged === place ? null : place });
 }
 
-function showScene(view, scene, print) {
+function showScene(view, scene, print, marking) {
   const { header } = scene;
   const kind = ({ shape, channels, compare, legend }) => JSON.stringify([shape, channels, compare, legend]);
   const changed = !view.header || kind(view.header) !== kind(header);
@@ -69,6 +76,7 @@ function showScene(view, scene, print) {
     });
     stopCine(view);
   }
+  takeMark(view, marking);
   view.shown = Math.min(view.shown, header.people.length - 1);
   view.other = clamp(view.other, 1, Math.max(1, header.people.length - 1));
   view.root.dataset.fingerprint = print;
@@ -89,6 +97,8 @@ function update(view, changes) {
   Object.assign(view, changes);
   view.tables = {};
   view.root.dataset.mode = view.mode;
+  // measured.js shows the same one
+  document.documentElement.dataset.person = view.shown;
   const { slots, root } = view;
   const focused = root.getRootNode().activeElement;
   const bar = focused?.closest(".toolbar, .strip, .legend, .wiper, .help");
@@ -135,6 +145,7 @@ function drawAll(view, coarse) {
   }
   const words = [placeInWords(view), readingInWords(view), windowInWords(view)];
   if (view.ruler) words.push(`distance ${rulerInWords(view)}`);
+  if (view.mark) words.push(`marked ${placeInWords(view, view.mark)}`);
   view.slots.readout.textContent = words.join("  ·  ");
   const slider = view.slots.wiper.querySelector("input");
   if (slider) slider.value = Math.round(view.wipe * 100);

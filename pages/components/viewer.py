@@ -1,6 +1,7 @@
 """The scan viewer: linked slices, a cutaway and the person's table, sent once and then run by the browser.
 
-Nothing the reader does in it comes back to the server, so it stays live while the model is at work.
+Nothing the reader does in it comes back to the server, so it stays live while the model is at work; but for the place
+that a reader marks, where a page asks for one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import gzip
 import json
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,8 @@ from engine.volume import Volume
 
 HERE = Path(__file__).parent
 #: one module for the browser; the last file exports the component
-SCRIPTS = tuple(
-    f"viewer{part}.js"
-    for part in ("_scene", "_signal", "_raycast", "_paint", "_surface", "_picture", "_panel", "_keys", "_input", "")
-)
+PARTS = "scene signal raycast paint mark table surface picture panel keys input"
+SCRIPTS = (*(f"viewer_{part}.js" for part in PARTS.split()), "viewer.js")
 #: burned into every picture that leaves the viewer
 FOOTER = "SYNTHETIC - not for diagnosis"
 
@@ -31,16 +30,21 @@ FOOTER = "SYNTHETIC - not for diagnosis"
 IDLE = re.compile(r"^\s*(?:/\*\*.*?\*/|//[^\n]*)?\s*", re.MULTILINE | re.DOTALL)
 
 
-def _script() -> str:
-    """The module for the browser, which is sent again with every scene and therefore kept small."""
-    return "\n".join(IDLE.sub("", (HERE / name).read_text(encoding="utf-8")) for name in SCRIPTS)
+def script(names: Sequence[str] = SCRIPTS) -> str:
+    """Files as one module for the browser, which is sent again with all new data and therefore kept small."""
+    return "\n".join(IDLE.sub("", (HERE / name).read_text(encoding="utf-8")) for name in names)
+
+
+def style(names: Sequence[str]) -> str:
+    """Files as one style sheet."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 _component = component(
     "somatwin_viewer",
     html=(HERE / "viewer.html").read_text(encoding="utf-8"),
-    css=(HERE / "viewer.css").read_text(encoding="utf-8"),
-    js=_script(),
+    css=style(("viewer.css", "viewer_table.css")),
+    js=script(),
 )
 
 
@@ -116,3 +120,18 @@ def _legend_entry(value: int, name: str, colour: str) -> tuple[int, str, str]:
 def viewer(scene: bytes, key: str = "viewer") -> None:
     """Show a :func:`payload`."""
     _component(data=scene, key=key)
+
+
+def fingerprint(scene: bytes) -> str:
+    """The name of a :func:`payload`, which the viewer too gives it: the CRC-32 that closes it, in hex."""
+    return f"{int.from_bytes(scene[-8:-4], 'little'):08x}"
+
+
+def marking_viewer(scene: bytes, mark: Sequence[float] | None, on_mark: Callable[[], None], key: str) -> None:
+    """Show a :func:`payload` in which the reader can mark a place; ``mark`` (RAS+ mm) is the one of before.
+
+    Only the reader's press sends anything: ``on_mark`` is called, and ``st.session_state[key]["mark"]`` holds ``scene``
+    (its :func:`fingerprint`), ``voxel`` and ``place`` (RAS+ mm) of the crosshair, both None where the mark was taken away.
+    """
+    known = json.dumps({"mark": mark and list(mark)}).encode()
+    _component(data=b"MARK" + struct.pack("<I", len(known)) + known + scene, key=key, on_mark_change=on_mark)

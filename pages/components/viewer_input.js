@@ -87,7 +87,8 @@ function inSteps(scrolled) {
 
 function listenToPlane(view, pane) {
   const { canvas, plane } = pane;
-  let task = null; // what the drag under way does, called with the event and how far it went
+  // what the drag under way does, called with the event and how far it went
+  let task = null;
   const begin = {
     Point: (event) => (jump(view, pane, event), (moved) => jump(view, pane, moved)),
     Window: () => (_moved, dx, dy) => adjustWindow(view, dx, -dy),

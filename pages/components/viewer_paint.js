@@ -72,6 +72,7 @@ function drawPlane(view, pane) {
   if (view.crosshair) drawCrosshair(context, view, plane, fit);
   drawDivider(context, view, fit);
   drawRuler(context, view, plane, fit);
+  drawMark(context, view, plane, fit);
   pane.letters = edgeLetters(view, plane);
   drawLetters(context, pane.letters);
   drawNames(context, view, pane, fit);
@@ -86,7 +87,8 @@ function drawPlane(view, pane) {
 function drawCrosshair(context, view, plane, fit) {
   const place = onCanvas(view, plane, fit, view.cursor.map((index) => index + 0.5));
   const [x, y] = place.map((p) => Math.round(p) + 0.5);
-  const [gap, margin] = [12 * dots(), 28 * dots()]; // margin keeps the lines off the letters
+  // the margin keeps the lines off the letters
+  const [gap, margin] = [12 * dots(), 28 * dots()];
   const { width, height } = context.canvas;
   const [left, right] = [Math.max(fit.left, margin), Math.min(fit.left + fit.width, width - margin)];
   const [top, bottom] = [Math.max(fit.top, margin), Math.min(fit.top + fit.height, height - margin)];
@@ -143,7 +145,8 @@ function drawTile(context, letter, name, x, y, room) {
 function drawNames(context, view, pane, fit) {
   const { people } = view.header;
   const [y, inset] = [18 * dots(), 10 * dots()];
-  const room = context.canvas.width / 2 - 50 * dots(); // up to the letter at the top
+  // up to the letter at the top
+  const room = context.canvas.width / 2 - 50 * dots();
   const tile = (letter, name, x, at = y) => drawTile(context, letter, name, x, at, room);
   if (view.mode === "side") tile(pane.second ? "B" : "A", people[pane.second ? view.other : 0].title, inset);
   if (view.mode === "difference") tile("B − A", "", inset);

@@ -1,16 +1,5 @@
 // What stands around the planes: the toolbar, the strip of people, the table of the person shown.
 
-/** An element with attributes and children; strings become text, never markup. */
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") node[name] = value;
-    else if (value !== undefined) node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
 function pressButton(label, title, pressed, onclick) {
   return element("button", { type: "button", title, "aria-pressed": String(pressed), onclick }, label);
 }
@@ -79,6 +68,7 @@ function buildLower(view) {
       ...Object.keys(view.surfaces).map(chosen)),
     quietButton(view.cine ? "Stop" : "Play", "Play through the slices of the plane used last (P)",
       () => toggleCine(view), String(Boolean(view.cine))),
+    buildMark(view),
   ];
 }
 
@@ -169,19 +159,9 @@ const ORIGINS = {
   computed: "Computed from the other columns",
 };
 
-function percentileCell(percentile) {
-  if (percentile === null) return element("td", { class: "percentile" });
-  const track = element("span", { class: "track", "aria-hidden": "true" }, element("i"));
-  track.firstChild.style.left = `${clamp(percentile, 1, 99)}%`;
-  return element("td", { class: "percentile", title: "Share of the training cohort below this value" },
-    track, `${Math.round(percentile)}`);
-}
-
 const draftMark = ({ header }) =>
   (header.draft ? element("span", { class: "draft", title: "Few sampling steps" }, "Draft") : "");
 const originMark = (origin) => element("span", { class: `origin ${origin}`, title: ORIGINS[origin] }, origin);
-const headOf = (...words) =>
-  element("thead", {}, element("tr", {}, ...words.map((text) => element("th", { scope: "col" }, text))));
 
 function buildTable(view) {
   const person = view.header.people[view.shown];

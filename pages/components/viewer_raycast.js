@@ -1,6 +1,7 @@
 // A surface view without WebGL: one ray a pixel through the voxels, with an octant cut away at the crosshair.
 
-const BLOCK = 8; // air is skipped in cubes of this many voxels
+/** Air is skipped in cubes of this many voxels. */
+const BLOCK = 8;
 
 /** The largest voxel of each cube, so that a ray can leap over air. */
 function blockMaxima(volume, [nx, ny, nz]) {
@@ -106,7 +107,8 @@ function castAll(pixels, size, [from, to], { azimuth, elevation, zoom }, shape, 
   const extent = shape.map((n, a) => n * spacing[a]);
   const radius = (0.5 * Math.hypot(...extent) * 0.84) / zoom;
   const away = 2 * Math.hypot(...extent);
-  const fine = Math.min(...spacing); // t counts the finest voxels
+  // t counts the finest voxels
+  const fine = Math.min(...spacing);
   const d = forward.map((f, a) => (f * fine) / spacing[a]);
   const o = [0, 0, 0];
   for (let row = 0; row < size; row++) {
@@ -204,7 +206,8 @@ function createRaycaster(volume, mask, shape, spacing, threshold, tint) {
     const leave = span[1];
     const open = cut && clip(hole, o, d, cut.low, cut.high) && hole[1] > enter && hole[0] < leave;
     const hit = march(o, d, enter, open ? hole[0] : leave);
-    const atEdge = hit >= 0 && hit < enter + 0.7; // the field of view ends here
+    // the field of view ends here
+    const atEdge = hit >= 0 && hit < enter + 0.7;
     if (atEdge) return face(o[0] + d[0] * hit, o[1] + d[1] * hit, o[2] + d[2] * hit);
     if (hit >= 0) return shade(o, d, forward, hit);
     if (!open || hole[1] >= leave) return 0;

@@ -93,8 +93,8 @@ function distance({ spacing }, one, other) {
   return Math.hypot(...spacing.map((mm, axis) => (one[axis] - other[axis]) * mm));
 }
 
-/** The crosshair's place in words, RAS+ mm. */
-function placeInWords(view) {
+/** The place of a voxel, at first of the crosshair, in words, RAS+ mm. */
+function placeInWords(view, voxel = view.cursor) {
   const side = (value, [low, high]) => `${value < 0 ? low : high} ${Math.abs(value).toFixed(0)}`;
-  return `${toMillimetres(view.header.affine, view.cursor).map((v, axis) => side(v, ENDS[axis])).join("  ")} mm`;
+  return `${toMillimetres(view.header.affine, voxel).map((v, axis) => side(v, ENDS[axis])).join("  ")} mm`;
 }

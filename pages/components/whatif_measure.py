@@ -102,6 +102,24 @@ def reader_for(model: Any) -> tuple[Reader | None, str]:
         return None, f"Nothing is measured: {error}."
 
 
+def read(ruler: Any, volume: Volume) -> tuple[dict[str, float], str]:
+    """What a ruler reads off a volume, by measure, and where it is nothing a sentence why."""
+    try:
+        return ruler.measure(volume), ""
+    except ValueError as error:
+        return {}, str(error)
+
+
+def digits_of(value: float) -> int:
+    """Digits after the point that a measure is shown with."""
+    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+
+
+def signed(value: float, digits: int) -> str:
+    """A change as text; one that rounds to nothing has no sign."""
+    return f"{value:+.{digits}f}" if round(value, digits) else "0"
+
+
 def look(reader: Reader | None, volume: Volume) -> Seen:
     """Measure a volume, and find the regions in it."""
     masks = {"body": _body(volume)}

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
+from pages.components.whatif_measure import digits_of, signed
 from pages.components.whatif_run import Answer
 
 MEASURED = (
@@ -21,22 +22,18 @@ def measure_table(answer: Answer) -> pd.DataFrame:
     """One row a measure: before, after, the change with the ruler's error, and what the null intervention changes."""
     rows = []
     for row in answer.measured:
-        digits = 0 if abs(row["before"]) >= 100 else 1 if abs(row["before"]) >= 10 else 2
+        digits = digits_of(row["before"])
         error = f" ± {row['error']:.{digits}f}" if math.isfinite(row["error"]) else " ± not stated"
         rows.append(
             {
                 "Measured": f"{row['title']}, {row['unit']}",
                 "Before": f"{row['before']:.{digits}f}",
                 "What if": f"{row['after']:.{digits}f}",
-                "Change ± ruler": f"{_signed(row['change'], digits)}{error}",
-                "No intervention": _signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
+                "Change ± ruler": f"{signed(row['change'], digits)}{error}",
+                "No intervention": signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
             }
         )
     return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}" if round(value, digits) else "0"
 
 
 def place_table(answer: Answer) -> pd.DataFrame:

@@ -128,6 +128,13 @@ def app_address(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def ruled_address(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with a ruler for its model."""
+    with serving(ROOT / "app.py", checkpoints, tmp_path_factory.mktemp("server") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def block_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page :data:`ASYMMETRIC`."""
     folder = tmp_path_factory.mktemp("block")

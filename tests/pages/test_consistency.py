@@ -183,6 +183,8 @@ def test_the_table_for_download_is_marked_and_complete(points: tuple[Plan, list[
 
 def test_a_scan_that_cannot_be_measured_is_said(points: tuple[Plan, list[dict]], checkpoints: Path):
     class Blind:
+        measures = HeadMeasure.load(checkpoints / "measure-head").measures
+
         def measure(self, volume: object) -> dict[str, float]:
             raise engine.VolumeError("no head was found")
 

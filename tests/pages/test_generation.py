@@ -41,14 +41,9 @@ def test_whoever_was_drawn_is_kept_with_the_time_it_took(tiny_checkpoint: Path):
     assert np.array_equal(more.people[0].volume.data, first.people[1].volume.data)
 
 
-@pytest.mark.parametrize(("total", "steps"), [(9, 8), (5, 8), (2, 1), (5, 7)])
-def test_steps_are_counted_as_they_were_asked_for(total: int, steps: int):
-    """The engine counts the decoding too, and a guided evaluation of the network once."""
-    words = [step_in_words(done, total, steps) for done in range(total + 1)]
-    assert words[0] == f"0 of {steps}"
-    assert words[-2:] == [f"{steps} of {steps}, building the scan"] * 2
-    assert all(int(word.split()[0]) <= steps for word in words)
-    assert [step_in_words(done, 5, 8) for done in (1, 2, 3)] == ["2 of 8", "4 of 8", "6 of 8"]
+def test_steps_are_counted_as_they_were_asked_for():
+    """The engine counts the decoding too."""
+    assert [step_in_words(done, 3) for done in range(4)] == ["0 of 2", "1 of 2", *["2 of 2, building the scan"] * 2]
 
 
 def test_time_left_is_silent_before_there_is_any(monkeypatch: pytest.MonkeyPatch):

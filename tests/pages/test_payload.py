@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from engine.attributes import AttributeSchema, Category, Derived, Number
 from engine.volume import Volume
 from pages.components.person_table import person_rows, summary
-from pages.components.viewer import FOOTER, _script, payload
+from pages.components.viewer import FOOTER, fingerprint, payload, script
 
 SHAPE = (5, 6, 7)
 
@@ -48,6 +49,11 @@ def test_header_and_lengths():
     assert (header["model"], header["draft"]) == ("tiny", False)
     assert size == 4 + len(json.dumps(header, separators=(",", ":"))) + 2 * np.prod(SHAPE)
     assert len(volumes) == 2
+
+
+def test_the_name_of_a_scene_is_its_checksum():
+    scene = payload([Volume(asymmetric(), np.eye(4))], [{}])
+    assert fingerprint(scene) == f"{zlib.crc32(gzip.decompress(scene)):08x}"
 
 
 def test_x_runs_fastest_and_greys_are_scaled():
@@ -118,8 +124,8 @@ def test_persons_that_do_not_fit_together_are_refused(volumes: list[Volume], fur
 
 
 def test_what_is_sent_again_with_every_scene_is_small():
-    assert len(_script().encode()) < 64_000
-    assert "/**" not in _script()
+    assert len(script().encode()) < 64_000
+    assert "/**" not in script()
 
 
 def test_rows_say_what_was_given_sampled_and_derived():

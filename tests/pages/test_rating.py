@@ -1,12 +1,9 @@
-"""Blind rating: plans, answers and files obey their laws, nothing tells who is shown, and a reader's clicks add up."""
+"""Blind rating: nothing tells who is shown, places can be marked, and a reader's clicks add up."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
-import math
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +14,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from sklearn.metrics import cohen_kappa_score
 from streamlit.testing.v1 import AppTest
 
 import engine
@@ -27,41 +23,18 @@ from engine.recipes import torso_dixon
 from engine.volume import centred_affine
 from pages.components.frame import BANNER
 from pages.components.rating_people import StorePersons, draw_scans, fresh_possible, open_store
-from pages.components.rating_results import kappa, merge, results, rows, to_csv
 from pages.components.rating_session import (
-    FRESH,
-    PLAUSIBILITY,
-    SEEDS,
-    Answer,
     Plan,
     RatingError,
     Session,
-    read_place,
-    write_place,
 )
 from tests.conftest import ball_store
 from tests.pages.conftest import ROOT
-from tests.pages.visit import Visit
+from tests.pages.ratings import PLAN
+from tests.pages.visit import Visit, jump
 
 PAGE = "pages/5_Review.py"
 expect.set_options(timeout=30_000)  # a busy machine is slow
-PLAN = Plan(model="tiny", digest="abc", seed=7, scans=20, steps=2, source="fresh")
-
-
-def rated(plan: Plan, reviewer: str, wrong: int = 0, seed: int = 0) -> Session:
-    """A finished session whose first ``wrong`` answers are wrong; plausibility is 4 or 5 of real ones, else 1 to 4."""
-    rng = np.random.default_rng(seed)
-    answers = tuple(
-        Answer(
-            real=None if plan.source == "none" else who.real != (i < wrong),
-            plausibility=int(rng.integers(4, 6) if who.real else rng.integers(1, 5)),
-            comment=f"=scan {i}, nö\n",
-            place=(1.0, -2.5, 3.0) if i % 2 else None,
-            seconds=1.5 + i,
-        )
-        for i, who in enumerate(plan.people)
-    )
-    return Session(plan=plan, reviewer=reviewer, answers=answers, finished=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,27 +57,6 @@ def plan_of(model: Model, persons: StorePersons, scans: int = 10) -> Plan:
     return replace(PLAN, source="store", scans=scans, **facts)
 
 
-@pytest.mark.parametrize("source", ["fresh", "store", "none"])
-@pytest.mark.parametrize("scans", [10, 36, 100])
-def test_the_seed_is_the_order_and_half_are_real(source: str, scans: int):
-    facts = {"store": "5e", "pool": 60} if source == "store" else {}
-    plans = [replace(PLAN, source=source, scans=scans, seed=seed, **facts) for seed in (1, 1, 2)]
-    one, again, other = (plan.people for plan in plans)
-    assert one == again != other
-    assert sum(who.real for who in one) == (0 if source == "none" else scans // 2)
-    assert len(set(one)) == scans, "nobody is shown twice"
-    reals = [who.number for who in one if who.real]
-    low, high = (0, 60) if source == "store" else (FRESH, SEEDS)
-    assert all(low <= number < high for number in reals)
-    if source != "none":
-        assert [who.real for who in one] != [who.real for who in other]
-
-
-def test_fresh_seeds_are_none_that_a_cohort_can_have():
-    assert import_module("engine.phantom.cohort").person_seeds(3999, 1_000_000)[-1] < FRESH
-    assert import_module("engine.phantom.anthropometry").SEED_LIMIT == SEEDS
-
-
 def test_in_silico_persons_stand_beside_models_of_such_torsos_only():
     recipe, cohort = torso_dixon(), import_module("engine.phantom.cohort")
     config = {"channels": list(cohort.CHANNELS), "preprocess": None, "provenance": {"source_name": cohort.NAME}}
@@ -120,152 +72,6 @@ def test_in_silico_persons_stand_beside_models_of_such_torsos_only():
     assert not possible(provenance={"source_name": "torsos of a hospital"})
     assert not possible(channels=["T1w"])
     assert not possible(preprocess={"deface": True})
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"scans": 11}, "even number from 10 to 100"),
-        ({"scans": 102}, "even number from 10 to 100"),
-        ({"source": "store", "store": "5e", "pool": 9}, "has 9 test persons, 20 scans need 10"),
-        ({"source": "store"}, "does not fit"),
-        ({"source": "moon"}, "'moon'"),
-    ],
-)
-def test_a_plan_that_cannot_be_is_refused(changes: dict, words: str):
-    with pytest.raises(RatingError, match=words):
-        replace(PLAN, **changes)
-
-
-def test_a_session_file_comes_back_as_it_was():
-    whole = rated(PLAN, "Ä. B.")
-    half = replace(whole, finished=False, answers=(*whole.answers[:7], *(Answer(),) * 13))
-    for session in (whole, half, Session.begun(PLAN, " x ")):
-        assert Session.from_json(session.to_json()) == session
-    assert (half.done, half.position) == (7, 7)
-    assert half.answering(12, whole.answers[12]).position == 7
-    with pytest.raises(RatingError, match="finished"):
-        whole.answering(0, Answer())
-
-
-def test_an_unfinished_file_tells_nobody_and_a_finished_one_no_place_in_the_store():
-    plan = replace(PLAN, source="store", store="5e", pool=60)
-    whole = rated(plan, "A")
-    half = json.loads(replace(whole, finished=False).to_json())
-    assert half["scans"] == []
-    told = json.loads(whole.to_json())["scans"]
-    assert [entry["was"] == "real" for entry in told] == [who.real for who in plan.people]
-    hashes = [entry["person"] for entry in told if entry["was"] == "real"]
-    assert all(len(text) == 12 and int(text, 16) >= 0 for text in hashes)
-    assert "ynthetic" in half["notice"]
-    assert "Not for diagnosis" in half["notice"]
-
-
-def edited(session: Session, **changes: object) -> str:
-    return json.dumps(json.loads(session.to_json()) | changes)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "damaged or no JSON"),
-        ("[1]", "not of a rating"),
-        (json.dumps({"format": "somatwin-store"}), "not of a rating"),
-        (edited(rated(PLAN, "A"), version=9), "has version 9"),
-        (edited(rated(PLAN, "A"), reviewer="B"), "changed after it was saved"),
-        (rated(PLAN, "A").to_json()[:-40], "damaged"),
-        (b"\xff\xfe\x00", "damaged"),
-    ],
-)
-def test_a_damaged_or_foreign_file_is_refused_in_a_sentence(text: str | bytes, words: str):
-    with pytest.raises(RatingError, match=words) as refusal:
-        Session.from_json(text)
-    assert "\n" not in str(refusal.value)
-
-
-def test_places_are_read_as_the_viewer_writes_them():
-    for place in [(12.0, -30.0, 5.0), (-1.5, 0.0, -7.25)]:
-        assert read_place(write_place(place)) == place
-    assert read_place("L 12  A 30  I 5 mm") == (-12.0, 30.0, -5.0)
-    assert read_place(" ") is None
-    for wrong in ("12 30", "A 1 R 2 S 3", "liver", "123045"):
-        with pytest.raises(RatingError, match="no place"):
-            read_place(wrong)
-
-
-def test_the_figures_of_a_known_session():
-    found = results(rated(PLAN, "A", wrong=5))
-    wrong_synthetic = sum(not who.real for who in PLAN.people[:5])
-    assert found.right is not None
-    assert found.sensitivity is not None
-    assert found.specificity is not None
-    assert (found.right.value, found.right.n) == (0.75, 20)
-    assert (found.right.low, found.right.high) == pytest.approx((0.5090, 0.9134), abs=1e-4)  # Clopper and Pearson
-    assert found.sensitivity.value == 1 - wrong_synthetic / 10
-    assert found.specificity.value == 1 - (5 - wrong_synthetic) / 10
-    assert found.seconds == 11.0
-    table = rows(rated(PLAN, "A", wrong=5))
-    means = {
-        side: np.mean([row["plausibility"] for row in table if row["was"] == side]) for side in ("real", "synthetic")
-    }
-    assert found.real is not None
-    assert (found.real.value, found.synthetic.value) == pytest.approx((means["real"], means["synthetic"]))
-    assert found.real.low <= found.real.value <= found.real.high
-    pairs = [
-        (a["plausibility"] > b["plausibility"]) + 0.5 * (a["plausibility"] == b["plausibility"])
-        for a in table
-        for b in table
-        if a["was"] == "real" and b["was"] == "synthetic"
-    ]
-    assert found.auc is not None
-    assert found.auc.value == pytest.approx(np.mean(pairs))
-    alone = results(rated(replace(PLAN, source="none"), "A"))
-    assert (alone.right, alone.real, alone.auc) == (None, None, None)
-    with pytest.raises(RatingError, match="0 of 20 scans are rated"):
-        results(Session.begun(PLAN, "A"))
-
-
-def test_the_spreadsheet_is_marked_and_holds_no_formula():
-    table = list(csv.DictReader(io.StringIO(to_csv(rated(PLAN, "A")).decode("utf-8-sig"))))
-    assert len(table) == 20
-    assert all("Not for diagnosis" in row["notice"] for row in table)
-    assert all(row["comment"].startswith("'=scan") for row in table)
-    assert [row["person"] for row in table] == [PLAN.person(i) for i in range(20)]
-
-
-def test_kappa_of_known_tables():
-    """20, 5, 10 and 15 of fifty; perfect, opposite and constant answers; both kinds as scikit-learn has them."""
-    one, other = np.repeat([1, 0], 25), np.repeat([1, 0, 1, 0], [20, 5, 10, 15])
-    assert kappa(one, other, (0, 1)) == pytest.approx(0.4)
-    assert kappa(one, one, (0, 1)) == 1
-    assert kappa(one, 1 - one, (0, 1)) == -1
-    assert math.isnan(kappa(one[:9], one[:9], (0, 1)))
-    rng = np.random.default_rng(5)
-    a = rng.integers(1, 6, 40)
-    b = np.clip(a + rng.integers(-1, 2, 40), 1, 5)
-    for quadratic, name in ((False, None), (True, "quadratic")):
-        assert kappa(a, b, PLAUSIBILITY, quadratic=quadratic) == pytest.approx(cohen_kappa_score(a, b, weights=name))
-
-
-def test_two_sessions_merge_alike_in_either_order():
-    one, other = rated(PLAN, "B", wrong=3), rated(PLAN, "A", wrong=6, seed=1)
-    found = merge(one, other)
-    assert found == merge(other, one)
-    assert found.reviewers == ("A", "B")
-    assert found.same is not None
-    assert found.same.value == 17 / 20  # they part at scans 4 to 6
-    assert [row["agree"] for row in found.rows] == ["yes"] * 3 + ["no"] * 3 + ["yes"] * 14
-    assert found.sides is not None
-    said_one, said_other = (np.array([answer.real for answer in session.answers]) for session in (one, other))
-    assert found.sides.value == pytest.approx(kappa(said_one, said_other, (False, True)))
-    assert found.sides.low <= found.sides.value <= found.sides.high
-    for wrong, words in [
-        (one, "same session"),
-        (rated(replace(PLAN, seed=8), "A"), "differ in seed"),
-        (replace(other, finished=False), "not finished"),
-    ]:
-        with pytest.raises(RatingError, match=words):
-            merge(one, wrong)
 
 
 def unpacked(scene: bytes) -> tuple[dict, bytes]:
@@ -353,7 +159,9 @@ def test_the_page_rates_plausibility_alone_without_real_scans(tiny_checkpoint: P
     app.number_input(key="rating.seed").set_value(4)
     press("Begin")
     assert not app.exception
-    assert len(app.get("bidi_component")) == 1
+    (shown,) = app.get("bidi_component")
+    scene = app.session_state["rating.scenes"][0]
+    assert shown.proto.bytes == b"MARK" + struct.pack("<I", 14) + b'{"mark": null}' + scene, "no place is marked yet"
     labels = [button.label for button in app.button]
     assert "Real" not in labels
     press("Next")
@@ -387,6 +195,8 @@ def test_a_reader_rates_ten_with_the_keyboard(
     plan = replace(PLAN, source="store", store="5e", pool=12, scans=10, seed=3)
     assert here.viewer.locator(".panel h3").inner_text().split() == ["Scan", "1", "of", "10"]
     for i, who in enumerate(plan.people[:6]):
+        if i == 5:
+            mark(here, "Scan 6", [20, 12, 17])
         answer(here, i, who.real != (i == 0), 4 if who.real else 2)
     expect(page.get_by_text("Scan 7 of 10, 6 answered")).to_be_visible()
     with page.expect_download() as begun:
@@ -394,11 +204,22 @@ def test_a_reader_rates_ten_with_the_keyboard(
     begun.value.save_as(tmp_path / "half.json")
     half = Session.from_json((tmp_path / "half.json").read_bytes())
     assert (half.done, half.finished, half.reviewer) == (6, False, "Reader A")
+    affine = CohortStore.open(store).affine
+    assert half.answers[5].voxel == (20, 12, 17)
+    assert half.answers[5].place == pytest.approx((affine @ [20, 12, 17, 1])[:3], abs=0.05)
+    assert [answer.place for answer in half.answers[:5]] == [None] * 5
 
     there = visit().open(f"{app_address}/Review")
     there.page.locator("input[type=file]").first.set_input_files(tmp_path / "half.json")
     there.page.get_by_role("textbox", name="Folder of the cohort").fill(str(store))
     there.page.get_by_role("button", name="Go on").click()
+    expect(there.page.get_by_text("Scan 7 of 10, 6 answered")).to_be_visible()
+    expect(there.viewer.locator(".panel h3")).to_contain_text("Scan 7")
+    assert there.viewer.evaluate("root => root.somatwin.mark") is None
+    there.page.keyboard.press("b")
+    expect(there.viewer.locator(".panel h3")).to_contain_text("Scan 6")
+    assert there.viewer.evaluate("root => root.somatwin.mark") == [20, 12, 17], "shown again after all this"
+    there.page.keyboard.press("o")
     for i, who in list(enumerate(plan.people))[6:]:
         answer(there, i, who.real, 4 if who.real else 2)
     table = there.page.get_by_test_id("stTable").first
@@ -408,6 +229,7 @@ def test_a_reader_rates_ten_with_the_keyboard(
     with there.page.expect_download() as done:
         there.page.get_by_role("button", name="Session (JSON)").last.click()
     whole = Session.from_json(Path(done.value.path()).read_bytes())
+    assert whole.answers[5].voxel == (20, 12, 17)
     first = replace(whole.answers[0], real=not whole.answers[0].real)
     (tmp_path / "a.json").write_text(whole.to_json())
     corrected = replace(whole, reviewer="Reader B", answers=(first, *whole.answers[1:]))
@@ -416,6 +238,20 @@ def test_a_reader_rates_ten_with_the_keyboard(
     last.page.locator("input[type=file]").last.set_input_files([tmp_path / "a.json", tmp_path / "b.json"])
     expect(last.page.get_by_test_id("stTable")).to_contain_text("0.80")
     assert not [url for url in there.requests if not url.startswith((app_address, "blob:", "data:"))]
+
+
+def mark(here: Visit, scan: str, voxel: list[int]) -> None:
+    """Mark a place; what is sent names it and the scan's bytes, and nothing else."""
+    expect(here.viewer.locator(".panel h3")).to_contain_text(scan)
+    jump(here, voxel)
+    sent = len(here.sent)
+    here.press("Mark this place")
+    expect(here.page.get_by_role("button", name="Note ✓")).to_be_visible()
+    texts = [frame.decode("utf-8", "replace") for frame in here.sent[sent:] if isinstance(frame, bytes)]
+    (told,) = (text for text in texts if "voxel" in text)
+    found = json.loads(told[told.index('{"scene"') : told.index("}", told.index('{"scene"')) + 1])
+    assert set(found) == {"scene", "voxel", "place"}
+    assert found["voxel"] == voxel
 
 
 def answer(here: Visit, i: int, real: bool, plausibility: int) -> None:

@@ -8,7 +8,7 @@ import json
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from pages.components.whatif_figures import PIXEL, slices_of
 from pages.components.whatif_measure import Reader, Seen, compared, region, spread
 from pages.components.whatif_run import Question, read_question
 from tests.cohort.dicom_files import NAME, series, zipped
-from tests.pages.conftest import ROOT, WAIT, serving
+from tests.pages.conftest import ROOT, WAIT
 from tests.pages.visit import Visit
 
 PAGE = "pages/2_What_if.py"
@@ -326,18 +326,12 @@ def test_a_question_without_a_person_left_is_refused(model: engine.Model):
         answer(model, question, None, None, lambda share, text: None, True)
 
 
-@pytest.fixture(scope="module")
-def address(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(ROOT / "app.py", checkpoints, tmp_path_factory.mktemp("server") / "log.txt") as found:
-        yield found
-
-
 VOXELS = "root => root.somatwin.volumes.map((person) => person[0].join())"
 
 
-def test_a_person_drives_the_page(launch: Callable[..., BrowserContext], address: str, person: Volume):
+def test_a_person_drives_the_page(launch: Callable[..., BrowserContext], ruled_address: str, person: Volume):
     """Nothing set, no difference; BMI set and drawn, voxels and table differ; the address and an uploaded series too."""
-    here = Visit(launch(), 1440).open(f"{address}/What_if?age=40&sex=F&bmi=22&seed=1&steps=2")
+    here = Visit(launch(), 1440).open(f"{ruled_address}/What_if?age=40&sex=F&bmi=22&seed=1&steps=2")
     files = here.page.get_by_role("button", name="Prepare files")
     files.wait_for()
     here.page.locator(".viewer[data-fingerprint]").wait_for()
@@ -366,6 +360,6 @@ def test_a_person_drives_the_page(launch: Callable[..., BrowserContext], address
     one, other = here.viewer.evaluate(VOXELS)
     assert (one != before, one == other) == (True, True)
     assert not here.errors
-    strangers = [url for url in here.requests if not url.startswith((address, "blob:", "data:"))]
+    strangers = [url for url in here.requests if not url.startswith((ruled_address, "blob:", "data:"))]
     assert not strangers
     here.page.close()
