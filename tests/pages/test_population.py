@@ -256,6 +256,7 @@ def test_one_visit(visit: Callable[..., Visit], app_address: str, model: engine.
     expect(here.page.get_by_role("option")).to_have_attribute("data-focused", "true")
     levels.press("Enter")
     expect(here.page.get_by_text(f"{len(women)} pass the filters of 12 persons")).to_be_visible()
+    levels.press("Escape")  # the rest of the page can be reached when the list is closed
     expect(here.page.locator(GALLERY)).to_have_count(len(women))
     with here.page.expect_download() as download:
         here.page.get_by_role("button", name="Table (CSV)").click()
