@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -27,3 +30,15 @@ class PowerEMA:
         """Put the average into the module."""
         for name, parameter in module.named_parameters():
             parameter.copy_(self.weights[name])
+
+    @contextmanager
+    def standing_in(self, module: nn.Module) -> Iterator[None]:
+        """The module with the average in place of its own weights, which come back bit for bit."""
+        own = {n: p.detach().clone() for n, p in module.named_parameters()}
+        self.copy_to(module)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in module.named_parameters():
+                    parameter.copy_(own[name])

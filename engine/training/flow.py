@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from engine.training.run import (
     save_tensors,
     step_generator,
 )
+from engine.training.samples import Samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +97,12 @@ def train_flow(
     seed: int,
     deadline: float | None = None,
     save_every: float = 120.0,
+    samples: Samples | None = None,
 ) -> Iterator[Progress]:
     """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
+    ``samples`` are drawn on the way and at the end, and change nothing.
     """
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
@@ -111,6 +115,8 @@ def train_flow(
         posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
     model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
+    if samples:
+        samples.begin(stage.step, stage.seconds)
     while stage.step < config.steps:
         generator = step_generator(seed + 7, stage.step)
         pick = torch.randint(len(latents), (config.batch,), generator=generator)
@@ -141,6 +147,10 @@ def train_flow(
         if last or time.monotonic() - saved > save_every:
             stage.save()
             saved = time.monotonic()
+        if samples and (last or samples.due(stage.seconds)):
+            left = (config.steps - stage.step) * stage.seconds / stage.step
+            limit = math.inf if deadline is None else deadline - time.monotonic()
+            samples.draw(model, stage.ema, stage.step, stage.seconds, min(left, limit))
         if last or stage.step % 50 == 0:
             losses = {name: value / count for name, value in sums.items() if name != "image" or model.has_image}
             sums, count = {}, 0

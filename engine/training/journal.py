@@ -43,20 +43,25 @@ class Journal:
 
     descriptor: int
     due: float = 0.0
-    stage: str = ""
+    place: dict[str, Any] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
 
     def progress(self, stage: str, step: int, total: int, seconds: float, losses: Mapping[str, float]) -> None:
-        """Note where a stage is; most calls are averaged into the next line."""
+        """Note where a stage is; most calls are averaged into the next line of the stage."""
+        begins = stage != self.place.get("stage")
+        if begins and self.pending:
+            self._line()
         for name, value in losses.items():
             self.pending.setdefault(name, []).append(value)
-        if stage == self.stage and step < total and time.monotonic() < self.due:
-            return
-        self.stage, self.due = stage, time.monotonic() + max(LEAST, SHARE * seconds)
+        self.place = {"stage": stage, "step": step, "total": total, "seconds": round(seconds, 2)}
+        if begins or step >= total or time.monotonic() >= self.due:
+            self.due = time.monotonic() + max(LEAST, SHARE * seconds)
+            self._line()
+
+    def _line(self) -> None:
         means = {name: sum(values) / len(values) for name, values in self.pending.items()}
         self.pending = {}
-        place = {"stage": stage, "step": step, "total": total, "seconds": round(seconds, 2)}
-        self.write("progress", {**place, "losses": {name: float(f"{mean:.5g}") for name, mean in means.items()}})
+        self.write("progress", {**self.place, "losses": {name: float(f"{mean:.5g}") for name, mean in means.items()}})
 
     def write(self, event: str, facts: Mapping[str, Any]) -> None:
         line = json.dumps({"event": event, "time": round(time.time(), 2), **facts})

@@ -24,6 +24,7 @@ from engine.nn.autoencoder import decoder_flops
 from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
 from engine.training.flow import FlowTraining, encode_cohort, train_flow
 from engine.training.run import Progress, RunError
+from engine.training.samples import Samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,7 @@ def _stages(
         seed=recipe.seed,
         deadline=None if seconds is None else began + seconds,
         save_every=save_every,
+        samples=_samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None,
     ):
         yield last
     steps = last.step if last else recipe.flow.steps
@@ -129,6 +131,10 @@ def _stages(
         yield Progress("fingerprint", 0, 1, 0.0, {})
         write_fingerprint(run_dir / "checkpoint", store, device)
         yield Progress("fingerprint", 1, 1, 0.0, {})
+
+
+def _samples(store: CohortStore, recipe: Recipe, run_dir: Path) -> Samples:
+    return Samples(run_dir=run_dir, affine=store.affine, channels=store.channels, guidance=recipe.guidance)
 
 
 def _save(

@@ -14,9 +14,12 @@ from pages.components.consistency_controls import one_of
 from pages.components.review_show import facts_list
 from pages.components.training_cohort import CHOICES, Summary, check, facts
 from pages.components.training_run import LOG, Run, Training, TrainingError, install, look, start, stop
+from pages.components.training_samples import has_samples, samples_shown
 
 #: seconds between two looks at a run that goes on
 REFRESH = 2.0
+#: pixels of a panel: two stand side by side where there is room
+PANEL = 520
 STATES = {
     "running": (":material/model_training:", "Training"),
     "stopping": (":material/hourglass_top:", "Stopping after the step at hand; nothing is lost"),
@@ -109,7 +112,7 @@ def run_shown(folder: Any) -> None:
         st.fragment(_active, run_every=REFRESH)(folder)
     else:
         _headline(run)
-        _curves(run)
+        _learnt(run)
 
 
 def _active(folder: Any) -> None:
@@ -124,7 +127,7 @@ def _active(folder: Any) -> None:
         args=(run,),
         help="Saves after the step at hand. Asked again it ends at once, and up to two minutes are trained again.",
     )
-    _curves(run)
+    _learnt(run)
 
 
 def _headline(run: Run) -> None:
@@ -149,10 +152,16 @@ def _headline(run: Run) -> None:
     facts_list(told)
 
 
-def _curves(run: Run) -> None:
-    for place, (stage, losses) in zip(st.columns(max(1, len(run.losses))), run.losses.items(), strict=False):
-        place.markdown(f"**{STAGES.get(stage, stage)}**")
-        place.plotly_chart(loss_figure(losses), key=f"{run.name} {stage}", config={"displaylogo": False})
+def _learnt(run: Run) -> None:
+    """Samples and losses side by side, the latest stage first; below, what an ended process said."""
+    with st.container(horizontal=True):
+        if has_samples(run):
+            with st.container(width=PANEL):
+                samples_shown(run)
+        for stage, losses in reversed([*run.losses.items()]):
+            with st.container(width=PANEL):
+                st.markdown(f"**{STAGES.get(stage, stage)}**")
+                st.plotly_chart(loss_figure(losses), key=f"{run.name} {stage}", config={"displaylogo": False})
     if not run.active and (run.folder / LOG).is_file():
         with st.expander("What the process said"):
             text = (run.folder / LOG).read_text("utf-8", errors="replace")

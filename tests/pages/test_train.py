@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import BrowserContext, expect
 from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.arguments import parser
 from engine.cohort.store import CohortStore
+from engine.training.gallery import write_sample
 from engine.training.journal import FILE, read, recording
+from engine.volume import Volume
 from pages.components.training_cohort import CohortError, check
 from pages.components.training_run import LOG, Training, TrainingError, curves, install, look, runs, start, stop
 from tests.pages.conftest import ROOT, WAIT, serving
@@ -207,6 +213,36 @@ def test_the_form_checks_and_the_page_shows_failed_and_stopped_runs(app: AppTest
     assert (trace["name"], json.loads(chart.proto.spec)["layout"]["yaxis"]["type"]) == ("image", "log")
 
 
+def test_samples_are_of_their_run_and_the_newest_unless_the_reader_goes_back(app: AppTest, folder: Path):
+    nobody = [("nobody, seed 0", Volume(np.ones((2, 2, 2), np.float32), np.eye(4)))]
+    end = {"event": "end", "outcome": "finished"}
+    one, _ = (journal_of(folder / name, BEGIN, step(50, 2.0), end) for name in ("one", "two"))
+    app.query_params["run"] = "one"
+    for k in (10, 20):
+        write_sample(one, k, nobody)
+    app.run()
+    assert not app.exception
+
+    def slider() -> Any:
+        return app.select_slider(key="train.sample.one")
+
+    assert (slider().options, slider().value) == (["10", "20"], 20)
+    (picture,) = app.get("image")
+    assert picture.proto.imgs[0].alt == "Synthetic persons after step 20: nobody, seed 0"
+    write_sample(one, 30, nobody)
+    app.run()
+    assert slider().value == 30
+    slider().set_value(10).run()
+    write_sample(one, 40, nobody)
+    app.run()
+    assert slider().value == 10
+    assert any(caption.value.startswith("Step 10. Each time the same seeds: nobody") for caption in app.caption)
+    app.radio(key="train.run").set_value("two").run()
+    assert not app.exception
+    assert not app.select_slider
+    assert not app.get("image")
+
+
 @pytest.fixture
 def served(folder: Path, tmp_path: Path) -> Iterator[str]:
     with serving(ROOT / "app.py", tmp_path / "checkpoints", tmp_path / "log.txt") as address:
@@ -233,6 +269,11 @@ def test_a_training_goes_on_while_nobody_looks(
     expect(again.get_by_role("heading", name="Finished")).to_be_visible(timeout=WAIT)
     expect(again.get_by_text("step 60 of 60")).to_be_visible(timeout=WAIT)
     expect(again.locator(".js-plotly-plot")).to_have_count(2, timeout=WAIT)
+    sample = again.get_by_role("img", name="Synthetic persons after step 60")
+    expect(sample).to_be_visible(timeout=WAIT)
+    drawn = np.asarray(Image.open(io.BytesIO(again.request.get(sample.evaluate("image => image.src")).body())))
+    assert (drawn.ndim, len(np.unique(drawn[:200])) > 50) == (2, True)
+    expect(again.get_by_text("Step 60. Each time the same seeds: nothing given, seed 0; sex F")).to_be_visible()
     again.get_by_role("button", name="Install").click()
     expect(again.get_by_text("choose tiny-1 on any page")).to_be_visible(timeout=WAIT)
     again.close()

@@ -33,6 +33,16 @@ def test_lines_are_means_and_a_stage_ends_with_its_last_step(tmp_path: Path):
     assert (end["event"], end["outcome"]) == ("end", "finished")
 
 
+def test_what_a_stage_had_still_to_say_is_not_put_into_the_next(tmp_path: Path):
+    """A time limit ends a stage before its last step."""
+    with recording(tmp_path, {}) as notes:
+        notes.progress("flow", 50, 100, 0.1, {"image": 4.0})
+        notes.progress("flow", 70, 100, 0.2, {"image": 2.0})
+        notes.progress("fingerprint", 0, 1, 0.0, {})
+    said = [(line["stage"], line["step"], line["losses"]) for line in read(tmp_path) if line["event"] == "progress"]
+    assert said == [("flow", 50, {"image": 4.0}), ("flow", 70, {"image": 2.0}), ("fingerprint", 0, {})]
+
+
 def test_only_one_process_trains_in_a_directory_and_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(journal, "PATIENCE", 0.0)
     assert not training_now(tmp_path)
