@@ -355,7 +355,7 @@ def test_training_on_a_full_disk_is_one_sentence(
     assert said.out == ""
     assert "autoencoder.safetensors cannot be written (" in said.err.splitlines()[-1]
     assert "No space" in said.err
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["progress.jsonl", "run.json"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["energy.json", "progress.jsonl", "run.json"]
 
 
 # ingest

@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -142,13 +142,17 @@ def energy(
         total.add(seconds, kwh)
         if path is not None:
             part = path.with_suffix(".part")
-            part.write_text(json.dumps(asdict(total), indent=1), "utf-8")
-            part.replace(path)
+            with suppress(OSError):  # a full disk is for the work itself to tell
+                part.write_text(json.dumps(asdict(total), indent=1), "utf-8")
+                part.replace(path)
 
 
 def energy_into_card(run_dir: Path) -> None:
     """Say in the card of ``run_dir``'s checkpoint what all of its training used, as :func:`energy` left it there."""
-    used, path = json.loads((run_dir / "energy.json").read_text("utf-8")), run_dir / "checkpoint"
+    path = run_dir / "checkpoint"
+    if not (run_dir / "energy.json").exists():
+        return
+    used = json.loads((run_dir / "energy.json").read_text("utf-8"))
     card = json.loads((path / "model_card.json").read_text("utf-8"))
     card["energy of training"] = {
         "kwh": float(f"{used['kwh']:.3g}"),

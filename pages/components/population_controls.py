@@ -121,12 +121,12 @@ def filter_controls(cohort: Cohort) -> Filters:
             key, title = f"population.filter.{cohort.digest}.{column.name}", titled(column)
             with places[k % 3]:
                 if isinstance(column, Category):
-                    chosen = st.multiselect(
+                    chosen = st.pills(  # a list that opens would close whenever the page scrolls
                         title,
                         column.levels,
+                        selection_mode="multi",
                         key=key,
                         persist_state="session",
-                        placeholder="all",
                         format_func=lambda each, name=column.name: level(name, each),
                     )
                     levels |= {column.name: tuple(chosen)} if chosen else {}
