@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ WORDS = {
     "Explore": "Download",
     "What if": "Sweep one attribute",
     "Consistency": "Sample and measure",
-    "Population": "Filters",
+    "Population": "Say on the left",
     "Review": "New rating",
     "Train": "Recipe",
     "Model review": "what its card says",
@@ -75,7 +76,7 @@ def changes(page: Page) -> dict[str, float]:
     found: dict[str, list[float]] = {name: [] for name in WORDS}
     for _ in range(ROUNDS + 1):
         for name, words in WORDS.items():
-            link = page.get_by_test_id("stSidebarNavLink").filter(has_text=name).first
+            link = page.get_by_test_id("stSidebar").get_by_role("link", name=name, exact=True)
             began = time.perf_counter()
             link.click()
             expect(
@@ -109,19 +110,21 @@ def main() -> None:
 
         def begin() -> Any:
             context = browser.new_context()
-            context.set_default_timeout(WAIT * 2)
+            context.set_default_timeout(4 * WAIT)
             return context
 
-        expect.set_options(timeout=WAIT * 2)
+        expect.set_options(timeout=4 * WAIT)
         server = server_of(address)
         for model in MODELS:
             here = Visit(begin(), 1440).open(f"{address}/Explore?model={model}&seed=3&age=40")
             here.shown()
             found[model] = {**moves(here), "slice_ms": here.viewer.evaluate(STEP), "server_mb": resident(server)}
             here.page.close()
+            print(json.dumps(found, default=float), file=sys.stderr)
         here = Visit(begin(), 1440).open(address)
         found["page changes"] = changes(here.page)
         found["server_mb after all pages"] = resident(server)
+        print(json.dumps(found, default=float), file=sys.stderr)
         here.page.close()
         found["crowd"] = crowd(begin, address)
         found["server_mb after the crowd"] = resident(server)
