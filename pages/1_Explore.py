@@ -23,7 +23,7 @@ with st.spinner("Starting the engine"):
     from pages.components.teaching_cases import case_links, cases_of
     from pages.components.viewer import viewer
 
-DRAFT_STEPS = 3
+DRAFT_STEPS = 2
 state = st.session_state
 state.setdefault("drawn", None)  # who is shown
 state.setdefault("wanted", None)  # who is to be shown
