@@ -57,17 +57,7 @@ def parser() -> Parser:
     train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")
     train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
 
-    generate = command("generate", "New persons as a BIDS folder: scans and participants.tsv.")
-    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
-    generate.add_argument("--n", metavar="N", type=int, default=1, help="persons (default: 1)")
-    text = "an attribute to give, such as age=60; may be repeated"
-    generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
-    generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
-    generate.add_argument("--steps", metavar="K", type=int, help=STEPS)
-    generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
-    text = "of the scans: NIfTI, or DICOM series under sourcedata (default: nifti)"
-    generate.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
-    generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+    _generate(command)
 
     impute = command("impute", "A table with its missing cells drawn given those present, as a new table.")
     impute.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
@@ -90,6 +80,26 @@ def parser() -> Parser:
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
     info.add_argument("--json", action="store_true", help="as JSON")
 
+    _bench(command)
+    _judging(command)
+    return top
+
+
+def _generate(command: Callable[[str, str], Parser]) -> None:
+    generate = command("generate", "New persons as a BIDS folder: scans and participants.tsv.")
+    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    generate.add_argument("--n", metavar="N", type=int, default=1, help="persons (default: 1)")
+    text = "an attribute to give, such as age=60; may be repeated"
+    generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
+    generate.add_argument("--steps", metavar="K", type=int, help=STEPS)
+    generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+    text = "of the scans: NIfTI, or DICOM series under sourcedata (default: nifti)"
+    generate.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
+    generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+
+def _bench(command: Callable[[str, str], Parser]) -> None:
     bench = command("bench", "Seconds and memory a model or the phantom takes on this machine, as JSON.")
     text = "a model, or phantom (default: head-t1)"
     bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
@@ -100,9 +110,6 @@ def parser() -> Parser:
     bench.add_argument("--few", metavar="STORE", type=Path, help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
-
-    _judging(command)
-    return top
 
 
 def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
