@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
 from engine.recipes import Recipe, tiny
 from engine.training.pipeline import train
-
-
-def pytest_configure() -> None:
-    """Processes of one run of the suite share the cores; what they start inherits their part."""
-    threads = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def ball_store(path: Path, persons: int = 24) -> CohortStore:
