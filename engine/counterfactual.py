@@ -175,8 +175,7 @@ def counterfactual(
     first. ``strength`` w other than 1 extrapolates from the factual attributes (:func:`engine.sample.guided` with the fact
     in the place of the unconditional), so that a null intervention stays null at any strength. Costs three evaluations a
     step backwards, and one forwards for each of two rows. Raises :class:`RequestError` for a scan of another grid or a
-    column both set and free,
-    :class:`engine.attributes.AttributeValueError` for an impossible value.
+    column both set and free, :class:`engine.attributes.AttributeValueError` for an impossible value.
     """
     schema, row = model.schema, model.schema.resolve(factual)
     moved = _factors(schema, intervention)

@@ -163,23 +163,20 @@ class JointModel(nn.Module):
             off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
             return factor_velocity(Joint(state.image, off_centre), levels, prior)
 
-    def linear(self, known: Known | None = None) -> LinearFlow:
+    def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
-        the mean that it expects beside what is ``known`` (None: of anyone)."""
+        the mean that it expects beside what is ``known``."""
         loadings = self.image_loadings.flatten(0, 1)
         length = loadings.norm(dim=0)
         directions = loadings / length.clamp(min=1e-9)
         spread = length**2 + self.image_variance.flatten() @ directions**2
-        centre = Joint(torch.zeros_like(self.centre), self.table_centre)
-        if known is not None:
-            expected = self._closed_form(known.value, known.levels(1.0))[1]
-            centre = Joint(expected.image, expected.table + self.table_centre)
+        expected = self._closed_form(known.value, known.levels(1.0))[1]
         return LinearFlow(
             directions=directions,
             spread=spread.clamp(min=1e-6),
             image=self.image_variance,
             table=self.table_loadings.square().sum(-1) + self.table_variance,
-            centre=centre,
+            centre=Joint(expected.image, expected.table + self.table_centre),
         )
 
     def encode(

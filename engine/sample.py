@@ -88,8 +88,7 @@ class LinearFlow:
             return _spread(v, s) / _spread(v, t) - 1
 
         grown = self._apply(self._centred(state, now), growth, now, then)
-        drift = _step(Joint(torch.zeros_like(state.image), torch.zeros_like(state.table)), self.centre, then, now)
-        return Joint(*(z + more + way for z, more, way in zip(state, grown, drift, strict=True)))
+        return Joint(*(z + more for z, more in zip(state, _step(grown, self.centre, then, now), strict=True)))
 
     def carry(self, rest: Joint, now: Levels, then: Levels) -> Joint:
         """What becomes at ``then`` of a push ``rest`` that acts all the way from ``now``, divided by the way: a coordinate's is
@@ -111,7 +110,9 @@ def _spread(v: Tensor, t: Tensor) -> Tensor:
     return ((1 - t) ** 2 * v + t**2).sqrt()
 
 
-def guided(field: VelocityField, linear: LinearFlow, shift: Float[Tensor, "*b n c"]) -> tuple[VelocityField, LinearFlow]:
+def guided(
+    field: VelocityField, linear: LinearFlow, shift: Float[Tensor, "*b n c"]
+) -> tuple[VelocityField, LinearFlow]:
     """The field whose images' mean is moved by ``shift``, and the linear part that it then has.
 
     Classifier-free guidance of weight w (arXiv 2207.12598) adds (w - 1) (v - v_0), v_0 being the velocity without what is
@@ -123,7 +124,7 @@ def guided(field: VelocityField, linear: LinearFlow, shift: Float[Tensor, "*b n 
 
     def guided_field(state: Joint, levels: Levels) -> Joint:
         v, (more, _), (less, _) = field(state, levels), moved.velocity(state, levels), linear.velocity(state, levels)
-        return Joint(v.image + more - less, v.table)
+        return Joint(v.image + (more - less), v.table)
 
     return guided_field, moved
 
