@@ -101,7 +101,7 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
         raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
     steps, share = _training(args)
     asked = {"recipe": args.recipe, "store": str(args.store.absolute()), "minutes": args.minutes, "size": args.size}
-    with recording(args.run_dir, {**asked, "seed": args.seed}) as journal, energy(args.run_dir):
+    with recording(args.run_dir, {**asked, "seed": args.seed, "from": args.source}) as journal, energy(args.run_dir):
         _follow(steps, args, meter, journal, share)
     energy_into_card(args.run_dir)
     print(args.run_dir / "checkpoint")
@@ -111,7 +111,7 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     """The training, not yet begun, and the share of a limited time that goes to its first stage."""
     from engine.cohort.people import TableCohort
     from engine.cohort.store import CohortStore
-    from engine.generate import choose_device
+    from engine.generate import RequestError, choose_device
     from engine.recipes import ENCODERS, TABLE, table
     from engine.training.features import train_features
     from engine.training.pipeline import train
@@ -122,12 +122,14 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
         for flag in cohort.flags:
             print(f"somatwin: {flag}", file=sys.stderr)
         recipe = _seeded(table(cohort.schema, args.size), args.seed)
-        return train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes), 0.0
+        return train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes, source=args.source), 0.0
     store = CohortStore.open(args.store)
     if args.recipe in ENCODERS:  # always on the CPU
+        if args.source:
+            raise RequestError(f"{args.recipe} starts from nothing; leave --from {args.source} out")
         return train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
     recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
-    steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes)
+    steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes, source=args.source)
     return steps, recipe.autoencoder_share
 
 

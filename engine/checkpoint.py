@@ -45,10 +45,18 @@ class Checkpoint:
         return np.array(self.config["affine"], dtype=np.float64)
 
 
-def checkpoints(*, scans: bool = False) -> list[str]:
-    """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only."""
+def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> list[str]:
+    """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only, with ``model``
+    those of its sizes."""
     found = {p.parent.name: _config(p) for p in directory().glob("*/config.json")}
-    return sorted(k for k, v in found.items() if v.get("format") == JOINT and not (scans and v.get("channels") == []))
+    sizes = model and json.loads(json.dumps(asdict(model)))
+    return sorted(
+        name
+        for name, config in found.items()
+        if config.get("format") == JOINT
+        and not (scans and config.get("channels") == [])
+        and (sizes is None or config.get("model") == sizes)
+    )
 
 
 def find(name: str | Path) -> Path:

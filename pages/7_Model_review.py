@@ -79,7 +79,7 @@ trained_on({"trained_on": review.cohort})
 if not review.parts:
     st.info(UNKNOWN.format(name=name))
     st.stop()
-st.subheader(review.title, anchor=False)
+st.header(review.title, anchor=False)
 facts = {"Cohort": training_data(card), "What it is not": str(card.get("what_it_is_not", ""))} if not folder else {}
 facts_list({title: text for title, text in (facts | dict(review.facts)).items() if text})
 in_short(review)

@@ -332,7 +332,7 @@ def test_what_cannot_be_trained_is_refused(
     assert "invalid choice: 'huge'" in refused("train", "tiny", store, *run, "--size", "huge")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "run.json").write_text('{"recipe": {}}')
-    assert "another recipe or store" in refused("train", "tiny", store, "--run-dir", tmp_path / "other")
+    assert "another recipe, store or start" in refused("train", "tiny", store, "--run-dir", tmp_path / "other")
     (tmp_path / "file").write_text("in the way")
     assert "cannot be used (" in refused("train", "tiny", store, "--run-dir", tmp_path / "file" / "run")
 

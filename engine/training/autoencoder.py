@@ -104,20 +104,27 @@ def train_autoencoder(
     seed: int,
     deadline: float | None = None,
     save_every: float = 120.0,
+    decoder_only: bool = False,
 ) -> Iterator[Progress]:
     """Train on the store's ``rows`` until ``config.steps`` or the ``deadline`` (``time.monotonic``), yielding progress.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. ``table`` holds the state and the known cells of
-    every row of the store.
+    every row of the store. With ``decoder_only`` a trained model's latents stay what they are, and so does what a flow has
+    learned of them.
     """
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
-    modules = nn.ModuleList([model.autoencoder] if model.fusion is None else [model.autoencoder, model.fusion])
+    coder = model.autoencoder
+    modules = nn.ModuleList([coder] if model.fusion is None else [coder, model.fusion]).requires_grad_(True)
+    if decoder_only:
+        for part in (coder.linear, coder.encoder, coder.logvar, model.fusion):
+            if part is not None:
+                part.requires_grad_(False)
     stage = Stage("autoencoder", run_dir, modules, config.rate)
     extra = stage.load()
     if extra:
         model.autoencoder.template.copy_(extra["template"])
-    elif not stage.done:
+    elif not decoder_only:
         initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
         stage.ema.__init__(modules)
     stage.extra = {"template": model.autoencoder.template}

@@ -98,11 +98,13 @@ def train_flow(
     deadline: float | None = None,
     save_every: float = 120.0,
     samples: Samples | None = None,
+    fit: bool = True,
 ) -> Iterator[Progress]:
     """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
-    ``samples`` are drawn on the way and at the end, and change nothing.
+    ``samples`` are drawn on the way and at the end, and change nothing. Without ``fit`` the model keeps the standardisation
+    and the linear Gaussian part it has, which its network was trained beside.
     """
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
@@ -110,10 +112,13 @@ def train_flow(
     stage.load()
     state, known, spread = _tables(model, rows, config.table_versions, seed, device)
     posterior = torch.zeros(1, device=device)
+    model.velocity_net.requires_grad_(True)
     if model.has_image:
-        model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
         posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
-    model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
+    if fit and model.has_image:
+        model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
+    if fit:
+        model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     if samples:
         samples.begin(stage.step, stage.seconds)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from engine.attributes import AttributeSchema, Number
-from engine.checkpoint import save_checkpoint
+from engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.cohort.missing import missing_cells
 from engine.cohort.people import TableCohort
 from engine.cohort.preprocess import PreprocessConfig
@@ -54,19 +54,44 @@ def train(
     *,
     device: str = "cpu",
     minutes: float | None = None,
+    source: str | Path | None = None,
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
 
-    A table without scans has no first stage.
+    A table without scans has no first stage. ``source``, a checkpoint of the same recipe by name or path, is where a warm
+    start begins: its encoder, its columns' transforms, its standardisation and its linear Gaussian part are kept, so that
+    its latents stay what they are; decoder and flow learn on.
 
     The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call: the autoencoder stops at
     ``recipe.autoencoder_share`` of it, the flow at the rest. Raises :class:`RunError` for a run directory of another
-    recipe or store, at the call and not at the first step.
+    recipe, store or source, and for a source of another recipe, at the call and not at the first step.
     """
     schema = fitted_schema(recipe, store)
-    _claim(run_dir, recipe, store)
-    return _stages(recipe, store, schema, run_dir, device, None if minutes is None else minutes * 60, save_every)
+    begun = None if source is None else _begun(load_checkpoint(source, device), recipe)
+    _claim(run_dir, recipe, store, begun)
+    if begun is None:
+        torch.manual_seed(recipe.seed)
+        model = JointModel(recipe.model, schema).to(device)
+    else:
+        model = begun.model
+    seconds = None if minutes is None else minutes * 60
+    return _stages(recipe, store, model, begun, run_dir, seconds, save_every)
+
+
+def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
+    """The checkpoint, once it is sure that the recipe makes such a model."""
+    wanted, found = (
+        [(c.name, None if isinstance(c, Number) else c.levels) for c in schema.columns]
+        for schema in (recipe.schema, source.model.schema)
+    )
+    if source.model.config != recipe.model or found != wanted:
+        what = "sizes" if found == wanted else "columns"
+        raise RunError(
+            f"{source.path} has other {what} than {recipe.name} gives a model; "
+            f"it was trained by recipe {source.config['provenance'].get('recipe')}: start from another, or from nothing"
+        )
+    return source
 
 
 def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:
@@ -83,28 +108,28 @@ def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> Attribute
 def _stages(
     recipe: Recipe,
     store: CohortStore | TableCohort,
-    schema: AttributeSchema,
+    model: JointModel,
+    begun: Checkpoint | None,
     run_dir: Path,
-    device: str,
     seconds: float | None,
     save_every: float,
 ) -> Iterator[Progress]:
     """Both stages on the training split, then the checkpoint."""
     began, rows = time.monotonic(), store.split()["train"]
-    torch.manual_seed(recipe.seed)
-    model = JointModel(recipe.model, schema).to(device)
+    device = model.centre.device.type
     latents = torch.zeros(len(rows), 1, 0, recipe.model.image.latent)
     if isinstance(store, CohortStore):
         yield from train_autoencoder(
             model,
             store,
             rows,
-            schema.encode(store.rows),
+            model.schema.encode(store.rows),
             recipe.autoencoder,
             run_dir=run_dir,
             seed=recipe.seed,
             deadline=None if seconds is None else began + recipe.autoencoder_share * seconds,
             save_every=save_every,
+            decoder_only=begun is not None,
         )
         path = run_dir / "latents.safetensors"
         for item in encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed):
@@ -123,10 +148,13 @@ def _stages(
         deadline=None if seconds is None else began + seconds,
         save_every=save_every,
         samples=_samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None,
+        fit=begun is None,
     ):
         yield last
-    steps = last.step if last else recipe.flow.steps
-    _save(run_dir / "checkpoint", model, recipe, store, {"persons": len(rows), "flow_steps": steps, "device": device})
+    facts = {"persons": len(rows), "flow_steps": last.step if last else recipe.flow.steps, "device": device}
+    if begun:
+        facts |= {"from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"}
+    _save(run_dir / "checkpoint", model, recipe, store, facts)
     if isinstance(store, CohortStore):
         yield Progress("fingerprint", 0, 1, 0.0, {})
         write_fingerprint(run_dir / "checkpoint", store, device)
@@ -146,6 +174,7 @@ def _save(
     what = "the scan and its table" if imaged else "the columns of a table; it knows no scans"
     source = {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta}
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
+    begun = " --from CHECKPOINT" if "from" in training else ""
     columns = {
         c.name: f"{c.seen[0]:.4g} to {c.seen[1]:.4g} {c.unit} in training"
         if isinstance(c, Number)
@@ -167,7 +196,7 @@ def _save(
             "parameters": sum(p.numel() for p in model.parameters()),
             **(_image_size(store, recipe) if isinstance(store, CohortStore) else {}),
         },
-        "training": {**provenance, "command": f"somatwin train {recipe.name} STORE --run-dir DIR"},
+        "training": {**provenance, "command": f"somatwin train {recipe.name} STORE --run-dir DIR{begun}"},
     }
     save_checkpoint(
         path,
@@ -196,11 +225,13 @@ def _image_size(store: CohortStore, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort) -> None:
+def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None) -> None:
     """Note in the run directory what is trained there, or refuse when it is something else."""
     wanted: dict[str, Any] = json.loads(
         json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})
     )
+    if begun:
+        wanted["from"] = begun.digest
     for part in ("autoencoder", "flow"):
         wanted["recipe"][part].pop("steps")
     path = run_dir / "run.json"
@@ -210,7 +241,7 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort) -> N
         except ValueError:
             raise RunError(f"{path} is damaged; choose a new --run-dir") from None
         if found != wanted:
-            raise RunError(f"{run_dir} holds a run of another recipe or store; choose a new --run-dir")
+            raise RunError(f"{run_dir} holds a run of another recipe, store or start; choose a new --run-dir")
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted, indent=1), "utf-8")

@@ -55,7 +55,9 @@ def set_up(name: str, model: Any) -> None:
         kept["scans"] = second.slider("Scans", FEWEST, MOST, kept["scans"], 2, key="rating.scans")
         kept["seed"] = third.number_input("Seed", 0, 2**31 - 1, kept["seed"], key="rating.seed", help=SEED)
         source = _source(kept, model)
-        if not st.button("Begin", type="primary", icon=":material/play_circle:"):
+        if not st.button(
+            f"Begin with {kept['scans']} scans", "rating.begin", type="primary", icon=":material/play_circle:"
+        ):
             return
     try:
         persons = open_store(kept["path"], model) if source == "store" else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.attributes import Category, Number
+from engine.checkpoint import checkpoints
 from engine.cohort.missing import missing_cells
 from engine.cohort.people import TableCohort
 from engine.cohort.store import CohortStore
@@ -74,6 +75,11 @@ def check(text: str, recipe: str, size: str = "cpu") -> Summary:
         missing=missing_cells([cohort.rows[i] for i in cohort.split()["train"]], schema),
         flags=tuple(cohort.flags) if isinstance(cohort, TableCohort) else (),
     )
+
+
+def starts(recipe: str, size: str) -> list[str]:
+    """The models at hand that a training by ``recipe`` can go on from."""
+    return [] if recipe == TABLE else checkpoints(model=RECIPES[recipe](size).model)
 
 
 def _opened(path: Path, recipe: str) -> CohortStore | TableCohort:

@@ -35,13 +35,15 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is to be trained: the ``recipe`` on a ``store`` (for tables a file), for at most ``minutes`` of this start."""
+    """What is to be trained: the ``recipe`` on a ``store`` (for tables a file), for at most ``minutes`` of this start; from
+    the checkpoint ``source``, or from nothing."""
 
     name: str
     recipe: str
     store: str
     minutes: float
     size: str = "cpu"
+    source: str = ""
 
     @property
     def folder(self) -> Path:
@@ -50,6 +52,8 @@ class Training:
     def command(self) -> list[str]:
         """The command line of the process."""
         limits = ["--minutes", f"{self.minutes:g}", "--size", self.size]
+        if self.source:
+            limits += ["--from", self.source]
         return [
             sys.executable,
             "-m",
@@ -98,10 +102,8 @@ class Run:
         """The same training, to be gone on with; raises :class:`TrainingError` where the journal does not say what it was."""
         if not {"recipe", "store"} <= self.asked.keys():
             raise TrainingError(f"{self.folder} does not say what was trained there: start it from the command line")
-        size = str(self.asked.get("size") or "cpu")
-        return Training(
-            name=self.name, recipe=str(self.asked["recipe"]), store=str(self.asked["store"]), minutes=minutes, size=size
-        )
+        said = {key: str(self.asked[key]) for key in ("recipe", "store", "size") if self.asked.get(key)}
+        return Training(name=self.name, minutes=minutes, source=str(self.asked.get("from") or ""), **said)
 
 
 def runs_folder() -> Path:

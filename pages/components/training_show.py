@@ -12,7 +12,7 @@ from engine.figures import loss_figure
 from engine.terminal import duration
 from pages.components.consistency_controls import one_of
 from pages.components.review_show import facts_list
-from pages.components.training_cohort import CHOICES, Summary, check, facts
+from pages.components.training_cohort import CHOICES, Summary, check, facts, starts
 from pages.components.training_run import LOG, Run, Training, TrainingError, install, look, start, stop
 from pages.components.training_samples import has_samples, samples_shown
 
@@ -34,6 +34,10 @@ STAGES = {
     "flow": "Flow: scan and table together",
     "fingerprint": "What its scans look like",
 }
+FROM = {
+    "format_func": lambda name: name or "nothing",
+    "help": "A finished model of this recipe: its encoder stays, its decoder and its flow learn on, from your cohort.",
+}
 GONE_ON = "The training is a process of its own: it goes on when you close this page, and this page finds it again."
 
 
@@ -51,12 +55,13 @@ def new_training(names: set[str]) -> Training | None:
     path = st.text_input(
         what, key=f"train.path.{recipe == 'table'}", placeholder="a path on the machine that runs this app"
     )
-    left, middle, right = st.columns(3)
+    left, middle, right, last = st.columns(4)
     minutes = left.number_input(
         "Minutes", 0.1, 10080.0, 30.0, 5.0, key="train.minutes", format="%g", help="At most; resume for more."
     )
     size = middle.selectbox("Size", ["cpu", "gpu"], key="train.size", help="A larger network, for a graphics card.")
-    name = right.text_input("Name of the run", key="train.name", placeholder=_free_name(recipe, names)).strip()
+    source = right.selectbox("Start from", ["", *starts(recipe, str(size))], key=f"train.from.{recipe}.{size}", **FROM)
+    name = last.text_input("Name of the run", key="train.name", placeholder=_free_name(recipe, names)).strip()
     if not path.strip():
         return None
     try:
@@ -71,7 +76,9 @@ def new_training(names: set[str]) -> Training | None:
         return None
     st.caption(GONE_ON)
     pressed = st.button("Start training", type="primary", icon=":material/play_circle:")
-    training = Training(name=name, recipe=recipe, store=summary.path, minutes=float(minutes), size=str(size))
+    training = Training(
+        name=name, recipe=recipe, store=summary.path, minutes=float(minutes), size=str(size), source=str(source)
+    )
     return training if pressed else None
 
 
@@ -132,7 +139,7 @@ def _active(folder: Any) -> None:
 
 def _headline(run: Run) -> None:
     icon, words = STATES.get(run.state, (":material/help:", run.state))
-    st.subheader(f"{icon} {words}", anchor=False)
+    st.header(f"{icon} {words}", anchor=False)
     if run.reason:
         st.error(sentence(Exception(run.reason)))
     left = "" if run.left is None else f", about {duration(run.left)} left"
@@ -144,6 +151,7 @@ def _headline(run: Run) -> None:
     minutes = run.asked.get("minutes")
     told = {
         "Recipe": str(run.asked.get("recipe", "unknown")),
+        "Start from": str(run.asked.get("from") or "nothing"),
         "Data": str(run.asked.get("store", "unknown")),
         "Time": f"at most {duration(60 * minutes)}" if minutes else "as long as the recipe says",
         "Heard of": f"{duration(time.time() - run.heard)} ago" if run.heard else "never",

@@ -19,24 +19,11 @@ from typing import Any
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.pages.conftest import FLAGS, ROOT, WAIT, serving
-from tests.pages.visit import STEP, Visit
+from tests.pages.visit import STEP, WORDS, Visit
 
 MODELS = ("head-t1", "torso-dixon")
 #: how often a slider is moved and each page opened, and how many sessions are opened at once
 MOVES, ROUNDS, SESSIONS = 5, 3, 16
-#: what stands on a page when it is there
-WORDS = {
-    "Overview": "What you can do",
-    "Explore": "Download",
-    "What if": "Sweep one attribute",
-    "Consistency": "Sample and measure",
-    "Population": "Say on the left",
-    "Review": "New rating",
-    "Train": "Recipe",
-    "Model review": "what its card says",
-    "About": "Limits",
-}
-
 
 def resident(pid: int) -> int:
     """MB of memory a process holds."""

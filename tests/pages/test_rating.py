@@ -150,7 +150,7 @@ def test_the_page_rates_plausibility_alone_without_real_scans(tiny_checkpoint: P
     assert any("nothing real to show" in text.value for text in app.caption)
 
     def press(label: str) -> AppTest:
-        return next(button for button in app.button if button.label == label).click().run()
+        return next(button for button in app.button if button.label.startswith(label)).click().run()
 
     press("Begin")
     assert "give a name or a code" in app.error[0].value
@@ -189,8 +189,7 @@ def test_a_reader_rates_ten_with_the_keyboard(
     page.get_by_role("textbox", name="Folder of the cohort").fill(str(store))
     page.get_by_role("spinbutton", name="Seed").fill("3")
     page.get_by_role("slider", name="Scans").press("Home")
-    expect(page.get_by_test_id("stSlider")).to_contain_text("10")
-    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Begin with 10 scans").click()  # says so once the page knows
     here.viewer.and_(page.locator("[data-fingerprint]")).wait_for()
     plan = replace(PLAN, source="store", store="5e", pool=12, scans=10, seed=3)
     assert here.viewer.locator(".panel h3").inner_text().split() == ["Scan", "1", "of", "10"]

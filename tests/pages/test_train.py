@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -63,11 +64,12 @@ def test_a_run_directory_tells_what_became_of_it(folder: Path):
     after = {"event": "progress", "stage": "fingerprint", "step": 1, "total": 1, "seconds": 0, "losses": {}}
     failed = look(journal_of(folder / "failed", BEGIN, step(50, 2.0), after, end))
     assert (failed.state, failed.reason, failed.step, failed.left) == ("failed", "no room", 50, None)
-    crashed = journal_of(folder / "crashed", BEGIN, step(50, 2.0), BEGIN, step(60, 1.0))
+    crashed = journal_of(folder / "crashed", BEGIN, step(50, 2.0), {**BEGIN, "from": "tiny"}, step(60, 1.0))
     (crashed / LOG).write_text("flow 60 of 100\nsomatwin: out of memory\n\n")
     assert (look(crashed).state, look(crashed).reason) == ("crashed", "out of memory")
     again = look(crashed).again(minutes=3)
     assert (again.recipe, again.store, again.minutes, again.folder) == ("tiny", "/data/balls", 3, crashed)
+    assert (again.source, look(failed.folder).again(minutes=3).source) == ("tiny", "")
     with recording(folder / "going", {"recipe": "tiny", "minutes": 1}) as notes:
         notes.progress("flow", 50, 60, 100.0, {"image": 1.0})
         going = look(folder / "going")
@@ -136,12 +138,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_is_one_that_the_engine_takes(folder: Path):
-    training = Training(name="mine", recipe="table", store="/data/my people.csv", minutes=12.5, size="gpu")
+    training = Training(
+        name="mine", recipe="table", store="/data/my people.csv", minutes=12.5, size="gpu", source="adults"
+    )
     python, *words = training.command()
     assert (python, words[:2]) == (sys.executable, ["-m", "engine"])
     args = parser().parse_args(words[2:])
     assert (args.command, args.recipe, args.store) == ("train", "table", Path("/data/my people.csv"))
-    assert (args.run_dir, args.minutes, args.size) == (folder / "mine", 12.5, "gpu")
+    assert (args.run_dir, args.minutes, args.size, args.source) == (folder / "mine", 12.5, "gpu", "adults")
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -181,6 +185,21 @@ def test_a_checkpoint_is_installed_whole_and_never_over_another(folder: Path, ti
     for name, words in (("mine", "already: choose another name"), ("../up", "is no name for a model")):
         with pytest.raises(TrainingError, match=words):
             install(run, name)
+
+
+def test_a_training_can_go_on_from_models_of_its_own_sizes_only(
+    app: AppTest, tmp_path: Path, tiny_store: CohortStore, tiny_run: Path
+):
+    for name in ("mine", "other"):
+        shutil.copytree(tiny_run / "checkpoint", tmp_path / "checkpoints" / name)
+    config = tmp_path / "checkpoints" / "other" / "config.json"
+    config.write_text(config.read_text().replace('"rank": 32', '"rank": 16'))
+    app.run()
+    app.segmented_control(key="train.recipe").set_value("tiny").run()
+    assert app.selectbox(key="train.from.tiny.cpu").options == ["nothing", "mine"]
+    app.segmented_control(key="train.recipe").set_value("head_t1").run()
+    assert app.selectbox(key="train.from.head_t1.cpu").options == ["nothing"]
+    assert not app.exception
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = WAIT / 1000) -> None:

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+#: what stands on a page when it is there
+WORDS = {
+    "Overview": "What you can do",
+    "Explore": "Download",
+    "What if": "Sweep one attribute",
+    "Consistency": "Sample and measure",
+    "Population": "Say on the left",
+    "Review": "New rating",
+    "Train": "Recipe",
+    "Model review": "what its card says",
+    "About": "Limits",
+}
 #: mean grey of the four quarters of a canvas: left top, right top, left bottom, right bottom
 QUARTERS = """canvas => {
   const { width, height } = canvas, context = canvas.getContext("2d");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from engine.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
 from engine.recipes import Recipe
 from engine.training.augment import Augmentation, augment
 from engine.training.ema import PowerEMA
 from engine.training.pipeline import train
-from engine.training.run import RunError, learning_rate
+from engine.training.run import Progress, RunError, learning_rate
 
 
 def test_resumed_equals_uninterrupted(
@@ -66,6 +68,43 @@ def test_a_damaged_state_is_refused(tiny_recipe: Recipe, tiny_store: CohortStore
     (tmp_path / "run" / "autoencoder.safetensors").write_bytes(b"nothing")
     with pytest.raises(RunError, match="damaged or foreign"):
         next(train(tiny_recipe, tiny_store, tmp_path / "run"))
+
+
+def test_a_warm_start_keeps_the_latents_and_learns_on(
+    tiny_recipe: Recipe, tiny_store: CohortStore, tiny_run: Path, tmp_path: Path
+) -> None:
+    """What the flow knows stays true: encoder, transforms, standardisation and linear part do not move; the rest does."""
+
+    def go(run_dir: Path) -> Iterator[Progress]:
+        return train(tiny_recipe, tiny_store, run_dir, source=tiny_run / "checkpoint", save_every=0.0)
+
+    for stage in ("autoencoder", "flow"):  # cut twice
+        next(p for p in go(tmp_path / "run") if p.stage == stage)
+    warm = [p for p in go(tmp_path / "run") if p.losses][-1]
+    cold = [p for p in train(tiny_recipe, tiny_store, tmp_path / "cold") if p.losses][-1]
+    assert warm.losses["table"] < cold.losses["table"], "the same persons, noise and levels"
+    before, after = (load_checkpoint(run / "checkpoint") for run in (tiny_run, tmp_path / "run"))
+    one, other = before.model.state_dict(), after.model.state_dict()
+    moved = {name.split(".")[0] for name in one if not torch.equal(one[name], other[name])}
+    assert moved == {"autoencoder", "velocity_net"}
+    kept = ("autoencoder.linear", "autoencoder.encoder", "autoencoder.logvar", "autoencoder.template")
+    assert all(torch.equal(one[name], other[name]) for name in one if name.startswith(kept))
+    assert before.model.schema == after.model.schema
+    assert after.config["provenance"]["from"] == f"tiny {before.digest}, after 60 steps"
+    with pytest.raises(RunError, match="another recipe, store or start"):
+        train(tiny_recipe, tiny_store, tmp_path / "run")
+
+
+def test_a_warm_start_from_a_model_of_other_kind_is_refused(
+    tiny_recipe: Recipe, tiny_store: CohortStore, tiny_run: Path, tmp_path: Path
+) -> None:
+    wider = replace(tiny_recipe, model=replace(tiny_recipe.model, shift=1.0))
+    with pytest.raises(RunError, match="other sizes than tiny gives a model"):
+        train(wider, tiny_store, tmp_path / "run", source=tiny_run / "checkpoint")
+    fewer = replace(tiny_recipe, schema=replace(tiny_recipe.schema, columns=tiny_recipe.schema.columns[:4]))
+    with pytest.raises(RunError, match="other columns"):
+        train(fewer, tiny_store, tmp_path / "run", source=tiny_run / "checkpoint")
+    assert not (tmp_path / "run").exists()
 
 
 def test_augmentation_of_nothing_is_the_identity() -> None:
