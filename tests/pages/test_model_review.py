@@ -165,7 +165,7 @@ def app(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def shown(app: AppTest) -> str:
-    return "\n".join(str(each.value) for each in (*app.markdown, *app.caption, *app.subheader, *app.info))
+    return "\n".join(str(each.value) for each in (*app.markdown, *app.caption, *app.header, *app.subheader, *app.info))
 
 
 def test_a_card_is_shown_with_verdicts_and_a_report_takes_its_place(app: AppTest, tmp_path: Path):
