@@ -67,7 +67,7 @@ def _shared() -> _Shared:
 
 def measured_section(model: Any, drawn: Drawn) -> None:
     """The people shown, measured in the background: at once where that is quick or was asked for before, else on demand."""
-    st.subheader("Measured in the scan", anchor=False)
+    st.header("Measured in the scan", anchor=False)
     reader, problem = reader_for(model)
     if reader is None:
         st.caption(problem)

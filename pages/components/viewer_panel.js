@@ -124,7 +124,7 @@ function buildHelp(view) {
   const lines = SHORTCUTS.filter(({ when }) => when(view));
   const keys = (text) => text.split(" ").map((key) => element("kbd", {}, key));
   return [
-    element("h3", {}, "Keys"),
+    element("h2", {}, "Keys"),
     element("dl", {}, ...lines.flatMap((line) =>
       [element("dt", {}, ...keys(line.keys)), element("dd", {}, line.words)])),
     quietButton("Close", "Escape", () => toggleHelp(view)),
@@ -172,7 +172,7 @@ function buildTable(view) {
       element("td", {}, originMark(row.origin)),
       percentileCell(row.percentile)));
   return [
-    element("h3", {}, person.title ?? "", draftMark(view), element("small", {}, person.subtitle ?? "")),
+    element("h2", {}, person.title ?? "", draftMark(view), element("small", {}, person.subtitle ?? "")),
     element("table", {}, headOf("", "Value", "", "Percentile"), element("tbody", {}, ...rows)),
     element("p", { class: "note" }, view.header.note ?? ""),
   ];
@@ -203,7 +203,7 @@ function buildComparison(view) {
   const title = (letter, { title: name = "", subtitle = "" }) =>
     element("div", {}, element("b", {}, letter), ` ${name}`, element("small", {}, subtitle));
   return [
-    element("h3", { class: "pair" }, title("A", a), title("B", b), draftMark(view)),
+    element("h2", { class: "pair" }, title("A", a), title("B", b), draftMark(view)),
     element("table", {}, headOf("", "A", "B", "Change", "In B"), element("tbody", {}, ...rows)),
     element("p", { class: "note" }, note ?? ""),
   ];

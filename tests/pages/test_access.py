@@ -31,7 +31,8 @@ def test_a_page_can_be_read_by_everybody(visit: Callable[..., Visit], ruled_addr
     for theme in ("light", "dark"):
         here.page.emulate_media(color_scheme=theme)
         here.open(f"{ruled_address}/{address}?steps=1")
-        expect(here.page.get_by_text(WORDS[title]).first).to_be_visible()
+        words = "Report folder" if title == "Model review" else WORDS[title]  # the tiny model has no figures to show
+        expect(here.page.get_by_text(words).first).to_be_visible()
         expect(here.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         expect(here.page.get_by_text(BANNER)).to_be_visible()
         expect(here.page.get_by_test_id("stException")).to_have_count(0)

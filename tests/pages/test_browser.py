@@ -77,7 +77,7 @@ def test_one_visit(visit: Callable[..., Visit], app_address: str, flags: tuple[s
 def test_a_strip_chooses_who_is_shown(trio: Visit):
     voxels, sent = trio.viewer.evaluate(VOXELS), len(trio.sent)
     trio.viewer.get_by_role("button", name="Person 2").click()
-    expect(trio.viewer.locator(".panel h3")).to_contain_text("seed 6")
+    expect(trio.viewer.locator(".panel h2")).to_contain_text("seed 6")
     assert trio.viewer.evaluate(VOXELS) != voxels
     assert len(trio.sent) == sent
 

@@ -192,7 +192,7 @@ def test_a_reader_rates_ten_with_the_keyboard(
     page.get_by_role("button", name="Begin with 10 scans").click()  # says so once the page knows
     here.viewer.and_(page.locator("[data-fingerprint]")).wait_for()
     plan = replace(PLAN, source="store", store="5e", pool=12, scans=10, seed=3)
-    assert here.viewer.locator(".panel h3").inner_text().split() == ["Scan", "1", "of", "10"]
+    assert here.viewer.locator(".panel h2").inner_text().split() == ["Scan", "1", "of", "10"]
     for i, who in enumerate(plan.people[:6]):
         if i == 5:
             mark(here, "Scan 6", [20, 12, 17])
@@ -213,10 +213,10 @@ def test_a_reader_rates_ten_with_the_keyboard(
     there.page.get_by_role("textbox", name="Folder of the cohort").fill(str(store))
     there.page.get_by_role("button", name="Go on").click()
     expect(there.page.get_by_text("Scan 7 of 10, 6 answered")).to_be_visible()
-    expect(there.viewer.locator(".panel h3")).to_contain_text("Scan 7")
+    expect(there.viewer.locator(".panel h2")).to_contain_text("Scan 7")
     assert there.viewer.evaluate("root => root.somatwin.mark") is None
     there.page.keyboard.press("b")
-    expect(there.viewer.locator(".panel h3")).to_contain_text("Scan 6")
+    expect(there.viewer.locator(".panel h2")).to_contain_text("Scan 6")
     assert there.viewer.evaluate("root => root.somatwin.mark") == [20, 12, 17], "shown again after all this"
     there.page.keyboard.press("o")
     for i, who in list(enumerate(plan.people))[6:]:
@@ -241,7 +241,7 @@ def test_a_reader_rates_ten_with_the_keyboard(
 
 def mark(here: Visit, scan: str, voxel: list[int]) -> None:
     """Mark a place; what is sent names it and the scan's bytes, and nothing else."""
-    expect(here.viewer.locator(".panel h3")).to_contain_text(scan)
+    expect(here.viewer.locator(".panel h2")).to_contain_text(scan)
     jump(here, voxel)
     sent = len(here.sent)
     here.press("Mark this place")
@@ -256,6 +256,6 @@ def mark(here: Visit, scan: str, voxel: list[int]) -> None:
 def answer(here: Visit, i: int, real: bool, plausibility: int) -> None:
     """Three keys in a row, once the scan is on screen; none waits for the page to answer the one before."""
     expect(here.page.get_by_text(f"Scan {i + 1} of 10, {i} answered")).to_be_visible()
-    expect(here.viewer.locator(".panel h3")).to_contain_text(f"Scan {i + 1}")  # the last thing on the page
+    expect(here.viewer.locator(".panel h2")).to_contain_text(f"Scan {i + 1}")  # the last thing on the page
     for key in ("j" if real else "k", str(plausibility), "o"):
         here.page.keyboard.press(key)
