@@ -58,6 +58,7 @@ def benchmark_steps(
     report = progress or (lambda _what, _done, _total: None)
     found: dict[str, Any] = {}
     for k in steps:
+        report(f"{k} evaluations", 0, len(test))
         scans, began, seconds = [], time.perf_counter(), []
         for i, row in enumerate(test):
             asked = _asked(model, store.rows[row])
