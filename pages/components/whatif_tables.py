@@ -54,14 +54,14 @@ def show_tables(answer: Answer) -> None:
     """The tables side by side, each with what it means."""
     left, right = st.columns([6, 5], gap="medium")
     with left:
-        st.subheader("Measured on both scans", anchor=False)
+        st.header("Measured on both scans", anchor=False)
         if answer.measured:
             st.table(measure_table(answer))
             st.caption(MEASURED)
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")
     with right:
-        st.subheader("Where the change lies", anchor=False)
+        st.header("Where the change lies", anchor=False)
         st.table(place_table(answer))
         st.caption(places_in_words(answer))
 
