@@ -61,6 +61,9 @@ def head_t1(size: str = "cpu") -> Recipe:
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
         model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4)),
+        # few persons, so more deformed copies of each
+        flow=FlowTraining(copies=24),
+        autoencoder_share=0.3,
         guidance=2.5,
     )
     if size == "cpu":
