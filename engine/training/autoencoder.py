@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from engine.cohort.store import CohortStore
 from engine.model import JointModel
 from engine.nn.autoencoder import FACTOR, patch_components
 from engine.training.augment import Augmentation, augment
-from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
+from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
 
 #: persons whose volumes are held in memory at once to start from
 FIRST = 128
@@ -44,9 +45,17 @@ class AutoencoderTraining:
 
 def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:
     """Volumes in 0..1, and the mask as the last channel."""
-    volumes = torch.from_numpy(np.array(store.volumes[rows])).to(device).float() / 255
-    mask = torch.from_numpy(np.array(store.mask[rows])).to(device).float()
-    return torch.cat([volumes, mask[:, None]], 1)
+    return _scaled(_read(store, rows), device)
+
+
+def _read(store: CohortStore, rows: Int[np.ndarray, " b"]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(store.volumes[rows]), np.array(store.mask[rows])
+
+
+def _scaled(read: tuple[np.ndarray, np.ndarray], device: torch.device) -> Float[Tensor, "b c x y z"]:
+    """Volumes and masks as they are stored, to volumes in 0..1 and the mask as the last channel."""
+    volumes, mask = (torch.from_numpy(part).to(device).float() for part in read)
+    return torch.cat([volumes / 255, mask[:, None]], 1)
 
 
 def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], *, mirrored: bool) -> None:
@@ -128,12 +137,11 @@ def train_autoencoder(
         initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
         stage.ema.__init__(modules)
     stage.extra = {"template": model.autoencoder.template}
+    compiled((coder.encoder, coder.decoder), device)
     state, known = (torch.from_numpy(part).to(device) for part in table)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    while stage.step < config.steps and not stage.done:
-        generator = step_generator(seed, stage.step)
-        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
-        batch = augment(load_batch(store, rows[pick], device), config.augmentation, generator, len(store.channels))
+    for pick, generator, read in _batches(stage, store, rows, config, seed):
+        batch = augment(_scaled(read, device), config.augmentation, generator, len(store.channels))
         volumes, mask = batch[:, :-1], batch[:, -1:]
         index = torch.from_numpy(rows[pick]).to(device)
         share = torch.rand(len(pick), 1, generator=generator)
@@ -141,7 +149,8 @@ def train_autoencoder(
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             means = model.autoencoder.encode(volumes)
         fused = model.fuse(means.float(), state[index], given)
-        noise = torch.randn(fused.shape, generator=generator).to(device)
+        drawn = generator if device.type == "cpu" else step_generator(seed, stage.step, device)
+        noise = torch.randn(fused.shape, generator=drawn, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = model.autoencoder.decode(model.autoencoder.posterior(fused, noise))
         error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
@@ -149,7 +158,7 @@ def train_autoencoder(
         loss = error / (2 * config.noise**2) + config.beta * divergence
         stage.advance(loss, learning_rate(stage.step, config.rate, config.warmup, config.constant))
         for name, value in (("reconstruction", error), ("divergence", divergence)):
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
+            sums[name] = sums.get(name, 0.0) + value.detach()
         count, stage.seconds = count + 1, time.monotonic() - began
         late = deadline is not None and time.monotonic() > deadline
         if late or stage.step == config.steps or time.monotonic() - saved > save_every:
@@ -157,7 +166,24 @@ def train_autoencoder(
             stage.save()
             saved = time.monotonic()
         if stage.done or stage.step % 25 == 0:
-            losses = {name: value / count for name, value in sums.items()}
+            losses = {name: float(value) / count for name, value in sums.items()}
             sums, count = {}, 0
             yield Progress("autoencoder", stage.step, config.steps, stage.seconds, losses)
     stage.ema.copy_to(modules)
+
+
+def _batches(
+    stage: Stage, store: CohortStore, rows: Int[np.ndarray, " n"], config: AutoencoderTraining, seed: int
+) -> Iterator[tuple[Int[np.ndarray, " b"], torch.Generator, tuple[np.ndarray, np.ndarray]]]:
+    """Which persons, the randomness and the scans of every step that is left, read while the step before is computed."""
+
+    def prepare(step: int) -> tuple[Int[np.ndarray, " b"], torch.Generator, tuple[np.ndarray, np.ndarray]]:
+        generator = step_generator(seed, step)
+        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
+        return pick, generator, _read(store, rows[pick])
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(prepare, stage.step)
+        while stage.step < config.steps and not stage.done:
+            ready, coming = coming.result(), reader.submit(prepare, stage.step + 1)
+            yield ready

@@ -23,6 +23,7 @@ from engine.training.run import (
     Progress,
     Stage,
     bfloat16_is_fast,
+    compiled,
     learning_rate,
     load_tensors,
     save_tensors,
@@ -120,6 +121,8 @@ def train_flow(
     if fit:
         model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
+    latents = latents.to(device)
+    compiled(model.velocity_net.blocks, device)
     if samples:
         samples.begin(stage.step, stage.seconds)
     while stage.step < config.steps:
@@ -127,16 +130,18 @@ def train_flow(
         pick = torch.randint(len(latents), (config.batch,), generator=generator)
         copy = torch.randint(latents.shape[1], (config.batch,), generator=generator)
         levels = config.mixture.draw(config.batch, known.shape[1], generator, model.config.shift)
-        index, bare = pick.to(device), latents[pick, copy].float().to(device)
+        drawn = generator if device.type == "cpu" else step_generator(seed + 7, stage.step, device)
+        index = pick.to(device)
+        bare = latents[index, copy.to(device)].float()
         here = known[index]
         levels = Levels(levels.image.to(device), torch.where(here, levels.table.to(device), 1.0))
         given = here & (levels.table == 0)
         with torch.no_grad():
-            bare = bare + posterior * torch.randn(bare.shape, generator=generator).to(device)
+            bare = bare + posterior * torch.randn(bare.shape, generator=drawn, device=device)
             version = torch.randint(len(spread), (config.batch,), generator=generator).to(device)
             table = torch.where(given[..., None], state[index], spread[version, index])
             clean = Joint(model.standardise(model.fuse(bare, table, given)), table)
-        noise = Joint(*(torch.randn(part.shape, generator=generator).to(device) for part in clean))
+        noise = Joint(*(torch.randn(part.shape, generator=drawn, device=device) for part in clean))
         noisy = interpolate(clean, noise, levels)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             predicted = model.velocity(noisy, levels)
@@ -145,7 +150,7 @@ def train_flow(
         rate = learning_rate(stage.step, config.rate, config.warmup, config.constant)
         stage.advance(image + config.table_weight * columns, rate)
         for name, value in (("image", image), ("table", columns)):
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
+            sums[name] = sums.get(name, 0.0) + value.detach()
         count, stage.seconds = count + 1, time.monotonic() - began
         late = deadline is not None and time.monotonic() > deadline
         last = late or stage.step == config.steps
@@ -157,7 +162,7 @@ def train_flow(
             limit = math.inf if deadline is None else deadline - time.monotonic()
             samples.draw(model, stage.ema, stage.step, stage.seconds, min(left, limit))
         if last or stage.step % 50 == 0:
-            losses = {name: value / count for name, value in sums.items() if name != "image" or model.has_image}
+            losses = {name: float(value) / count for name, value in sums.items() if name != "image" or model.has_image}
             sums, count = {}, 0
             yield Progress("flow", stage.step, config.steps, stage.seconds, losses)
         if late:

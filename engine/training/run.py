@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,16 @@ def learning_rate(step: int, base: float, warmup: int, constant: int) -> float:
     return base * min(1.0, (step + 1) / warmup) / max(1.0, (step + 1) / constant) ** 0.5
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
+def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """All randomness of one training step: nothing else has to be saved to resume bit for bit."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+
+
+def compiled(modules: Iterable[nn.Module], device: torch.device) -> None:
+    """Compile what pays: on a GPU, where a step is short. A CPU gains 8% a step and would wait half a minute for it."""
+    if device.type == "cuda":
+        for module in modules:
+            module.compile()
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
