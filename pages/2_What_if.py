@@ -13,30 +13,10 @@ with st.spinner("Starting the engine"):
     from pages.components.whatif_measure import reader_for
     from pages.components.whatif_sweep import grid_controls, show_grid, show_sweep, sweep_controls
     from pages.components.whatif_tables import show_tables
+    from pages.components.whatif_takeaway import conclude
     from pages.components.whatif_work import answers, begin, carry_out, next_work, shown, want
 
 state = st.session_state
-
-
-def conclude(found, current) -> None:
-    """Say what is shown, put it into the page's address, and offer its files."""
-    older = found.question != current
-    if not older and st.query_params.to_dict() != (query := current.to_query()):
-        st.query_params.from_dict(query)
-        state["whatif address"] = query
-    with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        words = "Older than the controls: press Draw" if older else f"Drawn in {found.seconds:.1f} s"
-        st.caption(f":orange[:material/history: {words}]" if older else words, width="content")
-        file = state["whatif file"]
-        if file and file[0] == found.question:
-            icon = ":material/download:"
-            st.download_button(
-                "Download", file[1], "somatwin_whatif.zip", "application/zip", on_click="ignore", icon=icon
-            )
-            return
-        about = "NIfTI before and after, their difference, and whatif.json. This draws the what-if once more."
-        wish = {"whatif writing": found.question}
-        st.button("Prepare files", icon=":material/folder_zip:", help=about, on_click=lambda: state.update(wish))
 
 
 def show(found) -> None:
@@ -97,4 +77,4 @@ if current is not None:
 if work := next_work(model, scan, reader):
     carry_out(work, status)
 elif found and current:
-    conclude(found, current)
+    conclude(found, current, status)

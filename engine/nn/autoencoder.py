@@ -127,9 +127,6 @@ class Autoencoder(nn.Module):
             nn.init.zeros_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        for layer in self.modules():  # channels last: a training step takes a seventh less on a CPU
-            if isinstance(layer, nn.Conv3d):
-                layer.to(memory_format=torch.channels_last_3d)
 
     def encode(self, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
         """Token means of volumes scaled to 0..1; tokens in C order of the token grid."""

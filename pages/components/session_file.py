@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -15,10 +16,13 @@ from pages.components.about_facts import program_version
 from pages.components.address import read_query
 from pages.components.generation import Drawn
 
+if TYPE_CHECKING:
+    from pages.components.whatif_run import Question
+
 NOTICE = "synthetic, not for diagnosis"
 FORMAT, VERSION = "somatwin-session", 1
 #: pages that a session leads to, by name
-PAGES = {"Explore": "pages/1_Explore.py"}
+PAGES = {"Explore": "pages/1_Explore.py", "What if": "pages/2_What_if.py"}
 #: bytes of a file, and entries of an address, at most
 LARGEST, MOST = 16_384, 64
 #: what each part of a file must look like, to the last character
@@ -57,6 +61,11 @@ def session_of(drawn: Drawn) -> Session:
     """The session that leads back to the people shown."""
     request = drawn.request
     return Session(page="Explore", address=request.to_query(), checkpoint=request.model, digest=drawn.digest)
+
+
+def session_of_whatif(question: Question) -> Session:
+    """The session that leads back to a synthetic person's what-if; a scan of the reader's is in no session."""
+    return Session(page="What if", address=question.to_query(), checkpoint=question.model, digest=question.digest)
 
 
 def read_session(data: bytes) -> Session:
@@ -102,7 +111,11 @@ def check_here(session: Session, names: list[str], load: Callable[[str], Any]) -
             f"The session was drawn with {name} of weights {session.digest}, here it has {model.digest}: the same settings "
             "would draw other people. Restore that checkpoint, or enter the settings anew."
         )
-    if problems := read_query(session.address, name, model.schema)[1]:
+    if session.page == "Explore":
+        problems = read_query(session.address, name, model.schema)[1]
+    else:
+        problems = import_module("pages.components.whatif_run").read_question(session.address, name, model)[1]
+    if problems:
         raise SessionError(f"The session asks for what {name} cannot do: {problems[0]}.")
 
 
@@ -110,7 +123,7 @@ def open_session(place: DeltaGenerator, names: list[str], load: Callable[[str], 
     """Take a session file and go where it leads; otherwise say in one sentence why not."""
     with place.popover("Open a session", icon=":material/folder_open:"), st.container(width=380):
         file = st.file_uploader("Session file", ["json"], max_upload_size=1, key="session file")
-        st.markdown(":small[Saved by Download on Explore. It leads to the same people.]")
+        st.markdown(":small[Saved on Explore or What if. It leads to the same people.]")
         if file is None:
             return
         try:

@@ -12,7 +12,16 @@ import pytest
 from engine.attributes import AttributeSchema, Category, Number
 from pages.components.address import Request, read_query
 from pages.components.generation import Drawn
-from pages.components.session_file import LARGEST, Session, SessionError, check_here, read_session, session_of
+from pages.components.session_file import (
+    LARGEST,
+    Session,
+    SessionError,
+    check_here,
+    read_session,
+    session_of,
+    session_of_whatif,
+)
+from pages.components.whatif_run import Question, read_question
 
 SCHEMA = AttributeSchema(
     columns=(
@@ -23,6 +32,10 @@ SCHEMA = AttributeSchema(
 REQUEST = Request(model="tiny", given=(("age", 41), ("sex", "F")), seed=5, n=2, steps=3)
 DRAWN = Drawn(request=REQUEST, digest="0123456789ab", people=[], scene=b"", seconds=1.0)
 SESSION = session_of(DRAWN)
+QUESTION = Question(
+    model="tiny", digest="0123456789ab", seed=5, steps=3, before=(("age", 41.0),), change=(("age", 60.0),), held=("sex",)
+)
+WHATIF = session_of_whatif(QUESTION)
 
 
 @dataclass
@@ -50,6 +63,13 @@ def test_a_file_leads_back_to_the_request_it_was_saved_of():
     saved = json.loads(SESSION.to_bytes())
     assert saved["notice"] == "synthetic, not for diagnosis"
     assert saved["checkpoint"] == {"name": "tiny", "digest": "0123456789ab"}
+
+
+def test_a_file_leads_back_to_the_what_if_it_was_saved_of():
+    found = read_session(WHATIF.to_bytes())
+    assert found == WHATIF
+    check_here(found, ["tiny"], load)
+    assert read_question(found.address, "tiny", load("tiny")) == (QUESTION, [])
 
 
 @pytest.mark.parametrize(
@@ -88,6 +108,8 @@ def test_a_strange_or_damaged_file_is_refused(data: bytes, words: str):
         (replace(SESSION, digest="ffffffffffff"), ["tiny"], "weights ffffffffffff, here it has 0123456789ab"),
         (replace(SESSION, address={**SESSION.address, "age": "300"}), ["tiny"], "age '300' is not possible here"),
         (replace(SESSION, address={**SESSION.address, "shoe": "42"}), ["tiny"], "there is no column 'shoe' here"),
+        (replace(WHATIF, address={**WHATIF.address, "set.age": "300"}), ["tiny"], "age '300' is not possible here"),
+        (replace(WHATIF, address={**WHATIF.address, "hold": "shoe"}), ["tiny"], "shoe"),
     ],
 )
 def test_a_session_of_other_weights_or_columns_is_refused(session: Session, names: list[str], words: str):

@@ -64,6 +64,18 @@ def test_a_visitor_takes_people_away_and_comes_back(
     assert not [url for url in here.requests if not url.startswith((app_address, "blob:", "data:"))]
 
 
+def test_a_visitor_comes_back_to_a_what_if(visit: Callable[..., Visit], app_address: str, tmp_path: Path):
+    address = "What_if?model=tiny&seed=5&steps=2&age=40&set.age=60"
+    here = visit().open(f"{app_address}/{address}")
+    shown = here.shown(button="Session")
+    session = saved(here, "Session", tmp_path)
+    again = visit().open(app_address)
+    again.page.get_by_role("button", name="Open a session").click()
+    again.page.locator("input[type=file]").set_input_files(session)
+    assert again.shown(button="Session") == shown
+    expect(again.page).to_have_url(f"{app_address}/{address}")
+
+
 def make_surfaces(here: Visit) -> Locator:
     """The section on the page, once it has made them."""
     section = here.page.get_by_test_id("stExpander").filter(has_text="Surfaces")

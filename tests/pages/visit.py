@@ -83,11 +83,11 @@ class Visit:
         self.page.goto(url)
         return self
 
-    def shown(self, other_than: str | None = None) -> str:
-        """The fingerprint of the scene on screen, once there is one (other than the one given), at rest."""
+    def shown(self, other_than: str | None = None, button: str = "Download") -> str:
+        """The fingerprint of the scene on screen, once there is one (other than the one given), at rest: with its button."""
         pattern = f":not([data-fingerprint='{other_than}'])" if other_than else ""
         self.page.locator(f".viewer[data-fingerprint]{pattern}").wait_for()
-        expect(self.page.get_by_role("button", name="Download")).to_be_visible()
+        expect(self.page.get_by_role("button", name=button)).to_be_visible()
         return str(self.viewer.get_attribute("data-fingerprint"))
 
     def pane(self, name: str) -> Locator:
