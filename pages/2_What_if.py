@@ -9,12 +9,12 @@ with st.spinner("Starting the engine"):
     from pages.components.model_picker import model_picker
     from pages.components.upload import WAITING
     from pages.components.viewer import viewer
-    from pages.components.whatif_controls import arrive, question_controls, remember
-    from pages.components.whatif_measure import reader_for
-    from pages.components.whatif_sweep import grid_controls, show_grid, show_sweep, sweep_controls
-    from pages.components.whatif_tables import show_tables
-    from pages.components.whatif_takeaway import conclude
-    from pages.components.whatif_work import answers, begin, carry_out, next_work, shown, want
+    from pages.components.whatif.controls import arrive, question_controls, remember
+    from pages.components.whatif.measure import reader_for
+    from pages.components.whatif.sweep import grid_controls, show_grid, show_sweep, sweep_controls
+    from pages.components.whatif.tables import show_tables
+    from pages.components.whatif.takeaway import conclude
+    from pages.components.whatif.work import answers, begin, carry_out, next_work, shown, want
 
 state = st.session_state
 

@@ -6,10 +6,10 @@ from pages.components.frame import frame
 
 status = frame("Consistency")
 with st.spinner("Starting the engine"):
-    from pages.components.consistency_controls import plan_controls
-    from pages.components.consistency_pair import pair_shown
-    from pages.components.consistency_run import Plan, Run, ended, ruler, sample_one, to_csv
-    from pages.components.consistency_show import asked_shown, unmeasured
+    from pages.components.consistency.controls import plan_controls
+    from pages.components.consistency.pair import pair_shown
+    from pages.components.consistency.run import Plan, Run, ended, ruler, sample_one, to_csv
+    from pages.components.consistency.show import asked_shown, unmeasured
     from pages.components.model_picker import model_picker
 
 state = st.session_state

@@ -6,8 +6,8 @@ from pages.components.frame import frame
 
 status = frame("Population")
 with st.spinner("Starting the engine"):
-    from pages.components.population_controls import arrive, asked, cohort_model, draw, shown, start_state
-    from pages.components.population_show import cohort_shown, person_opened, progress
+    from pages.components.population.controls import arrive, asked, cohort_model, draw, shown, start_state
+    from pages.components.population.show import cohort_shown, person_opened, progress
 
 state = st.session_state
 

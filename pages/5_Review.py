@@ -7,11 +7,11 @@ from pages.components.frame import frame, refuse, trained_on
 status = frame("Review")
 with st.spinner("Starting the engine"):
     from pages.components.model_picker import model_picker
-    from pages.components.rating_people import draw_scans
-    from pages.components.rating_questions import questions, scan_shown, shown_since
-    from pages.components.rating_session import Session
-    from pages.components.rating_setup import model_of, resume, sentence, set_up
-    from pages.components.rating_show import compare, results_shown, session_button
+    from pages.components.rating.people import draw_scans
+    from pages.components.rating.questions import questions, scan_shown, shown_since
+    from pages.components.rating.session import Session
+    from pages.components.rating.setup import model_of, resume, sentence, set_up
+    from pages.components.rating.show import compare, results_shown, session_button
 
 WHAT = (
     "Look at scans one after another without knowing where they come from; say whether each is real or synthetic, and how "

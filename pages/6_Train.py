@@ -6,8 +6,8 @@ from pages.components.frame import frame
 
 status = frame("Train")
 with st.spinner("Starting the engine"):
-    from pages.components.training_run import Run, TrainingError, runs
-    from pages.components.training_show import installed, launch, new_training, run_shown, sentence
+    from pages.components.training.run import Run, TrainingError, runs
+    from pages.components.training.show import installed, launch, new_training, run_shown, sentence
 
 NEW = "New training"
 WHAT = (

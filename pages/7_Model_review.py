@@ -10,8 +10,8 @@ with st.spinner("Starting the engine"):
     from pages.components.checkpoint_cards import Kept, kept_checkpoints
     from pages.components.generation import draw
     from pages.components.model_picker import load_model
-    from pages.components.review_report import Review, ReviewError, Worst, card_review, read_report, worst
-    from pages.components.review_show import asked_parts, facts_list, in_short, parts_shown
+    from pages.components.review.report import Review, ReviewError, Worst, card_review, read_report, worst
+    from pages.components.review.show import asked_parts, facts_list, in_short, parts_shown
     from pages.components.viewer import viewer
 
 FOLDER = "What `somatwin evaluate` or `somatwin audit` wrote with `--out`. Only its figures are read."

@@ -35,7 +35,9 @@ def test_a_scan_on_the_grid_is_taken_as_it_is(model, scan: Path) -> None:
 
 def test_a_turned_scan_and_one_of_eight_bits_are_the_same(model, scan: Path, tmp_path: Path) -> None:
     taken = intake(model, scan)
-    Volume(np.rint(255 * taken.data).astype(np.uint8), taken.affine).reoriented("LPI").save(tmp_path / "bytes_T1w.nii.gz")
+    Volume(np.rint(255 * taken.data).astype(np.uint8), taken.affine).reoriented("LPI").save(
+        tmp_path / "bytes_T1w.nii.gz"
+    )
     assert np.abs(intake(model, tmp_path / "bytes_T1w.nii.gz").data - taken.data).max() <= 0.5 / 255 + 1e-6
 
 
@@ -87,7 +89,17 @@ def test_infer_from_the_command_line(tiny_checkpoint: Path, scan: Path, capsys: 
 
 def test_whatif_from_the_command_line(tiny_checkpoint: Path, scan: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
-    command = ["whatif", str(tiny_checkpoint / "tiny"), str(scan), "--given", "age=40", "--given", "sex=M", "--out", str(out)]
+    command = [
+        "whatif",
+        str(tiny_checkpoint / "tiny"),
+        str(scan),
+        "--given",
+        "age=40",
+        "--given",
+        "sex=M",
+        "--out",
+        str(out),
+    ]
     assert main([*command, "--sweep", "bmi=20:34:3", "--steps", "4"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     about = json.loads((out / "whatif.json").read_text("utf-8"))

@@ -16,9 +16,9 @@ from streamlit.components.v2 import component
 from engine.attributes import AttributeSchema, Number
 from pages.components.generation import Drawn, Report, time_left
 from pages.components.person_table import level, summary
-from pages.components.population_job import Job, session_is_open
+from pages.components.population.job import Job, session_is_open
 from pages.components.viewer import script, style
-from pages.components.whatif_measure import Reader, digits_of, read, reader_for, signed
+from pages.components.whatif.measure import Reader, digits_of, read, reader_for, signed
 
 #: people whose readings are kept, over all sessions
 KEPT = 512

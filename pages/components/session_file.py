@@ -17,7 +17,7 @@ from pages.components.address import read_query
 from pages.components.generation import Drawn
 
 if TYPE_CHECKING:
-    from pages.components.whatif_run import Question
+    from pages.components.whatif.run import Question
 
 NOTICE = "synthetic, not for diagnosis"
 FORMAT, VERSION = "somatwin-session", 1
@@ -114,7 +114,7 @@ def check_here(session: Session, names: list[str], load: Callable[[str], Any]) -
     if session.page == "Explore":
         problems = read_query(session.address, name, model.schema)[1]
     else:
-        problems = import_module("pages.components.whatif_run").read_question(session.address, name, model)[1]
+        problems = import_module("pages.components.whatif.run").read_question(session.address, name, model)[1]
     if problems:
         raise SessionError(f"The session asks for what {name} cannot do: {problems[0]}.")
 

@@ -17,7 +17,7 @@ from engine.surface import Surface, SurfaceError, softened, surface
 from engine.volume import Volume
 from pages.components.download import stem, stl_zip
 from pages.components.generation import Drawn, Report, time_left
-from pages.components.whatif_measure import Reader, look, reader_for
+from pages.components.whatif.measure import Reader, look, reader_for
 
 #: name, classes of the ruler, colour and opacity of what is inside, by what the ruler is for
 INSIDE = {

@@ -22,7 +22,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from engine.volume import Volume, VolumeError
 from pages.components.generation import Report
-from pages.components.whatif_model import engaged
+from pages.components.whatif.model import engaged
 
 #: MB of a file, which .streamlit/config.toml holds the server to, and bytes of what it unpacks to, at most
 LIMIT_MB, UNPACKED = 512, 2**30

@@ -25,6 +25,7 @@ MODELS = ("head-t1", "torso-dixon")
 #: how often a slider is moved and each page opened, and how many sessions are opened at once
 MOVES, ROUNDS, SESSIONS = 5, 3, 16
 
+
 def resident(pid: int) -> int:
     """MB of memory a process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pages.components.rating_session import Answer, Plan, Session
+from pages.components.rating.session import Answer, Plan, Session
 
 PLAN = Plan(model="tiny", digest="abc", seed=7, scans=20, steps=2, source="fresh")
 

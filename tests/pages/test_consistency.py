@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.measure.head import HeadMeasure
-from pages.components.consistency_run import Plan, Run, ended, sample_one, slope_table, to_csv
+from pages.components.consistency.run import Plan, Run, ended, sample_one, slope_table, to_csv
 from pages.components.frame import BANNER
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ from engine.figures_cohort import Known, pair_figure
 from engine.measure.cohort_band import CohortBand
 from engine.measure.head import HeadMeasure
 from engine.measure.relation import Relation, RelationError
-from pages.components.consistency_pair import axes_of, known_of, together
-from pages.components.consistency_run import Plan, sample_one, to_csv
-from pages.components.whatif_measure import Reader
+from pages.components.consistency.pair import axes_of, known_of, together
+from pages.components.consistency.run import Plan, sample_one, to_csv
+from pages.components.whatif.measure import Reader
 from tests.pages.conftest import ROOT
 
 RNG = np.random.default_rng(2)

@@ -16,7 +16,7 @@ import engine
 from engine.attributes import AttributeSchema, Number
 from engine.measure.head import HeadMeasure
 from pages.components.measured import rows
-from pages.components.whatif_measure import Reader
+from pages.components.whatif.measure import Reader
 from tests.pages.conftest import ROOT, WAIT
 from tests.pages.visit import Visit
 

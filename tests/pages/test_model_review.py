@@ -14,9 +14,9 @@ import engine
 from engine.evaluation.entry import Entry, Plot, Section, Sheet
 from engine.evaluation.interval import Figure
 from engine.evaluation.report import FORMAT, VERSION, in_words
-from pages.components import review_report
-from pages.components.review_grade import Grade, Span, from_words
-from pages.components.review_report import ReviewError, groups_heat, read_report, worst
+from pages.components.review import report as review_report
+from pages.components.review.grade import Grade, Span, from_words
+from pages.components.review.report import ReviewError, groups_heat, read_report, worst
 
 ROOT = Path(__file__).parents[2]
 PAGE = "pages/7_Model_review.py"

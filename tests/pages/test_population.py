@@ -26,9 +26,9 @@ from engine.volume import Volume
 from pages.components.address import Request
 from pages.components.frame import BANNER
 from pages.components.generation import draw
-from pages.components.population_export import ExportError, to_csv, too_many, write_zip
-from pages.components.population_job import Job, Stopped
-from pages.components.population_run import (
+from pages.components.population.export import ExportError, to_csv, too_many, write_zip
+from pages.components.population.job import Job, Stopped
+from pages.components.population.run import (
     Cohort,
     begin,
     draw_cohort,

@@ -22,8 +22,8 @@ from engine.generate import Model
 from engine.recipes import torso_dixon
 from engine.volume import centred_affine
 from pages.components.frame import BANNER
-from pages.components.rating_people import StorePersons, draw_scans, fresh_possible, open_store
-from pages.components.rating_session import (
+from pages.components.rating.people import StorePersons, draw_scans, fresh_possible, open_store
+from pages.components.rating.session import (
     Plan,
     RatingError,
     Session,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from pages.components.rating_results import kappa, merge, results, rows, to_csv
-from pages.components.rating_session import PLAUSIBILITY, RatingError, Session
+from pages.components.rating.results import kappa, merge, results, rows, to_csv
+from pages.components.rating.session import PLAUSIBILITY, RatingError, Session
 from tests.pages.ratings import PLAN, rated
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from pages.components.rating_session import FRESH, SEEDS, Answer, RatingError, Session, read_place, write_place
+from pages.components.rating.session import FRESH, SEEDS, Answer, RatingError, Session, read_place, write_place
 from tests.pages.ratings import PLAN, rated
 
 

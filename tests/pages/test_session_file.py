@@ -21,7 +21,7 @@ from pages.components.session_file import (
     session_of,
     session_of_whatif,
 )
-from pages.components.whatif_run import Question, read_question
+from pages.components.whatif.run import Question, read_question
 
 SCHEMA = AttributeSchema(
     columns=(
@@ -33,7 +33,13 @@ REQUEST = Request(model="tiny", given=(("age", 41), ("sex", "F")), seed=5, n=2, 
 DRAWN = Drawn(request=REQUEST, digest="0123456789ab", people=[], scene=b"", seconds=1.0)
 SESSION = session_of(DRAWN)
 QUESTION = Question(
-    model="tiny", digest="0123456789ab", seed=5, steps=3, before=(("age", 41.0),), change=(("age", 60.0),), held=("sex",)
+    model="tiny",
+    digest="0123456789ab",
+    seed=5,
+    steps=3,
+    before=(("age", 41.0),),
+    change=(("age", 60.0),),
+    held=("sex",),
 )
 WHATIF = session_of_whatif(QUESTION)
 

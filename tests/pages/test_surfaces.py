@@ -10,7 +10,7 @@ import pytest
 
 from engine.volume import Volume
 from pages.components.surfaces import skin_surface, surfaces_of
-from pages.components.whatif_measure import Reader
+from pages.components.whatif.measure import Reader
 
 AFFINE = np.diag([5.0, 5, 6, 1])
 CLASSES = ("background", "sat", "vat", "muscle", "bone", "pelvis", "lungs", "liver", "spleen", "kidneys")

@@ -23,8 +23,8 @@ from engine.cohort.store import CohortStore
 from engine.training.gallery import write_sample
 from engine.training.journal import FILE, read, recording
 from engine.volume import Volume
-from pages.components.training_cohort import CohortError, check
-from pages.components.training_run import LOG, Training, TrainingError, curves, install, look, runs, start, stop
+from pages.components.training.cohort import CohortError, check
+from pages.components.training.run import LOG, Training, TrainingError, curves, install, look, runs, start, stop
 from tests.pages.conftest import ROOT, WAIT, serving
 from tests.test_table import write_people
 

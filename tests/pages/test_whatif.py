@@ -21,9 +21,9 @@ from engine.volume import Volume, VolumeError
 from pages.components import upload
 from pages.components.frame import BANNER
 from pages.components.upload import nifti_bytes
-from pages.components.whatif_figures import PIXEL, slices_of
-from pages.components.whatif_measure import Reader, Seen, compared, region, spread
-from pages.components.whatif_run import Question, read_question
+from pages.components.whatif.figures import PIXEL, slices_of
+from pages.components.whatif.measure import Reader, Seen, compared, region, spread
+from pages.components.whatif.run import Question, read_question
 from tests.cohort.dicom_files import NAME, series, zipped
 from tests.pages.conftest import ROOT, WAIT
 from tests.pages.visit import Visit
@@ -319,7 +319,7 @@ def test_slices_show_the_patients_right_on_the_left():
 
 
 def test_a_question_without_a_person_left_is_refused(model: engine.Model):
-    from pages.components.whatif_run import answer
+    from pages.components.whatif.run import answer
 
     question = Question(model="tiny", digest=model.digest, scan="gone")
     with pytest.raises(ValueError, match="upload it again"):

@@ -10,11 +10,11 @@ import streamlit as st
 
 from engine.figures import loss_figure
 from engine.terminal import duration
-from pages.components.consistency_controls import one_of
-from pages.components.review_show import facts_list
-from pages.components.training_cohort import CHOICES, Summary, check, facts, starts
-from pages.components.training_run import LOG, Run, Training, TrainingError, install, look, start, stop
-from pages.components.training_samples import has_samples, samples_shown
+from pages.components.consistency.controls import one_of
+from pages.components.review.show import facts_list
+from pages.components.training.cohort import CHOICES, Summary, check, facts, starts
+from pages.components.training.run import LOG, Run, Training, TrainingError, install, look, start, stop
+from pages.components.training.samples import has_samples, samples_shown
 
 #: seconds between two looks at a run that goes on
 REFRESH = 2.0

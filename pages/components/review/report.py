@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation.page import TITLES
-from pages.components.review_grade import Grade, Span, from_words, span_of
+from pages.components.review.grade import Grade, Span, from_words, span_of
 
 #: what a report says of itself (:mod:`engine.evaluation.report`)
 FORMAT, VERSION = "somatwin-report", 1

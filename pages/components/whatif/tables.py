@@ -7,8 +7,8 @@ import math
 import pandas as pd
 import streamlit as st
 
-from pages.components.whatif_measure import digits_of, signed
-from pages.components.whatif_run import Answer
+from pages.components.whatif.measure import digits_of, signed
+from pages.components.whatif.run import Answer
 
 MEASURED = (
     "± is the ruler's stated error, as if it erred anew in each of the two scans: the most it can be. "

@@ -8,9 +8,9 @@ import streamlit as st
 
 from engine.attributes import Number
 from engine.figures import consistency_figure
-from pages.components.consistency_controls import one_of
-from pages.components.consistency_run import COHORTS, Plan, Point, axis_title, fit_line, note, slope_table
-from pages.components.whatif_measure import Reader
+from pages.components.consistency.controls import one_of
+from pages.components.consistency.run import COHORTS, Plan, Point, axis_title, fit_line, note, slope_table
+from pages.components.whatif.measure import Reader
 
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 

@@ -15,11 +15,11 @@ from scipy.special import ndtri
 
 from engine.attributes import AttributeSchema, Category, Derived, Number
 from engine.figures_cohort import Known, pair_figure
-from pages.components.consistency_run import COHORTS, Plan, Point, column_key
-from pages.components.consistency_show import picture
+from pages.components.consistency.run import COHORTS, Plan, Point, column_key
+from pages.components.consistency.show import picture
 from pages.components.person_table import level
-from pages.components.population_filter import titled
-from pages.components.whatif_measure import Reader
+from pages.components.population.filter import titled
+from pages.components.whatif.measure import Reader
 
 #: share of a cohort that the range of a column holds
 MIDDLE = 0.95

@@ -21,7 +21,7 @@ from engine.cohort.store import CohortStore, StoreError
 from engine.volume import Volume
 from pages.components.address import Request
 from pages.components.generation import Report, people_of, time_left
-from pages.components.rating_session import Plan, RatingError
+from pages.components.rating.session import Plan, RatingError
 from pages.components.viewer import FOOTER, payload
 
 UNKNOWN = "BLIND RATING, synthetic or real - not for diagnosis"

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.session_file import session_of_whatif
-from pages.components.whatif_run import Answer, Question
+from pages.components.whatif.run import Answer, Question
 
 
 def conclude(found: Answer, current: Question, status: DeltaGenerator) -> None:

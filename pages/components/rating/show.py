@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from engine.evaluation.interval import Figure
-from pages.components.rating_results import Results, merge, results, rows, to_csv
-from pages.components.rating_session import PLAUSIBILITY, RatingError, Session
-from pages.components.rating_setup import sentence
+from pages.components.rating.results import Results, merge, results, rows, to_csv
+from pages.components.rating.session import PLAUSIBILITY, RatingError, Session
+from pages.components.rating.setup import sentence
 
 HEAR = "95 % interval"
 

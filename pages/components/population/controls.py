@@ -10,14 +10,14 @@ import streamlit as st
 from engine.attributes import Category
 from pages.components.address import COUNTS, Request
 from pages.components.attribute_controls import attribute_controls, restore_controls
-from pages.components.consistency_controls import one_of
+from pages.components.consistency.controls import one_of
 from pages.components.frame import refuse, trained_on
 from pages.components.generation import model_lock
 from pages.components.model_picker import checkpoint_names, engine_module, load_model, model_picker
 from pages.components.person_table import level
-from pages.components.population_filter import Filters, narrowed, span, titled
-from pages.components.population_job import Job, session_is_open
-from pages.components.population_run import FEWEST, MOST, Cohort, begin, draw_cohort, read_cohort
+from pages.components.population.filter import Filters, narrowed, span, titled
+from pages.components.population.job import Job, session_is_open
+from pages.components.population.run import FEWEST, MOST, Cohort, begin, draw_cohort, read_cohort
 
 #: cohorts kept in a session, those asked for last
 KEPT = 3

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.recipes import TABLE
 from engine.training.gallery import read_sample, sample_steps
-from pages.components.training_run import Run
+from pages.components.training.run import Run
 
 TITLE = "**Samples: persons it draws by now**"
 SOON = "The first picture comes after about a minute of this stage."

@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.attributes import AttributeSchema, Number
 from pages.components.address import seen_range, tidy, whole
-from pages.components.consistency_run import Plan
+from pages.components.consistency.run import Plan
 from pages.components.person_table import label, level, unit
 
 #: attributes that can be asked for, where the model and the real cohort have them

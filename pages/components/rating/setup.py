@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from pages.components.model_picker import checkpoint_names, load_model
-from pages.components.rating_people import StorePersons, fresh_possible, open_store
-from pages.components.rating_session import FEWEST, MOST, NAME, Plan, RatingError, Session, Source
+from pages.components.rating.people import StorePersons, fresh_possible, open_store
+from pages.components.rating.session import FEWEST, MOST, NAME, Plan, RatingError, Session, Source
 
 SOURCES: dict[Source, str] = {
     "fresh": "In-silico persons, made now",

@@ -11,9 +11,9 @@ import streamlit as st
 
 from engine.evaluation.page import number
 from engine.figures import heat_figure, ladder_figure, lines_figure
-from pages.components.consistency_controls import one_of
-from pages.components.review_grade import Grade, Span
-from pages.components.review_report import ASKED, Part, Review, groups_heat
+from pages.components.consistency.controls import one_of
+from pages.components.review.grade import Grade, Span
+from pages.components.review.report import ASKED, Part, Review, groups_heat
 
 LADDER = (
     "0 is what real people score among themselves, 1 is what broken data score. Circles are as real, diamonds are not; "

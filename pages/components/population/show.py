@@ -11,14 +11,14 @@ import streamlit as st
 
 from engine.attributes import Category
 from engine.figures_cohort import histogram_figure, scatter_figure, shares_figure
-from pages.components.consistency_controls import one_of
+from pages.components.consistency.controls import one_of
 from pages.components.generation import draw, model_lock
 from pages.components.person_table import label, level, person_rows, summary
-from pages.components.population_controls import filter_controls
-from pages.components.population_export import Export, to_csv, too_many, write_zip
-from pages.components.population_filter import Filters, decimals, in_one_line, table_of, titled
-from pages.components.population_job import Job, session_is_open
-from pages.components.population_run import Cohort
+from pages.components.population.controls import filter_controls
+from pages.components.population.export import Export, to_csv, too_many, write_zip
+from pages.components.population.filter import Filters, decimals, in_one_line, table_of, titled
+from pages.components.population.job import Job, session_is_open
+from pages.components.population.run import Cohort
 from pages.components.takeaway import download_popover
 from pages.components.viewer import viewer
 

@@ -21,9 +21,9 @@ from pages.components.generation import Report
 from pages.components.person_table import person_rows, summary
 from pages.components.upload import Scan
 from pages.components.viewer import payload
-from pages.components.whatif_figures import Slices, slices_of
-from pages.components.whatif_measure import Reader, Seen, Spread, compared, look, region, spread
-from pages.components.whatif_model import engaged, keeping
+from pages.components.whatif.figures import Slices, slices_of
+from pages.components.whatif.measure import Reader, Seen, Spread, compared, look, region, spread
+from pages.components.whatif.model import engaged, keeping
 
 Cells = tuple[tuple[str, Cell], ...]
 #: evaluations of the network for each step of a what-if on a scan: three backwards, one forwards

@@ -8,7 +8,7 @@ from functools import partial
 
 import streamlit as st
 
-from pages.components.rating_session import COMMENT, PLAUSIBILITY, RatingError, Session, read_place, write_place
+from pages.components.rating.session import COMMENT, PLAUSIBILITY, RatingError, Session, read_place, write_place
 from pages.components.viewer import fingerprint, marking_viewer
 
 WORDS = {1: "Impossible", 2: "Doubtful", 3: "Possible", 4: "Plausible", 5: "Convincing"}

@@ -13,7 +13,7 @@ from pages.components.address import COUNTS, seen_range, tidy, whole
 from pages.components.attribute_controls import COUNT_TEXTS, FIRST
 from pages.components.person_table import label, level, sentence, unit
 from pages.components.upload import File, Scan, upload_panel
-from pages.components.whatif_run import Cells, Question, read_question
+from pages.components.whatif.run import Cells, Question, read_question
 
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
 #: who a person is, and stays at first; what their body is made of follows

@@ -16,7 +16,7 @@ from engine.attributes import Cell, Number
 from pages.components.address import Request, tidy
 from pages.components.generation import Report, people_of, time_left
 from pages.components.person_table import label, unit
-from pages.components.whatif_measure import Reader, read, reader_for
+from pages.components.whatif.measure import Reader, read, reader_for
 
 Point = dict[str, Any]
 #: share of a person's time that drawing takes; the rest is measuring

@@ -18,7 +18,7 @@ from typing import Any
 from engine.artifact import directory, whole_directory
 from engine.training.journal import FILE, read, training_now
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: what the process says, beside the journal in the run directory
 LOG = "train.log"
 #: seconds in which a process has begun, networks imported; past them it is left to itself

@@ -14,7 +14,7 @@ import numpy as np
 from engine.evaluation.checks import EvaluationError
 from engine.evaluation.classify import auc
 from engine.evaluation.interval import Figure, bootstrap, bootstrap_two, proportion
-from pages.components.rating_session import NOTICE, PLAUSIBILITY, RatingError, Session, read_place, was, write_place
+from pages.components.rating.session import NOTICE, PLAUSIBILITY, RatingError, Session, read_place, was, write_place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import streamlit as st
 from engine.attributes import AttributeSchema, Cell, Number
 from pages.components.address import seen_range, tidy
 from pages.components.person_table import label, unit
-from pages.components.whatif_figures import grid_figure, sweep_figure
-from pages.components.whatif_run import Answer, Question
+from pages.components.whatif.figures import grid_figure, sweep_figure
+from pages.components.whatif.run import Answer, Question
 
 #: values of a sweep, least, at first and most; and along each side of a grid
 SWEEP, GRID = (3, 5, 11), 3

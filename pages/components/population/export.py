@@ -22,7 +22,7 @@ from engine.volume import Volume
 from pages.components.download import add_file, table_csv
 from pages.components.frame import BANNER
 from pages.components.generation import Report, time_left
-from pages.components.population_run import BREATH, Cohort, drawn
+from pages.components.population.run import BREATH, Cohort, drawn
 
 #: persons with scans in a zip, and bytes of it, at most
 MOST_SCANS, MOST_BYTES = 200, 10**9
