@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ from engine.commands import (
 from engine.terminal import Meter
 
 if TYPE_CHECKING:
+    from engine.cohort.store import CohortStore
+    from engine.phantom.cohort import PhantomProgress
     from engine.training.journal import Journal
     from engine.training.pipeline import Recipe
     from engine.training.run import Progress
@@ -74,20 +76,24 @@ def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
 
     device = choose_device(args.device)
     steps = write_cohort(args.store, n=args.n, seed=args.seed, device=device, labels=args.labels, nifti=args.nifti)
+    store = _computed(steps, meter)
+    print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
+    if args.nifti:
+        print(write_nifti(store, args.nifti, device))
+
+
+def _computed(steps: Generator[PhantomProgress, None, CohortStore], meter: Meter) -> CohortStore:
+    """The finished store of an in-silico cohort, its progress shown."""
     first: int | None = None
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
-            store = end.value
-            break
+            meter.close()
+            return end.value
         first = step.done if first is None else first
         left = step.seconds / (step.done - first) * (step.total - step.done) if step.done > first else None
         meter.show(f"{step.done} of {step.total} persons", left, now=step.done == step.total)
-    meter.close()
-    print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
-    if args.nifti:
-        print(write_nifti(store, args.nifti, device))
 
 
 def run_train(args: argparse.Namespace, meter: Meter) -> None:
@@ -99,12 +105,35 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
 
     if args.minutes is not None and not args.minutes > 0:
         raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
+    if args.persons is not None:
+        _compute_first(args, meter)
     steps, share = _training(args)
     asked = {"recipe": args.recipe, "store": str(args.store.absolute()), "minutes": args.minutes, "size": args.size}
     with recording(args.run_dir, {**asked, "seed": args.seed, "from": args.source}) as journal, energy(args.run_dir):
         _follow(steps, args, meter, journal, share)
     energy_into_card(args.run_dir)
     print(args.run_dir / "checkpoint")
+
+
+def _compute_first(args: argparse.Namespace, meter: Meter) -> None:
+    """Make the in-silico cohort to train on where there is none yet; what that takes is taken off the time limit."""
+    from engine.generate import RequestError, choose_device
+    from engine.phantom.cohort import write_cohort
+    from engine.recipes import ENCODERS, TABLE
+
+    if args.recipe == TABLE or args.recipe in ENCODERS or recipe_named(args.recipe).preprocess:
+        raise RequestError(f"{args.recipe} does not train on computed persons; leave --persons {args.persons} out")
+    if args.store.is_dir():
+        return
+    began = time.monotonic()
+    _computed(write_cohort(args.store, n=args.persons, device=choose_device(args.device)), meter)
+    if args.minutes is not None:
+        spent = (time.monotonic() - began) / 60
+        if spent >= args.minutes:
+            raise RequestError(
+                f"making {args.persons} persons took {spent:.1f} of {args.minutes:g} minutes; the same command goes on"
+            )
+        args.minutes -= spent
 
 
 def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:

@@ -54,6 +54,8 @@ def parser() -> Parser:
     train.add_argument("store", metavar="STORE", type=Path, help="made by ingest or phantom; for table a CSV file")
     train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
     train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
+    text = "make a store of this many computed persons first where there is none, within M (torso_dixon)"
+    train.add_argument("--persons", metavar="N", type=int, help=text)
     text = "go on from this finished model, by name or folder: its latents stay, decoder and flow learn on"
     train.add_argument("--from", dest="source", metavar="CHECKPOINT", help=text)
     train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
 from engine.recipes import Recipe, tiny
@@ -70,3 +72,25 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) ->
     directory = tmp_path_factory.mktemp("checkpoints")
     (directory / "tiny").symlink_to(tiny_run / "checkpoint")
     return directory
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must be refused; returns the one sentence said, after what progress there was."""
+
+    def run(*argv: object, code: int = 2) -> str:
+        before = contents(tmp_path)
+        assert main([str(a) for a in argv]) == code
+        out, err = capfd.readouterr()
+        assert out == ""
+        *progress, sentence = err.splitlines()
+        assert sentence.startswith("somatwin: ")
+        assert all(line.endswith(("left", "requests)")) for line in progress)
+        assert contents(tmp_path) == before
+        return sentence
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}

@@ -17,18 +17,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from safetensors import SafetensorError
 
 import engine.benchmark
 import engine.cohort.ingest
 import engine.generate
-import engine.training.run
 from engine.__main__ import main
 from engine.cohort.dicom import read_series
 from engine.cohort.store import CohortStore
 from engine.generate import Model
 from engine.terminal import Meter, cell
 from tests.cohort.heads import brain_of, made_up_head, write_dataset
+from tests.conftest import contents
 
 TABLE = "participant_id\tage\tsex\nsub-a\t40\tF\n"
 HEAD = made_up_head()
@@ -43,28 +42,6 @@ def quick_masker(monkeypatch: pytest.MonkeyPatch) -> None:
 def checkpoint(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tiny_checkpoint))
     return "tiny"
-
-
-@pytest.fixture
-def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that must be refused; returns the one sentence said, after what progress there was."""
-
-    def run(*argv: object, code: int = 2) -> str:
-        before = contents(tmp_path)
-        assert main([str(a) for a in argv]) == code
-        out, err = capfd.readouterr()
-        assert out == ""
-        *progress, sentence = err.splitlines()
-        assert sentence.startswith("somatwin: ")
-        assert all(line.endswith(("left", "requests)")) for line in progress)
-        assert contents(tmp_path) == before
-        return sentence
-
-    return run
-
-
-def contents(folder: Path) -> dict[str, bytes | None]:
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
 def no_space(*_: object, **__: object) -> None:
@@ -292,70 +269,6 @@ def test_bench_measures_and_names_the_machine(checkpoint: str, capsys: pytest.Ca
         assert result["ms_per_evaluation"] > 0
         assert result["evaluations"] == int(steps)
     assert "done (12 of 12 requests), 0 s left" in said.err
-
-
-# train
-
-
-def test_train_resumes_and_prints_losses_and_time_left(
-    tiny_store: CohortStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "run"
-    argv = ["train", "tiny", str(tiny_store.path), "--run-dir", str(run), "--device", "cpu"]
-    assert main([*argv, "--minutes", "0.00001"]) == 0
-    first = capsys.readouterr()
-    assert first.out == f"{run / 'checkpoint'}\n"
-    assert "autoencoder 1 of 40, reconstruction " in first.err
-    assert "flow 1 of 60, image " in first.err
-    assert all(line.endswith(" s left") for line in first.err.splitlines())
-    assert main(argv) == 0
-    second = capsys.readouterr().err
-    assert "autoencoder" not in second
-    assert "flow 60 of 60, image " in second
-    model = engine.load(run / "checkpoint")
-    assert model.checkpoint.config["provenance"]["flow_steps"] == 60
-    used = json.loads((run / "energy.json").read_text("utf-8"))
-    assert used["seconds"] > 0
-    assert model.card["energy of training"]["kwh"] == pytest.approx(used["kwh"], rel=0.01), "both calls together"
-
-
-def test_what_cannot_be_trained_is_refused(
-    refused: Callable[..., str], tiny_store: CohortStore, tmp_path: Path
-) -> None:
-    run, store = ("--run-dir", tmp_path / "run"), tiny_store.path
-    assert "there is no recipe 'arm'; the recipes are head_t1, torso_dixon, tiny" in refused(
-        "train", "arm", store, *run
-    )
-    assert "is not a store; ingest a data set first" in refused("train", "tiny", tmp_path / "none", *run)
-    assert "ingest it with --recipe head_t1" in refused("train", "head_t1", store, *run)
-    assert "-1.0 minutes are no time" in refused("train", "tiny", store, *run, "--minutes", "-1")
-    assert "invalid choice: 'huge'" in refused("train", "tiny", store, *run, "--size", "huge")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "run.json").write_text('{"recipe": {}}')
-    assert "another recipe, store or start" in refused("train", "tiny", store, "--run-dir", tmp_path / "other")
-    (tmp_path / "file").write_text("in the way")
-    assert "cannot be used (" in refused("train", "tiny", store, "--run-dir", tmp_path / "file" / "run")
-
-
-@pytest.mark.parametrize("error", [SafetensorError("I/O error: No space left (os error 28)"), OSError(28, "No space")])
-def test_training_on_a_full_disk_is_one_sentence(
-    tiny_store: CohortStore,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-) -> None:
-    def full(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(engine.training.run, "save_file", full)
-    argv = ["train", "tiny", str(tiny_store.path), "--run-dir", str(tmp_path / "run"), "--minutes", "0.00001"]
-    assert main(argv) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "autoencoder.safetensors cannot be written (" in said.err.splitlines()[-1]
-    assert "No space" in said.err
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["energy.json", "progress.jsonl", "run.json"]
 
 
 # ingest

@@ -153,7 +153,9 @@ def _stages(
         yield last
     facts = {"persons": len(rows), "flow_steps": last.step if last else recipe.flow.steps, "device": device}
     if begun:
-        facts |= {"from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"}
+        facts |= {
+            "from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"
+        }
     _save(run_dir / "checkpoint", model, recipe, store, facts)
     if isinstance(store, CohortStore):
         yield Progress("fingerprint", 0, 1, 0.0, {})

@@ -211,7 +211,10 @@ class Outline:
         bones = (behind + side * self.gutter[..., cut]) * -0.9
         cage = _ellipse(x, y - self.cage_middle[..., cut], self.cage[..., cut], self.cage_depth[..., cut])
         bones = torch.where(u > 0.735, torch.maximum(bones, cage), bones)
-        wide, deep = self.inlet_half[..., cut], torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut])
+        wide, deep = (
+            self.inlet_half[..., cut],
+            torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut]),
+        )
         funnel = (torch.sqrt((x / wide) ** 2 + ((y - 0.002 * f.h) / deep) ** 2 + 1e-6) - 1) * 0.05 * f.h
         bones = torch.where(u < 0.60, torch.maximum(bones, funnel), bones)
         return torch.maximum(bones, (0.492 - u) * f.h)
