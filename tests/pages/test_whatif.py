@@ -21,8 +21,6 @@ from engine.volume import Volume, VolumeError
 from pages.components import upload
 from pages.components.frame import BANNER
 from pages.components.upload import nifti_bytes
-from pages.components.whatif.figures import PIXEL, slices_of
-from pages.components.whatif.measure import Reader, Seen, compared, region, spread
 from pages.components.whatif.run import Question, read_question
 from tests.cohort.dicom_files import NAME, series, zipped
 from tests.pages.conftest import ROOT, WAIT
@@ -271,51 +269,6 @@ def test_bad_files_get_a_sentence_with_a_remedy(app: AppTest, person: Volume, mo
     monkeypatch.setattr(upload, "UNPACKED", 10_000)
     with pytest.raises(VolumeError, match="resample it"):
         nifti_bytes(whole)
-
-
-def test_a_bomb_is_not_inflated_beyond_what_its_header_says(person: Volume):
-    """A gigabyte of zeros behind a small scan: only the scan's bytes are ever made."""
-    small = person.to_nifti().to_bytes()
-    stream = io.BytesIO()
-    with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1) as packed:
-        packed.write(small)
-        for _ in range(64):
-            packed.write(b"\0" * 2**20)
-    assert nifti_bytes(stream.getvalue()) == small
-
-
-def test_where_a_change_lies_is_counted():
-    mask = np.zeros((4, 4, 4), bool)
-    mask[:2] = True
-    difference = np.where(mask, 0.3, -0.1)
-    found = spread(difference, mask)
-    assert (found.inside, found.outside, found.share) == pytest.approx((30, 10, 0.25))
-    assert spread(np.zeros((2, 4, 4, 4)), mask).share == 0
-
-
-def test_the_region_follows_the_attribute_and_the_error_the_ruler():
-    body, brain = np.ones((9, 9, 9), bool), np.zeros((9, 9, 9), bool)
-    brain[4, 4, 4] = True
-    one = Seen({"brain_ml": 1000.0}, {"body": body, "brain": brain, "soft": body & ~brain}, "")
-    other = one._replace(values={"brain_ml": 900.0})
-    mask, words = region("head", one, other, ["age"])
-    assert (int(mask.sum()), words) == (25, "the brain and the fluid around it")
-    assert region("head", one, other, ["age", "sex"])[1] == "the body"
-    ruler = type("Ruler", (), {"measures": {"brain_ml": "Brain"}})()
-    reader = Reader(kind="head", ruler=ruler, units={"brain_ml": "ml"}, errors={"brain_ml": (0.02, True)})
-    (row,) = compared(reader, [other, one, one, other])
-    assert (row["change"], row["drift"]) == (-100, 100)
-    assert row["error"] == pytest.approx(np.hypot(20, 18))
-
-
-def test_slices_show_the_patients_right_on_the_left():
-    data = np.zeros((20, 24, 28), np.float32)
-    data[15:, 20:, :] = 1
-    planes, axial = slices_of(Volume(data, np.diag([PIXEL, PIXEL, PIXEL, 1])))
-    assert axial.shape == (24, 20)
-    assert axial[:4, :5].min() > 200, "right and front are the left upper corner"
-    assert axial[8:].max() == 0
-    assert planes.shape[0] == 28
 
 
 def test_a_question_without_a_person_left_is_refused(model: engine.Model):
