@@ -16,7 +16,7 @@ with st.spinner("Starting the engine"):
         restore_controls,
     )
     from pages.components.generation import draw
-    from pages.components.measured import measured_section
+    from pages.components.measured import labelled_scene, measured_section
     from pages.components.model_picker import model_picker
     from pages.components.surfaces import surfaces_section
     from pages.components.takeaway import conclude
@@ -79,7 +79,7 @@ if state["problems"]:
     sentences = "".join(f"\n* {problem}" for problem in state["problems"])
     st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
 if drawn:
-    viewer(drawn.scene)
+    viewer(labelled_scene(model, drawn))
     if wanted in (None, drawn.request) and not state["problems"]:
         conclude(drawn, status)
         measured_section(model, drawn)

@@ -94,7 +94,7 @@ def draw(model: Any, request: Request, report: Report, draft: bool = False) -> D
         request=request,
         digest=model.digest,
         people=people,
-        scene=_scene(model, request, people, draft),
+        scene=scene_of(model, request, people, draft=draft),
         seconds=sum(each.seconds for each in found),
         kept=kept,
         guidance=model.checkpoint.config["guidance"],
@@ -164,8 +164,9 @@ def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
         lock.release()
 
 
-def _scene(model: Any, request: Request, people: list[Any], draft: bool) -> bytes:
-    """What the viewer shows: every channel of everybody's scan, and their tables."""
+def scene_of(model: Any, request: Request, people: list[Any], *, draft: bool = False, **marked: Any) -> bytes:
+    """What the viewer shows: every channel of everybody's scan, and their tables; ``marked``: labels and legend of
+    :func:`payload`."""
     given = dict(request.given)
     described = [
         {
@@ -178,4 +179,4 @@ def _scene(model: Any, request: Request, people: list[Any], draft: bool) -> byte
     ]
     note = f"Percentiles place a value in the cohort that {request.model} was trained on. This person does not exist."
     scans = [person.volume for person in people]
-    return payload(scans, described, model=request.model, draft=draft, note=note)
+    return payload(scans, described, model=request.model, draft=draft, note=note, **marked)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
 from engine.attributes import AttributeSchema, Number
-from pages.components.generation import Drawn, Report, time_left
+from engine.volume import Volume
+from pages.components.generation import Drawn, Report, scene_of, time_left
 from pages.components.person_table import level, summary
 from pages.components.population.job import Job, session_is_open
-from pages.components.viewer import script, style
-from pages.components.whatif.measure import Reader, digits_of, read, reader_for, signed
+from pages.components.tissues import TISSUES, legend
+from pages.components.viewer import fingerprint, script, style
+from pages.components.whatif.measure import Reader, classes_of, digits_of, reader_for, signed, values_of
 
 #: people whose readings are kept, over all sessions
 KEPT = 512
@@ -32,12 +36,20 @@ ABOUT = {
     "head": "Read off the scan by a network that sees no table. Generated scans are smoother than real ones, and smooth ones "
     "measure a little differently.",
 }
+LABELS = "Labels, under the scan, colours the tissues it told apart."
 #: whose mean and SD a ruler holds, by its kind
 COHORTS = {"head": "real persons", "torso": "in-silico persons"}
 
 Key = tuple[Any, ...]
-#: values by measure, and why there are none
-Reading = tuple[dict[str, float], str]
+
+
+class Reading(NamedTuple):
+    """Values by measure, a sentence where there are none, and the packed labels of :data:`TISSUES`, empty where there are none."""
+
+    values: dict[str, float]
+    problem: str = ""
+    labels: bytes = b""
+
 
 _component = component(
     "somatwin_measured",
@@ -85,7 +97,8 @@ def measured_section(model: Any, drawn: Drawn) -> None:
         state["measuring"] = job, keys
     if len(missing) < len(keys):
         _component(data=tables(reader, model.schema, drawn, [shared.readings.get(key) for key in keys]), key="measured")
-        st.caption(ABOUT[reader.kind])
+        told = any(reading.labels for key in keys if (reading := shared.readings.get(key)))
+        st.caption(f"{ABOUT[reader.kind]} {LABELS if told else ''}")
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
@@ -105,9 +118,46 @@ def measure(reader: Reader, people: Mapping[Key, Any], shared: _Shared, report: 
         share, started = done / len(people), time.monotonic()
         who = f"person {done + 1} of {len(people)}" if len(people) > 1 else "this person"
         report(share, f"Measuring {who}{time_left(began, share)}")
-        shared.put(key, read(reader.ruler, person.volume))
+        shared.put(key, _read(reader, person.volume))
         took = time.monotonic() - started
         shared.pace[reader.kind] = min(took, shared.pace.get(reader.kind, took))
+
+
+def _read(reader: Reader, volume: Volume) -> Reading:
+    """What the ruler reads off a scan and tells apart in it."""
+    try:
+        found = classes_of(reader, volume)
+        values = values_of(reader, found)
+    except ValueError as error:
+        return Reading({}, str(error))
+    if not found.placed:
+        return Reading(values)
+    classes = reader.ruler.segmenter.config.classes
+    groups = [[classes.index(each) for each in of] for _, of, _ in TISSUES[reader.kind]]
+    return Reading(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1))
+
+
+def labelled_scene(model: Any, drawn: Drawn) -> bytes:
+    """The scene of the people shown, with the tissues of those in whom they were told apart."""
+    shared, state = _shared(), st.session_state
+    if not shared.readings:
+        return drawn.scene
+    reader, _ = reader_for(model)
+    if reader is None:
+        return drawn.scene
+    packed = [reading.labels if (reading := shared.readings.get(key)) else b"" for key in keys_of(reader, drawn)]
+    if not any(packed):
+        return drawn.scene
+    whose = fingerprint(drawn.scene), tuple(map(bool, packed))
+    if state.get("labelled", (None,))[0] != whose:
+        grids = [person.volume.grid for person in drawn.people]
+        labels = [
+            np.frombuffer(zlib.decompress(data) if data else bytes(math.prod(grid)), np.uint8).reshape(grid)
+            for data, grid in zip(packed, grids, strict=True)
+        ]
+        scene = scene_of(model, drawn.request, drawn.people, labels=labels, legend=legend(reader.kind))
+        state["labelled"] = whose, scene
+    return state["labelled"][1]
 
 
 def _progress(job: Job, long: bool, looks: list[float]) -> None:
@@ -147,8 +197,8 @@ def tables(reader: Reader, schema: AttributeSchema, drawn: Drawn, readings: Sequ
     people = [
         {
             "title": f"{f'Person {i + 1}, ' if len(drawn.people) > 1 else ''}{summary(person.attributes)}",
-            "rows": rows(reader, schema, person.attributes, reading[0]) if reading and reading[0] else [],
-            "problem": f"could not be measured: {reading[1]}." if reading else "is not measured yet.",
+            "rows": rows(reader, schema, person.attributes, reading.values) if reading and reading.values else [],
+            "problem": f"could not be measured: {reading.problem}." if reading else "is not measured yet.",
         }
         for i, (person, reading) in enumerate(zip(drawn.people, readings, strict=True))
     ]

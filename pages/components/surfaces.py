@@ -17,7 +17,7 @@ from engine.surface import Surface, SurfaceError, softened, surface
 from engine.volume import Volume
 from pages.components.download import stem, stl_zip
 from pages.components.generation import Drawn, Report, time_left
-from pages.components.whatif.measure import Reader, look, reader_for
+from pages.components.whatif.measure import Reader, classes_of, look, reader_for
 
 #: name, classes of the ruler, colour and opacity of what is inside, by what the ruler is for
 INSIDE = {
@@ -142,15 +142,9 @@ def _skin(volume: Volume) -> np.ndarray:
 
 def _inside(reader: Reader, volume: Volume) -> Iterator[tuple[str, str, float, np.ndarray, np.ndarray]]:
     """Name, colour, opacity, field and its affine of each part that the ruler tells apart."""
-    ruler, classes = reader.ruler, reader.ruler.segmenter.config.classes
-    if reader.kind == "torso":
-        framed, probabilities, _ = ruler.classified(ruler.framed(volume))
-        affine = framed.affine
-    else:
-        upright = volume.reoriented("RAS")
-        head = ruler.framed(upright)
-        if head is not upright:
-            raise SurfaceError("the ruler knows this model's heads only after turning them")
-        probabilities, affine = ruler.segmenter.probabilities(head), ruler.config.segmenter.affine
+    found, classes = classes_of(reader, volume), reader.ruler.segmenter.config.classes
+    if not found.placed:
+        raise SurfaceError("the ruler knows this model's heads only after turning them")
     for name, of, colour, opacity in INSIDE[reader.kind]:
-        yield name, colour, opacity, probabilities[[classes.index(each) for each in of]].sum(0), affine
+        field = found.probabilities[[classes.index(each) for each in of]].sum(0)
+        yield name, colour, opacity, field, found.affine

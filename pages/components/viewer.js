@@ -25,10 +25,10 @@ const START = {
 };
 
 function createView(root) {
-  const names = ["upper", "lower", "strip", "wiper", "planes", "legend", "panel", "readout", "hint", "status", "help"];
+  const names = "upper lower strip wiper planes legend panel readout hint status help".split(" ");
   const view = {
     ...START, root, slots: Object.fromEntries(names.map((name) => [name, root.querySelector(`.${name}`)])),
-    mode: "single", radiological: true, crosshair: true, cutaway: true, smooth: true, overlay: true, opacity: 0.45,
+    mode: "single", radiological: true, crosshair: true, cutaway: true, smooth: true, overlay: false, opacity: 0.45,
     signal: 0, shown: 0, other: 1, preset: "Skin", active: 0, coarse: 112, draws: 0, milliseconds: 0, tables: {},
     get window() { return this.windows[this.signal]; },
     set window(value) { this.windows[this.signal] = value; },
@@ -63,19 +63,19 @@ function enlarge(view, place) {
 
 function showScene(view, scene, print, marking) {
   const { header } = scene;
-  const kind = ({ shape, channels, compare, legend }) => JSON.stringify([shape, channels, compare, legend]);
-  const changed = !view.header || kind(view.header) !== kind(header);
-  const made = scene.volumes.map(() => []);
-  Object.assign(view, scene, { fingerprint: print, made, renderers: {}, masks: [] });
+  const kind = ({ shape, channels, compare }) => [shape, channels, compare].join();
+  const changed = !view.header || kind(view.header) !== kind(header), legend = header.legend.join();
+  Object.assign(view, scene, { fingerprint: print, made: scene.volumes.map(() => []), renderers: {}, masks: [] });
   if (changed) {
     const signals = signalsOf(header);
     Object.assign(view, {
       signals, signal: 0, windows: signals.map(startWindow), ranges: signals.map((s) => s.range),
-      hidden: new Set(), surfaces: surfacesOf(view), preset: "Skin", cursor: startCursor(header),
+      cursor: startCursor(header),
       mode: header.compare ? "side" : "single", ruler: null, measuring: false,
     });
     stopCine(view);
   }
+  if (changed || view.legend !== legend) Object.assign(view, { legend, hidden: new Set(), surfaces: surfacesOf(view), preset: "Skin" });
   takeMark(view, marking);
   view.shown = Math.min(view.shown, header.people.length - 1);
   view.other = clamp(view.other, 1, Math.max(1, header.people.length - 1));

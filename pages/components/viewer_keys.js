@@ -95,7 +95,8 @@ function leave(view) {
 const always = () => true;
 const comparing = (view) => view.header.compare;
 const several = (view) => view.signals.length > 1;
-const labelled = (view) => Boolean(view.labels);
+const labelled = (view) => view.labels;
+const flip = (name) => (view) => toggle(view, name);
 
 function nextSurface(view) {
   update(view, { preset: after(Object.keys(view.surfaces), view.preset) });
@@ -120,11 +121,11 @@ const SHORTCUTS = [
   { keys: "M", words: "begin and end a distance at the crosshair", when: always, act: measureHere },
   { keys: "A", words: "mark this place, in a review", when: mayMark, act: markHere },
   { keys: "P", words: "play through the slices, or stop", when: always, act: toggleCine },
-  { keys: "N", words: "radiological or neurological", when: always, act: (view) => toggle(view, "radiological") },
-  { keys: "X", words: "crosshair", when: always, act: (view) => toggle(view, "crosshair") },
-  { keys: "I", words: "smooth between voxels", when: always, act: (view) => toggle(view, "smooth") },
-  { keys: "L", words: "labels", when: labelled, act: (view) => toggle(view, "overlay") },
-  { keys: "U", words: "cutaway", when: always, act: (view) => toggle(view, "cutaway") },
+  { keys: "N", words: "radiological or neurological", when: always, act: flip("radiological") },
+  { keys: "X", words: "crosshair", when: always, act: flip("crosshair") },
+  { keys: "I", words: "smooth between voxels", when: always, act: flip("smooth") },
+  { keys: "L", words: "labels", when: labelled, act: flip("overlay") },
+  { keys: "U", words: "cutaway", when: always, act: flip("cutaway") },
   { keys: "T", words: "next 3D view", when: always, act: nextSurface },
   { keys: "E", words: "enlarge the pane, or show all", when: always, act: (view) => enlarge(view, view.active) },
   { keys: "F", words: "full screen", when: always, act: toggleFullScreen },

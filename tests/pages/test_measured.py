@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 from streamlit.testing.v1 import AppTest
@@ -15,7 +19,10 @@ from streamlit.testing.v1 import AppTest
 import engine
 from engine.attributes import AttributeSchema, Number
 from engine.measure.head import HeadMeasure
-from pages.components.measured import rows
+from pages.components import measured
+from pages.components.address import Request
+from pages.components.generation import Drawn, scene_of
+from pages.components.measured import Reading, keys_of, labelled_scene, rows
 from pages.components.whatif.measure import Reader
 from tests.pages.conftest import ROOT, WAIT
 from tests.pages.visit import Visit
@@ -67,11 +74,38 @@ def test_people_are_measured_when_asked_and_once(checkpoints: Path, monkeypatch:
     for shown, person in zip(people, engine.load(checkpoints / "tiny").generate(n=2, seed=31, steps=2), strict=True):
         expected = ruler.measure(person.volume)
         assert {row["name"]: row["value"] for row in shown["rows"]}["brain_ml"] == f"{expected['brain_ml']:.0f}"
+    scene = next(c.proto.bytes for c in app.get("bidi_component") if c.proto.component_name.endswith("viewer"))
+    (length,) = struct.unpack_from("<I", raw := gzip.decompress(scene))
+    assert json.loads(raw[4 : 4 + length])["legend"][0] == [1, "Brain", "#cc79a7"], "and coloured"
     job = app.session_state["measuring"][0]
     app.number_input(key="n").set_value(1)
     next(button for button in app.button if button.label == "Generate").click().run()
     assert table(app)["people"][0]["rows"] == people[0]["rows"]
     assert app.session_state["measuring"][0] is job, "who was measured is not measured again"
+
+
+def test_who_was_measured_is_coloured(checkpoints: Path, monkeypatch: pytest.MonkeyPatch):
+    model = engine.load(checkpoints / "tiny")
+    request = Request(model="tiny", given=(), seed=3, n=2, steps=2)
+    people = model.generate(n=2, seed=3, steps=2)
+    drawn = Drawn(
+        request=request, digest=model.digest, people=people, scene=scene_of(model, request, people), seconds=1
+    )
+    ruler = SimpleNamespace(digest="0")
+    shared, known = measured._Shared(), Reader(kind="head", ruler=ruler, units={}, errors={})
+    monkeypatch.setattr(measured, "_shared", lambda: shared)
+    monkeypatch.setattr(measured, "reader_for", lambda model: (known, ""))
+    assert labelled_scene(model, drawn) == drawn.scene
+    labels = np.random.default_rng(0).integers(0, 4, people[1].volume.grid).astype(np.uint8)
+    shared.put(keys_of(known, drawn)[0], Reading({}, "nothing was seen"))
+    shared.put(keys_of(known, drawn)[1], Reading({}, "", zlib.compress(labels.tobytes())))
+    raw = gzip.decompress(labelled_scene(model, drawn))
+    (length,) = struct.unpack_from("<I", raw)
+    header, voxels = json.loads(raw[4 : 4 + length]), np.frombuffer(raw, np.uint8, offset=4 + length)
+    assert [name for _, name, _ in header["legend"]] == ["Brain", "Ventricles", "Fluid around the brain"]
+    nobody, somebody = voxels[2 * labels.size :].reshape(2, -1)
+    assert not nobody.any()
+    np.testing.assert_array_equal(somebody, labels.ravel(order="F"))
 
 
 def test_the_measured_are_those_of_the_person_on_screen(visit: Callable[..., Visit], ruled_address: str):

@@ -11,7 +11,7 @@ import pytest
 from engine.volume import Volume
 from pages.components.upload import nifti_bytes
 from pages.components.whatif.figures import PIXEL, slices_of
-from pages.components.whatif.measure import Reader, Seen, compared, region, spread
+from pages.components.whatif.measure import Classes, Reader, Seen, compared, region, spread
 
 
 def test_a_bomb_is_not_inflated_beyond_what_its_header_says():
@@ -57,3 +57,20 @@ def test_slices_show_the_patients_right_on_the_left():
     assert axial[:4, :5].min() > 200, "right and front are the left upper corner"
     assert axial[8:].max() == 0
     assert planes.shape[0] == 28
+
+
+def test_labels_stand_where_the_likeliest_class_is():
+    """A class seen in one corner by a ruler of coarser, shifted voxels is labelled there, and nowhere else."""
+    probabilities = np.zeros((3, 4, 4, 4), np.float32)
+    probabilities[0], probabilities[2, 2:, :2, 3] = 0.4, 0.9
+    coarse = np.diag([4.0, 4, 4, 1])
+    coarse[:3, 3] = 1.5
+    fine = Volume(np.zeros((20, 16, 16), np.float32), np.eye(4))
+    found = Classes(fine, probabilities, coarse, True)
+    labels = found.labels(fine, [[1], [2]])
+    assert labels.dtype == np.uint8
+    expected = np.zeros((20, 16, 16), np.uint8)
+    expected[8:16, :8, 12:] = 2
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(found.labels(fine, [[0, 2]])[:16], 1)
+    np.testing.assert_array_equal(found.on(fine, [2])[10:14, 2:6, 13:15], True)

@@ -126,12 +126,16 @@ def look(reader: Reader | None, volume: Volume) -> Seen:
     if reader is None:
         return Seen({}, masks, "")
     try:
-        values, found = (_head if reader.kind == "head" else _torso)(reader.ruler, volume)
+        found = classes_of(reader, volume)
+        values = values_of(reader, found)
     except ValueError as error:
         return Seen({}, masks, str(error))
-    masks |= found
-    if "brain" in masks:
+    names = reader.ruler.segmenter.config.classes
+    if reader.kind == "head":
+        masks["brain"] = found.on(volume, range(1, len(names)))
         masks["soft"] = masks["body"] & ~masks["brain"]
+    else:
+        masks["fat"] = found.on(volume, [names.index(name) for name in LEAN_AND_FAT])
     return Seen(values, masks, "")
 
 
@@ -141,19 +145,44 @@ def _body(volume: Volume) -> np.ndarray:
     return np.asarray(binary_fill_holes(bright > BODY * float(np.percentile(bright, 99))))
 
 
-def _head(ruler: Any, volume: Volume) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    head = ruler.framed(volume.reoriented("RAS"))
-    classes = ruler.segmenter.probabilities(head)
-    inside = Volume(1 - classes[0], ruler.config.segmenter.affine).resampled(volume.grid, volume.affine)
-    return ruler.read(head, classes), {"brain": inside.data > 0.5}
+class Classes(NamedTuple):
+    """What a ruler tells apart: the volume as it was ``framed``, the ``probabilities`` (k, x, y, z) of its classes on voxels of
+    their own with their ``affine``; ``placed``: whether these lie where the volume does, which was not turned first."""
+
+    framed: Volume
+    probabilities: np.ndarray
+    affine: np.ndarray
+    placed: bool
+
+    def on(self, volume: Volume, chosen: Sequence[int]) -> np.ndarray:
+        """Where the chosen classes together are the likeliest, on the voxels of ``volume``."""
+        field = Volume(self.probabilities[list(chosen)].sum(0), self.affine)
+        return field.resampled(volume.grid, volume.affine).data > 0.5
+
+    def labels(self, volume: Volume, groups: Sequence[Sequence[int]]) -> np.ndarray:
+        """The group (from 1) that the likeliest class of each voxel of ``volume`` belongs to, else 0; (x, y, z), uint8."""
+        of = np.zeros(len(self.probabilities), np.uint8)
+        for label, group in enumerate(groups, 1):
+            of[list(group)] = label
+        field = Volume(of[self.probabilities.argmax(0)], self.affine)
+        return field.resampled(volume.grid, volume.affine, order=0).data
 
 
-def _torso(ruler: Any, volume: Volume) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    names = importlib.import_module("engine.measure.body").CLASSES
-    torso, classes, _ = ruler.classified(ruler.framed(volume))
-    fat = classes[[names.index(name) for name in LEAN_AND_FAT]].sum(0)
-    inside = Volume(fat, torso.affine).resampled(volume.grid, volume.affine)
-    return ruler.read(torso, classes).values, {"fat": inside.data > 0.5}
+def classes_of(reader: Reader, volume: Volume) -> Classes:
+    """Tell apart what is in a volume; raises :class:`ValueError` with a sentence where nothing can be."""
+    ruler = reader.ruler
+    if reader.kind == "head":
+        upright = volume.reoriented("RAS")
+        head = ruler.framed(upright)
+        return Classes(head, ruler.segmenter.probabilities(head), ruler.config.segmenter.affine, head is upright)
+    torso, found, _ = ruler.classified(ruler.framed(volume))
+    return Classes(torso, found, torso.affine, True)
+
+
+def values_of(reader: Reader, found: Classes) -> dict[str, float]:
+    """Values by measure; raises :class:`ValueError` with a sentence where there is no head or torso."""
+    seen = reader.ruler.read(found.framed, found.probabilities)
+    return seen if reader.kind == "head" else seen.values
 
 
 def region(kind: str, before: Seen, after: Seen, moved: Collection[str]) -> tuple[np.ndarray, str]:
