@@ -18,6 +18,7 @@ from engine.training.autoencoder import AutoencoderTraining
 from engine.training.features import FeatureRecipe, head_features, torso_features
 from engine.training.flow import FlowTraining
 from engine.training.pipeline import Recipe
+from engine.training.texture import TextureTraining
 
 WEIGHT = Derived(
     name="weight",
@@ -63,7 +64,9 @@ def head_t1(size: str = "cpu") -> Recipe:
         model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4)),
         # few persons, so more deformed copies of each
         flow=FlowTraining(copies=24),
+        texture=TextureTraining(mirror=0.5),
         autoencoder_share=0.3,
+        texture_share=0.3,
         guidance=2.5,
     )
     if size == "cpu":
@@ -93,7 +96,9 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         model=ModelConfig(image=image, flow=flow, table_rank=16),
         autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
         flow=FlowTraining(steps=60000 if big else 20000, batch=128 if big else 16, copies=1, augmentation=still),
-        autoencoder_share=0.5,
+        texture=TextureTraining(),
+        autoencoder_share=0.4,
+        texture_share=0.3,
     )
 
 
@@ -119,6 +124,8 @@ def tiny(size: str = "cpu") -> Recipe:
     return replace(
         head_t1(),
         name="tiny",
+        texture=None,
+        texture_share=0,
         title="Tiny test model",
         preprocess=replace(PreprocessConfig(), grid=grid, spacing=6.0),
         model=ModelConfig(

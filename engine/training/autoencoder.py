@@ -45,14 +45,14 @@ class AutoencoderTraining:
 
 def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:
     """Volumes in 0..1, and the mask as the last channel."""
-    return _scaled(_read(store, rows), device)
+    return scaled(_read(store, rows), device)
 
 
 def _read(store: CohortStore, rows: Int[np.ndarray, " b"]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(store.volumes[rows]), np.array(store.mask[rows])
 
 
-def _scaled(read: tuple[np.ndarray, np.ndarray], device: torch.device) -> Float[Tensor, "b c x y z"]:
+def scaled(read: tuple[np.ndarray, np.ndarray], device: torch.device) -> Float[Tensor, "b c x y z"]:
     """Volumes and masks as they are stored, to volumes in 0..1 and the mask as the last channel."""
     volumes, mask = (torch.from_numpy(part).to(device).float() for part in read)
     return torch.cat([volumes / 255, mask[:, None]], 1)
@@ -137,12 +137,12 @@ def train_autoencoder(
         initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
         stage.ema.__init__(modules)
     stage.extra = {"template": model.autoencoder.template}
-    _lay_out(coder, torch.channels_last_3d)
+    lay_out(coder, torch.channels_last_3d)
     compiled((coder.encoder, coder.decoder), device)
     state, known = (torch.from_numpy(part).to(device) for part in table)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    for pick, generator, read in _batches(stage, store, rows, config, seed):
-        batch = augment(_scaled(read, device), config.augmentation, generator, len(store.channels))
+    for pick, generator, read in batches(stage, store, rows, config.batch, config.steps, seed):
+        batch = augment(scaled(read, device), config.augmentation, generator, len(store.channels))
         volumes, mask = batch[:, :-1], batch[:, -1:]
         index = torch.from_numpy(rows[pick]).to(device)
         share = torch.rand(len(pick), 1, generator=generator)
@@ -171,28 +171,28 @@ def train_autoencoder(
             sums, count = {}, 0
             yield Progress("autoencoder", stage.step, config.steps, stage.seconds, losses)
     stage.ema.copy_to(modules)
-    _lay_out(coder, torch.contiguous_format)
+    lay_out(coder, torch.contiguous_format)
 
 
-def _lay_out(module: nn.Module, form: torch.memory_format) -> None:
+def lay_out(module: nn.Module, form: torch.memory_format) -> None:
     """Channels last take a seventh off a training step on a CPU; but then a person depends on how many are drawn at once."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv3d):
             layer.to(memory_format=form)
 
 
-def _batches(
-    stage: Stage, store: CohortStore, rows: Int[np.ndarray, " n"], config: AutoencoderTraining, seed: int
+def batches(
+    stage: Stage, store: CohortStore, rows: Int[np.ndarray, " n"], batch: int, steps: int, seed: int
 ) -> Iterator[tuple[Int[np.ndarray, " b"], torch.Generator, tuple[np.ndarray, np.ndarray]]]:
     """Which persons, the randomness and the scans of every step that is left, read while the step before is computed."""
 
     def prepare(step: int) -> tuple[Int[np.ndarray, " b"], torch.Generator, tuple[np.ndarray, np.ndarray]]:
         generator = step_generator(seed, step)
-        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
+        pick = torch.randint(len(rows), (batch,), generator=generator).numpy()
         return pick, generator, _read(store, rows[pick])
 
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(prepare, stage.step)
-        while stage.step < config.steps and not stage.done:
+        while stage.step < steps and not stage.done:
             ready, coming = coming.result(), reader.submit(prepare, stage.step + 1)
             yield ready

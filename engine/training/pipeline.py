@@ -25,14 +25,16 @@ from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
 from engine.training.flow import FlowTraining, encode_cohort, train_flow
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
+from engine.training.texture import TextureTraining, train_texture
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that makes a checkpoint besides the cohort: grid, columns, networks, both training stages, seed.
 
-    ``preprocess`` is None where the store is computed and not ingested, ``autoencoder_share`` the part of a limited training
-    time that goes to the first stage, ``guidance`` the default weight of the finished model.
+    ``preprocess`` is None where the store is computed and not ingested, ``texture`` where the decoder is left as it is;
+    ``autoencoder_share`` and ``texture_share`` are the parts of a limited training time that go to the first and to the last
+    stage, ``guidance`` is the default weight of the finished model.
     """
 
     name: str
@@ -42,7 +44,9 @@ class Recipe:
     model: ModelConfig
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
     flow: FlowTraining = field(default_factory=FlowTraining)
+    texture: TextureTraining | None = None
     autoencoder_share: float = 0.4
+    texture_share: float = 0.0
     guidance: float = 1.0
     seed: int = 0
 
@@ -145,13 +149,31 @@ def _stages(
         recipe.flow,
         run_dir=run_dir,
         seed=recipe.seed,
-        deadline=None if seconds is None else began + seconds,
+        deadline=None if seconds is None else began + (1 - recipe.texture_share) * seconds,
         save_every=save_every,
         samples=_samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None,
         fit=begun is None,
     ):
         yield last
-    facts = {"persons": len(rows), "flow_steps": last.step if last else recipe.flow.steps, "device": device}
+    facts: dict[str, Any] = {
+        "persons": len(rows),
+        "flow_steps": last.step if last else recipe.flow.steps,
+        "device": device,
+    }
+    if recipe.texture and isinstance(store, CohortStore):
+        for last in train_texture(
+            model,
+            store,
+            rows,
+            model.schema.encode(store.rows),
+            recipe.texture,
+            run_dir=run_dir,
+            seed=recipe.seed,
+            deadline=None if seconds is None else began + seconds,
+            save_every=save_every,
+        ):
+            yield last
+        facts["texture_steps"] = last.step if last and last.stage == "texture" else recipe.texture.steps
     if begun:
         facts |= {
             "from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"
@@ -234,8 +256,8 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
     )
     if begun:
         wanted["from"] = begun.digest
-    for part in ("autoencoder", "flow"):
-        wanted["recipe"][part].pop("steps")
+    for part in ("autoencoder", "flow", "texture"):
+        (wanted["recipe"][part] or {}).pop("steps", None)
     path = run_dir / "run.json"
     if path.exists():
         try:

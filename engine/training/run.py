@@ -60,10 +60,12 @@ def bfloat16_is_fast(device: torch.device) -> bool:
 class Stage:
     """One stage's module, optimizer and average, and what ``extra`` belongs to it, saved and restored together."""
 
-    def __init__(self, name: str, run_dir: Path, modules: nn.Module, rate: float) -> None:
+    def __init__(
+        self, name: str, run_dir: Path, modules: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.99)
+    ) -> None:
         self.name, self.path, self.modules = name, run_dir / f"{name}.safetensors", modules
         self.parameters = dict(modules.named_parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=betas, weight_decay=0.0)
         self.ema = PowerEMA(modules)
         self.step, self.seconds, self.done = 0, 0.0, False
         self.extra: dict[str, Tensor] = {}

@@ -164,7 +164,7 @@ def time_left(asked: Mapping[str, Any], last: Mapping[str, Any], now: float) -> 
     20.0
     """
     limits = [float(asked["time"]) + 60 * float(asked["minutes"]) - now] if asked.get("minutes") else []
-    if last.get("stage") == "flow" and last["step"]:
+    if last.get("stage") in ("flow", "texture") and last["step"]:
         limits.append((last["total"] - last["step"]) * last["seconds"] / last["step"] - (now - last["time"]))
     return max(0.0, min(limits)) if limits else None
 

@@ -32,6 +32,7 @@ STAGES = {
     "autoencoder": "Autoencoder: scans to tokens and back",
     "latents": "Scans to tokens",
     "flow": "Flow: scan and table together",
+    "texture": "Texture: a critic teaches the decoder",
     "fingerprint": "What its scans look like",
 }
 FROM = {
