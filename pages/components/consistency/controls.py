@@ -57,12 +57,12 @@ def _remember() -> None:
         state.setdefault(key, value)
 
 
-def one_of(title: str, options: list[str], key: str, **settings: Any) -> str:
+def one_of(title: str, options: list[str], key: str, *, width: Any = "stretch", **settings: Any) -> str:
     """Buttons of which one is always pressed."""
     st.session_state.setdefault(key, options[0])
     if st.session_state[key] not in options:
         st.session_state[key] = options[0]
-    chosen = st.segmented_control(title, options, key=key, required=True, width="stretch", **settings)
+    chosen = st.segmented_control(title, options, key=key, required=True, width=width, **settings)
     return str(chosen or options[0])
 
 

@@ -72,7 +72,7 @@ def _cohort(model: Any, cohort: Cohort, current: bool, filters: Filters) -> None
     names = [name for name in VIEWS if name != "Gallery" or model.has_image]
     with st.container(horizontal=True, vertical_alignment="center"):
         view = one_of("View", names, "population.view", format_func=lambda name: f"{VIEWS[name]} {name}",
-                      label_visibility="collapsed", persist_state="session")  # fmt: skip
+                      label_visibility="collapsed", persist_state="session", width="content")  # fmt: skip
         _figures(cohort, kept, current)
     if not kept:
         st.info("Nobody passes the filters: widen them." if cohort.rows else "The first persons are on their way.")
