@@ -256,16 +256,24 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
     )
     if begun:
         wanted["from"] = begun.digest
-    for part in ("autoencoder", "flow", "texture"):
-        (wanted["recipe"][part] or {}).pop("steps", None)
     path = run_dir / "run.json"
     if path.exists():
         try:
-            found = json.loads(path.read_text("utf-8"))
-        except ValueError:
+            found = _what_matters(json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError, AttributeError):
             raise RunError(f"{path} is damaged; choose a new --run-dir") from None
-        if found != wanted:
+        if found != _what_matters(wanted):
             raise RunError(f"{run_dir} holds a run of another recipe, store or start; choose a new --run-dir")
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted, indent=1), "utf-8")
+
+
+def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
+    """A claim without what may change while a run goes on: how long its stages are, and the last of them."""
+    recipe = {
+        k: v for k, v in claim.get("recipe", {}).items() if k not in ("texture", "texture_share", "autoencoder_share")
+    }
+    for part in ("autoencoder", "flow"):
+        recipe[part] = {k: v for k, v in recipe.get(part, {}).items() if k != "steps"}
+    return {**claim, "recipe": recipe}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -141,3 +143,19 @@ def test_power_average_of_a_constant_is_the_constant_and_of_a_line_lags() -> Non
 def test_learning_rate_rises_stays_and_falls() -> None:
     rates = np.array([learning_rate(s, 1.0, 10, 100) for s in (0, 9, 50, 99, 399)])
     assert np.allclose(rates, [0.1, 1, 1, 1, 0.5])
+
+
+def test_how_long_the_stages_are_may_change_on_the_way(
+    tiny_recipe: Recipe, tiny_store: CohortStore, tiny_run: Path, tmp_path: Path
+) -> None:
+    """Also for runs begun when there was no texture: their claim does not name it."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    claim = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    del claim["recipe"]["texture"], claim["recipe"]["texture_share"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(claim), "utf-8")
+    longer = replace(
+        tiny_recipe, autoencoder_share=0.2, flow=replace(tiny_recipe.flow, steps=tiny_recipe.flow.steps + 1)
+    )
+    assert [p.step for p in train(longer, tiny_store, tmp_path / "run") if p.stage == "flow"][-1] == longer.flow.steps
+    with pytest.raises(RunError, match="another recipe"):
+        next(train(replace(longer, flow=replace(longer.flow, copies=9)), tiny_store, tmp_path / "run"))
