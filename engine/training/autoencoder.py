@@ -145,15 +145,9 @@ def train_autoencoder(
         batch = augment(scaled(read, device), config.augmentation, generator, len(store.channels))
         volumes, mask = batch[:, :-1], batch[:, -1:]
         index = torch.from_numpy(rows[pick]).to(device)
-        share = torch.rand(len(pick), 1, generator=generator)
-        given = known[index] & (torch.rand(len(pick), known.shape[1], generator=generator) < share).to(device)
+        means, tokens = encoded(model, volumes, (state[index], known[index]), generator, (seed, stage.step), fast)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            means = model.autoencoder.encode(volumes)
-        fused = model.fuse(means.float(), state[index], given)
-        drawn = generator if device.type == "cpu" else step_generator(seed, stage.step, device)
-        noise = torch.randn(fused.shape, generator=drawn, device=device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            output = model.autoencoder.decode(model.autoencoder.posterior(fused, noise))
+            output = model.autoencoder.decode(tokens)
         error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
         divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()
         loss = error / (2 * config.noise**2) + config.beta * divergence
@@ -172,6 +166,30 @@ def train_autoencoder(
             yield Progress("autoencoder", stage.step, config.steps, stage.seconds, losses)
     stage.ema.copy_to(modules)
     lay_out(coder, torch.contiguous_format)
+
+
+def encoded(
+    model: JointModel,
+    volumes: Float[Tensor, "b c x y z"],
+    table: tuple[Float[Tensor, "b k d"], Bool[Tensor, "b k"]],
+    generator: torch.Generator,
+    seeded: tuple[int, int],
+    fast: bool,
+) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
+    """Bare means of volumes, and tokens drawn about them with a random part of the known columns fused in.
+
+    ``table``: state and known cells; ``seeded``: the seed and step of noise that is drawn on another device than the CPU.
+    """
+    state, known = table
+    device = volumes.device
+    share = torch.rand(len(volumes), 1, generator=generator)
+    given = known & (torch.rand(len(volumes), known.shape[1], generator=generator) < share).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+        means = model.autoencoder.encode(volumes)
+    fused = model.fuse(means.float(), state, given)
+    drawn = generator if device.type == "cpu" else step_generator(*seeded, device)
+    noise = torch.randn(fused.shape, generator=drawn, device=device)
+    return means, model.autoencoder.posterior(fused, noise)
 
 
 def lay_out(module: nn.Module, form: torch.memory_format) -> None:

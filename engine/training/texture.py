@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from engine.cohort.store import CohortStore
 from engine.model import JointModel
-from engine.training.autoencoder import batches, lay_out, reconstruction_loss, scaled
+from engine.training.autoencoder import batches, encoded, lay_out, reconstruction_loss, scaled
 from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled
 
 #: the loss that a trained decoder has left, about; it brings gradients to the size that :class:`Stage` cuts them at
@@ -86,14 +86,11 @@ def train_texture(
         real[mirrored] = real[mirrored].flip(2)
         volumes, mask = real[:, :-1], real[:, -1:]
         index = torch.from_numpy(rows[pick]).to(device)
-        share = torch.rand(len(pick), 1, generator=generator)
-        given = known[index] & (torch.rand(len(pick), known.shape[1], generator=generator) < share).to(device)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            means = coder.encode(volumes)
-        fused = model.fuse(means.float(), state[index], given)
-        noise = torch.randn(fused.shape, generator=generator).to(device)
+        with torch.no_grad():
+            table_of = state[index], known[index]
+            _, tokens = encoded(model, volumes, table_of, generator, (seed + 3, stage.step), fast)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            output = coder.decode(coder.posterior(fused, noise)).float()
+            output = coder.decode(tokens).float()
         error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
         where = _cube(mask, config.crop, generator)
         judged = judgement(critic, output[where], volumes[where])
