@@ -7,12 +7,14 @@ import json
 import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.attributes import AttributeSchema, Category, Derived, Number
 from engine.volume import Volume
+from pages.components import viewer
 from pages.components.person_table import person_rows, summary
 from pages.components.viewer import FOOTER, fingerprint, payload, script
 
@@ -126,6 +128,12 @@ def test_persons_that_do_not_fit_together_are_refused(volumes: list[Volume], fur
 def test_what_is_sent_again_with_every_scene_is_small():
     assert len(script().encode()) < 64_000
     assert "/**" not in script()
+
+
+def test_a_view_has_a_name_before_its_first_scan_is_drawn():
+    views = re.findall(r"<canvas[^>]*>", Path(viewer.__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    names = [re.search(r'aria-label="([^"]+)"', view) for view in views]
+    assert len({name[1] for name in names if name}) == len(views) == 8
 
 
 def test_rows_say_what_was_given_sampled_and_derived():
