@@ -199,6 +199,7 @@ def _save(
     source = {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta}
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
     begun = " --from CHECKPOINT" if "from" in training else ""
+    detail = " Fine detail is drawn to look like that of scans: plausible, not measured." if recipe.texture else ""
     columns = {
         c.name: f"{c.seen[0]:.4g} to {c.seen[1]:.4g} {c.unit} in training"
         if isinstance(c, Number)
@@ -206,7 +207,7 @@ def _save(
         for c in model.schema.columns
     }
     card = {
-        "what_it_is": f"{recipe.title}: one latent flow over {what}. Every person it makes is synthetic.",
+        "what_it_is": f"{recipe.title}: one latent flow over {what}. Every person it makes is synthetic.{detail}",
         "what_it_is_not": "Not for diagnosis. It shows associations in its cohort, not causes, and only of people like them.",
         "trained_on": {
             **source,

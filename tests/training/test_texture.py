@@ -102,3 +102,4 @@ def test_a_recipe_with_texture_ends_with_it(tiny_recipe: Recipe, tiny_store: Coh
     found = load_checkpoint(tmp_path / "run" / "checkpoint")
     assert found.config["provenance"]["texture_steps"] == 2
     assert found.config["provenance"]["flow_steps"] == 2
+    assert "plausible, not measured" in (tmp_path / "run" / "checkpoint" / "model_card.md").read_text("utf-8")

@@ -84,4 +84,5 @@ def _faithful(answer: Answer) -> str:
         same = "is the same to the last voxel" if null > EQUAL else f"comes back at {null:.1f} dB (PSNR)"
         return f"Drawn again with nothing set, the person {same}; no scan was encoded, so no autoencoder errs."
     alone = f"the autoencoder alone reaches {answer.psnr['Autoencoder']:.1f} dB"
-    return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}."
+    guess = "what they draw finer than that is plausible, not the person's"
+    return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}; {guess}."
