@@ -75,6 +75,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) ->
 
 
 @pytest.fixture
+def checkpoint(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the tiny checkpoint, the only one at hand."""
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tiny_checkpoint))
+    return "tiny"
+
+
+@pytest.fixture
 def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command that must be refused; returns the one sentence said, after what progress there was."""
 

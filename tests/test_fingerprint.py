@@ -280,19 +280,7 @@ def test_infer_refuses_and_is_forced(fitted: Path, ball: Path, wrong: Path, caps
 
 def test_whatif_refuses_and_is_forced(fitted: Path, wrong: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
-    command = [
-        "whatif",
-        str(fitted),
-        str(wrong),
-        "--set",
-        "age=60",
-        "--steps",
-        "2",
-        "--device",
-        "cpu",
-        "--out",
-        str(out),
-    ]
+    command = f"whatif {fitted} {wrong} --set age=60 --steps 2 --device cpu --out {out}".split()
     assert main(command) == 2
     assert "use --force" in capsys.readouterr().err
     assert not out.exists()
