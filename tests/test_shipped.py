@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 
 import engine
 from engine.measure.head import HeadMeasure
@@ -52,11 +53,14 @@ def test_what_it_draws_is_under_the_licence_of_its_cohort(model: engine.Model) -
 
 
 def test_heads_are_symmetric_and_not_one_mean(model: engine.Model) -> None:
-    """Left and right go together far more than two heads do; heads differ by more than the sampler's noise floor."""
-    a, b = (p.volume.data for p in model.generate(n=2, seed=40))
+    """Left and right go together far more than two heads do; heads differ by more than the sampler's noise floor.
+
+    But for the grain, which has no sides: of real heads with it .90 to .93 agree, without (means of 27 voxels) .95 to .98.
+    """
+    a, b = (uniform_filter(np.asarray(p.volume.data), 3) for p in model.generate(n=2, seed=40))
     mirrored, other = np.corrcoef(a.ravel(), a[::-1].ravel())[0, 1], np.corrcoef(a.ravel(), b.ravel())[0, 1]
     assert mirrored > 0.9
-    assert other < 0.98
+    assert other < min(0.98, mirrored)
     assert (a > 0.1).mean() > 0.2
 
 
