@@ -47,15 +47,15 @@ class Checkpoint:
 
 def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> list[str]:
     """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only, with ``model``
-    those of its sizes."""
+    those of its sizes, whatever they have to draw rows."""
     found = {p.parent.name: _config(p) for p in directory().glob("*/config.json")}
-    sizes = model and json.loads(json.dumps(asdict(model)))
+    sizes = model and {**json.loads(json.dumps(asdict(model))), "rows": None}
     return sorted(
         name
         for name, config in found.items()
         if config.get("format") == JOINT
         and not (scans and config.get("channels") == [])
-        and (sizes is None or config.get("model") == sizes)
+        and (sizes is None or {**config.get("model", {}), "rows": None} == sizes)
     )
 
 
@@ -88,7 +88,7 @@ def save_checkpoint(
     """
     with whole_directory(path) as part:
         tensors = {
-            key: (value if key in EXACT or not value.is_floating_point() else value.bfloat16())
+            key: (value if key.removeprefix("rows.") in EXACT or not value.is_floating_point() else value.bfloat16())
             .detach()
             .cpu()
             .contiguous()
@@ -148,9 +148,8 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
             )
         sizes = config["model"]
         image: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes["image"].items()}
-        model_config = ModelConfig(
-            **{**sizes, "image": AutoencoderConfig(**image), "flow": TransformerConfig(**sizes["flow"])}
-        )
+        flow, rows = (sizes.get(part) and TransformerConfig(**sizes[part]) for part in ("flow", "rows"))
+        model_config = ModelConfig(**{**sizes, "image": AutoencoderConfig(**image), "flow": flow, "rows": rows})
         model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
         stored = {k: v.float() for k, v in load_file(path / "weights.safetensors").items()}
         model.load_state_dict({"table_centre": model.table_centre, **stored})  # older ones have no such tensor

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from engine.attributes import AttributeSchema, Row
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.flow import Joint
-from engine.sample import Known, guided, integrate, person_noise, schedule
+from engine.model import JointModel
+from engine.sample import Known, guided, integrate, sample, schedule
 from engine.volume import Volume
 
 DISCLAIMER = "Synthetic. Associations, not causes. Not for diagnosis."
@@ -20,8 +23,8 @@ DISCLAIMER = "Synthetic. Associations, not causes. Not for diagnosis."
 GPU_BATCH = 8
 #: rows computed at once where there is no image; always as many, so that a row never depends on how many are asked for
 ROWS = 64
-#: network evaluations of a person with a scan, and of a row alone
-IMAGE_STEPS, TABLE_STEPS = 8, 32
+#: network evaluations of a person with a scan, of a row alone, and of the row that a scan is drawn for
+IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
 #: of the times of a scan's steps (:func:`engine.sample.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
 IMAGE_POWER = 0.7
 #: called with evaluations done and evaluations in all
@@ -60,6 +63,11 @@ def choose_device(device: str = "auto") -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def evaluations(net: JointModel) -> int:
+    """Network evaluations of a draw when nothing else is asked for: rows alone cost little."""
+    return IMAGE_STEPS if net.has_image else TABLE_STEPS
+
+
 def checked_weight(weight: float, name: str) -> float:
     """A weight of guidance; raises :class:`RequestError` by ``name`` for one that nothing comes of."""
     if not 0 <= weight <= 10:
@@ -86,8 +94,8 @@ class Model:
 
     @property
     def steps(self) -> int:
-        """Network evaluations when nothing else is asked for: rows alone cost little."""
-        return IMAGE_STEPS if self.has_image else TABLE_STEPS
+        """Network evaluations when nothing else is asked for."""
+        return evaluations(self.checkpoint.model)
 
     @property
     def licence(self) -> str:
@@ -104,7 +112,8 @@ class Model:
         guidance: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> list[Person]:
-        """``n`` persons who have the ``given`` attributes; the rest is sampled together with the scan.
+        """``n`` persons who have the ``given`` attributes; the rest is sampled: the row by the network of rows, where the
+        model has one, and the scan for it, or else both together.
 
         Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
         evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Raises
@@ -138,12 +147,14 @@ class Model:
         for start in range(0, n, size):
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
-            for state in self._integrate(seeds, row, weight, times):
+            noise = model.noise(seeds)
+            rows = self._rows(noise.table, [row] * len(seeds))
+            for state in self._integrate(noise, rows, weight, times):
                 done += 1
                 if progress:
                     progress(done, total)
             volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
-            rows = self.schema.decode(state.table.cpu().numpy(), [row] * len(seeds))
+            rows = self.schema.decode(state.table.cpu().numpy(), rows)
             done += 1
             if progress:
                 progress(done, total)
@@ -151,13 +162,24 @@ class Model:
                 scan = None if volume is None else self._volume(volume)
                 yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)
 
-    def _integrate(self, seeds: list[int], row: Row, weight: float, times: list[float]) -> Iterator[Joint]:
+    def _rows(self, noise: Float[Tensor, "b k d"], given: list[Row]) -> list[Row]:
+        """The rows completed by the network of rows, where there is one and something is free; else as they are."""
+        net = self.checkpoint.model.rows
+        known = self._known(given, noise.new_zeros(len(given), 0, 1))
+        if net is None or bool(known.table.all()):
+            return given
+        start = Joint(known.value.image, noise)
+        state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
+        return self.schema.decode(state.table.cpu().numpy(), given)
+
+    def _known(self, rows: list[Row], image: Float[Tensor, "b n c"]) -> Known:
+        """The rows as what is given beside an unknown ``image``."""
+        table, given = (torch.from_numpy(part).to(self.device) for part in self.schema.encode(rows))
+        return Known(Joint(torch.zeros_like(image), table), torch.zeros_like(given[:, 0]), given)
+
+    def _integrate(self, noise: Joint, rows: list[Row], weight: float, times: list[float]) -> Iterator[Joint]:
         model = self.checkpoint.model
-        image = model.config.image
-        table, given = (torch.from_numpy(part).to(self.device) for part in self.schema.encode([row] * len(seeds)))
-        noise = person_noise(seeds, image.tokens, image.latent, model.mask.cpu(), self.device)
-        unknown = torch.zeros(len(seeds), dtype=torch.bool, device=self.device)
-        known = Known(Joint(torch.zeros_like(noise.image), table), unknown, given)
+        known = self._known(rows, noise.image)
         linear = model.linear(known)
         field, linear = guided(model.velocity, linear, (weight - 1) * linear.centre.image)
         return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)

@@ -9,9 +9,9 @@ import torch
 
 from engine.attributes import AttributeValueError, Row
 from engine.flow import Joint
-from engine.generate import ROWS, Model, RequestError
+from engine.generate import ROWS, Model, RequestError, evaluations
 from engine.infer import on_grid
-from engine.sample import Known, person_noise, sample
+from engine.sample import Known, sample
 from engine.volume import Volume
 
 
@@ -30,15 +30,14 @@ def impute(
     another draw (multiple imputation, Rubin 1987). Guidance is off. Raises
     :class:`engine.attributes.AttributeValueError` with the row for an impossible cell, :class:`RequestError` for the rest.
     """
-    steps = model.steps if steps is None else steps
-    if not 1 <= steps <= 1000 or not 0 <= seed < 2**62:
+    if not 1 <= (1 if steps is None else steps) <= 1000 or not 0 <= seed < 2**62:
         raise RequestError(f"steps {steps}, seed {seed}: steps are 1 to 1000, a seed starts at 0")
     if scans is not None and len(scans) != len(rows):
         raise RequestError(f"{len(scans)} scans for {len(rows)} rows: give one a row, None where there is none")
     if scans is not None and not model.has_image:
         raise RequestError(f"{model.name} knows tables only: leave the scans out, or choose a model that knows scans")
     known = [_known(model, row, i) for i, row in enumerate(rows)]
-    size = 1 if model.has_image else ROWS
+    size = 1 if scans or model.checkpoint.model.alone.has_image else ROWS
     for start in range(0, len(rows), size):
         # always as many rows at once, so that a row never depends on the others
         block = [*known[start : start + size], *[{}] * (start + size - min(start + size, len(rows)))]
@@ -58,12 +57,13 @@ def _known(model: Model, row: Mapping[str, Any], i: int) -> Row:
 
 @torch.inference_mode()
 def _drawn(
-    model: Model, rows: Sequence[Row], scans: Sequence[Volume | None] | None, seeds: list[int], steps: int
+    model: Model, rows: Sequence[Row], scans: Sequence[Volume | None] | None, seeds: list[int], steps: int | None
 ) -> list[Row]:
-    net, device = model.checkpoint.model, model.device
-    image = net.config.image
+    device, seeing = model.device, scans is not None and any(scan is not None for scan in scans)
+    net = model.checkpoint.model if seeing else model.checkpoint.model.alone
+    steps = evaluations(net) if steps is None else steps
     table, known = (torch.from_numpy(part).to(device) for part in model.schema.encode(rows))
-    noise = person_noise(seeds, image.tokens, image.latent, net.mask.cpu(), device)
+    noise = net.noise(seeds)
     coded, seen = torch.zeros_like(noise.image), torch.zeros(len(rows), dtype=torch.bool, device=device)
     for i, scan in enumerate(scans or ()):
         if scan is not None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from engine.attributes import AttributeSchema, Category, Row
 from engine.flow import Joint
-from engine.generate import Model, RequestError
-from engine.sample import Known, person_noise, sample
+from engine.generate import Model, RequestError, evaluations
+from engine.sample import Known, sample
 from engine.volume import Volume
 
 
@@ -37,21 +37,22 @@ def infer(
     *,
     samples: int = 64,
     seed: int = 0,
-    steps: int = 8,
+    steps: int | None = None,
 ) -> list[Row]:
     """``samples`` draws of the whole table of the person in ``volume`` (None: no scan is known), the ``given`` columns held.
 
-    The scan is encoded without any column that is not given (the leak to avoid), and guidance is off. ``volume`` must lie
+    The scan is encoded without any column that is not given (the leak to avoid), and guidance is off; ``steps`` counts
+    network evaluations (None: as many as a person with, or without, a scan is drawn with). ``volume`` must lie
     on the model's grid (:func:`engine.cohort.preprocess.preprocess` brings it there). Raises :class:`RequestError`
     when it does not, :class:`engine.attributes.AttributeValueError` for an impossible given value.
     """
     if not 1 <= samples <= 4096 or not 0 <= seed < 2**62:
         raise RequestError(f"samples {samples}, seed {seed}: give 1 to 4096 samples, and a seed from 0")
-    net = model.checkpoint.model
-    image = net.config.image
+    net = model.checkpoint.model if volume is not None else model.checkpoint.model.alone
+    steps = evaluations(net) if steps is None else steps
     row = model.schema.resolve(given or {})
     table, known = (torch.from_numpy(part).to(model.device) for part in model.schema.encode([row]))
-    noise = person_noise(list(range(seed, seed + samples)), image.tokens, image.latent, net.mask.cpu(), model.device)
+    noise = net.noise(list(range(seed, seed + samples)))
     coded = torch.zeros_like(noise.image[:1])
     if volume is not None:
         coded = net.encode(on_grid(model, volume)[None].to(model.device), table, known)

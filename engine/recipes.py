@@ -8,8 +8,8 @@ from dataclasses import replace
 from engine.attributes import AttributeSchema, Category, Derived, Number
 from engine.cohort.preprocess import PreprocessConfig
 from engine.flow import NoiseMixture
-from engine.model import ModelConfig
-from engine.nn.autoencoder import NO_IMAGE, AutoencoderConfig
+from engine.model import ModelConfig, table_config
+from engine.nn.autoencoder import AutoencoderConfig
 from engine.nn.transformer import TransformerConfig
 from engine.phantom.anatomy.frame import GRID
 from engine.phantom.dixon import CHANNELS
@@ -56,14 +56,16 @@ def head_t1(size: str = "cpu") -> Recipe:
     ethnicity = Category(name="ethnicity", levels=ETHNICITIES, description="self-reported ethnicity")
     grid = PreprocessConfig().grid
     image = AutoencoderConfig(grid=grid, latent=64, widths=(16, 48, 128, 160))
+    rows = TransformerConfig(width=48, depth=2)
     recipe = Recipe(
         name="head_t1",
         title="Head, T1-weighted MRI",
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
-        model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4)),
+        model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4), rows=rows),
         # few persons, so more deformed copies of each
         flow=FlowTraining(copies=24),
+        rows=of_rows(steps=500),
         texture=TextureTraining(mirror=0.5),
         autoencoder_share=0.3,
         texture_share=0.3,
@@ -73,7 +75,7 @@ def head_t1(size: str = "cpu") -> Recipe:
         return recipe
     return replace(
         recipe,
-        model=ModelConfig(image=image, flow=TransformerConfig(width=320, depth=8, heads=8)),
+        model=replace(recipe.model, flow=TransformerConfig(width=320, depth=8, heads=8)),
         autoencoder=replace(recipe.autoencoder, steps=20000, batch=8),
         flow=replace(recipe.flow, steps=60000, batch=128, copies=64),
     )
@@ -93,9 +95,10 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         title="Torso, two-point Dixon MRI (computed persons)",
         schema=AttributeSchema(columns=(*PERSON, *BODY), derived=(WEIGHT,)),
         preprocess=None,
-        model=ModelConfig(image=image, flow=flow, table_rank=16),
+        model=ModelConfig(image=image, flow=flow, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
         autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
         flow=FlowTraining(steps=60000 if big else 20000, batch=128 if big else 16, copies=1, augmentation=still),
+        rows=of_rows(steps=2000),
         texture=TextureTraining(),
         autoencoder_share=0.4,
         texture_share=0.3,
@@ -105,16 +108,20 @@ def torso_dixon(size: str = "cpu") -> Recipe:
 def table(schema: AttributeSchema, size: str = "cpu") -> Recipe:
     """A cohort of people without scans (:class:`engine.cohort.people.TableCohort`), its ``schema`` not yet fitted."""
     flow = TransformerConfig(width=256, depth=8, heads=8) if size == "gpu" else TransformerConfig(width=96, depth=4)
-    # there is no image whose level could differ from the columns'
-    mixture = NoiseMixture(equal=0.6, table_clean=0, image_clean=0, table_noise=0, independent=0.4)
     return Recipe(
         name=TABLE,
         title="Table of people",
         schema=schema,
         preprocess=None,
-        model=ModelConfig(image=NO_IMAGE, flow=flow, rank=0, table_rank=int(schema.mask.sum()), shift=1.0),
-        flow=FlowTraining(steps=20000, batch=256, table_weight=1.0, mixture=mixture),
+        model=table_config(flow, schema),
+        flow=of_rows(steps=20000),
     )
+
+
+def of_rows(steps: int) -> FlowTraining:
+    """Training on rows alone: there is no image whose level could differ from the columns'."""
+    mixture = NoiseMixture(equal=0.6, table_clean=0, image_clean=0, table_noise=0, independent=0.4)
+    return FlowTraining(steps=steps, batch=256, table_weight=1.0, mixture=mixture)
 
 
 def tiny(size: str = "cpu") -> Recipe:
@@ -131,9 +138,11 @@ def tiny(size: str = "cpu") -> Recipe:
         model=ModelConfig(
             image=AutoencoderConfig(grid=grid, latent=8, widths=(4, 8, 8, 16), blocks=1),
             flow=TransformerConfig(width=48, depth=2, heads=4),
+            rows=TransformerConfig(width=16, depth=1, heads=2),
         ),
         autoencoder=AutoencoderTraining(steps=40, batch=2, warmup=5, bfloat16=False),
         flow=FlowTraining(steps=60, batch=8, warmup=5, copies=2, bfloat16=False),
+        rows=replace(of_rows(steps=20), bfloat16=False),
     )
 
 

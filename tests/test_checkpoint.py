@@ -82,6 +82,18 @@ def test_unknown_configuration_keys_are_refused(copy: Path) -> None:
         engine.load(copy, "cpu")
 
 
+def test_a_checkpoint_from_before_rows_had_a_network_is_read(copy: Path) -> None:
+    tensors = {k: v for k, v in load_file(copy / "weights.safetensors").items() if not k.startswith("rows.")}
+    save_file(tensors, copy / "weights.safetensors")
+    config = json.loads((copy / "config.json").read_text())
+    del config["model"]["rows"]
+    config["weights_sha256"] = module.file_sha256(copy / "weights.safetensors")
+    (copy / "config.json").write_text(json.dumps(config))
+    model = engine.load(copy, "cpu")
+    assert model.checkpoint.model.rows is None
+    assert model.generate(n=1, given={"age": 50}, seed=3)[0].attributes["age"] == 50
+
+
 def test_weights_of_another_size_are_refused(copy: Path) -> None:
     tensors = load_file(copy / "weights.safetensors")
     tensors["rotation"] = torch.eye(3)

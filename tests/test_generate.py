@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import engine
+from engine.impute import impute
+from engine.infer import infer
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,31 @@ def test_one_seed_one_person(model: engine.Model) -> None:
     assert four[2].attributes == alone.attributes
     assert not np.array_equal(four[0].volume.data, four[1].volume.data)
     assert [p.seed for p in four] == [10, 11, 12, 13]
+
+
+def test_the_scan_is_drawn_for_the_row(model: engine.Model) -> None:
+    """p(table) p(scan | table): who has the row of a free person, and its seed, is that person, in a draft as in full."""
+    free = model.generate(n=1, given={"age": 50}, seed=10)[0]
+    row = {column.name: free.attributes[column.name] for column in model.schema.columns}
+    again = model.generate(n=1, given=row, seed=10)[0]
+    assert np.array_equal(free.volume.data, again.volume.data)
+    assert free.attributes == again.attributes
+    assert model.generate(n=1, given={"age": 50}, seed=10, steps=2)[0].attributes == free.attributes
+
+
+def test_without_a_scan_the_network_of_rows_answers(model: engine.Model) -> None:
+    net = model.checkpoint.model
+    assert net.rows is not None
+    assert net.alone is net.rows
+    drawn = infer(model, None, {"sex": "F"}, samples=64, seed=5)
+    assert drawn == list(impute(model, [{"sex": "F"}] * 64, seed=5))
+    with torch.no_grad():
+        net.rows.table_centre += 1
+    try:
+        assert infer(model, None, {"sex": "F"}, samples=64, seed=5) != drawn
+    finally:
+        with torch.no_grad():
+            net.rows.table_centre -= 1
 
 
 def test_progress_counts_every_evaluation(model: engine.Model) -> None:

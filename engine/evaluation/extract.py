@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from monai.metrics.regression import SSIMMetric
+from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
 from engine.artifact import CheckpointError
@@ -25,7 +26,7 @@ from engine.infer import infer
 from engine.measure import body, head
 from engine.measure.features import FeatureEncoder
 from engine.measure.foreign_features import ForeignEncoder, foreign
-from engine.sample import person_noise
+from engine.model import JointModel
 from engine.volume import Volume, VolumeError
 
 #: the columns' noise levels at which the velocity's loss is taken, each with two draws of noise
@@ -223,18 +224,26 @@ class Extractor:
     @torch.inference_mode()
     def _loss(self, data: np.ndarray, task: Task) -> dict[str, np.ndarray]:
         net, device = self.model.checkpoint.model, self.model.device
-        image = net.config.image
         state, known = (torch.from_numpy(a).to(device) for a in self.model.schema.encode([self.store.rows[task.index]]))
         bare = net.encode(torch.from_numpy(data)[None].to(device), state, torch.zeros_like(known))
-        count = len(LOSS_LEVELS) * LOSS_DRAWS
-        t = torch.tensor(LOSS_LEVELS, device=device).repeat(LOSS_DRAWS)
-        noise = person_noise(list(range(count)), image.tokens, image.latent, net.mask.cpu(), device)
-        table = torch.where(known, 0.0, 1.0).repeat(count, 1) * torch.ones_like(t)[:, None]
-        columns = torch.where(known.repeat(count, 1), t[:, None].expand(count, known.shape[1]), table)
-        levels = Levels(shifted(t, net.config.shift), columns)
-        clean = Joint(bare.expand(count, -1, -1), state.expand(count, -1, -1))
-        found = net.velocity(interpolate(clean, noise, levels), levels)
-        error = (found.image - (noise.image - clean.image)).square().mean((1, 2))
-        beside = (found.table - (noise.table - clean.table)).square().sum(-1) * known
-        table_error = beside.sum(1) / known.sum().clamp(min=1)
-        return {"image_loss": error.cpu().numpy(), "table_loss": table_error.cpu().numpy()}
+        image, table = _velocity_errors(net, Joint(bare, state), known)
+        found = {"image_loss": image, "table_loss": table}
+        if net.rows is not None:
+            found["rows_loss"] = _velocity_errors(net.rows, Joint(bare[:, :0, :1], state), known)[1]
+        return {name: error.cpu().numpy() for name, error in found.items()}
+
+
+def _velocity_errors(
+    net: JointModel, person: Joint, known: Bool[Tensor, "1 k"]
+) -> tuple[Float[Tensor, " draws"], Float[Tensor, " draws"]]:
+    """Mean squared error of the velocity of one person's image and known columns, at every level and draw."""
+    count = len(LOSS_LEVELS) * LOSS_DRAWS
+    t = torch.tensor(LOSS_LEVELS, device=known.device).repeat(LOSS_DRAWS)
+    noise = net.noise(list(range(count)))
+    columns = torch.where(known, t[:, None], 1.0)
+    levels = Levels(shifted(t, net.config.shift), columns)
+    clean = Joint(*(part.expand(count, -1, -1) for part in person))
+    found = net.velocity(interpolate(clean, noise, levels), levels)
+    beside = (found.table - (noise.table - clean.table)).square().sum(-1) * known
+    image = (found.image - (noise.image - clean.image)).square().mean((1, 2))
+    return image, beside.sum(1) / known.sum().clamp(min=1)

@@ -100,16 +100,17 @@ def train_flow(
     save_every: float = 120.0,
     samples: Samples | None = None,
     fit: bool = True,
+    name: str = "flow",
 ) -> Iterator[Progress]:
     """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
-    Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
+    Resumes from the stage ``name`` in ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
     ``samples`` are drawn on the way and at the end, and change nothing. Without ``fit`` the model keeps the standardisation
     and the linear Gaussian part it has, which its network was trained beside.
     """
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
-    stage = Stage("flow", run_dir, model.velocity_net, config.rate)
+    stage = Stage(name, run_dir, model.velocity_net, config.rate)
     stage.load()
     state, known, spread = _tables(model, rows, config.table_versions, seed, device)
     posterior = torch.zeros(1, device=device)
@@ -149,8 +150,8 @@ def train_flow(
         image, columns = flow_loss(predicted, clean, noise, levels, here, has_image, model.mask)
         rate = learning_rate(stage.step, config.rate, config.warmup, config.constant)
         stage.advance(image + config.table_weight * columns, rate)
-        for name, value in (("image", image), ("table", columns)):
-            sums[name] = sums.get(name, 0.0) + value.detach()
+        for part, value in (("image", image), ("table", columns)):
+            sums[part] = sums.get(part, 0.0) + value.detach()
         count, stage.seconds = count + 1, time.monotonic() - began
         late = deadline is not None and time.monotonic() > deadline
         last = late or stage.step == config.steps
@@ -162,9 +163,9 @@ def train_flow(
             limit = math.inf if deadline is None else deadline - time.monotonic()
             samples.draw(model, stage.ema, stage.step, stage.seconds, min(left, limit))
         if last or stage.step % 50 == 0:
-            losses = {name: float(value) / count for name, value in sums.items() if name != "image" or model.has_image}
+            losses = {part: float(value) / count for part, value in sums.items() if part != "image" or model.has_image}
             sums, count = {}, 0
-            yield Progress("flow", stage.step, config.steps, stage.seconds, losses)
+            yield Progress(name, stage.step, config.steps, stage.seconds, losses)
         if late:
             break
     stage.ema.copy_to(model.velocity_net)

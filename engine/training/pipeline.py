@@ -1,11 +1,11 @@
-"""From a store to a checkpoint: both stages in order, resumable, within a time limit."""
+"""From a store to a checkpoint: every stage in order, resumable, within a time limit."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.cohort.people import TableCohort
 from engine.cohort.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
 from engine.fingerprint import write_fingerprint
-from engine.model import JointModel, ModelConfig
+from engine.model import JointModel, ModelConfig, with_rows
 from engine.nn.autoencoder import decoder_flops
 from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
 from engine.training.flow import FlowTraining, encode_cohort, train_flow
@@ -30,11 +30,11 @@ from engine.training.texture import TextureTraining, train_texture
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that makes a checkpoint besides the cohort: grid, columns, networks, both training stages, seed.
+    """All that makes a checkpoint besides the cohort: grid, columns, networks, training stages, seed.
 
-    ``preprocess`` is None where the store is computed and not ingested, ``texture`` where the decoder is left as it is;
-    ``autoencoder_share`` and ``texture_share`` are the parts of a limited training time that go to the first and to the last
-    stage, ``guidance`` is the default weight of the finished model.
+    ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
+    ``texture`` where the decoder is left as it is; ``autoencoder_share``, ``rows_share`` and ``texture_share`` are the parts of
+    a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
     """
 
     name: str
@@ -44,8 +44,10 @@ class Recipe:
     model: ModelConfig
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
     flow: FlowTraining = field(default_factory=FlowTraining)
+    rows: FlowTraining | None = None
     texture: TextureTraining | None = None
     autoencoder_share: float = 0.4
+    rows_share: float = 0.1
     texture_share: float = 0.0
     guidance: float = 1.0
     seed: int = 0
@@ -65,10 +67,10 @@ def train(
 
     A table without scans has no first stage. ``source``, a checkpoint of the same recipe by name or path, is where a warm
     start begins: its encoder, its columns' transforms, its standardisation and its linear Gaussian part are kept, so that
-    its latents stay what they are; decoder and flow learn on.
+    its latents stay what they are; decoder, rows and flow learn on.
 
-    The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call: the autoencoder stops at
-    ``recipe.autoencoder_share`` of it, the flow at the rest. Raises :class:`RunError` for a run directory of another
+    The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call, each stage to its share of
+    it in the ``recipe``. Raises :class:`RunError` for a run directory of another
     recipe, store or source, and for a source of another recipe, at the call and not at the first step.
     """
     schema = fitted_schema(recipe, store)
@@ -78,7 +80,7 @@ def train(
         torch.manual_seed(recipe.seed)
         model = JointModel(recipe.model, schema).to(device)
     else:
-        model = begun.model
+        model = with_rows(begun.model, recipe.model.rows, recipe.seed)
     seconds = None if minutes is None else minutes * 60
     return _stages(recipe, store, model, begun, run_dir, seconds, save_every)
 
@@ -89,7 +91,7 @@ def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
         [(c.name, None if isinstance(c, Number) else c.levels) for c in schema.columns]
         for schema in (recipe.schema, source.model.schema)
     )
-    if source.model.config != recipe.model or found != wanted:
+    if replace(source.model.config, rows=recipe.model.rows) != recipe.model or found != wanted:
         what = "sizes" if found == wanted else "columns"
         raise RunError(
             f"{source.path} has other {what} than {recipe.name} gives a model; "
@@ -118,10 +120,16 @@ def _stages(
     seconds: float | None,
     save_every: float,
 ) -> Iterator[Progress]:
-    """Both stages on the training split, then the checkpoint."""
+    """Every stage on the training split, then the checkpoint."""
     began, rows = time.monotonic(), store.split()["train"]
-    device = model.centre.device.type
-    latents = torch.zeros(len(rows), 1, 0, recipe.model.image.latent)
+    people = [store.rows[i] for i in rows]
+    bare = latents = torch.zeros(len(rows), 1, 0, 1)
+    stage: dict[str, Any] = {"run_dir": run_dir, "seed": recipe.seed, "save_every": save_every}
+    facts: dict[str, Any] = {"persons": len(rows), "device": model.centre.device.type}
+
+    def until(share: float) -> float | None:
+        return None if seconds is None else began + share * seconds
+
     if isinstance(store, CohortStore):
         yield from train_autoencoder(
             model,
@@ -129,11 +137,9 @@ def _stages(
             rows,
             model.schema.encode(store.rows),
             recipe.autoencoder,
-            run_dir=run_dir,
-            seed=recipe.seed,
-            deadline=None if seconds is None else began + recipe.autoencoder_share * seconds,
-            save_every=save_every,
+            deadline=until(recipe.autoencoder_share),
             decoder_only=begun is not None,
+            **stage,
         )
         path = run_dir / "latents.safetensors"
         for item in encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed):
@@ -141,39 +147,26 @@ def _stages(
                 yield item
             else:
                 latents = item
-    last = None
+    if model.rows and recipe.rows:
+        facts["rows_steps"] = recipe.rows.steps
+        fresh, limit = begun is None or begun.model.rows is None, until(recipe.autoencoder_share + recipe.rows_share)
+        for last in train_flow(model.rows, bare, people, recipe.rows, deadline=limit, fit=fresh, name="rows", **stage):
+            yield last
+            facts["rows_steps"] = last.step
+    samples = _samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None
+    limit, facts["flow_steps"] = until(1 - recipe.texture_share), recipe.flow.steps
     for last in train_flow(
-        model,
-        latents,
-        [store.rows[i] for i in rows],
-        recipe.flow,
-        run_dir=run_dir,
-        seed=recipe.seed,
-        deadline=None if seconds is None else began + (1 - recipe.texture_share) * seconds,
-        save_every=save_every,
-        samples=_samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None,
-        fit=begun is None,
+        model, latents, people, recipe.flow, deadline=limit, samples=samples, fit=begun is None, **stage
     ):
         yield last
-    facts: dict[str, Any] = {
-        "persons": len(rows),
-        "flow_steps": last.step if last else recipe.flow.steps,
-        "device": device,
-    }
+        facts["flow_steps"] = last.step
     if recipe.texture and isinstance(store, CohortStore):
+        facts["texture_steps"] = recipe.texture.steps
         for last in train_texture(
-            model,
-            store,
-            rows,
-            model.schema.encode(store.rows),
-            recipe.texture,
-            run_dir=run_dir,
-            seed=recipe.seed,
-            deadline=None if seconds is None else began + seconds,
-            save_every=save_every,
+            model, store, rows, model.schema.encode(store.rows), recipe.texture, deadline=until(1), **stage
         ):
             yield last
-        facts["texture_steps"] = last.step if last and last.stage == "texture" else recipe.texture.steps
+            facts["texture_steps"] = last.step
     if begun:
         facts |= {
             "from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"
@@ -181,7 +174,7 @@ def _stages(
     _save(run_dir / "checkpoint", model, recipe, store, facts)
     if isinstance(store, CohortStore):
         yield Progress("fingerprint", 0, 1, 0.0, {})
-        write_fingerprint(run_dir / "checkpoint", store, device)
+        write_fingerprint(run_dir / "checkpoint", store, model.centre.device.type)
         yield Progress("fingerprint", 1, 1, 0.0, {})
 
 
@@ -271,10 +264,10 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
 
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
-    """A claim without what may change while a run goes on: how long its stages are, and the last of them."""
-    recipe = {
-        k: v for k, v in claim.get("recipe", {}).items() if k not in ("texture", "texture_share", "autoencoder_share")
-    }
+    """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
+    free = ("rows", "texture", "autoencoder_share", "rows_share", "texture_share")
+    recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free}
+    recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows"}
     for part in ("autoencoder", "flow"):
         recipe[part] = {k: v for k, v in recipe.get(part, {}).items() if k != "steps"}
     return {**claim, "recipe": recipe}

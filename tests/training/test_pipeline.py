@@ -14,6 +14,7 @@ import torch
 
 from engine.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
+from engine.model import with_rows
 from engine.recipes import Recipe
 from engine.training.augment import Augmentation, augment
 from engine.training.ema import PowerEMA
@@ -80,21 +81,43 @@ def test_a_warm_start_keeps_the_latents_and_learns_on(
     def go(run_dir: Path) -> Iterator[Progress]:
         return train(tiny_recipe, tiny_store, run_dir, source=tiny_run / "checkpoint", save_every=0.0)
 
-    for stage in ("autoencoder", "flow"):  # cut twice
+    for stage in ("autoencoder", "rows", "flow"):  # cut thrice
         next(p for p in go(tmp_path / "run") if p.stage == stage)
     warm = [p for p in go(tmp_path / "run") if p.losses][-1]
     cold = [p for p in train(tiny_recipe, tiny_store, tmp_path / "cold") if p.losses][-1]
     assert warm.losses["table"] < cold.losses["table"], "the same persons, noise and levels"
     before, after = (load_checkpoint(run / "checkpoint") for run in (tiny_run, tmp_path / "run"))
     one, other = before.model.state_dict(), after.model.state_dict()
-    moved = {name.split(".")[0] for name in one if not torch.equal(one[name], other[name])}
-    assert moved == {"autoencoder", "velocity_net"}
+    moved = {name.rsplit("velocity_net", 1)[0].split(".")[0] for name in one if not torch.equal(one[name], other[name])}
+    assert moved == {"autoencoder", "", "rows"}, "velocity networks, the rows' own too"
+    assert all(torch.equal(one[name], other[name]) for name in one if name.startswith("rows.table_"))
     kept = ("autoencoder.linear", "autoencoder.encoder", "autoencoder.logvar", "autoencoder.template")
     assert all(torch.equal(one[name], other[name]) for name in one if name.startswith(kept))
     assert before.model.schema == after.model.schema
     assert after.config["provenance"]["from"] == f"tiny {before.digest}, after 60 steps"
     with pytest.raises(RunError, match="another recipe, store or start"):
         train(tiny_recipe, tiny_store, tmp_path / "run")
+
+
+def test_a_warm_start_gives_a_model_without_rows_a_network_of_rows(
+    tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path
+) -> None:
+    """Nothing else is touched by it."""
+    short = replace(
+        tiny_recipe, autoencoder=replace(tiny_recipe.autoencoder, steps=2), flow=replace(tiny_recipe.flow, steps=2)
+    )
+    bare = replace(short, rows=None, model=replace(short.model, rows=None))
+    assert "rows" not in {p.stage for p in train(bare, tiny_store, tmp_path / "bare")}
+    old = load_checkpoint(tmp_path / "bare" / "checkpoint")
+    assert old.model.rows is None
+    assert old.model.alone is old.model
+    warm = [p.stage for p in train(short, tiny_store, tmp_path / "warm", source=old.path)]
+    new = load_checkpoint(tmp_path / "warm" / "checkpoint")
+    assert "rows" in warm
+    assert new.config["provenance"]["rows_steps"] == 20
+    assert new.model.alone.table_loadings.abs().sum() > 0, "its linear part is fitted"
+    joint = with_rows(old.model, short.model.rows, 0)
+    assert all(torch.equal(value, joint.state_dict()[name]) for name, value in old.model.state_dict().items())
 
 
 def test_a_warm_start_from_a_model_of_other_kind_is_refused(

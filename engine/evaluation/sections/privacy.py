@@ -220,6 +220,7 @@ def membership(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.ra
     for key, name, score in (
         ("image_loss", "velocity loss of the scan", lambda s: -s.arrays["image_loss"].astype(float).mean(1)),
         ("table_loss", "velocity loss of the row", lambda s: -s.arrays["table_loss"].astype(float).mean(1)),
+        ("rows_loss", "velocity loss of the network of rows", lambda s: -s.arrays["rows_loss"].astype(float).mean(1)),
         ("inside_mse", "autoencoder error", lambda s: -np.log(s.arrays["inside_mse"].astype(float))),
     ):
         if key not in train.arrays or key not in holdout.arrays:

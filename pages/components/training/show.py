@@ -31,6 +31,7 @@ STATES = {
 STAGES = {
     "autoencoder": "Autoencoder: scans to tokens and back",
     "latents": "Scans to tokens",
+    "rows": "Rows: the table without a scan",
     "flow": "Flow: scan and table together",
     "texture": "Texture: a critic teaches the decoder",
     "fingerprint": "What its scans look like",
