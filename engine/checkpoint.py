@@ -152,7 +152,8 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
         model_config = ModelConfig(**{**sizes, "image": AutoencoderConfig(**image), "flow": flow, "rows": rows})
         model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
         stored = {k: v.float() for k, v in load_file(path / "weights.safetensors").items()}
-        model.load_state_dict({"table_centre": model.table_centre, **stored})  # older ones have no such tensor
+        later = {k: v for k, v in model.state_dict().items() if k in ("table_centre", "correction")}
+        model.load_state_dict({**later, **stored})  # older ones have no such tensors
         card = json.loads((path / "model_card.json").read_text("utf-8"))
         markdown = (path / "model_card.md").read_text("utf-8")
     except CheckpointError:

@@ -116,15 +116,9 @@ def _times(steps: int) -> list[float]:
 
 def _noise(model: Model, scan: _Scan, steps: int) -> Joint:
     net = model.checkpoint.model
-    return invert_flow(
-        net.velocity,
-        scan.clean,
-        scan.known,
-        _times(steps),
-        shift=net.config.shift,
-        linear=net.linear(scan.known),
-        rounds=3,
-    )
+    moved = net.corrected(scan.clean.table, scan.known.table)
+    field, linear = guided(net.velocity, net.linear(scan.known), moved)
+    return invert_flow(field, scan.clean, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=3)
 
 
 @torch.inference_mode()
@@ -221,6 +215,7 @@ def _forwards(model: Model, noise: Joint, scan: _Scan, target: Row, times: list[
     both = Known(values, scan.known.image.expand(2), scan.known.table.expand(2, -1))
     linear = net.linear(both)
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
+    shift = shift + net.corrected(both.value.table, both.table)
     field, linear = guided(net.velocity, linear, shift)
     state = start
     for state in integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear):

@@ -181,7 +181,10 @@ class Model:
         model = self.checkpoint.model
         known = self._known(rows, noise.image)
         linear = model.linear(known)
-        field, linear = guided(model.velocity, linear, (weight - 1) * linear.centre.image)
+        shift = (weight - 1) * linear.centre.image
+        if self.has_image:
+            shift = shift + model.corrected(known.value.table, known.table)
+        field, linear = guided(model.velocity, linear, shift)
         return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
 
     def _volume(self, data: Any) -> Volume:

@@ -58,6 +58,9 @@ class JointModel(nn.Module):
     ``rows`` is the field where no scan is known (image level 1), the side of the square of noise levels along which a free
     person's row is drawn, before the scan is drawn for that row: p(table) p(scan | table). It is a model of tables, which
     learns from whole rows at a hundredth of the cost of a step with image tokens; None leaves that side to the joint network.
+
+    ``correction`` is the regression on the row (:func:`row_terms`) of what the network's mean image of that row lacks,
+    by which a scan drawn for a whole row is moved (:mod:`engine.training.correction`).
     """
 
     centre: Tensor
@@ -69,6 +72,7 @@ class JointModel(nn.Module):
     image_variance: Tensor
     table_variance: Tensor
     mask: Tensor
+    correction: Tensor
 
     def __init__(self, config: ModelConfig, schema: AttributeSchema) -> None:
         super().__init__()
@@ -93,6 +97,8 @@ class JointModel(nn.Module):
         self.register_buffer("image_variance", torch.ones(tokens, latent))
         self.register_buffer("table_variance", torch.ones(columns, code))
         self.register_buffer("mask", mask, persistent=False)
+        if self.has_image:
+            self.register_buffer("correction", torch.zeros(2 * int(mask.sum()) + 1, tokens, latent))
 
     @property
     def has_image(self) -> bool:
@@ -195,6 +201,11 @@ class JointModel(nn.Module):
             off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
             return factor_velocity(Joint(state.image, off_centre), levels, prior)
 
+    def corrected(self, table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]) -> Float[Tensor, "b n c"]:
+        """By how much the mean image of a row is to be moved; 0 unless the whole row is given."""
+        moved = torch.einsum("bf,fnc->bnc", row_terms(table, self.mask), self.correction)
+        return moved * given.all(1)[:, None, None]
+
     def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
         the mean that it expects beside what is ``known``."""
@@ -220,6 +231,12 @@ class JointModel(nn.Module):
     def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
         return self.autoencoder.decode(self.restore(image)).clamp(0, 1)
+
+
+def row_terms(table: Float[Tensor, "b k d"], mask: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:
+    """What an image is regressed on: every number of a row's code, its square less 1, and a constant."""
+    code = table.flatten(1)[:, mask.flatten()]
+    return torch.cat([code, code**2 - 1, torch.ones_like(code[:, :1])], 1)
 
 
 def _shared(

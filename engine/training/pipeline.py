@@ -22,10 +22,14 @@ from engine.fingerprint import write_fingerprint
 from engine.model import JointModel, ModelConfig, with_rows
 from engine.nn.autoencoder import decoder_flops
 from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
+from engine.training.correction import fit_correction
 from engine.training.flow import FlowTraining, encode_cohort, train_flow
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
 from engine.training.texture import TextureTraining, train_texture
+
+#: part of a limited training time that is kept for what is computed after the flow
+CORRECTION_SHARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +158,15 @@ def _stages(
             yield last
             facts["rows_steps"] = last.step
     samples = _samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None
-    limit, facts["flow_steps"] = until(1 - recipe.texture_share), recipe.flow.steps
+    limit, facts["flow_steps"] = until(1 - recipe.texture_share - CORRECTION_SHARE), recipe.flow.steps
     for last in train_flow(
         model, latents, people, recipe.flow, deadline=limit, samples=samples, fit=begun is None, **stage
     ):
         yield last
         facts["flow_steps"] = last.step
+    if isinstance(store, CohortStore):
+        limit = until(1 - recipe.texture_share)
+        yield from fit_correction(model, latents, people, seed=recipe.seed, deadline=limit)
     if recipe.texture and isinstance(store, CohortStore):
         facts["texture_steps"] = recipe.texture.steps
         for last in train_texture(

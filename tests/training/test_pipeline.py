@@ -89,7 +89,7 @@ def test_a_warm_start_keeps_the_latents_and_learns_on(
     before, after = (load_checkpoint(run / "checkpoint") for run in (tiny_run, tmp_path / "run"))
     one, other = before.model.state_dict(), after.model.state_dict()
     moved = {name.rsplit("velocity_net", 1)[0].split(".")[0] for name in one if not torch.equal(one[name], other[name])}
-    assert moved == {"autoencoder", "", "rows"}, "velocity networks, the rows' own too"
+    assert moved == {"autoencoder", "", "rows", "correction"}, "velocity networks, the rows' own too"
     assert all(torch.equal(one[name], other[name]) for name in one if name.startswith("rows.table_"))
     kept = ("autoencoder.linear", "autoencoder.encoder", "autoencoder.logvar", "autoencoder.template")
     assert all(torch.equal(one[name], other[name]) for name in one if name.startswith(kept))

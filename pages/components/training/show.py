@@ -33,6 +33,7 @@ STAGES = {
     "latents": "Scans to tokens",
     "rows": "Rows: the table without a scan",
     "flow": "Flow: scan and table together",
+    "correction": "Mean scan of each row",
     "texture": "Texture: a critic teaches the decoder",
     "fingerprint": "What its scans look like",
 }
