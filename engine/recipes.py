@@ -102,6 +102,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         texture=TextureTraining(),
         autoencoder_share=0.4,
         texture_share=0.3,
+        guidance=1.3,
     )
 
 

@@ -89,7 +89,7 @@ def _control(column: Number | Category) -> Cell:
 
 def _levels(column: Category) -> Cell:
     options, key = (FREE, *column.levels), f"{column.name}.level"
-    help_text = f"{sentence(column.description)} Free: the model samples it together with the scan."
+    help_text = f"{sentence(column.description)} Free: the model samples it, and the scan to go with it."
 
     def name(option: str) -> str:
         words = level(column.name, option)
@@ -111,7 +111,7 @@ def _slider(column: Number) -> Cell:
         f"{label(column.name)}, {units}" if units else label(column.name),
         key=f"{column.name}.fixed",
         help=f"{sentence(column.description)} Trained on {low:g} to {high:g} {units}. "
-        "Off: free, the model samples it together with the scan.",
+        "Off: free, the model samples it, and the scan to go with it.",
     )
     whole_steps = whole(column)
     value = st.slider(

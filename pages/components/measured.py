@@ -31,10 +31,10 @@ QUICK, LONG = 1.0, 2.0
 #: seconds between two looks at the progress
 LOOK = 0.5
 ABOUT = {
-    "torso": "Read off water and fat by a network that sees no table; the model sampled the table together with the scan. "
-    "Where both agree, body and table are one person.",
-    "head": "Read off the scan by a network that sees no table. Generated scans are smoother than real ones, and smooth ones "
-    "measure a little differently.",
+    "torso": "Read off water and fat by a network that sees no table; the model sampled the table, and the scan to go with "
+    "it. Where both agree, body and table are one person.",
+    "head": "Read off the scan by a network that sees no table. The fine detail of generated scans is plausible, not anybody's, "
+    "and measures a little differently from that of real ones.",
 }
 LABELS = "Labels, under the scan, colours the tissues it told apart."
 #: whose mean and SD a ruler holds, by its kind

@@ -131,7 +131,7 @@ def _person_before(schema: AttributeSchema) -> dict[str, Cell]:
         for column in [part for group in _ordered(schema) for part in group]:
             key = _key(SYNTHETIC, column.name, "given")
             st.session_state.setdefault(key, False)
-            text = f"{sentence(column.description)} Off: the model samples it together with the scan."
+            text = f"{sentence(column.description)} Off: the model samples it, and the scan to go with it."
             if st.toggle(_title(column), key=key, help=text, on_change=_regard, args=(SYNTHETIC, column.name)):
                 cells[column.name] = _value(column, _key(SYNTHETIC, column.name, "before"), "before", None)
     return {column.name: cells[column.name] for column in schema.columns if column.name in cells}
