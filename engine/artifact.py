@@ -62,9 +62,18 @@ def write_card(path: Path, card: Mapping[str, Any]) -> None:
     (path / "model_card.md").write_text("\n".join(lines), "utf-8")
 
 
+def one_line(value: Any) -> str:
+    """A fact on one line.
+
+    >>> one_line({"age": "3.7% missing", "sex": "none"})
+    'age 3.7% missing, sex none'
+    """
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+
+
 def _markdown(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [f"* {str(key).replace('_', ' ')}: {item}" for key, item in value.items()]
+        return [f"* {str(key).replace('_', ' ')}: {one_line(item)}" for key, item in value.items()]
     if isinstance(value, list | tuple):
         return [f"* {item}" for item in value]
     return [str(value)]

@@ -130,3 +130,8 @@ def test_the_ruler_is_not_called_foreign() -> None:
     with pytest.raises(CheckpointError, match=r"draws nobody; its card is .*measure-head.model_card\.md$") as error:
         engine.load(ruler, "cpu")
     assert "not a Somatwin checkpoint" not in str(error.value)
+
+
+def test_a_card_says_facts_within_facts_in_words(tmp_path: Path) -> None:
+    module.write_card(tmp_path, {"name": "a", "title": "A", "trained_on": {"missing": {"age": "3.7%", "sex": "none"}}})
+    assert "* missing: age 3.7%, sex none" in (tmp_path / "model_card.md").read_text().split("\n")

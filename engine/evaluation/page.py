@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
+from engine.artifact import one_line
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b2733; --soft: #5b6b7a; --line: #d9e0e6; --paper: #fff; --bad: #a33a00; --good: #00617a; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9fb0bf; --line: #33414d; --paper: #12181e; --bad: #ffae6b;
@@ -69,9 +71,9 @@ def _about(found: Mapping[str, Any]) -> str:
 
 
 def _words(value: Any) -> str:
-    return (
-        ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
-    )
+    if not isinstance(value, Mapping):
+        return str(value)
+    return "; ".join(f"{key.replace('_', ' ')}: {one_line(item)}" for key, item in value.items())
 
 
 def _summary(sections: Sequence[Mapping[str, Any]]) -> str:
