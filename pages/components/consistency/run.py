@@ -90,7 +90,7 @@ def _van_der_corput(i: int) -> float:
 NOTE = (
     "Grey: the {cohort} persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
     "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
-    "Slopes are of straight lines. Fine detail of generated scans is unlike that of the cohort's, which measures a little "
+    "Slopes are of straight lines. Fine detail of generated scans is unlike the cohort's and measures a little "
     "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
     "weight does to anyone."
 )
