@@ -13,11 +13,14 @@ import torch
 from torch import nn
 
 import engine
+from engine.attributes import Row
 from engine.benchmark import typical_request
 from engine.evaluation.checks import EvaluationError
 from engine.evaluation.cost import Cost, flop_of, sampling_cost
 from engine.evaluation.energy import JOULES_PER_KWH, energy, grid_factor
 from engine.evaluation.published import PublishedNetwork, comparison, published_cost, published_flop, published_grid
+from engine.flow import Levels
+from engine.generate import ROW_STEPS
 
 WATTS = 20.0
 needs_einops = pytest.mark.skipif(find_spec("einops") is None, reason="MONAI's network needs einops")
@@ -70,18 +73,26 @@ def test_flop_of_layers_known_by_hand() -> None:
 
 def test_a_samples_flop_is_that_of_its_parts(model: engine.Model) -> None:
     given, joint = typical_request(model), model.checkpoint.model
+    attributes = model.generate(given=given)[0].attributes
+    whole = {column.name: attributes[column.name] for column in model.schema.columns}
+    rows = joint.rows
+    assert rows is not None
 
-    def sample(steps: int) -> int:
+    def sample(given: Row, steps: int) -> int:
         return flop_of(lambda: model.generate(given=given, steps=steps, guidance=1.0))
 
     tokens = torch.zeros(1, joint.config.image.tokens, joint.config.image.latent)
     with torch.inference_mode():
         decoding = flop_of(lambda: joint.decode(tokens))
-    step = sample(2) - sample(1)
-    start = sample(1) - step - decoding  # what is expected of the given columns
+        row = flop_of(lambda: rows.velocity(rows.noise([0]), Levels(torch.ones(1), torch.ones(1, len(whole)))))
+    step = sample(whole, 2) - sample(whole, 1)
+    start = sample(whole, 1) - step - decoding  # what is expected of the given columns
     assert 0 < start < 0.2 * step
+    drawing = sample(given, 1) - sample(whole, 1)  # the row, for which the scan is drawn
+    assert ROW_STEPS * row <= drawing < 1.1 * ROW_STEPS * row
     for steps in (4, 8):
-        assert sample(steps) == start + steps * step + decoding
+        assert sample(whole, steps) == start + steps * step + decoding
+        assert sample(given, steps) == sample(whole, steps) + drawing
 
 
 def test_the_cost_of_a_sample(model: engine.Model, cost: Cost) -> None:
