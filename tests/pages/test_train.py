@@ -287,7 +287,7 @@ def test_a_training_goes_on_while_nobody_looks(
     again.goto(f"{served}/Train?run=tiny-1")
     expect(again.get_by_role("heading", name="Finished")).to_be_visible(timeout=WAIT)
     expect(again.get_by_text("step 60 of 60")).to_be_visible(timeout=WAIT)
-    expect(again.locator(".js-plotly-plot")).to_have_count(2, timeout=WAIT)
+    expect(again.locator(".js-plotly-plot")).to_have_count(3, timeout=WAIT)
     sample = again.get_by_role("img", name="Synthetic persons after step 60")
     expect(sample).to_be_visible(timeout=WAIT)
     drawn = np.asarray(Image.open(io.BytesIO(again.request.get(sample.evaluate("image => image.src")).body())))
