@@ -30,7 +30,6 @@ RIDGES = tuple(10 ** (k / 2) for k in range(9))
 SHARE = 0.75
 
 
-@torch.no_grad()
 def fit_correction(
     model: JointModel,
     latents: Float[Tensor, "n copies tokens latent"],
@@ -54,8 +53,9 @@ def fit_correction(
         bare, cells = latents[index.to(latents.device), 0].to(device).float(), table[index]
         noise = torch.randn(bare.shape, generator=generator).to(device)
         levels = Levels(torch.ones(len(index), device=device), torch.zeros(len(index), known.shape[1], device=device))
-        mean = noise - model.velocity(Joint(noise, cells), levels).image
-        lacking.append(model.standardise(model.fuse(bare, cells, known[index])) - mean)
+        with torch.no_grad():
+            mean = noise - model.velocity(Joint(noise, cells), levels).image
+            lacking.append(model.standardise(model.fuse(bare, cells, known[index])) - mean)
         terms.append(row_terms(cells, model.mask))
         yield Progress("correction", start + len(index), len(order), time.monotonic() - began, {})
         if deadline is not None and time.monotonic() > deadline:
