@@ -165,8 +165,10 @@ class Model:
     def _rows(self, noise: Float[Tensor, "b k d"], given: list[Row]) -> list[Row]:
         """The rows completed by the network of rows, where there is one and something is free; else as they are."""
         net = self.checkpoint.model.rows
+        if net is None:
+            return given
         known = self._known(given, noise.new_zeros(len(given), 0, 1))
-        if net is None or bool(known.table.all()):
+        if bool(known.table.all()):
             return given
         start = Joint(known.value.image, noise)
         state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))

@@ -73,10 +73,7 @@ def ridge(x: Float[Tensor, "n f"], y: Float[Tensor, "n m"]) -> Float[Tensor, "f1
     left, values, right = torch.linalg.svd((x - about).double(), full_matrices=False)
     target = (y - level).double()
     along = left.T @ target
-    least, best = (
-        float(y.double().square().sum()),
-        torch.zeros(x.shape[1] + 1, y.shape[1], dtype=y.dtype, device=y.device),
-    )
+    least, best = float(y.double().square().sum()), y.new_zeros(x.shape[1] + 1, y.shape[1])
     for weight in (*RIDGES, math.inf):
         kept = values**2 / (values**2 + weight)
         own = left.square() @ kept + 1 / len(x)

@@ -31,6 +31,9 @@ from engine.training.run import (
 )
 from engine.training.samples import Samples
 
+#: the columns' state (n, k, d), which cells are known (n, k), and versions of the state (v, n, k, d)
+Tables = tuple[Float[Tensor, "n k d"], Bool[Tensor, "n k"], Float[Tensor, "v n k d"]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlowTraining:
@@ -104,48 +107,29 @@ def train_flow(
 ) -> Iterator[Progress]:
     """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
-    Resumes from the stage ``name`` in ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared velocity errors.
-    ``samples`` are drawn on the way and at the end, and change nothing. Without ``fit`` the model keeps the standardisation
-    and the linear Gaussian part it has, which its network was trained beside.
+    Resumes from the stage ``name`` in ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared
+    velocity errors. ``samples`` are drawn on the way and at the end, and change nothing. Without ``fit`` the model keeps the
+    standardisation and the linear Gaussian part it has, which its network was trained beside.
     """
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
     stage = Stage(name, run_dir, model.velocity_net, config.rate)
     stage.load()
-    state, known, spread = _tables(model, rows, config.table_versions, seed, device)
-    posterior = torch.zeros(1, device=device)
+    tables = _tables(model, rows, config.table_versions, seed, device)
     model.velocity_net.requires_grad_(True)
-    if model.has_image:
-        posterior = torch.exp(0.5 * model.autoencoder.logvar.detach())
     if fit and model.has_image:
         model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
     if fit:
-        model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), state, known)
+        model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), *tables[:2])
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     latents = latents.to(device)
     compiled(model.velocity_net.blocks, device)
     if samples:
         samples.begin(stage.step, stage.seconds)
     while stage.step < config.steps:
-        generator = step_generator(seed + 7, stage.step)
-        pick = torch.randint(len(latents), (config.batch,), generator=generator)
-        copy = torch.randint(latents.shape[1], (config.batch,), generator=generator)
-        levels = config.mixture.draw(config.batch, known.shape[1], generator, model.config.shift)
-        drawn = generator if device.type == "cpu" else step_generator(seed + 7, stage.step, device)
-        index = pick.to(device)
-        bare = latents[index, copy.to(device)].float()
-        here = known[index]
-        levels = Levels(levels.image.to(device), torch.where(here, levels.table.to(device), 1.0))
-        given = here & (levels.table == 0)
-        with torch.no_grad():
-            bare = bare + posterior * torch.randn(bare.shape, generator=drawn, device=device)
-            version = torch.randint(len(spread), (config.batch,), generator=generator).to(device)
-            table = torch.where(given[..., None], state[index], spread[version, index])
-            clean = Joint(model.standardise(model.fuse(bare, table, given)), table)
-        noise = Joint(*(torch.randn(part.shape, generator=drawn, device=device) for part in clean))
-        noisy = interpolate(clean, noise, levels)
+        clean, noise, levels, here = _examples(model, latents, tables, config, seed + 7, stage.step)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            predicted = model.velocity(noisy, levels)
+            predicted = model.velocity(interpolate(clean, noise, levels), levels)
         has_image = torch.ones(config.batch, dtype=torch.bool, device=device)
         image, columns = flow_loss(predicted, clean, noise, levels, here, has_image, model.mask)
         rate = learning_rate(stage.step, config.rate, config.warmup, config.constant)
@@ -171,9 +155,39 @@ def train_flow(
     stage.ema.copy_to(model.velocity_net)
 
 
+@torch.no_grad()
+def _examples(
+    model: JointModel,
+    latents: Float[Tensor, "n copies tokens latent"],
+    tables: Tables,
+    config: FlowTraining,
+    seed: int,
+    step: int,
+) -> tuple[Joint, Joint, Levels, Bool[Tensor, "b k"]]:
+    """A step's clean states, their noise, their levels, and which cells are known."""
+    (state, known, spread), device = tables, model.centre.device
+    generator = step_generator(seed, step)
+    pick = torch.randint(len(latents), (config.batch,), generator=generator)
+    copy = torch.randint(latents.shape[1], (config.batch,), generator=generator)
+    levels = config.mixture.draw(config.batch, known.shape[1], generator, model.config.shift)
+    drawn = generator if device.type == "cpu" else step_generator(seed, step, device)
+    index = pick.to(device)
+    bare, here = latents[index, copy.to(device)].float(), known[index]
+    levels = Levels(levels.image.to(device), torch.where(here, levels.table.to(device), 1.0))
+    given = here & (levels.table == 0)
+    jitter = torch.randn(bare.shape, generator=drawn, device=device)
+    if model.has_image:
+        bare = bare + torch.exp(0.5 * model.autoencoder.logvar) * jitter
+    version = torch.randint(len(spread), (config.batch,), generator=generator).to(device)
+    table = torch.where(given[..., None], state[index], spread[version, index])
+    clean = Joint(model.standardise(model.fuse(bare, table, given)), table)
+    noise = Joint(*(torch.randn(part.shape, generator=drawn, device=device) for part in clean))
+    return clean, noise, levels, here
+
+
 def _tables(
     model: JointModel, rows: Sequence[Mapping[str, Any]], versions: int, seed: int, device: torch.device
-) -> tuple[Float[Tensor, "n k d"], Bool[Tensor, "n k"], Float[Tensor, "v n k d"]]:
+) -> Tables:
     """The columns' state, which cells are known, and versions of the state (:meth:`AttributeSchema.encode`)."""
     state, known = model.schema.encode(rows)
     spread = [model.schema.encode(rows, np.random.default_rng([seed, v]))[0] for v in range(versions)]
