@@ -150,7 +150,8 @@ class JointModel(nn.Module):
 
         Loadings of the image are its principal components over persons and versions (Tipping and Bishop 1999), as many as
         the model's rank but at most a third of the persons; a column's are its slopes on them, each shrunk by the
-        positive-part James-Stein rule, since few persons make large correlations by chance. What the image leaves of the
+        positive-part James-Stein rule, since few persons make large correlations by chance, and together cut to the adjusted
+        R^2 (Ezekiel 1930), the share that they would explain of other persons. What the image leaves of the
         columns' covariance (over the persons who have both cells) has factors of its own.
         """
         rank = min(self.config.rank, len(image) // 3) if self.has_image else 0
@@ -161,9 +162,10 @@ class JointModel(nn.Module):
         centred = (table - self.table_centre) * here
         variance = torch.where(self.mask, (centred.square().sum(0) / count).clamp(min=1e-3), 1.0)
         slopes = torch.einsum("pkd,pr->kdr", centred, scores) / count[..., None]
-        slopes = slopes * (1 - variance[..., None] / (count[..., None] * slopes.square() + 1e-9)).clamp(min=0)
-        share = slopes.square().sum(-1, keepdim=True) / variance[..., None]
-        slopes = slopes * (0.8 / share.clamp(min=0.8)).sqrt()
+        left = (variance - slopes.square().sum(-1)).clamp(min=UNIQUE * variance) / (1 - rank / count).clamp(min=0.1)
+        slopes = slopes * (1 - (left / count)[..., None] / slopes.square().clamp(min=1e-9)).clamp(min=0)
+        most = (variance - left).clamp(min=0)
+        slopes = slopes * (most / slopes.square().sum(-1).clamp(min=1e-9)).clamp(max=1).sqrt()[..., None]
         self.table_loadings.zero_()[..., :rank] = slopes
         own = min(self.config.table_rank, variance.numel())
         if own:

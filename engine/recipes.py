@@ -81,6 +81,12 @@ def head_t1(size: str = "cpu") -> Recipe:
     )
 
 
+#: a scan is drawn for a whole row, so most examples have one
+WHOLE_ROWS = NoiseMixture(
+    equal=0.05, table_clean=0.65, image_clean=0.2, table_noise=0.02, independent=0.08, reveal=0.25
+)
+
+
 def torso_dixon(size: str = "cpu") -> Recipe:
     """In-silico torsos (``somatwin phantom``): water and fat images with body composition; ``size`` cpu or gpu.
 
@@ -95,14 +101,19 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         title="Torso, two-point Dixon MRI (computed persons)",
         schema=AttributeSchema(columns=(*PERSON, *BODY), derived=(WEIGHT,)),
         preprocess=None,
-        model=ModelConfig(image=image, flow=flow, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
+        model=ModelConfig(image=image, flow=flow, rank=64, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
         autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
-        flow=FlowTraining(steps=60000 if big else 20000, batch=128 if big else 16, copies=1, augmentation=still),
+        flow=FlowTraining(
+            steps=60000 if big else 20000,
+            batch=128 if big else 16,
+            copies=1,
+            augmentation=still,
+            mixture=WHOLE_ROWS,
+        ),
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
         autoencoder_share=0.4,
         texture_share=0.3,
-        guidance=1.3,
     )
 
 

@@ -121,3 +121,37 @@ def test_infer_holds_given_columns_and_the_identity(tiny_checkpoint: Path) -> No
     assert rows == infer(model, volume, {"height": 171}, samples=5)
     with pytest.raises(engine.RequestError, match="grid"):
         infer(model, Volume(volume.data[:16], volume.affine))
+
+
+def linear_people(n: int, mask: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (n, 1, 8, 8) of six factors, and columns whose first number they explain by .95, whose second by .5."""
+    draw = torch.Generator().manual_seed(seed)
+    factors = torch.randn(n, 6, generator=draw)
+    weights = torch.randn(6, 64, generator=torch.Generator().manual_seed(0)) * torch.linspace(3, 1, 6)[:, None]
+    table = torch.randn(n, *mask.shape, generator=draw) * mask
+    for column, share in ((0, 0.95), (1, 0.5)):
+        seen = (factors.mean(1) * 6**0.5) * share**0.5
+        table[:, column, 0] = seen + table[:, column, 0] * (1 - share) ** 0.5
+    image = factors @ weights + 0.3 * torch.randn(n, 64, generator=draw)
+    return image.reshape(n, 1, 8, 8), table
+
+
+@pytest.mark.parametrize(("n", "close"), [(600, 0.02), (60, 0.1)])
+def test_the_linear_part_explains_of_a_column_what_it_explains_of_new_persons(n: int, close: float) -> None:
+    recipe = tiny()
+    model = JointModel(recipe.model, recipe.schema.fitted(people(60))).requires_grad_(False)
+    image, table = linear_people(n, model.mask, seed=1)
+    model.fit_prior(image, table, torch.ones(n, len(model.mask), dtype=torch.bool))
+    explained = model.table_loadings.square().sum(-1)
+    claimed = (explained / (explained + model.table_variance))[model.mask]
+    there, true = linear_people(2000, model.mask, seed=2)
+    levels = Levels(torch.zeros(2000), torch.ones(2000, len(model.mask)))
+    read = model._closed_form(Joint(there[:, 0], torch.zeros_like(true)), levels)[1].table + model.table_centre
+    held = 1 - (read - true).square().mean(0)[model.mask] / true.var(0)[model.mask]
+    first, second = (int(model.mask[:c].sum()) for c in (0, 1))
+    assert float(claimed[first]) == pytest.approx(0.95, abs=close)
+    assert float(held[first]) == pytest.approx(0.95, abs=close)
+    assert float(held[second]) == pytest.approx(float(claimed[second]), abs=2 * close)
+    unrelated = torch.ones_like(held, dtype=torch.bool)
+    unrelated[[first, second]] = False
+    assert float(held[unrelated].mean()) > -close, "what is due to chance reads worse than the mean"

@@ -199,7 +199,8 @@ def _save(
     source = {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta}
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
     begun = " --from CHECKPOINT" if "from" in training else ""
-    detail = " Fine detail is drawn to look like that of scans: plausible, not measured." if recipe.texture else ""
+    drawn = training.get("texture_steps")
+    detail = " Fine detail is drawn to look like that of scans: plausible, not measured." if drawn else ""
     columns = {
         c.name: f"{c.seen[0]:.4g} to {c.seen[1]:.4g} {c.unit} in training"
         if isinstance(c, Number)
