@@ -74,11 +74,10 @@ def rate(session: Session) -> None:
 
 
 session = state["rating.session"]
-body = st.empty()
 if session is None:
     with st.sidebar:
         chosen = model_picker()
-    with body.container():
+    with st.container():  # never a placeholder: it empties on every run, and what is being typed is lost
         st.html(f'<p class="lead">{WHAT}</p>')
         set_up(*chosen)
         st.caption(HOW)
@@ -88,7 +87,7 @@ if session is None:
         with right:
             compare()
 else:
-    body.empty()  # or the set-up would stay, greyed, while scans are drawn
+    st.empty()  # in the place of the set-up, which would stay, greyed, while scans are drawn
     side(session)
     if session.finished:
         results_shown(session)

@@ -191,6 +191,7 @@ def test_a_reader_rates_ten_with_the_keyboard(
     page.get_by_role("slider", name="Scans").press("Home")
     page.get_by_role("button", name="Begin with 10 scans").click()  # says so once the page knows
     here.viewer.and_(page.locator("[data-fingerprint]")).wait_for()
+    expect(page.get_by_text("seed 3")).to_be_visible()  # all that was typed counts, however busy the machine
     plan = replace(PLAN, source="store", store="5e", pool=12, scans=10, seed=3)
     assert here.viewer.locator(".panel h2").inner_text().split() == ["Scan", "1", "of", "10"]
     for i, who in enumerate(plan.people[:6]):
