@@ -45,8 +45,9 @@ class LinearFlow:
     """The probability flow of independent Gaussian coordinates, solved exactly.
 
     Coordinates of the image are ``directions`` (n * c, r), orthonormal, with variances ``spread`` (r,), and the tokens
-    themselves, less those directions, with variances ``image`` (n, c); a column's code has variance ``table`` (k, d);
-    all about ``centre``. Where persons differ, a first axis counts them. From t to s a coordinate of variance v and mean 0
+    themselves, less those directions, with variances ``image`` (n, c); a column's code has variance ``table`` (k, d), or,
+    with ``axes`` (b, k * d, k * d), orthonormal, ``table`` (b, k * d) are the variances along those, which mix columns of one
+    level only; all about ``centre``. Where persons differ, a first axis counts them. From t to s a coordinate of variance v and mean 0
     is multiplied by sqrt(((1 - s)^2 v + s^2) / ((1 - t)^2 v + t^2)).
     """
 
@@ -55,6 +56,7 @@ class LinearFlow:
     image: Tensor
     table: Tensor = field(default_factory=lambda: torch.ones(()))
     centre: Joint = field(default_factory=lambda: Joint(torch.zeros(()), torch.zeros(())))
+    axes: Tensor | None = None
 
     def _apply(self, state: Joint, of: Callable[..., Tensor], *levels: Levels) -> Joint:
         """Multiply every coordinate by ``of`` its variance and its levels (each row's own, by broadcasting)."""
@@ -65,7 +67,14 @@ class LinearFlow:
         rest = (rest * of(self.image, *(t[..., None] for t in by_image))).flatten(1)
         rest = rest - rest @ self.directions @ self.directions.T
         image = rest + along * of(self.spread, *by_image) @ self.directions.T
-        return Joint(image.reshape(state.image.shape), state.table * of(self.table, *by_table))
+        return Joint(image.reshape(state.image.shape), self._apply_to_columns(state.table, of, *by_table))
+
+    def _apply_to_columns(self, table: Tensor, of: Callable[..., Tensor], *levels: Tensor) -> Tensor:
+        if self.axes is None:
+            return table * of(self.table, *levels)
+        along = (table.flatten(1)[:, None] @ self.axes)[:, 0]
+        along = along * of(self.table, *(t.amax((1, 2))[:, None] for t in levels))  # that of the unknown columns
+        return (self.axes @ along[..., None]).reshape(table.shape)
 
     def _centred(self, state: Joint, levels: Levels) -> Joint:
         t_image, t_table = levels.image[:, None, None], levels.table[..., None]

@@ -155,3 +155,45 @@ def test_the_linear_part_explains_of_a_column_what_it_explains_of_new_persons(n:
     unrelated = torch.ones_like(held, dtype=torch.bool)
     unrelated[[first, second]] = False
     assert float(held[unrelated].mean()) > -close, "what is due to chance reads worse than the mean"
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_columns_beside_a_scan_are_drawn_exactly_under_the_linear_part(steps: int) -> None:
+    """z = m + C ** (1/2) e of the conditional Gaussian, by conditioning the joint covariance; in any number of steps."""
+    recipe, rng = tiny(), torch.Generator().manual_seed(0)
+    model = JointModel(recipe.model, recipe.schema.fitted(people(60))).requires_grad_(False).double()
+    for name in ("image_loadings", "table_loadings", "table_centre"):
+        part = getattr(model, name)
+        part.copy_(torch.randn(part.shape, generator=rng, dtype=torch.float64))
+    model.image_variance.copy_(20 + 20 * torch.rand(model.image_variance.shape, generator=rng, dtype=torch.float64))
+    model.table_variance.mul_(0.05)
+    model.table_loadings.mul_(model.mask[..., None])
+    model.table_centre.mul_(model.mask)
+    persons, (columns, code) = 7, model.mask.shape
+    given = torch.zeros(persons, columns, dtype=torch.bool)
+    given[3:, 1] = given[5:, 2] = True
+    shapes = (model.centre.shape, model.mask.shape)
+    value, noise = (
+        Joint(*(torch.randn(persons, *s, generator=rng, dtype=torch.float64) for s in shapes)) for _ in range(2)
+    )
+    value, noise = (Joint(part.image, part.table * model.mask) for part in (value, noise))
+    known = Known(value, torch.ones(persons, dtype=torch.bool), given)
+    found = sample(model.velocity, noise, known, evaluations=steps, linear=model.linear(known)).table
+
+    loadings = torch.cat([model.image_loadings.flatten(0, 1), model.table_loadings.flatten(0, 1)])
+    own = torch.cat([model.image_variance.flatten(), model.table_variance.flatten()])
+    joint, pixels = loadings @ loadings.T + own.diag(), model.image_variance.numel()
+    for person in range(persons):
+        codes = (given[person][:, None] & model.mask).flatten()
+        seen = torch.cat([torch.ones(pixels, dtype=torch.bool), codes])
+        asked = torch.cat([torch.zeros(pixels, dtype=torch.bool), ~codes & model.mask.flatten()])
+        off = torch.cat([value.image[person].flatten(), (value.table[person] - model.table_centre).flatten()])
+        slopes = torch.linalg.solve(joint[seen][:, seen], joint[seen][:, asked]).T
+        covariance = joint[asked][:, asked] - slopes @ joint[seen][:, asked]
+        values, vectors = torch.linalg.eigh(covariance)
+        free = asked[pixels:]
+        mean = model.table_centre.flatten()[free] + slopes @ off[seen]
+        true = mean + vectors @ (values.sqrt() * (vectors.T @ noise.table[person].flatten()[free]))
+        assert torch.allclose(found[person].flatten()[free], true, atol=1e-6)
+        assert torch.equal(found[person][given[person]], value.table[person][given[person]])
+    assert code > 1, "codes of categories too"

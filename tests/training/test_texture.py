@@ -97,7 +97,7 @@ def test_a_recipe_with_texture_ends_with_it(tiny_recipe: Recipe, tiny_store: Coh
         flow=replace(tiny_recipe.flow, steps=2, copies=1),
     )
     stages = [progress.stage for progress in train(recipe, tiny_store, tmp_path / "run")]
-    order = ["autoencoder", "latents", "rows", "flow", "calibration", "correction", "texture", "fingerprint"]
+    order = ["autoencoder", "latents", "rows", "flow", "correction", "texture", "fingerprint"]
     assert [stage for i, stage in enumerate(stages) if stage not in stages[:i]] == order
     found = load_checkpoint(tmp_path / "run" / "checkpoint")
     assert found.config["provenance"]["texture_steps"] == 2
