@@ -239,7 +239,7 @@ class JointModel(nn.Module):
         own, seen = self.table_variance.flatten(), (given[..., None] & self.mask).flatten(1)
         precision = image.T @ (image / self.image_variance.flatten()[:, None])
         precision = precision + table.T @ ((seen / own)[..., None] * table) + torch.eye(len(precision)).to(precision)
-        covariance = table @ torch.linalg.solve(precision, table.T) + own.diag()
+        covariance = table @ torch.linalg.solve(precision, table.T[None]) + own.diag()
         unknown = ~seen & self.mask.flatten()
         variances, axes = torch.linalg.eigh(covariance * (unknown[:, None] & unknown[..., None]))
         return variances.clamp(min=1e-6), axes
