@@ -210,9 +210,9 @@ class JointModel(nn.Module):
 
     def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
-        the mean that it expects beside what is ``known``. Where all scans are known it is all of it, so that the columns read
-        off a scan are drawn exactly as far as they are Gaussian, in any number of steps: their covariance beside a scan has
-        directions so narrow that eight steps lost a fifth of their spread (engine/LOG.md 38)."""
+        the mean that it expects beside what is ``known``. Where all scans are known the columns are not taken as independent:
+        their covariance beside a scan has directions so narrow that eight steps lost a fifth of their spread
+        (engine/LOG.md 38), so it is solved whole, and as far as they are Gaussian they are exact in any number of steps."""
         loadings = self.image_loadings.flatten(0, 1)
         length = loadings.norm(dim=0)
         directions = loadings / length.clamp(min=1e-9)
