@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.attributes import AttributeSchema, AttributeValueError
-    from engine.checkpoint import CheckpointError, checkpoints
-    from engine.generate import DISCLAIMER, Model, Person, RequestError, load
-    from engine.volume import Volume, VolumeError
+    from engine.checkpoints.checkpoint import CheckpointError, checkpoints
+    from engine.imaging.volume import Volume, VolumeError
+    from engine.inference.generate import DISCLAIMER, Model, Person, RequestError, load
+    from engine.vocabulary.schema import AttributeSchema, AttributeValueError
 
 __all__ = [
     "DISCLAIMER",
@@ -29,7 +29,7 @@ __all__ = [
     "checkpoints",
     "load",
 ]
-_ROOMS = ("attributes", "volume", "checkpoint", "generate")
+_ROOMS = ("vocabulary.schema", "imaging.volume", "checkpoints.checkpoint", "inference.generate")
 
 
 def __getattr__(name: str) -> Any:

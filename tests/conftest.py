@@ -11,8 +11,8 @@ import pytest
 from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
-from engine.recipes import Recipe, tiny
 from engine.training.pipeline import train
+from engine.training.recipes import Recipe, tiny
 
 
 def ball_store(path: Path, persons: int = 24) -> CohortStore:

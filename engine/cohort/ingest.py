@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from engine.cohort.bids import BidsDataset, read_bids
 from engine.cohort.builder import StoreBuilder
-from engine.cohort.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.cohort.sources.bids import BidsDataset, read_bids
 from engine.cohort.store import CohortStore
-from engine.volume import VolumeError, load_volume
+from engine.imaging.volume import VolumeError, load_volume
 
 MIN_BRAIN_IN_GRID = 0.98
 SHEET = 300
@@ -48,7 +48,7 @@ def ingest(
     """Build ``store`` from the BIDS data set ``source``; yields after each person and returns the open store.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
-    left out, with the reason in the store's report. Raises :class:`~engine.cohort.bids.BidsError` when the data set as
+    left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
     a whole is unusable and :class:`~engine.cohort.store.StoreError` when the store exists already, cannot be written,
     or nobody is left.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.attributes import AttributeSchema
+from engine.vocabulary.schema import AttributeSchema
 
 #: smallest share of missing cells that is spoken of, and smallest difference (in SD) of those who lack them
 RARE, SMALL = 0.001, 0.2

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
+from engine.imaging.volume import VolumeError
 from engine.measure.ruler import fields, read_ruler, write_ruler
-from engine.volume import VolumeError
 
 NAMES = ("features-head", "features-torso")
 FOLDS = 2

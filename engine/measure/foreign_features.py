@@ -15,8 +15,8 @@ from monai.networks.nets.resnet import ResNet, resnet10
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from engine.artifact import CheckpointError, file_sha256
-from engine.volume import VolumeError
+from engine.checkpoints.files import CheckpointError, file_sha256
+from engine.imaging.volume import VolumeError
 
 
 @dataclass(frozen=True, eq=False)

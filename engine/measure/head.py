@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from engine.artifact import directory
-from engine.cohort.preprocess import PreprocessConfig, antialiased, centring
-from engine.measure.cohort_band import CohortBand
+from engine.checkpoints.files import directory
+from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased, centring
+from engine.imaging.volume import Volume, VolumeError, finite
+from engine.measure.reference import CohortBand
 from engine.measure.ruler import fields, read_ruler, write_ruler
 from engine.measure.segmenter import Segmenter, SegmenterConfig
-from engine.volume import Volume, VolumeError, finite
 
 NAME = "measure-head"
 CLASSES = ("background", "fluid", "brain", "ventricles")
@@ -132,7 +132,7 @@ class HeadMeasure:
         """Millilitres by name (:data:`MEASURES`), the same for the same scan whatever its orientation.
 
         A scan on the ruler's own grid is measured as it lies. Any other is first centred and turned as at ingest
-        (:func:`engine.cohort.preprocess.centring`) and resampled. Intensities may have any scale. Raises
+        (:func:`engine.cohort.preprocess.preprocess.centring`) and resampled. Intensities may have any scale. Raises
         :class:`VolumeError` for a scan that is not finite, has several channels and no ``T1w``, or holds no head.
         """
         head = self.framed(_single(finite(volume)).reoriented("RAS"))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from engine.artifact import RULER, CheckpointError, file_sha256, whole_directory, write_card
+from engine.checkpoints.files import RULER, CheckpointError, file_sha256, whole_directory, write_card
 
 VERSION = 1
 

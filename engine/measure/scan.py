@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.cohort.pair import is_pair, load_pair, pair_of
-from engine.measure import body, head
-from engine.volume import Volume, VolumeError, load_volume
+from engine.imaging.pair import is_pair, load_pair, pair_of
+from engine.imaging.volume import Volume, VolumeError, load_volume
+from engine.measure import head
+from engine.measure import torso as body
 
 Kind = Literal["head", "torso"]
 DISCLAIMER = "Not for diagnosis."
@@ -38,7 +39,7 @@ def measure_scan(path: str | Path, kind: Kind | None = None) -> dict[str, Any]:
     ``kind`` overrides what name and field of view tell. Returns what is ready for JSON: ``scan`` (files), ``kind``,
     ``measures`` (by name: value or None where it cannot be seen, unit, description), ``notes``, ``measured_by`` (the
     ruler's name and the start of its weights' SHA-256), ``disclaimer``. Raises :class:`VolumeError` for a file that cannot
-    be read or measured, :class:`engine.artifact.CheckpointError` without the ruler.
+    be read or measured, :class:`engine.checkpoints.files.CheckpointError` without the ruler.
     """
     path = Path(path)
     kind, volume = read_scan(path, kind)

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 
-from engine.nn.autoencoder import depth_to_space, space_to_depth
-from engine.volume import Volume, VolumeError, centred_affine
+from engine.imaging.volume import Volume, VolumeError, centred_affine
+from engine.model.nn.autoencoder import depth_to_space, space_to_depth
 
 #: share of the 99th percentile from which a voxel counts as tissue when brightness is judged
 FOREGROUND = 0.15

@@ -8,18 +8,18 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from engine.phantom.anatomy.abdomen import abdomen
-from engine.phantom.anatomy.bowel import colon, small_bowel
-from engine.phantom.anatomy.canvas import Canvas
-from engine.phantom.anatomy.chest import thorax
-from engine.phantom.anatomy.frame import Frame
-from engine.phantom.anatomy.limbs import right_arm, with_arms
-from engine.phantom.anatomy.muscles import fat_planes, flesh, glandular, psoas
-from engine.phantom.anatomy.pelvic import pelvic_organs
-from engine.phantom.anatomy.skeleton import pelvis, ribcage, shoulders
-from engine.phantom.anatomy.spine import spine
-from engine.phantom.anatomy.surface import solve
 from engine.phantom.anthropometry import People
+from engine.phantom.shape.abdomen import abdomen
+from engine.phantom.shape.bowel import colon, small_bowel
+from engine.phantom.shape.canvas import Canvas
+from engine.phantom.shape.chest import thorax
+from engine.phantom.shape.frame import Frame
+from engine.phantom.shape.limbs import right_arm, with_arms
+from engine.phantom.shape.muscles import fat_planes, flesh, glandular, psoas
+from engine.phantom.shape.pelvic import pelvic_organs
+from engine.phantom.shape.skeleton import pelvis, ribcage, shoulders
+from engine.phantom.shape.spine import spine
+from engine.phantom.shape.surface import solve
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from engine.cohort.bids import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
+from engine.cohort.sources.bids import write_bids
 from engine.cohort.store import CohortStore
-from engine.phantom.anatomy.frame import GRID, SPACING, VOXEL_ML
+from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import SMOKING, People, PhantomError, sample_people
 from engine.phantom.body import Body, build
 from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.girth import girth, waist_level
+from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.tissue import LIVER, MUSCLE, SAT, TISSUES, VAT
-from engine.volume import Volume, centred_affine
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
 NAME = "In-silico torso Dixon MRI"
@@ -183,7 +183,7 @@ def write_cohort(
 
 @dataclass(frozen=True, eq=False)
 class _Saved:
-    """What :func:`engine.cohort.bids.write_bids` needs of a person."""
+    """What :func:`engine.cohort.sources.bids.write_bids` needs of a person."""
 
     scan: Volume
     attributes: dict[str, Any]

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from engine.phantom.anatomy.frame import GRID, Frame, generator
-from engine.phantom.anatomy.shapes import bump
 from engine.phantom.body import Body
+from engine.phantom.shape.frame import GRID, Frame, generator
+from engine.phantom.shape.shapes import bump
 
 CHANNELS = ("water", "fat")
 #: stations, their gain's spread, the coil's shading (log), noise of each channel, share of persons with a swap

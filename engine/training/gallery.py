@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from engine.cohort.bids import DESCRIPTION
-from engine.slices import planes
-from engine.volume import Volume
+from engine.cohort.sources.bids import DESCRIPTION
+from engine.imaging.pictures import planes
+from engine.imaging.volume import Volume
 
 FOLDER = "samples"
 #: pictures kept

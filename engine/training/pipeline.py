@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.attributes import AttributeSchema, Number
-from engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from engine.checkpoints.typicality import write_fingerprint
 from engine.cohort.missing import missing_cells
-from engine.cohort.people import TableCohort
-from engine.cohort.preprocess import PreprocessConfig
+from engine.cohort.preprocess.preprocess import PreprocessConfig
+from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.fingerprint import write_fingerprint
-from engine.model import JointModel, ModelConfig, with_rows
-from engine.nn.autoencoder import decoder_flops
-from engine.training.autoencoder import AutoencoderTraining, train_autoencoder
-from engine.training.correction import fit_correction
-from engine.training.flow import FlowTraining, encode_cohort, train_flow
+from engine.model.joint import JointModel, ModelConfig, with_rows
+from engine.model.nn.autoencoder import decoder_flops
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
-from engine.training.texture import TextureTraining, train_texture
+from engine.training.stages.autoencoder import AutoencoderTraining, train_autoencoder
+from engine.training.stages.correction import fit_correction
+from engine.training.stages.flow import FlowTraining, encode_cohort, train_flow
+from engine.training.stages.texture import TextureTraining, train_texture
+from engine.vocabulary.schema import AttributeSchema, Number
 
 #: part of a limited training time that is kept for what is computed after the flow
 CORRECTION_SHARE = 0.05

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from engine.attributes import AttributeSchema, Category, Number, Row
-from engine.checkpoint import Checkpoint
-from engine.generate import Model
-from engine.model import JointModel
+from engine.checkpoints.checkpoint import Checkpoint
+from engine.imaging.volume import Volume
+from engine.inference.generate import Model
+from engine.model.joint import JointModel
 from engine.training.ema import PowerEMA
 from engine.training.gallery import forget_samples, write_sample
-from engine.volume import Volume
+from engine.vocabulary.schema import AttributeSchema, Category, Number, Row
 
 #: network evaluations of a person: four serve (engine/LOG.md)
 STEPS = 4

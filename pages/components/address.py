@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.attributes import AttributeSchema, AttributeValueError, Category, Cell, Number
+from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Category, Cell, Number
 from pages.components.person_table import label, unit
 
 MOST_PEOPLE = 8

@@ -6,7 +6,7 @@ import secrets
 
 import streamlit as st
 
-from engine.attributes import AttributeSchema, Category, Cell, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.address import COUNTS, Request, seen_range, tidy, whole
 from pages.components.person_table import label, level, sentence, unit
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.artifact import JOINT, directory, file_sha256
+from engine.checkpoints.files import JOINT, directory, file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)

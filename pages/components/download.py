@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from nibabel.nifti1 import Nifti1Extension
 
-from engine.cohort.dicom_write import NOTICE, Origin, write_series
-from engine.surface import Surface, to_stl
+from engine.imaging.dicom_write import NOTICE, Origin, write_series
+from engine.imaging.surface import Surface, to_stl
 from pages.components.address import Request
 from pages.components.frame import BANNER
 from pages.components.generation import Drawn

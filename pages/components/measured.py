@@ -15,8 +15,8 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
-from engine.attributes import AttributeSchema, Number
-from engine.volume import Volume
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.generation import Drawn, Report, scene_of, time_left
 from pages.components.person_table import level, summary
 from pages.components.population.job import Job, session_is_open

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.attributes import AttributeSchema, Number
+from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.address import seen_range
 from pages.components.frame import refuse, trained_on, training_data
 from pages.components.person_table import label
@@ -32,7 +32,7 @@ def checkpoint_names() -> list[str]:
 
 def load_model(name: str) -> Any:
     """One copy of a model for all sessions; a checkpoint that was replaced is read again."""
-    find = importlib.import_module("engine.checkpoint").find
+    find = importlib.import_module("engine.checkpoints.checkpoint").find
     return _load(name, hashlib.sha256((find(name) / "config.json").read_bytes()).hexdigest())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.attributes import AttributeSchema, Category, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Number
 
 LABELS = {"bmi": "BMI", "sat": "SAT", "vat": "VAT", "liver_pdff": "Liver PDFF"}
 LEVELS = {"sex": {"F": "female", "M": "male"}}

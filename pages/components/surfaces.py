@@ -12,9 +12,9 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
-from engine.figures_surface import Part, surface_figure
-from engine.surface import Surface, SurfaceError, softened, surface
-from engine.volume import Volume
+from engine.figures.surface import Part, surface_figure
+from engine.imaging.surface import Surface, SurfaceError, softened, surface
+from engine.imaging.volume import Volume
 from pages.components.download import stem, stl_zip
 from pages.components.generation import Drawn, Report, time_left
 from pages.components.whatif.measure import Reader, classes_of, look, reader_for

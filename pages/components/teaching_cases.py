@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from engine.attributes import AttributeSchema, Category, Cell, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.address import Request, seen_range
 
 

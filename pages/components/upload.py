@@ -20,7 +20,7 @@ import streamlit as st
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from engine.volume import Volume, VolumeError
+from engine.imaging.volume import Volume, VolumeError
 from pages.components.generation import Report
 from pages.components.whatif.model import engaged
 
@@ -105,7 +105,7 @@ def forget() -> None:
 def admitted(model: Any, files: Sequence[File], report: Report) -> Scan:
     """The scan in the files, on the model's grid, and what the model reads off it.
 
-    Raises :class:`VolumeError` or :class:`engine.generate.RequestError`, sentences that hold no file's name.
+    Raises :class:`VolumeError` or :class:`engine.inference.generate.RequestError`, sentences that hold no file's name.
     """
     report(0.0, "Checking the file")
     with TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ def admitted(model: Any, files: Sequence[File], report: Report) -> Scan:
         ) as lent:
             report(0.05, "Bringing the scan to the model's grid")
             try:
-                intake = importlib.import_module("engine.intake")
+                intake = importlib.import_module("engine.inference.intake")
                 volume, doubts = intake.admit(lent, path, force=True, masker=_masker(report))
             except ValueError as error:
                 raise VolumeError(_nameless(str(error), path)) from None
@@ -126,7 +126,7 @@ def admitted(model: Any, files: Sequence[File], report: Report) -> Scan:
 
 
 def infer_module() -> Any:
-    return importlib.import_module("engine.infer")
+    return importlib.import_module("engine.inference.infer")
 
 
 def _masker(report: Report) -> Any:
@@ -134,7 +134,7 @@ def _masker(report: Report) -> Any:
 
     def find(head: Volume) -> np.ndarray:
         report(0.1, "Finding the brain and removing the face")
-        found = importlib.import_module("engine.cohort.preprocess").deepbet_masker()(head)
+        found = importlib.import_module("engine.cohort.preprocess.preprocess").deepbet_masker()(head)
         report(0.3, "Turning the head upright")
         return found
 
@@ -152,7 +152,7 @@ def _laid_out(folder: Path, files: Sequence[File], channels: Sequence[str]) -> t
     if len(channels) == 1:
         ((_, data),) = files
         if data[:2] == b"PK":
-            series = importlib.import_module("engine.cohort.dicom").read_series(data, channels[0])
+            series = importlib.import_module("engine.imaging.dicom").read_series(data, channels[0])
             (folder / "scan.nii").write_bytes(series.volume.to_nifti().to_bytes())
             return folder / "scan.nii", series.notes
         (folder / "scan.nii").write_bytes(nifti_bytes(data))

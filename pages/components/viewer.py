@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from streamlit.components.v2 import component
 
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 
 HERE = Path(__file__).parent
 #: one module for the browser; the last file exports the component

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from engine.cohort.preprocess import PreprocessConfig
-from engine.volume import Volume, centred_affine
+from engine.cohort.preprocess.preprocess import PreprocessConfig
+from engine.imaging.volume import Volume, centred_affine
 
 CONFIG = PreprocessConfig(grid=(48, 56, 56), spacing=4.0)
 DESCRIPTION = {"Name": "made up", "BIDSVersion": "1.10.0", "License": "CC0", "HowToAcknowledge": "nobody"}

@@ -12,11 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from engine.cohort.bids import BidsError
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import IngestProgress, contact_sheet, ingest
+from engine.cohort.sources.bids import BidsError
 from engine.cohort.store import CohortStore, StoreError, part_of
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 from tests.cohort.heads import CONFIG, brain_of, made_up_head, write_dataset
 
 T = TypeVar("T")

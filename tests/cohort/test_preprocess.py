@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from engine.cohort.bids import read_bids
-from engine.cohort.deface import quickshear_keep, tangent_keep
-from engine.cohort.preprocess import PreprocessConfig, Preprocessed, antialiased, deepbet_masker, preprocess
-from engine.volume import Volume, VolumeError, load_volume
+from engine.cohort.preprocess.deface import quickshear_keep, tangent_keep
+from engine.cohort.preprocess.preprocess import PreprocessConfig, Preprocessed, antialiased, deepbet_masker, preprocess
+from engine.cohort.sources.bids import read_bids
+from engine.imaging.volume import Volume, VolumeError, load_volume
 from tests.cohort.heads import CONFIG, brain_of, made_up_head
-from tests.test_volume import ORIENTATIONS
+from tests.imaging.test_volume import ORIENTATIONS
 
 IXI = Path(__file__).parents[2] / "../shared/data/ixi-head-t1"
 

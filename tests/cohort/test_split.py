@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.cohort.split import apportion, split
-from engine.cohort.table import parse_rows
+from engine.vocabulary.cells import parse_rows
 
 IXI = Path(__file__).parents[2] / "../shared/data/ixi-head-t1/participants.tsv"
 

@@ -12,7 +12,7 @@ import pytest
 
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore, StoreError, part_of
-from engine.volume import centred_affine
+from engine.imaging.volume import centred_affine
 
 GRID = (6, 7, 8)
 AFFINE = centred_affine(GRID, (2.0, 2.0, 2.0))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.attributes import AttributeSchema
-from engine.evaluation.people import Gathered, People
-from engine.recipes import tiny
+from engine.evaluation.subjects.people import Gathered, People
+from engine.training.recipes import tiny
+from engine.vocabulary.schema import AttributeSchema
 
 FEATURES, FOLD = 20, 6
 MEASURES = {"fat": "L", "organ": "ml"}

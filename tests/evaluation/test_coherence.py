@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.evaluation import coherence as c
-from engine.evaluation.checks import EvaluationError
+from engine.evaluation.metrics import coherence as c
+from engine.evaluation.metrics.checks import EvaluationError
 
 
 def pairs(seed: int, n: int = 120, slope: float = 2.0, noise: float = 1.0):

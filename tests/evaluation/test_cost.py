@@ -13,14 +13,20 @@ import torch
 from torch import nn
 
 import engine
-from engine.attributes import Row
-from engine.benchmark import typical_request
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.cost import Cost, flop_of, sampling_cost
-from engine.evaluation.energy import JOULES_PER_KWH, energy, grid_factor
-from engine.evaluation.published import PublishedNetwork, comparison, published_cost, published_flop, published_grid
-from engine.flow import Levels
-from engine.generate import ROW_STEPS
+from engine.evaluation.bench.cost import Cost, flop_of, sampling_cost
+from engine.evaluation.bench.energy import JOULES_PER_KWH, energy, grid_factor
+from engine.evaluation.bench.published import (
+    PublishedNetwork,
+    comparison,
+    published_cost,
+    published_flop,
+    published_grid,
+)
+from engine.evaluation.bench.sampling import typical_request
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.inference.generate import ROW_STEPS
+from engine.model.flow import Levels
+from engine.vocabulary.schema import Row
 
 WATTS = 20.0
 needs_einops = pytest.mark.skipif(find_spec("einops") is None, reason="MONAI's network needs einops")

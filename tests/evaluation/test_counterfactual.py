@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.counterfactual import (
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.counterfactual import (
     attribute_error,
     change_outside,
     composition,

@@ -10,8 +10,8 @@ import torch
 from monai.metrics.fid import FIDMetric
 from scipy.linalg import sqrtm
 
-from engine.evaluation import distribution as d
-from engine.evaluation.checks import EvaluationError
+from engine.evaluation.metrics import distribution as d
+from engine.evaluation.metrics.checks import EvaluationError
 
 
 def two(seed: int = 0, n: int = 200, k: int = 8, shift: float = 0.0, spread: float = 1.0):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.cohort.store import CohortStore
-from engine.evaluation.fidelity import patch_pca, reconstruction
+from engine.evaluation.subjects.fidelity import patch_pca, reconstruction
 
 
 def test_a_constant_error_has_its_psnr(tiny_store: CohortStore) -> None:

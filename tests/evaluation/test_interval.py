@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.interval import bootstrap, half_sampling, p_above, p_permutation, p_preceding, proportion
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.interval import bootstrap, half_sampling, p_above, p_permutation, p_preceding, proportion
 
 
 def test_intervals_of_a_mean_cover_it() -> None:

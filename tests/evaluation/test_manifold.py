@@ -7,8 +7,8 @@ import pytest
 from prdc import compute_prdc
 from scipy.spatial.distance import cdist
 
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.manifold import kth_neighbour, manifold, prdc, supports
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.manifold import kth_neighbour, manifold, prdc, supports
 
 ORDER = ("precision", "recall", "density", "coverage")
 

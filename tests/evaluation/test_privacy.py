@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from engine.evaluation import privacy as p
-from engine.evaluation.checks import EvaluationError
+from engine.evaluation.metrics import privacy as p
+from engine.evaluation.metrics.checks import EvaluationError
 
 SEEDS = 100
 #: most alarms of 100 at a true rate of 5%: the 99.9% quantile of the binomial is 13

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.diversity import ms_ssim_diversity, scale_weights
-from engine.evaluation.radiomics import feature_names, radiomics, radiomics_hash
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.diversity import ms_ssim_diversity, scale_weights
+from engine.evaluation.metrics.radiomics import feature_names, radiomics, radiomics_hash
 
 
 def blobs(n: int = 6, side: int = 24, channels: int = 1, seed: int = 0) -> np.ndarray:

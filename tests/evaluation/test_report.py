@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from engine.__main__ import main
-from engine.artifact import CheckpointError
+from engine.checkpoints.files import CheckpointError
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
-from engine.evaluation import plan
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.report import Options, entries, into_card, report
-from engine.recipes import tiny
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.report.write import Options, entries, into_card, report
+from engine.evaluation.subjects import plan
+from engine.training.recipes import tiny
 from tests.conftest import ball_store
 
 SMALL = Options(n=12, cost=False, workers=1)

@@ -13,12 +13,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine.attributes import AttributeSchema, Category, Derived, Number
-from engine.evaluation import rivals as r
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.interval import Figure
-from engine.evaluation.mixed import MixedSpace
-from engine.evaluation.tabular_ranking import BEST, Ranking, _figures, _ranks, bootstrap_rows, ranking, shuffled_columns
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.interval import Figure
+from engine.evaluation.metrics.mixed import MixedSpace
+from engine.evaluation.metrics.tabular_ranking import (
+    BEST,
+    Ranking,
+    _figures,
+    _ranks,
+    bootstrap_rows,
+    ranking,
+    shuffled_columns,
+)
+from engine.evaluation.rivals.rivals import rivals as r
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
 SCHEMA = AttributeSchema(
     columns=(

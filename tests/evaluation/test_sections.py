@@ -7,16 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from engine.evaluation.entry import Entry, Section, plain
-from engine.evaluation.interval import Figure
-from engine.evaluation.page import page
-from engine.evaluation.people import Gathered
-from engine.evaluation.readers import Readers
+from engine.evaluation.metrics.interval import Figure
+from engine.evaluation.report.entry import Entry, Section, plain
+from engine.evaluation.report.page import page
 from engine.evaluation.sections.coherence import coherence_section, matching, read_entries
 from engine.evaluation.sections.image import image_section
 from engine.evaluation.sections.privacy import privacy_section
 from engine.evaluation.sections.subgroups import groups, member, subgroup_section
 from engine.evaluation.sections.table import sinkhorn, table_section
+from engine.evaluation.subjects.people import Gathered
+from engine.evaluation.subjects.readers import Readers
 from tests.evaluation.crowd import audited, gathered, side
 
 SEEDS = 100

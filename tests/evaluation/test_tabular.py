@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.attributes import AttributeSchema, Category, Derived, Number
-from engine.evaluation import tabular as t
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.mixed import MixedSpace, as_columns
-from engine.evaluation.utility import detection, utility
+from engine.evaluation.metrics import tabular as t
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.mixed import MixedSpace, as_columns
+from engine.evaluation.metrics.utility import detection, utility
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
 SCHEMA = AttributeSchema(
     columns=(

@@ -12,8 +12,8 @@ from engine.cohort.store import CohortStore
 from engine.measure.head import HeadMeasureConfig, NeckSlab
 from engine.measure.segmenter import SegmenterConfig
 from engine.training.augment import Augmentation
-from engine.training.measure_head import MeasureRecipe, train_measure
-from engine.training.segmenter import SegmenterTraining
+from engine.training.stages.measure_head import MeasureRecipe, train_measure
+from engine.training.stages.segmenter import SegmenterTraining
 
 GRID, SPACING = (32, 32, 32), 6.0
 CONFIG = HeadMeasureConfig(

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.artifact import CheckpointError
-from engine.measure.body import (
+from engine.checkpoints.files import CheckpointError
+from engine.imaging.volume import Volume, VolumeError
+from engine.measure.reference import CohortBand
+from engine.measure.segmenter import Segmenter, SegmenterConfig
+from engine.measure.torso import (
     CLASSES,
     CODES,
     MEASURES,
@@ -21,12 +24,9 @@ from engine.measure.body import (
     classes_of_codes,
     perfect,
 )
-from engine.measure.cohort_band import CohortBand
-from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.phantom.cohort import PhantomPerson, make
 from engine.phantom.tissue import TISSUES
-from engine.training.measure_body import scan_of
-from engine.volume import Volume, VolumeError
+from engine.training.stages.measure_torso import scan_of
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints" / "measure-torso"
 SMALL = SegmenterConfig(

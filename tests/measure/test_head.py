@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.artifact import CheckpointError
+from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
+from engine.imaging.volume import Volume, VolumeError, centred_affine, load_volume
 from engine.measure.head import CLASSES, HeadMeasure, HeadMeasureConfig, classes_of_codes
 from engine.measure.segmenter import Segmenter, SegmenterConfig
-from engine.training.measure_head import agreement, calibrated, reference, train_measure
 from engine.training.run import RunError
-from engine.training.segmenter import SegmenterTraining, degrade, head_batches, train_segmenter, window_of
-from engine.volume import Volume, VolumeError, centred_affine, load_volume
+from engine.training.stages.measure_head import agreement, calibrated, reference, train_measure
+from engine.training.stages.segmenter import SegmenterTraining, degrade, head_batches, train_segmenter, window_of
 from tests.measure.balls import CONFIG, RECIPE, ball, ball_measure, ball_store  # noqa: F401
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "ixi-head-t1"

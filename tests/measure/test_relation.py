@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from engine.measure.cohort_band import FEWEST, CohortBand
+from engine.measure.reference import FEWEST, CohortBand
 from engine.measure.relation import Relation, RelationError
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from engine.__main__ import main
+from engine.imaging.volume import Volume, VolumeError
 from engine.measure.scan import measure_scan, read_scan, scans_of
 from engine.phantom.cohort import make
-from engine.training.measure_body import scan_of
-from engine.volume import Volume, VolumeError
+from engine.training.stages.measure_torso import scan_of
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 

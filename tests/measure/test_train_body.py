@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.measure.body import CLASSES, COUNTED, MEASURES, Reading, TorsoMeasure, TorsoMeasureConfig
 from engine.measure.segmenter import SegmenterConfig
+from engine.measure.torso import CLASSES, COUNTED, MEASURES, Reading, TorsoMeasure, TorsoMeasureConfig
 from engine.phantom.cohort import PhantomPerson, make
-from engine.training.body_examples import BodyTraining, body_batches, swapped
-from engine.training.measure_body import BodyRecipe, Judged, agreement, gains, train_body
 from engine.training.run import step_generator
-from engine.training.segmenter import SegmenterTraining
+from engine.training.stages.measure_torso import BodyRecipe, Judged, agreement, gains, train_body
+from engine.training.stages.segmenter import SegmenterTraining
+from engine.training.stages.torso_examples import BodyTraining, body_batches, swapped
 
 TRAINING = BodyTraining(
     pool=2, refresh=2, shortest=32, segmenter=SegmenterTraining(steps=2, bfloat16=False, cut=0.0, blur=0.5)

@@ -39,7 +39,7 @@ WAIT = 90_000
 ASYMMETRIC = """
 import numpy as np
 import streamlit as st
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 from pages.components.viewer import payload, viewer
 
 

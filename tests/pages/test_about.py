@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.arguments import parser
+from engine.cli.arguments import parser
 from pages.components.about_facts import citation, energy, shortcuts, training_time
 from pages.components.checkpoint_cards import kept_checkpoints
 from tests.pages.conftest import ROOT

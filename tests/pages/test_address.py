@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.attributes import AttributeSchema, Category, Derived, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from pages.components.address import Request, read_query
 
 KNOTS = tuple(20.0 + i for i in range(61))

@@ -13,11 +13,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engine
-from engine.attributes import AttributeSchema, Category, Number
-from engine.figures_cohort import Known, pair_figure
-from engine.measure.cohort_band import CohortBand
+from engine.figures.cohort import Known, pair_figure
 from engine.measure.head import HeadMeasure
+from engine.measure.reference import CohortBand
 from engine.measure.relation import Relation, RelationError
+from engine.vocabulary.schema import AttributeSchema, Category, Number
 from pages.components.consistency.pair import axes_of, known_of, together
 from pages.components.consistency.run import Plan, sample_one, to_csv
 from pages.components.whatif.measure import Reader

@@ -14,9 +14,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from engine.cohort.dicom import read_series
-from engine.surface import surface
-from engine.volume import Volume
+from engine.imaging.dicom import read_series
+from engine.imaging.surface import surface
+from engine.imaging.volume import Volume
 from pages.components.address import Request
 from pages.components.download import add_file, bundle, dicom_zip, stl_zip, table_csv
 from pages.components.generation import Drawn

@@ -17,8 +17,8 @@ from playwright.sync_api import expect
 from streamlit.testing.v1 import AppTest
 
 import engine
-from engine.attributes import AttributeSchema, Number
 from engine.measure.head import HeadMeasure
+from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components import measured
 from pages.components.address import Request
 from pages.components.generation import Drawn, scene_of

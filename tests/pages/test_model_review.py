@@ -11,9 +11,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engine
-from engine.evaluation.entry import Entry, Plot, Section, Sheet
-from engine.evaluation.interval import Figure
-from engine.evaluation.report import FORMAT, VERSION, in_words
+from engine.evaluation.metrics.interval import Figure
+from engine.evaluation.report.entry import Entry, Plot, Section, Sheet
+from engine.evaluation.report.write import FORMAT, VERSION, in_words
 from pages.components.review import report as review_report
 from pages.components.review.grade import Grade, Span, from_words
 from pages.components.review.report import ReviewError, groups_heat, read_report, worst

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.attributes import AttributeSchema, Category, Derived, Number
-from engine.volume import Volume
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from pages.components import viewer
 from pages.components.person_table import person_rows, summary
 from pages.components.viewer import FOOTER, fingerprint, payload, script

@@ -21,8 +21,8 @@ from playwright.sync_api import expect
 from streamlit.testing.v1 import AppTest
 
 import engine
-from engine.attributes import AttributeSchema, Number
-from engine.volume import Volume
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.address import Request
 from pages.components.frame import BANNER
 from pages.components.generation import draw

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.attributes import AttributeSchema, Category, Derived, Number
-from engine.figures_cohort import bins, cohort_shares, histogram_figure, scatter_figure, shares_figure
+from engine.figures.cohort import bins, cohort_shares, histogram_figure, scatter_figure, shares_figure
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from pages.components.population.filter import Filters, in_one_line, narrowed, span, table_of
 
 AGE = Number(name="age", unit="years", low=0, high=100, knots=(20.0, 40.0, 80.0), scores=(-1.0, 0.0, 1.0), decimals=0)

@@ -18,9 +18,9 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.cohort.store import CohortStore
-from engine.generate import Model
-from engine.recipes import torso_dixon
-from engine.volume import centred_affine
+from engine.imaging.volume import centred_affine
+from engine.inference.generate import Model
+from engine.training.recipes import torso_dixon
 from pages.components.frame import BANNER
 from pages.components.rating.people import StorePersons, draw_scans, fresh_possible, open_store
 from pages.components.rating.session import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.attributes import AttributeSchema, Category, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Number
 from pages.components.address import Request, read_query
 from pages.components.generation import Drawn
 from pages.components.session_file import (

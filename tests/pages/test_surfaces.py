@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 from pages.components.surfaces import skin_surface, surfaces_of
 from pages.components.whatif.measure import Reader
 

@@ -11,7 +11,7 @@ import numpy as np
 from playwright.sync_api import Locator, expect
 
 import engine
-from engine.cohort.dicom import read_series
+from engine.imaging.dicom import read_series
 from pages.components.surfaces import skin_surface
 from tests.pages.visit import Visit
 

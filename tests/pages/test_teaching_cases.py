@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import engine
-from engine.attributes import AttributeSchema, Category, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Number
 from pages.components.address import read_query
 from pages.components.teaching_cases import CASES, cases_of
 

@@ -18,15 +18,15 @@ from playwright.sync_api import BrowserContext, expect
 from streamlit.testing.v1 import AppTest
 
 import engine
-from engine.arguments import parser
+from engine.cli.arguments import parser
 from engine.cohort.store import CohortStore
+from engine.imaging.volume import Volume
 from engine.training.gallery import write_sample
 from engine.training.journal import FILE, read, recording
-from engine.volume import Volume
 from pages.components.training.cohort import CohortError, check
 from pages.components.training.run import LOG, Training, TrainingError, curves, install, look, runs, start, stop
+from tests.inference.test_table_models import write_people
 from tests.pages.conftest import ROOT, WAIT, serving
-from tests.test_table import write_people
 
 PAGE = "pages/6_Train.py"
 

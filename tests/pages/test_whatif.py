@@ -14,12 +14,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engine
-from engine.volume import Volume, VolumeError
+from engine.imaging.volume import Volume, VolumeError
 from pages.components import upload
 from pages.components.frame import BANNER
 from pages.components.upload import nifti_bytes
 from pages.components.whatif.run import Question, read_question
-from tests.cohort.dicom_files import NAME, series, zipped
+from tests.imaging.dicom_files import NAME, series, zipped
 from tests.pages.conftest import ROOT
 
 PAGE = "pages/2_What_if.py"
@@ -240,7 +240,7 @@ def test_files_for_download_hold_the_voxels_and_no_name(app: AppTest, person: Vo
 def test_a_scan_unlike_the_cohort_is_used_only_when_the_reader_insists(
     app: AppTest, person: Volume, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("engine.intake.check", lambda model, volume: ["its contrast is wrong"])
+    monkeypatch.setattr("engine.inference.intake.check", lambda model, volume: ["its contrast is wrong"])
     given_scan(app, ("scan.nii.gz", nifti(person)))
     assert "its contrast is wrong" in app.warning[0].value
     assert next(button for button in app.button if button.label == "Draw").disabled

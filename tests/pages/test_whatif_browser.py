@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, expect
 
 import engine
-from tests.cohort.dicom_files import series, zipped
+from tests.imaging.dicom_files import series, zipped
 from tests.pages.conftest import WAIT
 from tests.pages.visit import Visit
 

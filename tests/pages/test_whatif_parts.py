@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 from pages.components.upload import nifti_bytes
 from pages.components.whatif.figures import PIXEL, slices_of
 from pages.components.whatif.measure import Classes, Reader, Seen, compared, region, spread

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.phantom.anatomy.frame import SPACING, VOXEL_ML
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
 from engine.phantom.cohort import make
 from engine.phantom.dimensions import ANSUR, STATURE
+from engine.phantom.shape.frame import SPACING, VOXEL_ML
 from engine.phantom.tissue import IMAT, LIVER, MEDIASTINAL_FAT, MUSCLE, SAT, VAT
 
 pytestmark = pytest.mark.slow

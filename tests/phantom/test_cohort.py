@@ -13,12 +13,12 @@ import pytest
 import engine.phantom.cohort as cohort
 from engine.__main__ import main
 from engine.cohort.store import CohortStore, StoreError
-from engine.phantom.anatomy.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.anthropometry import PhantomError, sample_people
 from engine.phantom.body import build
 from engine.phantom.cohort import PhantomPerson, make, person_seeds, write_cohort
 from engine.phantom.dixon import FULL_SCALE, scan
 from engine.phantom.girth import girth, waist_level
+from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.tissue import LIVER, LUNG, MUSCLE, SAT, SPLEEN, TISSUES, VAT, VERTEBRAE
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from engine.phantom.anatomy.frame import GRID
-from engine.phantom.anatomy.shapes import bump, curve, ellipsoid, level, ramp, smooth_min, spread, tube
 from engine.phantom.dixon import hashed_normals
+from engine.phantom.shape.frame import GRID
+from engine.phantom.shape.shapes import bump, curve, ellipsoid, level, ramp, smooth_min, spread, tube
 
 
 def block(half: int = 40) -> SimpleNamespace:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.training.correction as module
-from engine.checkpoint import load_checkpoint
+import engine.training.stages.correction as module
+from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
-from engine.flow import Joint, Levels
-from engine.recipes import Recipe
-from engine.training.correction import SHARE, fit_correction, ridge
+from engine.model.flow import Joint, Levels
+from engine.training.recipes import Recipe
 from engine.training.run import load_tensors
+from engine.training.stages.correction import SHARE, fit_correction, ridge
 
 
 def _leave_one_out(x: torch.Tensor, y: torch.Tensor, weight: float) -> float:

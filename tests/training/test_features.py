@@ -13,8 +13,9 @@ from monai.losses.contrastive import ContrastiveLoss
 from engine.cohort.store import CohortStore
 from engine.measure.features import FeatureConfig, FeatureEncoder, fold_of
 from engine.training.augment import Augmentation
-from engine.training.feature_figures import damaged, detected, probed, retrieval
-from engine.training.features import (
+from engine.training.run import RunError
+from engine.training.stages.feature_figures import damaged, detected, probed, retrieval
+from engine.training.stages.features import (
     FeatureRecipe,
     Views,
     head_features,
@@ -23,7 +24,6 @@ from engine.training.features import (
     train_features,
     two_views,
 )
-from engine.training.run import RunError
 
 TINY = FeatureRecipe(
     name="features-head",

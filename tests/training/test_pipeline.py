@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint import load_checkpoint
+from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
-from engine.model import with_rows
-from engine.recipes import Recipe
+from engine.model.joint import with_rows
 from engine.training.augment import Augmentation, augment
 from engine.training.ema import PowerEMA
 from engine.training.pipeline import train
+from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError, learning_rate
 
 

@@ -12,20 +12,20 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.attributes import AttributeSchema, Number
-from engine.cohort.people import TableCohort
+from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.model import JointModel
-from engine.recipes import Recipe, table
+from engine.imaging.volume import Volume, centred_affine
+from engine.model.joint import JointModel
 from engine.training import samples as module
 from engine.training.ema import PowerEMA
-from engine.training.flow import train_flow
 from engine.training.gallery import FOLDER, MOST, Sample, read_sample, sample_steps, sheet, superfluous, write_sample
 from engine.training.pipeline import fitted_schema, train
+from engine.training.recipes import Recipe, table
 from engine.training.run import load_tensors
 from engine.training.samples import SHARE, Samples, asked, next_time
-from engine.volume import Volume, centred_affine
-from tests.test_table import write_people
+from engine.training.stages.flow import train_flow
+from engine.vocabulary.schema import AttributeSchema, Number
+from tests.inference.test_table_models import write_people
 
 STEPS = 4
 

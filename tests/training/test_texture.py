@@ -11,14 +11,14 @@ import pytest
 import torch
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 
-from engine.checkpoint import load_checkpoint
+from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
-from engine.model import JointModel
-from engine.recipes import Recipe
-from engine.training.autoencoder import load_batch
+from engine.model.joint import JointModel
 from engine.training.pipeline import train
+from engine.training.recipes import Recipe
 from engine.training.run import Progress
-from engine.training.texture import TextureTraining, judgement, train_texture
+from engine.training.stages.autoencoder import load_batch
+from engine.training.stages.texture import TextureTraining, judgement, train_texture
 
 CONFIG = TextureTraining(steps=60, crop=24, width=8, warmup=5, weight=8.0, rate=2e-3, bfloat16=False)
 

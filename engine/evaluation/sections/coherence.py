@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.attributes import AttributeSchema, Category, Number
-from engine.evaluation.checks import FEWEST, EvaluationError
-from engine.evaluation.coherence import coherence, match_or_shuffle, response, slope
-from engine.evaluation.entry import Entry, Plot, Section, Sheet
-from engine.evaluation.interval import Figure, bootstrap, proportion
-from engine.evaluation.mixed import MixedSpace
-from engine.evaluation.people import Gathered, People
-from engine.evaluation.readers import Readers, truth
+from engine.evaluation.metrics.checks import FEWEST, EvaluationError
+from engine.evaluation.metrics.coherence import coherence, match_or_shuffle, response, slope
+from engine.evaluation.metrics.interval import Figure, bootstrap, proportion
+from engine.evaluation.metrics.mixed import MixedSpace
+from engine.evaluation.report.entry import Entry, Plot, Section, Sheet
 from engine.evaluation.sections.image import fitted_projection
+from engine.evaluation.subjects.people import Gathered, People
+from engine.evaluation.subjects.readers import Readers, truth
+from engine.vocabulary.schema import AttributeSchema, Category, Number
 
 RESAMPLES = 400
 #: attributes that anatomy is compared on

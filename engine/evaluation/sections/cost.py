@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.evaluation.entry import Entry, Section, Sheet
-from engine.evaluation.interval import Figure
-from engine.evaluation.published import comparison
-from engine.generate import Model
+from engine.evaluation.bench.published import comparison
+from engine.evaluation.metrics.interval import Figure
+from engine.evaluation.report.entry import Entry, Section, Sheet
+from engine.inference.generate import Model
 
 ROWS = (
     ("seconds a sample", lambda c: c["seconds"]["median"]),
@@ -28,7 +28,7 @@ def cost_section(model: Model, steps: int) -> Section:
 
 
 def section_of(found: Mapping[str, Any]) -> Section:
-    """The section of what :func:`engine.evaluation.published.comparison` found."""
+    """The section of what :func:`engine.evaluation.bench.published.comparison` found."""
     ours, theirs = found["model"], found["published"]
     seconds = ours["seconds"]
     figure = Figure(value=seconds["median"], low=seconds["min"], high=seconds["max"], n=seconds["runs"])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.distribution import (
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.distribution import (
     SMALL_N_COMPONENTS,
     SUBJECTS_PER_FEATURE,
     Projection,
@@ -16,12 +16,12 @@ from engine.evaluation.distribution import (
     kernel_distance,
     kernel_test,
 )
-from engine.evaluation.diversity import ms_ssim_diversity
-from engine.evaluation.entry import Entry, Section, Sheet
-from engine.evaluation.fidelity import decibel
-from engine.evaluation.interval import Figure, bootstrap
-from engine.evaluation.manifold import manifold, prdc
-from engine.evaluation.people import ENCODED, Gathered, People
+from engine.evaluation.metrics.diversity import ms_ssim_diversity
+from engine.evaluation.metrics.interval import Figure, bootstrap
+from engine.evaluation.metrics.manifold import manifold, prdc
+from engine.evaluation.report.entry import Entry, Section, Sheet
+from engine.evaluation.subjects.fidelity import decibel
+from engine.evaluation.subjects.people import ENCODED, Gathered, People
 
 #: random draws behind a floor or a ceiling
 DRAWS = 40

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
-from engine.attributes import AttributeSchema, Number
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.distribution import Projection
-from engine.evaluation.entry import Entry, Section, Sheet
-from engine.evaluation.mixed import MixedSpace
-from engine.evaluation.people import ENCODED, RADIOMICS, Gathered, People
-from engine.evaluation.privacy import Closeness, closest_records, copy_rate, membership_inference, replay_rate
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.distribution import Projection
+from engine.evaluation.metrics.mixed import MixedSpace
+from engine.evaluation.metrics.privacy import Closeness, closest_records, copy_rate, membership_inference, replay_rate
+from engine.evaluation.report.entry import Entry, Section, Sheet
 from engine.evaluation.sections.table import varying
+from engine.evaluation.subjects.people import ENCODED, RADIOMICS, Gathered, People
 from engine.measure.features import fold_of
+from engine.vocabulary.schema import AttributeSchema, Number
 
 #: SD of the noise on a replayed row, in standard deviations of the column
 JITTER = 0.05

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.attributes import AttributeSchema
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.entry import Section, Sheet
-from engine.evaluation.mixed import Table
-from engine.evaluation.people import Gathered
-from engine.evaluation.rivals import RIVALS, complete_cases, rivals
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.mixed import Table
+from engine.evaluation.metrics.tabular_ranking import BEST, ranking
+from engine.evaluation.report.entry import Section, Sheet
+from engine.evaluation.rivals.rivals import RIVALS, complete_cases, rivals
 from engine.evaluation.sections.table import TARGETS, varying
-from engine.evaluation.tabular_ranking import BEST, ranking
+from engine.evaluation.subjects.people import Gathered
+from engine.vocabulary.schema import AttributeSchema
 
 TITLES = {
     "model": "this model",

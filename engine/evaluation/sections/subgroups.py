@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from engine.attributes import AttributeSchema, Category
-from engine.evaluation.entry import Plot, Section, Sheet
-from engine.evaluation.interval import proportion
-from engine.evaluation.manifold import kth_neighbour
-from engine.evaluation.people import Gathered
-from engine.evaluation.readers import Readers
+from engine.evaluation.metrics.interval import proportion
+from engine.evaluation.metrics.manifold import kth_neighbour
+from engine.evaluation.report.entry import Plot, Section, Sheet
 from engine.evaluation.sections.image import projected
+from engine.evaluation.subjects.people import Gathered
+from engine.evaluation.subjects.readers import Readers
+from engine.vocabulary.schema import AttributeSchema, Category
 
 AGES = ((0, 40), (40, 60), (60, 200))
 BMIS = ((0, 25), (25, 30), (30, 100))

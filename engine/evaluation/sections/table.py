@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import ot
 
-from engine.attributes import AttributeSchema, Number
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.entry import Entry, Plot, Section, Sheet
-from engine.evaluation.interval import Figure, half_sampling
-from engine.evaluation.manifold import supports
-from engine.evaluation.mixed import MixedSpace, Table
-from engine.evaluation.people import Gathered
-from engine.evaluation.tabular import association_difference, marginals, violations
-from engine.evaluation.utility import detection, utility
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.interval import Figure, half_sampling
+from engine.evaluation.metrics.manifold import supports
+from engine.evaluation.metrics.mixed import MixedSpace, Table
+from engine.evaluation.metrics.tabular import association_difference, marginals, violations
+from engine.evaluation.metrics.utility import detection, utility
+from engine.evaluation.report.entry import Entry, Plot, Section, Sheet
+from engine.evaluation.subjects.people import Gathered
+from engine.vocabulary.schema import AttributeSchema, Number
 
 #: draws of training persons behind a floor
 DRAWS = 20

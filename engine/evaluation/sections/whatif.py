@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.attributes import AttributeSchema
-from engine.evaluation.checks import FEWEST, EvaluationError
-from engine.evaluation.counterfactual import Likeness, composition, effectiveness, minimality, realism, reversibility
-from engine.evaluation.entry import Entry, Section
-from engine.evaluation.interval import Figure
-from engine.evaluation.people import Gathered
-from engine.evaluation.readers import Readers, truth
+from engine.evaluation.metrics.checks import FEWEST, EvaluationError
+from engine.evaluation.metrics.counterfactual import (
+    Likeness,
+    composition,
+    effectiveness,
+    minimality,
+    realism,
+    reversibility,
+)
+from engine.evaluation.metrics.interval import Figure
+from engine.evaluation.report.entry import Entry, Section
 from engine.evaluation.sections.image import fitted_projection
+from engine.evaluation.subjects.people import Gathered
+from engine.evaluation.subjects.readers import Readers, truth
+from engine.vocabulary.schema import AttributeSchema
 
 #: anatomy that a change of the attribute should leave where it is
 UNTOUCHED = {

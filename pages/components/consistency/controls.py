@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.attributes import AttributeSchema, Number
+from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.address import seen_range, tidy, whole
 from pages.components.consistency.run import Plan
 from pages.components.person_table import label, level, unit

@@ -13,8 +13,8 @@ import pandas as pd
 import streamlit as st
 from scipy.special import ndtri
 
-from engine.attributes import AttributeSchema, Category, Derived, Number
-from engine.figures_cohort import Known, pair_figure
+from engine.figures.cohort import Known, pair_figure
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from pages.components.consistency.run import COHORTS, Plan, Point, column_key
 from pages.components.consistency.show import picture
 from pages.components.person_table import level

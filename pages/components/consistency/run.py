@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.attributes import Cell, Number
+from engine.vocabulary.schema import Cell, Number
 from pages.components.address import Request, tidy
 from pages.components.generation import Report, people_of, time_left
 from pages.components.person_table import label, unit

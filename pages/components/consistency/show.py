@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from engine.attributes import Number
-from engine.figures import consistency_figure
+from engine.figures.charts import consistency_figure
+from engine.vocabulary.schema import Number
 from pages.components.consistency.controls import one_of
 from pages.components.consistency.run import COHORTS, Plan, Point, axis_title, fit_line, note, slope_table
 from pages.components.whatif.measure import Reader

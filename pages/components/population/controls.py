@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.attributes import Category
+from engine.vocabulary.schema import Category
 from pages.components.address import COUNTS, Request
 from pages.components.attribute_controls import attribute_controls, restore_controls
 from pages.components.consistency.controls import one_of

@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from engine.attributes import Row
-from engine.cohort.bids import write_bids
-from engine.volume import Volume
+from engine.cohort.sources.bids import write_bids
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import Row
 from pages.components.download import add_file, table_csv
 from pages.components.frame import BANNER
 from pages.components.generation import Report, time_left
@@ -85,7 +85,7 @@ def write_zip(
     """Draw the cohort's ``numbers`` again and write them as a BIDS data set into a zip in a temporary folder.
 
     One person is in memory at a time. Raises :class:`ExportError` above :data:`MOST_SCANS` persons or ``most`` bytes, and
-    :class:`engine.cohort.bids.BidsError` when the disk is full.
+    :class:`engine.cohort.sources.bids.BidsError` when the disk is full.
     """
     if refusal := too_many(model, numbers):
         raise ExportError(refusal)
@@ -93,7 +93,7 @@ def write_zip(
     found = Export(cohort=cohort, numbers=tuple(numbers), path=folder / "bids.zip")
     weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     root = folder / "bids"
-    about = importlib.import_module("engine.export").further_columns(model)
+    about = importlib.import_module("engine.inference.export").further_columns(model)
     subjects = _subjects(model, cohort, numbers, lock, report)
     write_bids(
         root,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.attributes import AttributeSchema, Category, Derived, Number, Row
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number, Row
 from pages.components.address import seen_range
 from pages.components.person_table import label, level, unit
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.attributes import AttributeSchema, Row
-from engine.volume import Volume
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import AttributeSchema, Row
 from pages.components.address import Request, read_query
 from pages.components.generation import Report, time_left, turn
 
@@ -21,7 +21,7 @@ from pages.components.generation import Report, time_left, turn
 FEWEST, MOST, USUAL = 10, 5000, 100
 #: pixels of a thumbnail's longer side
 THUMBNAIL = 64
-#: rows without scans that a model computes at once, whatever is asked of it (engine.generate.ROWS)
+#: rows without scans that a model computes at once, whatever is asked of it (engine.inference.generate.ROWS)
 ROWS = 64
 #: seconds for which the model is left to others after every turn
 BREATH = 0.01

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.attributes import Category
-from engine.figures_cohort import histogram_figure, scatter_figure, shares_figure
+from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
+from engine.vocabulary.schema import Category
 from pages.components.consistency.controls import one_of
 from pages.components.generation import draw, model_lock
 from pages.components.person_table import label, level, person_rows, summary

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from engine.cohort.store import CohortStore, StoreError
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 from pages.components.address import Request
 from pages.components.generation import Report, people_of, time_left
 from pages.components.rating.session import Plan, RatingError
@@ -72,7 +72,7 @@ def fresh_possible(model: Any) -> bool:
     if config.get("preprocess") or len(config["channels"]) != 2:
         return False
     cohort, frame = (importlib.import_module(f"engine.phantom.{n}") for n in ("cohort", "anatomy.frame"))
-    affine = importlib.import_module("engine.volume").centred_affine(frame.GRID, frame.SPACING)
+    affine = importlib.import_module("engine.imaging.volume").centred_affine(frame.GRID, frame.SPACING)
     return (
         tuple(model.checkpoint.model.config.image.grid) == frame.GRID
         and tuple(config["channels"]) == cohort.CHANNELS

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.evaluation.checks import EvaluationError
-from engine.evaluation.classify import auc
-from engine.evaluation.interval import Figure, bootstrap, bootstrap_two, proportion
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.classify import auc
+from engine.evaluation.metrics.interval import Figure, bootstrap, bootstrap_two, proportion
 from pages.components.rating.session import NOTICE, PLAUSIBILITY, RatingError, Session, read_place, was, write_place
 
 

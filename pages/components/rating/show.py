@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.evaluation.interval import Figure
+from engine.evaluation.metrics.interval import Figure
 from pages.components.rating.results import Results, merge, results, rows, to_csv
 from pages.components.rating.session import PLAUSIBILITY, RatingError, Session
 from pages.components.rating.setup import sentence

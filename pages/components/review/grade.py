@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.evaluation.page import GOOD, number
+from engine.evaluation.report.page import GOOD, number
 
 _N = r"(?:[-+]?\d+\.?\d*(?:e[-+]?\d+)?|undefined)"
 _LINE = re.compile(
@@ -79,7 +79,7 @@ class Grade:
 
 
 def from_words(name: str, text: str) -> Grade | None:
-    """A card's line as a figure (the inverse of :func:`engine.evaluation.report.in_words`); None for any other line.
+    """A card's line as a figure (the inverse of :func:`engine.evaluation.report.write.in_words`); None for any other line.
 
     >>> from_words("SSIM", "0.8 (0.79 to 0.81, n = 28); real 0.9 (0.8 to 1); p = 0.04; worse than real").real.low
     0.8

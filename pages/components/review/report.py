@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.evaluation.page import TITLES
+from engine.evaluation.report.page import TITLES
 from pages.components.review.grade import Grade, Span, from_words, span_of
 
-#: what a report says of itself (:mod:`engine.evaluation.report`)
+#: what a report says of itself (:mod:`engine.evaluation.report.write`)
 FORMAT, VERSION = "somatwin-report", 1
 #: the parts of a card that evaluate and audit write, by heading
 CARD_PARTS = {"evaluation": "evaluate", "privacy audit": "audit"}

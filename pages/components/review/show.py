@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.evaluation.page import number
-from engine.figures import heat_figure, ladder_figure, lines_figure
+from engine.evaluation.report.page import number
+from engine.figures.charts import heat_figure, ladder_figure, lines_figure
 from pages.components.consistency.controls import one_of
 from pages.components.review.grade import Grade, Span
 from pages.components.review.report import ASKED, Part, Review, groups_heat

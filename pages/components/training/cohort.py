@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.attributes import Category, Number
-from engine.checkpoint import checkpoints
+from engine.checkpoints.checkpoint import checkpoints
 from engine.cohort.missing import missing_cells
-from engine.cohort.people import TableCohort
+from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.recipes import RECIPES, TABLE, table
 from engine.training.pipeline import fitted_schema
+from engine.training.recipes import RECIPES, TABLE, table
+from engine.vocabulary.schema import Category, Number
 from pages.components.person_table import unit
 
 #: recipes a reader may choose, and what each takes

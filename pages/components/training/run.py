@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.artifact import directory, whole_directory
+from engine.checkpoints.files import directory, whole_directory
 from engine.training.journal import FILE, read, training_now
 
 ROOT = Path(__file__).parents[3]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from engine.recipes import TABLE
 from engine.training.gallery import read_sample, sample_steps
+from engine.training.recipes import TABLE
 from pages.components.training.run import Run
 
 TITLE = "**Samples: persons it draws by now**"

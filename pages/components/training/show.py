@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.figures import loss_figure
-from engine.terminal import duration
+from engine.cli.terminal import duration
+from engine.figures.charts import loss_figure
 from pages.components.consistency.controls import one_of
 from pages.components.review.show import facts_list
 from pages.components.training.cohort import CHOICES, Summary, check, facts, starts

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from engine.attributes import AttributeSchema, Category, Cell, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.address import COUNTS, seen_range, tidy, whole
 from pages.components.attribute_controls import COUNT_TEXTS, FIRST
 from pages.components.person_table import label, level, sentence, unit

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from engine.figures import FOOTER, REAL, SYNTHETIC
-from engine.volume import Volume
+from engine.figures.charts import FOOTER, REAL, SYNTHETIC
+from engine.imaging.volume import Volume
 
 #: mm of a pixel in the slices, and pixels between two slices
 PIXEL, GAP = 1.5, 6

@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 from scipy.ndimage import binary_dilation, binary_fill_holes
 
-from engine.volume import Volume
+from engine.imaging.volume import Volume
 
 #: voxels by which a region is widened: an edge that moves is part of what changes
 MARGIN = 2
@@ -76,7 +76,7 @@ class Spread:
 @st.cache_resource(max_entries=2, show_spinner="Loading the ruler")
 def _load(kind: str, path: str, changed: float) -> Reader:
     del changed  # a ruler that was replaced is read again
-    module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.body")
+    module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.torso")
     stored = importlib.import_module("engine.measure.ruler").read_ruler(Path(path), module.NAME)
     figures = stored.config.get("provenance", {}).get("figures", {})
     if kind == "head":
@@ -94,7 +94,7 @@ def _load(kind: str, path: str, changed: float) -> Reader:
 def reader_for(model: Any) -> tuple[Reader | None, str]:
     """The ruler for what the model draws, or a sentence why there is none."""
     kind = "torso" if "water" in model.checkpoint.config["channels"] else "head"
-    module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.body")
+    module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.torso")
     config = module.shipped() / "config.json"
     try:
         return _load(kind, str(config.parent), config.stat().st_mtime if config.exists() else 0.0), ""

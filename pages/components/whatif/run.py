@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.attributes import AttributeSchema, AttributeValueError, Cell
-from engine.volume import Volume
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Cell
 from pages.components.address import Request, read_query
 from pages.components.generation import Report
 from pages.components.person_table import person_rows, summary
@@ -165,7 +165,7 @@ def _whole(model: Any, question: Question, made: _Made, looked: list[Seen]) -> d
 
 def _synthetic(model: Any, question: Question, report: Report, whole: bool) -> _Made:
     """The synthetic person and the same noise under the intervention; the first drawn once more is the null intervention."""
-    engine = importlib.import_module("engine.counterfactual")
+    engine = importlib.import_module("engine.inference.counterfactual")
     lent, asked = keeping(model, question.model, lambda share, text: report(share / 2, text))
     given, change = dict(question.before), dict(question.change)
     one, other = engine.generated_counterfactual(lent, question.seed, given, change, question.steps, hold=question.held)
@@ -191,9 +191,9 @@ def _of_scan(model: Any, question: Question, scan: Scan | None, report: Report) 
     """The person in the scan, under the intervention."""
     if scan is None or scan.key != question.scan:
         raise ValueError("the scan of this what-if is no longer here; upload it again")
-    engine = importlib.import_module("engine.counterfactual")
+    engine = importlib.import_module("engine.inference.counterfactual")
     with engaged(model, EVALUATIONS * question.steps, "What-if", report) as lent:
-        made = engine.counterfactual(
+        made = engine.inference.counterfactual(
             lent,
             scan.volume,
             factual=dict(question.before),
@@ -237,7 +237,7 @@ def _why(question: Question, row: Mapping[str, Any]) -> str:
 
 def export(model: Any, question: Question, scan: Scan | None, report: Report) -> bytes:
     """A zip of NIfTI files (before, what-if, difference) and whatif.json, as the command line writes them."""
-    engine = importlib.import_module("engine.export")
+    engine = importlib.import_module("engine.inference.export")
     common = {"factual": dict(question.before), "interventions": [dict(question.change)], "steps": question.steps}
     passes = 2 * EVALUATIONS if question.scan else 4
     with TemporaryDirectory() as folder, engaged(model, passes * question.steps, "Writing", report) as lent:

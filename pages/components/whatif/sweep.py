@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from engine.attributes import AttributeSchema, Cell, Number
+from engine.vocabulary.schema import AttributeSchema, Cell, Number
 from pages.components.address import seen_range, tidy
 from pages.components.person_table import label, unit
 from pages.components.whatif.figures import grid_figure, sweep_figure

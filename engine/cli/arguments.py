@@ -1,0 +1,170 @@
+"""What may be typed: the commands, their options and the words of their help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from engine.cli.terminal import assignment, sweep
+
+DESCRIPTION = (
+    "Generative explorer of human anatomy. Results go to stdout, progress and errors to stderr. Exit codes: 0 done, "
+    "1 an unexpected error (with its traceback), 2 bad input (with one sentence), 130 stopped by Ctrl-C."
+)
+
+
+STEPS = "network evaluations (default: 8, or 32 for tables)"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with its complaints in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"somatwin: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> Parser:
+    """All commands and their options."""
+    top = Parser(prog="somatwin", description=DESCRIPTION, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, text: str) -> Parser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+        return sub
+
+    ingest = command("ingest", "A BIDS data set to a store to train on (always on the CPU).")
+    ingest.add_argument("source", metavar="SOURCE", type=Path, help="top folder of the BIDS data set")
+    ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
+    ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
+
+    phantom = command("phantom", "A cohort of computed torsos with exact ground truth, as a store.")
+    phantom.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted run goes on")
+    phantom.add_argument("--n", metavar="N", type=int, default=100, help="persons (default: 100)")
+    phantom.add_argument("--seed", metavar="S", type=int, default=0, help="of the cohort (default: 0)")
+    phantom.add_argument("--labels", action="store_true", help="keep the label maps too")
+    phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
+
+    train = command("train", "A store to a checkpoint; the same command again resumes.")
+    train.add_argument(
+        "recipe", metavar="RECIPE", help="such as head_t1, table, or features_head: what the evaluation sees"
+    )
+    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest or phantom; for table a CSV file")
+    train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
+    train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
+    text = "make a store of this many computed persons first where there is none, within M (torso_dixon)"
+    train.add_argument("--persons", metavar="N", type=int, help=text)
+    text = "go on from this finished model, by name or folder: its latents stay, decoder and flow learn on"
+    train.add_argument("--from", dest="source", metavar="CHECKPOINT", help=text)
+    train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")
+    train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
+
+    _generate(command)
+
+    impute = command("impute", "A table with its missing cells drawn given those present, as a new table.")
+    impute.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    text = "CSV or TSV; a column named scan may hold paths of scans, relative to the table"
+    impute.add_argument("table", metavar="TABLE", type=Path, help=text)
+    text = "draws of every row, told apart by a column named draw (default: 1)"
+    impute.add_argument("--draws", metavar="M", type=int, default=1, help=text)
+    impute.add_argument("--seed", metavar="S", type=int, default=0, help="of the first row (default: 0)")
+    impute.add_argument("--steps", metavar="K", type=int, help=STEPS)
+    impute.add_argument("--out", metavar="FILE", type=Path, required=True, help="new CSV or TSV file")
+
+    _about_a_scan(command)
+
+    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
+    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
+    text = "what the scans are of (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
+
+    info = command("info", "A checkpoint's model card, as Markdown.")
+    info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    info.add_argument("--json", action="store_true", help="as JSON")
+
+    _bench(command)
+    _judging(command)
+    return top
+
+
+def _generate(command: Callable[[str, str], Parser]) -> None:
+    generate = command("generate", "New persons as a BIDS folder: scans and participants.tsv.")
+    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    generate.add_argument("--n", metavar="N", type=int, default=1, help="persons (default: 1)")
+    text = "an attribute to give, such as age=60; may be repeated"
+    generate.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
+    generate.add_argument("--steps", metavar="K", type=int, help=STEPS)
+    generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+    text = "of the scans: NIfTI, or DICOM series under sourcedata (default: nifti)"
+    generate.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
+    generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+
+def _bench(command: Callable[[str, str], Parser]) -> None:
+    bench = command("bench", "Seconds and memory a model or the phantom takes on this machine, as JSON.")
+    text = "a model, or phantom (default: head-t1)"
+    bench.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", default="head-t1", help=text)
+    bench.add_argument("--runs", metavar="R", type=int, default=5, help="requests timed for each figure (default: 5)")
+    text = "what the model reads off this store's test scans, beside a ResNet trained for it"
+    bench.add_argument("--infer", metavar="STORE", type=Path, help=text)
+    text = "what 4 and 8 network evaluations cost in quality against 32, beside this store's test persons"
+    bench.add_argument("--few", metavar="STORE", type=Path, help=text)
+    text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
+    bench.add_argument("--whatif", metavar="N", type=int, help=text)
+
+
+def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
+    infer = command("infer", "What a scan tells of its person's table: a posterior a column, as JSON.")
+    whatif = command("whatif", "A person with other attributes, in a scan or synthetic, as NIfTI files and JSON.")
+    for sub, without in ((infer, "the table alone"), (whatif, "the synthetic person of --seed")):
+        sub.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+        text = f"NIfTI; of a torso either of its files (without: {without})"
+        sub.add_argument("scan", metavar="SCAN", type=Path, nargs="?", help=text)
+        sub.add_argument("--force", action="store_true", help="take a scan unlike those the model knows, and say so")
+    text = "an attribute that is known, such as age=60; may be repeated"
+    infer.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    infer.add_argument("--samples", metavar="N", type=int, default=64, help="draws (default: 64)")
+    infer.add_argument("--seed", metavar="S", type=int, default=0, help="of the draws (default: 0)")
+    whatif.add_argument("--given", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    text = "what is to be otherwise, such as bmi=36; may be repeated"
+    whatif.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    text = "one attribute through COUNT values, such as bmi=18:45:10"
+    whatif.add_argument("--sweep", metavar="NAME=FROM:TO:COUNT", type=sweep, help=text)
+    text = "a given attribute of a scan's person that follows the others; may be repeated"
+    whatif.add_argument("--free", metavar="NAME", action="append", default=[], help=text)
+    text = "an attribute of a synthetic person, not given, that stays as it was drawn; may be repeated"
+    whatif.add_argument("--hold", metavar="NAME", action="append", default=[], help=text)
+    whatif.add_argument("--seed", metavar="S", type=int, help="of the synthetic person (default: 0)")
+    whatif.add_argument("--steps", metavar="K", type=int, help="of a scan each way (default: 32), else evaluations")
+    whatif.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
+
+
+def _judging(command: Callable[[str, str], Parser]) -> None:
+    for name, text in (
+        ("evaluate", "How good a model is, beside real people: report.json and report.html in DIR; resumes."),
+        ("audit", "Whether a model remembers those it was trained on: report.json and report.html in DIR; resumes."),
+    ):
+        sub = command(name, text)
+        sub.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+        sub.add_argument(
+            "store", metavar="STORE", type=Path, help="the store it was trained on, whose test persons judge"
+        )
+        sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="for the report and the work so far")
+        sub.add_argument(
+            "--n", metavar="N", type=int, help="synthetic persons (default: as test persons, at least 100)"
+        )
+        sub.add_argument("--seed", metavar="S", type=int, default=0, help="of everything drawn (default: 0)")
+        sub.add_argument("--steps", metavar="K", type=int, help=STEPS)
+        sub.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
+        sub.add_argument("--card", action="store_true", help="put the figures into the checkpoint's card")
+        if name == "evaluate":
+            sub.add_argument("--features", metavar="PATH", type=Path, help="an encoder's folder, or MedicalNet weights")
+            sub.add_argument(
+                "--rivals", action="store_true", help="also fit CTGAN, TVAE, ARF and a copula to the table"
+            )
+            sub.add_argument(
+                "--no-cost", dest="cost", action="store_false", help="leave out the published network's cost"
+            )

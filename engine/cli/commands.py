@@ -1,0 +1,215 @@
+"""What the command line asks of a model: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.cli.terminal import Meter, cell
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
+
+def attributes_of(model: Model, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """NAME=VALUE pairs as values of the model's columns."""
+    from engine.inference.generate import RequestError
+    from engine.vocabulary.schema import Category
+
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"{twice[0]} is set twice; set it once")
+    return {name: text if isinstance(model.schema[name], Category) else cell(text) for name, text in pairs}
+
+
+def run_generate(args: argparse.Namespace, meter: Meter) -> None:
+    """Persons from a checkpoint as a BIDS folder; on stdout the folder."""
+    from engine.inference.export import write_people
+    from engine.inference.generate import load
+
+    model = load(args.checkpoint, args.device)
+    given = attributes_of(model, args.set)
+    began = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
+
+    seed, steps, guidance = args.seed, args.steps, args.guidance
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "form": args.format}
+    written = write_people(model, args.out, n=args.n, given=given, progress=progress, **how)
+    meter.close()
+    print(written)
+
+
+def run_impute(args: argparse.Namespace, meter: Meter) -> None:
+    """A table with its missing cells filled, as a new file; on stdout the file."""
+    from engine.cohort.sources.table import read_cells, write_table
+    from engine.inference.generate import RequestError, load
+    from engine.inference.impute import impute
+    from engine.inference.intake import admit
+    from engine.vocabulary.cells import MISSING, parse_rows
+
+    if args.draws < 1 or args.out.exists():
+        fault = f"{args.draws} draws" if args.draws < 1 else f"{args.out} exists"
+        raise RequestError(f"{fault}: give 1 or more draws and a new --out file")
+    model = load(args.checkpoint, args.device)
+    cells = read_cells(args.table)
+    rows, flags = parse_rows(cells)
+    for flag in flags:
+        print(f"somatwin: {flag['participant_id']}: {flag['reason']}", file=sys.stderr)
+    there = [{k: v for k, v in row.items() if (v or "").strip().lower() not in MISSING} for row in cells]
+    paths = [row.get("scan") for row in there]
+    scans = [admit(model, args.table.parent / str(p))[0] if p else None for p in paths] if any(paths) else None
+    filled, began, total = [], time.monotonic(), args.draws * len(rows)
+    for draw in range(args.draws):
+        drawn = impute(model, rows, scans, seed=args.seed + draw * len(rows), steps=args.steps)
+        for row, present in zip(drawn, there, strict=True):
+            filled.append({**row, **present, **({"draw": draw + 1} if args.draws > 1 else {})})
+            left = (time.monotonic() - began) / len(filled) * (total - len(filled))
+            meter.show(f"{len(filled)} of {total} rows", left, now=len(filled) == total)
+    meter.close()
+    print(write_table(args.out, filled))
+
+
+def run_measure(args: argparse.Namespace, meter: Meter) -> None:
+    """What is read off each scan, on stdout as one line of JSON a scan."""
+    from engine.measure.scan import measure_scan, scans_of
+
+    scans, began = list(scans_of(args.scans)), time.monotonic()
+    for done, scan in enumerate(scans):
+        left = (time.monotonic() - began) / done * (len(scans) - done) if done else None
+        meter.show(f"{done} of {len(scans)} scans ({scan.name})", left)
+        measured = measure_scan(scan, args.kind)
+        meter.close()
+        print(json.dumps(measured, ensure_ascii=False), flush=True)
+
+
+def run_infer(args: argparse.Namespace, meter: Meter) -> None:
+    """What a scan, or what is known, tells of its person's table, on stdout as JSON."""
+    from engine.inference.generate import DISCLAIMER, load
+    from engine.inference.infer import infer, posterior
+    from engine.inference.intake import admit
+
+    meter.show("loading the model and the scan", None, now=True)
+    model = load(args.checkpoint, args.device)
+    given = attributes_of(model, args.set)
+    scan, warnings = admit(model, args.scan, force=args.force) if args.scan else (None, [])
+    draws = infer(model, scan, given, samples=args.samples, seed=args.seed)
+    meter.close()
+    about = {
+        "scan": args.scan and str(args.scan),
+        "checkpoint": {"name": model.name, "digest": model.digest},
+        "warnings": warnings,
+    }
+    found = {"samples": args.samples, "seed": args.seed, "columns": posterior(model.schema, draws, given)}
+    print(json.dumps({**about, **found, "disclaimer": DISCLAIMER}, indent=1, ensure_ascii=False))
+
+
+def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
+    """A scan's or a synthetic person with other attributes as a folder; on stdout the folder."""
+    from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
+    from engine.inference.generate import RequestError, load
+    from engine.inference.intake import admit
+
+    meter.show("loading the model and the scan", None, now=True)
+    model = load(args.checkpoint, args.device)
+    given, changed = attributes_of(model, args.given), attributes_of(model, args.set)
+    rows = [{**changed, args.sweep[0]: v} for v in args.sweep[1]] if args.sweep else [changed]
+    if not any(rows):
+        raise RequestError("nothing is to be otherwise; give --set or --sweep")
+    if args.scan and (args.hold or args.seed is not None):
+        raise RequestError("--hold and --seed are of a synthetic person; leave them out, or leave out the scan")
+    if not args.scan and args.free:
+        raise RequestError("--free is of a scan's person; give a scan, or leave the attribute out of --given")
+    began = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        meter.show(f"{done} of {total} what-ifs", (time.monotonic() - began) / done * (total - done), now=True)
+
+    asked = {"factual": given, "interventions": rows, "progress": progress}
+    if args.scan:
+        scan, warnings = admit(model, args.scan, force=args.force)
+        more = {"steps": args.steps or 32, "free": args.free, "warnings": warnings}
+        written = write_counterfactuals(model, scan, args.out, **asked, **more)
+    else:
+        more = {"steps": args.steps, "hold": args.hold, "seed": args.seed or 0}
+        written = write_generated_counterfactuals(model, args.out, **asked, **more)
+    meter.close()
+    print(written)
+
+
+def run_info(args: argparse.Namespace, meter: Meter) -> None:
+    """The model card on stdout, after the whole checkpoint was checked."""
+    from engine.checkpoints.checkpoint import ruler_card
+    from engine.inference.generate import load
+
+    if (found := ruler_card(args.checkpoint)) is None:
+        model = load(args.checkpoint, args.device)
+        found = model.card, model.card_markdown
+    card, markdown = found
+    print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
+
+
+def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
+    """A report of a checkpoint's quality or, as ``audit``, of its privacy; on stdout the page."""
+    from engine.evaluation.report.write import Options, into_card, report
+
+    more = {}
+    if args.command == "evaluate":
+        more = {"features": args.features, "rivals": args.rivals, "cost": args.cost}
+    options = Options(
+        n=args.n,
+        seed=args.seed,
+        steps=args.steps,
+        guidance=args.guidance,
+        device=args.device,
+        **more,
+    )
+    what = ""
+    for step in report(args.command, args.checkpoint, args.store, args.out, options):
+        meter.show(f"{step.what}: {step.done} of {step.total}", step.left, now=step.what != what)
+        what = step.what
+    meter.close()
+    print(args.out / "report.html")
+    if args.card:
+        print(into_card(args.checkpoint, args.out))
+
+
+def run_bench(args: argparse.Namespace, meter: Meter) -> None:
+    """Measurements on stdout, as JSON."""
+    from engine.evaluation.bench.sampling import benchmark, benchmark_phantom
+
+    began, unit = time.monotonic(), "done" if args.infer or args.few or args.whatif is not None else "requests"
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal began
+        began = began if done else time.monotonic()
+        left = (time.monotonic() - began) / done * (total - done) if done else None
+        meter.show(f"{what} ({done} of {total} {unit})", left, now=done in (0, total))
+
+    if args.infer:
+        from engine.cohort.store import CohortStore
+        from engine.evaluation.bench.infer import benchmark_infer
+
+        store = CohortStore.open(args.infer)
+        measured = benchmark_infer(args.checkpoint, store, device=args.device, progress=progress)
+    elif args.few:
+        from engine.cohort.store import CohortStore
+        from engine.evaluation.bench.steps import benchmark_steps
+
+        measured = benchmark_steps(args.checkpoint, CohortStore.open(args.few), device=args.device, progress=progress)
+    elif args.whatif is not None:
+        from engine.evaluation.bench.whatif import benchmark_whatif
+
+        measured = benchmark_whatif(args.checkpoint, persons=args.whatif, device=args.device, progress=progress)
+    elif args.checkpoint == "phantom":
+        measured = benchmark_phantom(device=args.device, progress=progress)
+    else:
+        measured = benchmark(args.checkpoint, device=args.device, runs=args.runs, progress=progress)
+    meter.close()
+    print(json.dumps(measured, indent=2, ensure_ascii=False))

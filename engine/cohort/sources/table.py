@@ -1,0 +1,238 @@
+"""A cohort without scans: one table of people, and what kind of column each of its columns is.
+
+The table is CSV or TSV with a header. A JSON file of the same name beside it may describe columns as a BIDS data dictionary
+does (``Description``, ``Units``, ``Levels``, ``Minimum``, ``Maximum``), with two keys more: ``Ordered`` (true for levels from
+low to high) and ``Derived`` ({"scale": 1, "powers": {"weight_kg": 1, "height_m": -2}}). What it leaves open is read off the
+values; a body mass index beside its height and weight is recognised as derived.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.cohort.split import split
+from engine.vocabulary.cells import Row, parse_rows
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
+
+ID = "participant_id"
+#: most levels of a column of words; more are names or remarks
+MOST_LEVELS = 40
+#: most decimals that a column is taken to be recorded to; more are computed
+MOST_DECIMALS = 4
+#: fewest people at the least or greatest value for it to be the end of the possible range
+AT_THE_END = 10
+
+
+class TableError(ValueError):
+    """A table that cannot be read or used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class TableCohort:
+    """People without scans; stands where a :class:`engine.cohort.store.CohortStore` does.
+
+    ``schema`` is not yet fitted; ``flags`` are cells and columns that could not be taken as they stand.
+    """
+
+    path: Path
+    rows: list[Row]
+    schema: AttributeSchema
+    meta: dict[str, Any]
+    flags: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
+    grid: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    def open(cls, path: str | Path) -> TableCohort:
+        """Read a table and its description; raises :class:`TableError` for one that cannot be used."""
+        path = Path(path)
+        cells = read_cells(path)
+        about = _description(path.with_suffix(".json"))
+        rows, flagged = parse_rows(cells)
+        flags = [f"{flag[ID]}: {flag['reason']}" for flag in flagged]
+        schema = described(rows, about, flags)
+        digest = sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+        whole = about.get("Cohort", {})
+        named = {"source_name": whole.get("Name", path.stem), "licence": whole.get("License", "that of the cohort")}
+        return cls(path, rows, schema, {**named, "participants_sha256": digest}, flags)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def split(self) -> dict[str, np.ndarray]:
+        """Row indices under ``train`` (80%), ``validation`` (nobody), ``test``; without age and sex everyone trains."""
+        return split(self.rows, test=0.2, validation=0.0)
+
+
+def read_cells(path: Path) -> list[dict[str, str]]:
+    """The cells of a CSV or TSV file as text, with a ``participant_id`` (row-1, row-2, ...) where it has none."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header = stream.readline()
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter="\t" if "\t" in header else ",", restkey="", restval="")
+            cells = [{k.strip(): v for k, v in row.items() if k} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from None
+    if not cells:
+        raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
+    cells = [{**row, ID: row.get(ID) or f"row-{i}"} for i, row in enumerate(cells, 1)]
+    if len({row[ID] for row in cells}) < len(cells):
+        raise TableError(f"{path} gives two rows the same {ID}; give every person their own")
+    return cells
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows as CSV, or as TSV where the name ends so: whole or not at all, missing cells as n/a."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([_text(row.get(name)) for name in columns] for row in rows)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def described(rows: Sequence[Row], about: Mapping[str, Any], flags: list[str]) -> AttributeSchema:
+    """The schema of ``rows``: from ``about`` what it says, the rest from the values. Columns left out go to ``flags``."""
+    columns: list[Number | Category] = []
+    derived = [_derived(name, said) for name, said in about.items() if "Derived" in said]
+    taken = {d.name for d in derived}
+    for name in rows[0]:
+        if name == ID or name in taken:
+            continue
+        values = [row[name] for row in rows if row[name] is not None]
+        said = about.get(name, {})
+        try:
+            if all(isinstance(value, float) for value in values) and "Levels" not in said:
+                columns.append(_number(name, [float(str(v)) for v in values], said))
+            else:
+                columns.append(_category(name, [_word(v) for v in values], said))
+        except TableError as error:
+            flags.append(str(error))
+    numbers = {c.name: c for c in columns if isinstance(c, Number)}
+    if not derived and (found := _mass_index(rows, list(numbers))):
+        derived, columns = [found], [c for c in columns if c.name != found.name]
+    if not columns:
+        raise TableError(f"no column can be used: {'; '.join(flags[:3]) or 'the table has none'}")
+    return AttributeSchema(columns=tuple(columns), derived=tuple(derived))
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(name: str, values: list[float], said: Mapping[str, Any]) -> Number:
+    if len(set(values)) < 2:
+        raise TableError(f"column {name} was left out: it has fewer than two different values")
+    low, high = possible(values)
+    return Number(
+        name=name,
+        unit=str(said.get("Units", "")),
+        low=float(said.get("Minimum", low)),
+        high=float(said.get("Maximum", high)),
+        decimals=_decimals(values),
+        description=str(said.get("Description", "")),
+    )
+
+
+def possible(values: Sequence[float]) -> tuple[float, float]:
+    """The range taken as possible: an end that several people share is one; otherwise a round number some way beyond,
+    which is no one person's, and never below 0 where nobody is."""
+    ordered = np.sort(values)
+    reach = float(ordered[-1] - ordered[0])
+    unit = 10.0 ** math.floor(math.log10(reach / 4))
+    low = math.floor((ordered[0] - 0.1 * reach) / unit) * unit
+    high = math.ceil((ordered[-1] + 0.1 * reach) / unit) * unit
+    if ordered[0] >= 0:
+        low = max(low, 0.0)
+    if np.sum(ordered == ordered[0]) >= AT_THE_END:
+        low = float(ordered[0])
+    if np.sum(ordered == ordered[-1]) >= AT_THE_END:
+        high = float(ordered[-1])
+    return round(low, 9), round(high, 9)
+
+
+def _decimals(values: Sequence[float]) -> int | None:
+    """The digits after the point to which at least 95% of the values are recorded; None when they look computed."""
+    for digits in range(MOST_DECIMALS + 1):
+        if np.isclose(np.round(values, digits), values, rtol=0, atol=1e-9).mean() >= 0.95:
+            return digits
+    return None
+
+
+def _category(name: str, values: list[str], said: Mapping[str, Any]) -> Category:
+    seen = sorted(set(values))
+    levels = tuple(map(str, said["Levels"])) if "Levels" in said else tuple(seen)
+    if unknown := sorted(set(seen) - set(levels)):
+        raise TableError(f"column {name} was left out: {unknown[0]!r} is not among its described levels")
+    if not 2 <= len(levels) <= MOST_LEVELS:
+        raise TableError(
+            f"column {name} was left out: it has {len(levels)} different words, 2 to {MOST_LEVELS} can be used"
+        )
+    ordered = bool(said.get("Ordered", False)) and len(levels) > 2
+    return Category(name=name, levels=levels, ordered=ordered, description=str(said.get("Description", "")))
+
+
+def _derived(name: str, said: Mapping[str, Any]) -> Derived:
+    try:
+        powers = tuple((str(k), float(v)) for k, v in said["Derived"]["powers"].items())
+        scale = float(said["Derived"].get("scale", 1))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TableError(f'Derived of {name} is not {{"scale": 1, "powers": {{...}}}} ({error}); mend it') from None
+    low, high = float(said.get("Minimum", 0)), float(said.get("Maximum", math.inf))
+    about = str(said.get("Description", "computed"))
+    return Derived(
+        name=name, unit=str(said.get("Units", "")), low=low, high=high, scale=scale, powers=powers, description=about
+    )
+
+
+def _mass_index(rows: Sequence[Row], numbers: list[str]) -> Derived | None:
+    """BMI as weight / height ** 2, where the three columns are there and agree."""
+    for bmi in (name for name in numbers if name.lower() == "bmi"):
+        heights = [name for name in numbers if name.lower().startswith("height")]
+        weights = [name for name in numbers if name.lower().startswith("weight")]
+        for height, weight, scale in itertools.product(heights, weights, (1.0, 1e4)):
+            cells = [[row[name] for name in (bmi, height, weight)] for row in rows]
+            full = np.array([c for c in cells if None not in c], float)
+            if len(full) and np.mean(np.abs(scale * full[:, 2] / full[:, 1] ** 2 / full[:, 0] - 1) < 0.01) > 0.99:
+                low, high = possible(full[:, 0].tolist())
+                powers = ((weight, 1.0), (height, -2.0))
+                about = f"computed from {weight} and {height}"
+                return Derived(
+                    name=bmi, unit="kg/m²", low=low, high=high, scale=scale, powers=powers, description=about
+                )
+    return None
+
+
+def _description(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{file} cannot be read ({error}); mend or remove it") from None
+    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        raise TableError(f"{file} is no data dictionary; make it an object with one object a column")
+    return found

@@ -1,0 +1,284 @@
+"""A checkpoint and a store to one report: ``report.json`` for machines, ``report.html`` for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from engine.checkpoints.checkpoint import find
+from engine.checkpoints.files import write_card
+from engine.cohort.sources.table import TableCohort
+from engine.cohort.store import CohortStore
+from engine.evaluation.bench.sampling import machine
+from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.report.entry import Section
+from engine.evaluation.report.page import page
+from engine.evaluation.report.table import ROWS, table_sections
+from engine.evaluation.rivals.rivals import RIVALS
+from engine.evaluation.sections.coherence import coherence_section
+from engine.evaluation.sections.cost import cost_section
+from engine.evaluation.sections.image import image_section
+from engine.evaluation.sections.privacy import privacy_section
+from engine.evaluation.sections.ranking import ranking_section, rival_tables
+from engine.evaluation.sections.subgroups import subgroup_section
+from engine.evaluation.sections.table import table_section
+from engine.evaluation.sections.whatif import whatif_section
+from engine.evaluation.subjects import plan
+from engine.evaluation.subjects.extract import Setting, Task, ruler_named
+from engine.evaluation.subjects.gather import Step, claim, gather
+from engine.evaluation.subjects.gaussian import LatentGaussian
+from engine.evaluation.subjects.people import Gathered
+from engine.inference.generate import DISCLAIMER, Model, load
+from engine.vocabulary.schema import AttributeSchema
+
+FORMAT, VERSION = "somatwin-report", 1
+Kind = Literal["evaluate", "audit"]
+#: persons drawn when nothing else is asked for
+LEAST = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a report is made with: ``n`` synthetic persons (None: as many as test persons, at least :data:`LEAST`), the ``seed``
+    of everything, ``steps`` (None: the model's) and ``guidance`` of sampling, ``features`` another encoder; whether ``cost``
+    is measured and ``rivals`` are fitted to the table."""
+
+    n: int | None = None
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    device: str = "auto"
+    features: Path | None = None
+    cost: bool = True
+    rivals: bool = False
+    workers: int | None = None
+
+
+def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, options: Options) -> Iterator[Step]:
+    """Write ``out/report.json`` and ``out/report.html``; yields progress. The same call again goes on where it stopped.
+
+    Raises :class:`EvaluationError`, :class:`engine.checkpoints.files.CheckpointError` for a changed checkpoint, encoder or ruler,
+    :class:`engine.cohort.store.StoreError` for a changed store.
+    """
+    began = time.monotonic()
+    if options.n is not None and options.n < plan.FEWEST:
+        raise EvaluationError(f"n {options.n} is too few persons: draw {plan.FEWEST} or more")
+    model = load(checkpoint, options.device)
+    if not model.has_image:
+        yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)
+        return
+    store = CohortStore.open(store_path)
+    plan.checked(model, store)
+    yield Step("checking the store", 0, 1, None)
+    store.verify()
+    used = plan.extractors(store, options.features)
+    require_pins(model, used.pins, options.features is not None)
+    n = options.n or max(LEAST, len(store.split()["test"]))
+    about = facts(kind, model, store, used.pins, options, n)
+    claim(out / "work", {k: about[k] for k in ("kind", "checkpoint", "store", "extractors", "sampling", "version")})
+    tasks = (plan.evaluation_tasks if kind == "evaluate" else plan.audit_tasks)(model, store, n, options.seed)
+    work = out / "work"
+    prepare(model, store, work, tasks)
+    setting = Setting(
+        checkpoint=str(model.checkpoint.path),
+        store=str(store_path),
+        device=model.device,
+        seed=options.seed,
+        steps=options.steps or model.steps,
+        guidance=options.guidance,
+        encoder=None if used.encoder is None else str(used.encoder),
+        ruler=used.ruler,
+        folder=str(work),
+    )
+    yield from gather(setting, tasks, work, workers=options.workers)
+    units = ruler_units(used.ruler)
+    data = plan.assembled(work, tasks, about, used, units)
+    makers, sections = section_makers(kind, model, options), []
+    if options.rivals:
+        tables: dict[str, Any] = {}
+        yield Step("other table generators", 0, len(RIVALS), None)
+        for name, table in rival_tables(data, model.schema, work / "rivals", options.seed):
+            tables[name] = table
+            yield Step("other table generators", len(tables), len(RIVALS), None)
+        makers.insert(2, ("ranking", lambda data, schema, rng: ranking_section(data, schema, tables, rng)))
+    for k, (title, make) in enumerate(makers):
+        yield Step(title, k, len(makers), None)
+        sections.append(make(data, model.schema, np.random.default_rng([options.seed, k])))
+    about["seconds"] = round(time.monotonic() - began, 1)
+    about["machine"] = machine(model.device)
+    about["persons"] = {name: len(side) for name, side in data.sides.items()}
+    write(out, about, sections)
+    yield Step("report", len(makers), len(makers), 0.0)
+
+
+def _of_tables(kind: Kind, model: Model, cohort: TableCohort, out: Path, options: Options) -> Iterator[Step]:
+    """The report of a model that knows tables only."""
+    if kind == "audit":
+        raise EvaluationError(
+            f"{model.name} knows tables only, and the audit is of scans: give a model that knows scans"
+        )
+    n = options.n or max(ROWS, len(cohort.split()["test"]))
+    about, sections = facts(kind, model, cohort, {}, options, n), []
+    made = {"n": n, "seed": options.seed, "steps": options.steps or model.steps, "rivals": options.rivals}
+    for part in table_sections(model, cohort, about, out / "work", **made):
+        if isinstance(part, Step):
+            yield part
+        else:
+            sections.append(part)
+    write(out, about, sections)
+    yield Step("report", 1, 1, 0.0)
+
+
+def section_makers(
+    kind: Kind, model: Model, options: Options
+) -> list[tuple[str, Callable[[Gathered, AttributeSchema, np.random.Generator], Section]]]:
+    """Title and maker of each section, in order."""
+    if kind == "audit":
+        return [("privacy", privacy_section)]
+    makers = [
+        ("image fidelity", lambda data, schema, rng: image_section(data, rng)),
+        ("table fidelity", table_section),
+        ("coherence", coherence_section),
+        ("what-if", whatif_section),
+        ("subgroups", subgroup_section),
+    ]
+    if options.cost:
+        makers.append(("cost", lambda data, schema, rng: cost_section(model, options.steps or model.steps)))
+    return makers
+
+
+def facts(
+    kind: Kind, model: Model, store: CohortStore | TableCohort, pins: dict[str, str], options: Options, n: int
+) -> dict[str, Any]:
+    """What the report is of."""
+    split = store.split()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "disclaimer": DISCLAIMER,
+        "checkpoint": {
+            "name": model.name,
+            "digest": model.digest,
+            "weights_sha256": model.checkpoint.config["weights_sha256"],
+        },
+        "trained_on": model.card.get("trained_on", "unknown"),
+        "licence": model.licence,
+        "store": {
+            "source": store.meta.get("source_name", "unnamed"),
+            "participants_sha256": store.meta["participants_sha256"],
+            **{part: len(rows) for part, rows in split.items()},
+        },
+        "extractors": dict(pins),
+        "sampling": {"n": n, "seed": options.seed, "steps": options.steps or model.steps, "guidance": options.guidance},
+    }
+
+
+def prepare(model: Model, store: CohortStore, work: Path, tasks: Sequence[Task]) -> None:
+    """The mean image and the normal distribution of latents, fitted on training persons, where the tasks need them."""
+    train = plan.spread(store.split()["train"], plan.TRAINING, 0)
+    needed = {task.make for task in tasks}
+    if "mean" in needed and not (work / "mean.npy").exists():
+        total = np.zeros(store.volumes.shape[1:], np.float64)
+        for row in train:
+            total += store.volumes[row]
+        np.save(work / "mean.npy", (total / len(train) / 255).astype(np.float32))
+    if "gaussian" in needed and not (work / "gaussian.npz").exists():
+        LatentGaussian.fitted(model, store, train).save(work)
+
+
+def ruler_units(name: str | None) -> dict[str, str]:
+    """What a ruler measures, with units."""
+    if name is None:
+        return {}
+    ruler = ruler_named(name)
+    from engine.measure import torso as body
+
+    return {measure: body.UNITS[measure] if name == body.NAME else "ml" for measure in ruler.measures}
+
+
+def pins_of(path: Path) -> dict[str, str]:
+    """Which extractors a checkpoint was evaluated with; empty if never."""
+    try:
+        return json.loads((path / "evaluation.json").read_text("utf-8"))["extractors"]
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EvaluationError(
+            f"{path / 'evaluation.json'} is damaged: restore it, or delete it to pin the extractors anew"
+        ) from None
+
+
+def require_pins(model: Model, pins: dict[str, str], foreign: bool) -> None:
+    """Refuse extractors other than those pinned with the checkpoint; ``foreign`` ones were asked for and are not compared."""
+    for name, pinned in pins_of(model.checkpoint.path).items():
+        if name == "encoded" and foreign:
+            continue
+        if pins.get(name) != pinned:
+            raise EvaluationError(
+                f"{model.name} was evaluated with {name} {pinned} and here is {pins.get(name, 'none')}: their figures do not compare; "
+                f"restore it, or delete evaluation.json in {model.checkpoint.path} to pin anew"
+            )
+
+
+def write(out: Path, about: dict[str, Any], sections: Sequence[Section]) -> None:
+    """Both files, each whole or not at all."""
+    found = {**about, "sections": [section.to_json() for section in sections]}
+    for name, text in (("report.json", json.dumps(found, indent=1, ensure_ascii=False)), ("report.html", page(found))):
+        part = out / f".{name}.part"
+        part.write_text(text, "utf-8")
+        os.replace(part, out / name)
+
+
+def into_card(checkpoint: str | Path, out: Path) -> Path:
+    """Put the report's figures into the checkpoint's card, and pin its extractors; returns the card.
+
+    Raises :class:`EvaluationError` when the report is of other weights.
+    """
+    path, found = find(checkpoint), json.loads((out / "report.json").read_text("utf-8"))
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    if found["checkpoint"]["weights_sha256"] != config["weights_sha256"]:
+        raise EvaluationError(f"{out} reports on other weights than those in {path}: evaluate these")
+    card = json.loads((path / "model_card.json").read_text("utf-8"))
+    kind, sampling = found["kind"], found["sampling"]
+    lines = {
+        "how": f"somatwin {kind}, {sampling['n']} synthetic persons, seed {sampling['seed']}, {sampling['steps']} steps; "
+        + ", ".join(found["extractors"].values())
+    }
+    for section in found["sections"]:
+        for entry in section["entries"]:
+            lines[entry["name"]] = in_words(entry)
+    card["evaluation" if kind == "evaluate" else "privacy audit"] = lines
+    write_card(path, card)
+    pins = {**pins_of(path), **found["extractors"]}
+    (path / "evaluation.json").write_text(json.dumps({"extractors": pins}, indent=1), "utf-8")
+    return path / "model_card.md"
+
+
+def in_words(entry: dict[str, Any]) -> str:
+    """An entry as one line: value, interval, N, floor, p, verdict."""
+    figure, floor = entry["figure"], entry["floor"]
+    text = f"{_digits(figure['value'])} {entry['unit']}".strip()
+    if figure["low"] is not None:
+        text += f" ({_digits(figure['low'])} to {_digits(figure['high'])}, n = {figure['n']})"
+    if floor is not None:
+        text += f"; real {_digits(floor['value'])} ({_digits(floor['low'])} to {_digits(floor['high'])})"
+    if entry["p"] is not None:
+        text += f"; p = {entry['p']:.2g}"
+    return f"{text}; {entry['verdict']}" if entry["verdict"] else text
+
+
+def _digits(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3g}"
+
+
+def entries(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """All entries of a report by key."""
+    return {entry["key"]: entry for section in found["sections"] for entry in section["entries"]}

@@ -1,0 +1,217 @@
+"""Generated persons on disk: a BIDS folder that says how to make it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.checkpoints.files import whole_directory
+from engine.cohort.sources.bids import COLUMNS, write_bids
+from engine.imaging.dicom_write import Origin, write_series
+from engine.imaging.volume import Volume
+from engine.inference.counterfactual import Counterfactual, counterfactual, generated_counterfactual, psnr
+from engine.inference.generate import DISCLAIMER, Model, ProgressCallback, RequestError
+from engine.vocabulary.schema import Category, Row
+
+#: dB stated where two volumes are equal
+PERFECT = 99.0
+Form = Literal["nifti", "dicom"]
+
+
+def write_people(
+    model: Model,
+    out: str | Path,
+    *,
+    n: int = 1,
+    given: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    form: Form = "nifti",
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
+
+    Scans are NIfTI, or in the ``form`` dicom a series a channel under ``sourcedata``, where BIDS keeps such. Returns the
+    folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
+    digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is
+    :attr:`Model.licence`. Raises as ``generate`` does, and :class:`~engine.cohort.sources.bids.BidsError` when the folder cannot be
+    written.
+    """
+    config = model.checkpoint.config
+    request = {
+        "n": n,
+        "given": dict(given or {}),
+        "seed": seed,
+        "steps": model.steps if steps is None else steps,
+        "guidance": config["guidance"] if guidance is None else guidance,
+        "device": model.device,
+    }
+    origin = {
+        "Name": "Somatwin",
+        "Version": version("somatwin"),
+        "Description": f"{DISCLAIMER} sub-0001 is drawn with the seed, each further person with the next one.",
+        "Checkpoint": {"Name": model.name, "Digest": model.digest},
+        "Request": request,
+    }
+    return write_bids(
+        out,
+        model.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress),
+        name=f"Synthetic persons drawn from {model.name}",
+        generated_by=[origin],
+        licence=model.licence,
+        acknowledge=str(config["provenance"].get("acknowledgement", "")),
+        columns=further_columns(model),
+        save=partial(_save_dicom, model, request) if form == "dicom" else None,
+    )
+
+
+def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
+    """Write the person's series into the data set at ``root``."""
+    origin = Origin(
+        checkpoint=model.name,
+        digest=model.digest,
+        seed=person.seed,
+        steps=request["steps"],
+        guidance=request["guidance"],
+        given=request["given"],
+        attributes=person.attributes,
+    )
+    for name, data in write_series(person.volume, origin):
+        path = root / "sourcedata" / subject / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def further_columns(model: Model) -> dict[str, dict[str, Any]]:
+    """What participants.json says of the columns that :data:`engine.cohort.sources.bids.COLUMNS` does not know."""
+    about: dict[str, dict[str, Any]] = {}
+    for name in model.schema.names:
+        column = model.schema[name]
+        if name not in COLUMNS:
+            values = (
+                {"Levels": {level: level for level in column.levels}}
+                if isinstance(column, Category)
+                else {"Units": column.unit}
+            )
+            about[name] = {"Description": column.description, **values}
+    return about
+
+
+def write_counterfactuals(
+    model: Model,
+    scan: Volume,
+    out: str | Path,
+    *,
+    factual: Mapping[str, Any],
+    interventions: Sequence[Mapping[str, Any]],
+    steps: int = 32,
+    free: Collection[str] = (),
+    warnings: Sequence[str] = (),
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """The person in ``scan`` under each of the ``interventions`` into the new folder ``out``; returns it.
+
+    NIfTI of the scan as the model saw it, its reconstruction and, numbered, every counterfactual, the same with the
+    autoencoder's residual added back, and the difference; ``whatif.json`` has the rows, the error bars taken before the
+    add-back (PSNR in dB of reconstruction, of no change, and of there and back), how it was made, and the ``warnings`` that
+    the scan came with. Raises as :func:`engine.inference.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise RequestError(f"{out} exists already; choose a new folder")
+    found: list[dict[str, Any]] = []
+    with whole_directory(out) as part:
+        for k, intervention in enumerate(interventions, 1):
+            there = counterfactual(model, scan, factual=factual, intervention=intervention, steps=steps, free=free)
+            known: Row = {**factual, **intervention}
+            undone = {name: there.factual[name] for name in intervention}
+            back = counterfactual(model, there.volume, factual=known, intervention=undone, steps=steps, free=free)
+            if k == 1:
+                _save(scan, part / "scan")
+                _save(there.reconstruction, part / "reconstruction")
+            for name, volume in (("counterfactual", there.volume), ("restored", there.restored)):
+                _save(volume, part / f"{k:02d}_{name}")
+            _save(replace(scan, data=there.difference), part / f"{k:02d}_difference")
+            found.append(_figures(k, intervention, there, scan, back.volume))
+            if progress:
+                progress(k, len(interventions))
+        more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
+        _write_whatif(part, model, {**more, "given": dict(factual), "counterfactuals": found})
+    return out
+
+
+def write_generated_counterfactuals(
+    model: Model,
+    out: str | Path,
+    *,
+    seed: int,
+    factual: Mapping[str, Any],
+    interventions: Sequence[Mapping[str, Any]],
+    steps: int | None = None,
+    hold: Collection[str] = (),
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """The synthetic person of ``seed`` and the same under each of the ``interventions`` into the new folder ``out``.
+
+    NIfTI of the person and, numbered, of every counterfactual and its difference (none from a model of tables);
+    ``whatif.json`` has the rows. Raises as :func:`engine.inference.counterfactual.generated_counterfactual`, and
+    :class:`RequestError` when ``out`` exists.
+    """
+    out, steps = Path(out), model.steps if steps is None else steps
+    if out.exists():
+        raise RequestError(f"{out} exists already; choose a new folder")
+    found: list[dict[str, Any]] = []
+    with whole_directory(out) as part:
+        for k, intervention in enumerate(interventions, 1):
+            one, other = generated_counterfactual(model, seed, factual, intervention, steps, hold=hold)
+            if one.scan and other.scan:
+                if k == 1:
+                    _save(one.scan, part / "person")
+                _save(other.scan, part / f"{k:02d}_counterfactual")
+                _save(replace(other.scan, data=other.scan.data - one.scan.data), part / f"{k:02d}_difference")
+            found.append({"number": k, "set": dict(intervention), "factual": one.attributes, "row": other.attributes})
+            if progress:
+                progress(k, len(interventions))
+        more = {"seed": seed, "steps": steps, "hold": list(hold), "given": dict(factual)}
+        _write_whatif(part, model, {**more, "counterfactuals": found})
+    return out
+
+
+def _write_whatif(folder: Path, model: Model, found: Mapping[str, Any]) -> None:
+    about = {
+        "disclaimer": DISCLAIMER,
+        "version": version("somatwin"),
+        "checkpoint": {"name": model.name, "digest": model.digest},
+        "licence": model.licence,
+        **found,
+    }
+    (folder / "whatif.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
+
+
+def _figures(
+    k: int, intervention: Mapping[str, Any], there: Counterfactual, scan: Volume, back: Volume
+) -> dict[str, Any]:
+    """What is said of one counterfactual beside its files."""
+    returned = psnr(back.data, scan.data)
+    figures = {"autoencoder": there.autoencoder_psnr, "no_change": there.null_psnr, "there_and_back": returned}
+    return {
+        "number": k,
+        "set": dict(intervention),
+        "factual": there.factual,
+        "row": there.row,
+        "psnr_db": {name: round(min(value, PERFECT), 2) for name, value in figures.items()},
+    }
+
+
+def _save(volume: Volume, stem: Path) -> None:
+    """One NIfTI file a channel, named by it where there are several."""
+    parts = volume.apart()
+    for part in parts:
+        name = f"{stem.name}.nii.gz" if len(parts) == 1 else f"{stem.name}_{part.channels[0]}.nii.gz"
+        part.save(stem.with_name(name), "Synthetic what-if. Associations, not causes. Not for diagnosis.")

@@ -1,0 +1,203 @@
+"""What a user asks of a loaded model: persons, given any subset of their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from engine.imaging.volume import Volume
+from engine.model.flow import Joint
+from engine.model.joint import JointModel
+from engine.model.sampler import Known, guided, integrate, sample, schedule
+from engine.vocabulary.schema import AttributeSchema, Row
+
+DISCLAIMER = "Synthetic. Associations, not causes. Not for diagnosis."
+#: persons computed at once on a GPU; on a CPU one at a time is as fast and makes results equal to the last bit
+GPU_BATCH = 8
+#: rows computed at once where there is no image; always as many, so that a row never depends on how many are asked for
+ROWS = 64
+#: network evaluations of a person with a scan, of a row alone, and of the row that a scan is drawn for
+IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
+#: of the times of a scan's steps (:func:`engine.model.sampler.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
+IMAGE_POWER = 0.7
+#: called with evaluations done and evaluations in all
+ProgressCallback = Callable[[int, int], None]
+
+
+class RequestError(ValueError):
+    """A request that cannot be met; the message names the value and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One synthetic person: the scan (None from a model of tables), the table (given values exactly as given) and the seed
+    that makes them again."""
+
+    scan: Volume | None
+    attributes: Row
+    seed: int
+
+    @property
+    def volume(self) -> Volume:
+        """The scan; raises :class:`RequestError` where there is none."""
+        if self.scan is None:
+            raise RequestError(
+                f"person {self.seed} has no scan: the model knows tables only; choose one that knows scans"
+            )
+        return self.scan
+
+
+def choose_device(device: str = "auto") -> str:
+    """``auto`` is a GPU when there is one; raises :class:`RequestError` for ``cuda`` without one."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise RequestError(f"device {device!r} is unknown; use auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RequestError("device cuda is not available on this machine; use --device cpu or auto")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def evaluations(net: JointModel) -> int:
+    """Network evaluations of a draw when nothing else is asked for: rows alone cost little."""
+    return IMAGE_STEPS if net.has_image else TABLE_STEPS
+
+
+def checked_weight(weight: float, name: str) -> float:
+    """A weight of guidance; raises :class:`RequestError` by ``name`` for one that nothing comes of."""
+    if not 0 <= weight <= 10:
+        raise RequestError(f"{name} {weight} is outside 0 to 10; 1 means none, 2 is strong")
+    return weight
+
+
+class Model:
+    """A loaded checkpoint that answers questions; load one with :func:`engine.load`."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        self.checkpoint, self.device = checkpoint, device
+        self.name: str = checkpoint.config["name"]
+        self.card, self.card_markdown, self.digest = checkpoint.card, checkpoint.card_markdown, checkpoint.digest
+
+    @property
+    def schema(self) -> AttributeSchema:
+        return self.checkpoint.model.schema
+
+    @property
+    def has_image(self) -> bool:
+        """Whether it draws scans, or tables only."""
+        return self.checkpoint.model.has_image
+
+    @property
+    def steps(self) -> int:
+        """Network evaluations when nothing else is asked for."""
+        return evaluations(self.checkpoint.model)
+
+    @property
+    def licence(self) -> str:
+        """What generated persons fall under: the licence of the training cohort, or else the card's words."""
+        return str(self.checkpoint.config["provenance"].get("licence") or self.card.get("licence") or "unknown")
+
+    def generate(
+        self,
+        *,
+        n: int = 1,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> list[Person]:
+        """``n`` persons who have the ``given`` attributes; the rest is sampled: the row by the network of rows, where the
+        model has one, and the scan for it, or else both together.
+
+        Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
+        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Raises
+        :class:`engine.vocabulary.schema.AttributeValueError` for an impossible attribute, :class:`RequestError` for the rest.
+        """
+        return list(self.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress))
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        *,
+        n: int = 1,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Iterator[Person]:
+        """As :meth:`generate`, one person after the other."""
+        steps = self.steps if steps is None else steps
+        if n < 1 or not 1 <= steps <= 1000 or not 0 <= seed < 2**62:
+            raise RequestError(
+                f"n {n}, steps {steps}, seed {seed}: n and steps start at 1, steps end at 1000, seed at 0"
+            )
+        model, row = self.checkpoint.model, self.schema.resolve(given or {})
+        default = self.checkpoint.config["guidance"]
+        weight = checked_weight(default if guidance is None else guidance, "guidance")
+        times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
+        size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
+        total, done = -(-n // size) * (len(times)), 0
+        for start in range(0, n, size):
+            last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
+            seeds = list(range(seed + start, last))
+            noise = model.noise(seeds)
+            rows = self._rows(noise.table, [row] * len(seeds))
+            for state in self._integrate(noise, rows, weight, times):
+                done += 1
+                if progress:
+                    progress(done, total)
+            volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
+            rows = self.schema.decode(state.table.cpu().numpy(), rows)
+            done += 1
+            if progress:
+                progress(done, total)
+            for s, volume, attributes in list(zip(seeds, volumes, rows, strict=True))[: n - start]:
+                scan = None if volume is None else self._volume(volume)
+                yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)
+
+    def _rows(self, noise: Float[Tensor, "b k d"], given: list[Row]) -> list[Row]:
+        """The rows completed by the network of rows, where there is one and something is free; else as they are."""
+        net = self.checkpoint.model.rows
+        if net is None:
+            return given
+        known = self._known(given, noise.new_zeros(len(given), 0, 1))
+        if bool(known.table.all()):
+            return given
+        start = Joint(known.value.image, noise)
+        state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
+        return self.schema.decode(state.table.cpu().numpy(), given)
+
+    def _known(self, rows: list[Row], image: Float[Tensor, "b n c"]) -> Known:
+        """The rows as what is given beside an unknown ``image``."""
+        table, given = (torch.from_numpy(part).to(self.device) for part in self.schema.encode(rows))
+        return Known(Joint(torch.zeros_like(image), table), torch.zeros_like(given[:, 0]), given)
+
+    def _integrate(self, noise: Joint, rows: list[Row], weight: float, times: list[float]) -> Iterator[Joint]:
+        model = self.checkpoint.model
+        known = self._known(rows, noise.image)
+        linear = model.linear(known)
+        shift = (weight - 1) * linear.centre.image
+        if self.has_image:
+            shift = shift + model.corrected(known.value.table, known.table)
+        field, linear = guided(model.velocity, linear, shift)
+        return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
+
+    def _volume(self, data: Any) -> Volume:
+        channels = tuple(self.checkpoint.config["channels"])
+        return Volume(data[0] if len(channels) == 1 else data, self.checkpoint.affine, channels)
+
+
+def load(name: str | Path, device: str = "auto") -> Model:
+    """A model by name (``head-t1``) or by its directory, on ``auto``, ``cpu`` or ``cuda``.
+
+    Raises :class:`engine.checkpoints.checkpoint.CheckpointError` for a missing, damaged or foreign checkpoint.
+    """
+    chosen = choose_device(device)
+    return Model(load_checkpoint(name, chosen), chosen)

@@ -1,0 +1,75 @@
+"""Filling the missing cells of a table, each row given its own present cells and, where there is one, its scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from engine.imaging.volume import Volume
+from engine.inference.generate import ROWS, Model, RequestError, evaluations
+from engine.inference.infer import on_grid
+from engine.model.flow import Joint
+from engine.model.sampler import Known, sample
+from engine.vocabulary.schema import AttributeValueError, Row
+
+
+def impute(
+    model: Model,
+    rows: Sequence[Mapping[str, Any]],
+    scans: Sequence[Volume | None] | None = None,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+) -> Iterator[Row]:
+    """Each of ``rows`` with one draw of its missing cells given all that is present, derived columns computed.
+
+    Present cells come back as they are, and so do columns that the model does not know. ``scans``, one a row or None, lie
+    on the model's grid and are encoded without any missing column. Row i has the noise of ``seed + i``: another seed is
+    another draw (multiple imputation, Rubin 1987). Guidance is off. Raises
+    :class:`engine.vocabulary.schema.AttributeValueError` with the row for an impossible cell, :class:`RequestError` for the rest.
+    """
+    if not 1 <= (1 if steps is None else steps) <= 1000 or not 0 <= seed < 2**62:
+        raise RequestError(f"steps {steps}, seed {seed}: steps are 1 to 1000, a seed starts at 0")
+    if scans is not None and len(scans) != len(rows):
+        raise RequestError(f"{len(scans)} scans for {len(rows)} rows: give one a row, None where there is none")
+    if scans is not None and not model.has_image:
+        raise RequestError(f"{model.name} knows tables only: leave the scans out, or choose a model that knows scans")
+    known = [_known(model, row, i) for i, row in enumerate(rows)]
+    size = 1 if scans or model.checkpoint.model.alone.has_image else ROWS
+    for start in range(0, len(rows), size):
+        # always as many rows at once, so that a row never depends on the others
+        block = [*known[start : start + size], *[{}] * (start + size - min(start + size, len(rows)))]
+        seen = scans[start : start + size] if scans else None
+        made = _drawn(model, block, seen, [seed + start + i for i in range(size)], steps)
+        for given, row in zip(rows[start : start + size], made, strict=False):
+            yield {**given, **row}
+
+
+def _known(model: Model, row: Mapping[str, Any], i: int) -> Row:
+    """What the model knows of a row; its own identifier or number stands in what is said of an impossible cell."""
+    try:
+        return model.schema.resolve({name: row.get(name) for name in model.schema.names})
+    except AttributeValueError as error:
+        raise AttributeValueError(f"row {row.get('participant_id', i + 1)}: {error}") from None
+
+
+@torch.inference_mode()
+def _drawn(
+    model: Model, rows: Sequence[Row], scans: Sequence[Volume | None] | None, seeds: list[int], steps: int | None
+) -> list[Row]:
+    device, seeing = model.device, scans is not None and any(scan is not None for scan in scans)
+    net = model.checkpoint.model if seeing else model.checkpoint.model.alone
+    steps = evaluations(net) if steps is None else steps
+    table, known = (torch.from_numpy(part).to(device) for part in model.schema.encode(rows))
+    noise = net.noise(seeds)
+    coded, seen = torch.zeros_like(noise.image), torch.zeros(len(rows), dtype=torch.bool, device=device)
+    for i, scan in enumerate(scans or ()):
+        if scan is not None:
+            voxels = on_grid(model, scan)[None].to(device)
+            coded[i], seen[i] = net.encode(voxels, table[i : i + 1], known[i : i + 1])[0], True
+    held = Known(Joint(coded, table), seen, known)
+    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
+    filled = model.schema.decode(state.table.cpu().numpy(), rows)
+    return [{name: row[name] for name in model.schema.names} for row in filled]

@@ -1,0 +1,98 @@
+"""Scan to attributes: draws from p(missing columns | bare scan, given columns)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.imaging.volume import Volume
+from engine.inference.generate import Model, RequestError, evaluations
+from engine.model.flow import Joint
+from engine.model.sampler import Known, sample
+from engine.vocabulary.schema import AttributeSchema, Category, Row
+
+
+def on_grid(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
+    """The voxels of a scan that has the model's channels and grid; raises :class:`RequestError` for any other."""
+    image = model.checkpoint.model.config.image
+    data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
+    if data.shape != (image.channels, *image.grid):
+        raise RequestError(
+            f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
+        )
+    return torch.from_numpy(data)
+
+
+@torch.inference_mode()
+def infer(
+    model: Model,
+    volume: Volume | None,
+    given: Mapping[str, Any] | None = None,
+    *,
+    samples: int = 64,
+    seed: int = 0,
+    steps: int | None = None,
+) -> list[Row]:
+    """``samples`` draws of the whole table of the person in ``volume`` (None: no scan is known), the ``given`` columns held.
+
+    The scan is encoded without any column that is not given (the leak to avoid), and guidance is off; ``steps`` counts
+    network evaluations (None: as many as a person with, or without, a scan is drawn with). ``volume`` must lie
+    on the model's grid (:func:`engine.cohort.preprocess.preprocess.preprocess` brings it there). Raises :class:`RequestError`
+    when it does not, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible given value.
+    """
+    if not 1 <= samples <= 4096 or not 0 <= seed < 2**62:
+        raise RequestError(f"samples {samples}, seed {seed}: give 1 to 4096 samples, and a seed from 0")
+    net = model.checkpoint.model if volume is not None else model.checkpoint.model.alone
+    steps = evaluations(net) if steps is None else steps
+    row = model.schema.resolve(given or {})
+    table, known = (torch.from_numpy(part).to(model.device) for part in model.schema.encode([row]))
+    noise = net.noise(list(range(seed, seed + samples)))
+    coded = torch.zeros_like(noise.image[:1])
+    if volume is not None:
+        coded = net.encode(on_grid(model, volume)[None].to(model.device), table, known)
+    seen = torch.full((samples,), volume is not None, device=model.device)
+    clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
+    held = Known(clean, seen, known.expand(samples, -1))
+    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
+    rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
+    return [{name: r[name] for name in model.schema.names} for r in rows]
+
+
+#: bins of a histogram, and the share of draws in the interval
+BINS, INTERVAL = 12, 0.9
+
+
+def posterior(schema: AttributeSchema, draws: Sequence[Row], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the draws say of every column, ready for JSON.
+
+    A number: ``mean``, ``sd``, ``median``, the central 90% ``interval`` and a ``histogram`` (``edges``, one more than
+    ``counts``); a category: the ``shares`` of its levels and the ``likeliest``; a given column: its ``given`` value.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in schema.names:
+        column = schema[name]
+        if name in given:
+            found[name] = {"given": given[name]}
+        elif isinstance(column, Category):
+            counts = Counter(str(draw[name]) for draw in draws)
+            shares = {level: counts[level] / len(draws) for level in column.levels}
+            found[name] = {"likeliest": max(shares, key=lambda level: shares[level]), "shares": shares}
+        else:
+            values = np.array([draw[name] for draw in draws], float)
+            counts, edges = np.histogram(values, BINS)
+            tail = (1 - INTERVAL) / 2
+            found[name] = {
+                "unit": column.unit,
+                "mean": float(values.mean()),
+                "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+                "median": float(np.median(values)),
+                "interval": [float(v) for v in np.quantile(values, [tail, 1 - tail])],
+                "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+            }
+    return found

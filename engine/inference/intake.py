@@ -1,0 +1,117 @@
+"""A scan on disk to what a model takes: its grid, its channels, intensities of 0 to 1, defaced where its cohort was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.checkpoints.typicality import FACES, check
+from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.imaging.pair import load_pair
+from engine.imaging.volume import Volume, load_volume
+from engine.inference.generate import Model, RequestError
+from engine.measure.ruler import fields
+
+#: share of the model's grid that a scan has to cover, and of the voxels that are brighter than what is shown as white
+COVERED, WHITE = 0.8, 0.002
+#: share of the brain that has to lie in the model's grid, and of its largest cross-section that an outermost slice may show
+BRAIN_IN_GRID, BRAIN_CUT = 0.98, 0.1
+#: largest intensity of a scan that is taken to be 0 to 1 already, and of one stored in 8 bits
+UNIT, BYTE = 1.001, 255.0
+#: reasons that a refusal names
+NAMED = 3
+
+
+def admit(
+    model: Model, path: str | Path, *, force: bool = False, masker: BrainMasker | None = None
+) -> tuple[Volume, list[str]]:
+    """:func:`intake` of a scan that looks like those of the model's cohort, and what speaks against it (nothing).
+
+    Raises :class:`RequestError` with the reasons for a scan of another anatomy, contrast, orientation or field of view
+    (:func:`engine.checkpoints.typicality.check`); with ``force`` it is taken all the same and the reasons are returned.
+    """
+    volume, doubts = _brought(model, path, masker)
+    doubts += check(model, volume)
+    if doubts and not force:
+        more = f", and {len(doubts) - NAMED} more" if len(doubts) > NAMED else ""
+        reasons = "; ".join(doubts[:NAMED]) + more
+        raise RequestError(
+            f"{Path(path).name} does not look like the scans of {model.name}: {reasons}; give such a scan or use --force"
+        )
+    return volume, doubts
+
+
+def intake(model: Model, path: str | Path, masker: BrainMasker | None = None) -> Volume:
+    """The scan at ``path`` (either file of a torso's pair) on the model's grid, float32 in 0..1.
+
+    A scan that lies on the grid already, such as a generated one, is taken as it is; another head goes through the
+    preprocessing of the model's cohort, another torso is resampled where it lies. Raises
+    :class:`engine.imaging.volume.VolumeError` for a file that cannot be read or shows no brain, :class:`RequestError` for a
+    field of view that does not cover the model's, or the brain. What it shows is not asked: see :func:`admit`.
+    """
+    volume, doubts = _brought(model, path, masker)
+    if doubts:
+        raise RequestError(f"{Path(path).name} cannot be used: {doubts[0]}; give a scan of the same part of the body")
+    return volume
+
+
+def _brought(model: Model, path: str | Path, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
+    """The scan on the model's grid, and what is to be said against its field of view."""
+    if not model.has_image:
+        raise RequestError(f"{model.name} knows tables only: give a model that knows scans")
+    config, image = model.checkpoint.config, model.checkpoint.model.config.image
+    paired = image.channels > 1
+    scan = load_pair(path) if paired else load_volume(path, config["channels"][0])
+    scan = scan.reoriented("RAS")
+    if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
+        return _on_grid(model, scan), []
+    if config["preprocess"]:
+        return _preprocessed(model, scan, masker)
+    ones = Volume(np.ones(scan.grid, np.float32), scan.affine)
+    covered = float(ones.resampled(image.grid, model.checkpoint.affine).data.mean())
+    doubt = f"it covers {covered:.0%} of the field of view of {model.name}, {COVERED:.0%} is the least expected"
+    return _on_grid(model, scan.resampled(image.grid, model.checkpoint.affine)), [doubt] * (covered < COVERED)
+
+
+def _on_grid(model: Model, scan: Volume) -> Volume:
+    data = _unit(np.asarray(scan.data, np.float32))
+    return Volume(data, model.checkpoint.affine, tuple(model.checkpoint.config["channels"]))
+
+
+def _preprocessed(model: Model, scan: Volume, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
+    """A head through the preprocessing of the model's cohort, and whether its brain is whole."""
+    doubts: list[str] = []
+
+    def looked_at(head: Volume) -> np.ndarray:
+        brain = (masker or deepbet_masker())(head)
+        doubts.extend(_cut(brain))
+        return brain
+
+    found = preprocess(scan, PreprocessConfig(**fields(model.checkpoint.config["preprocess"])), looked_at)
+    if (share := found.quality["brain_in_grid"]) < BRAIN_IN_GRID:
+        least = f"{BRAIN_IN_GRID:.0%} is the least expected"
+        doubts.append(f"{share:.0%} of its brain lies in the field of view of {model.name}, {least}")
+    volume = found.volume
+    return Volume(np.asarray(volume.data, np.float32) / 255, volume.affine, volume.channels), doubts
+
+
+def _cut(brain: np.ndarray) -> list[str]:
+    """Where the field of view ends within the brain."""
+    said = []
+    for axis in range(3):
+        area = brain.sum(axis=tuple(i for i in range(3) if i != axis))
+        for face, outermost in zip(FACES[2 * axis :], area[[0, -1]], strict=False):
+            if (share := outermost / max(area.max(), 1)) > BRAIN_CUT:
+                widest = f"the outermost slice has {share:.0%} of its widest cross-section"
+                said.append(f"its brain is cut off at the {face}: {widest}, {BRAIN_CUT:.0%} is the most expected")
+    return said
+
+
+def _unit(data: np.ndarray) -> np.ndarray:
+    """Intensities in 0..1: as they are, of 8 bits, or by the brightest :data:`WHITE` of the voxels."""
+    highest = float(data.max())
+    if highest <= UNIT:
+        return data.clip(0, 1)
+    white = BYTE if highest <= BYTE and np.array_equal(data, np.rint(data)) else float(np.quantile(data, 1 - WHITE))
+    return (data / max(white, 1e-30)).clip(0, 1)

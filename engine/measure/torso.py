@@ -1,0 +1,288 @@
+"""Body composition read off a torso's water and fat images: no table is asked, only what can be seen.
+
+Volumes are expectations under a network trained on the label maps of the in-silico cohort
+(:mod:`engine.measure.segmenter`), counted over the whole field of view, arms as far as they are in it:
+
+* ``sat``, ``vat``: subcutaneous and visceral fat, litres; the fat around heart and between muscles is in neither.
+* ``muscle``: muscle without the fat between muscles, litres. ``lungs``: litres.
+* ``liver_volume``, ``spleen``, ``kidneys`` (cortex and medulla without the sinus): ml.
+* ``liver_pdff``: proton density fat fraction of the liver, percent (:mod:`engine.measure.fat_fraction`).
+* ``waist``: girth of the trunk above the iliac crests, cm (:mod:`engine.measure.waist`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy.ndimage import binary_erosion
+
+from engine.checkpoints.files import CheckpointError, directory
+from engine.cohort.preprocess.preprocess import antialiased
+from engine.imaging.pair import CHANNELS, FAT, WATER
+from engine.imaging.volume import Volume, VolumeError, finite
+from engine.measure.fat_fraction import liver_fat
+from engine.measure.reference import CohortBand
+from engine.measure.ruler import fields, read_ruler, write_ruler
+from engine.measure.segmenter import Segmenter, SegmenterConfig
+from engine.measure.waist import waist
+from engine.phantom import tissue
+from engine.phantom.shape.frame import GRID, SPACING
+
+NAME = "measure-torso"
+#: what each class is made of, in the phantom's label codes; what is in none of them is ``other``
+CODES = {
+    "background": (tissue.AIR,),
+    "sat": (tissue.SAT,),
+    "vat": (tissue.VAT,),
+    "imat": (tissue.IMAT,),
+    "muscle": (tissue.MUSCLE,),
+    "bone": (tissue.VERTEBRAE, tissue.RIBS, tissue.SHOULDER, tissue.FEMUR),
+    "pelvis": (tissue.PELVIS,),
+    "lungs": (tissue.LUNG,),
+    "liver": (tissue.LIVER,),
+    "spleen": (tissue.SPLEEN,),
+    "kidneys": (tissue.CORTEX, tissue.MEDULLA),
+}
+CLASSES = (*CODES, "other")
+#: what :meth:`TorsoMeasure.measure` returns, in words and with its unit
+MEASURES = {
+    "sat": "Subcutaneous fat",
+    "vat": "Visceral fat",
+    "muscle": "Muscle",
+    "liver_volume": "Liver",
+    "liver_pdff": "Liver fat fraction",
+    "waist": "Waist",
+    "lungs": "Lungs",
+    "spleen": "Spleen",
+    "kidneys": "Kidneys",
+}
+UNITS = {
+    "sat": "l",
+    "vat": "l",
+    "muscle": "l",
+    "liver_volume": "ml",
+    "liver_pdff": "%",
+    "waist": "cm",
+    "lungs": "l",
+    "spleen": "ml",
+    "kidneys": "ml",
+}
+DEFINITIONS = {
+    "sat": "Subcutaneous fat: all fat under the skin in the field of view.",
+    "vat": "Visceral fat: the fat around the organs of the abdomen, without that around the heart.",
+    "muscle": "Muscle: without the fat between muscles, and without the heart.",
+    "liver_volume": "Liver: with its vessels, without the gallbladder.",
+    "liver_pdff": "Liver fat fraction: share of fat among the protons of the liver's core, relaxation corrected.",
+    "waist": "Waist: a tape around the trunk just above the iliac crests, without the arms.",
+    "lungs": "Lungs: air and tissue together.",
+    "spleen": "Spleen.",
+    "kidneys": "Kidneys: cortex and medulla of both.",
+}
+#: the measures that are the volume of a class
+COUNTED = {
+    "sat": "sat",
+    "vat": "vat",
+    "muscle": "muscle",
+    "liver_volume": "liver",
+    "lungs": "lungs",
+    "spleen": "spleen",
+    "kidneys": "kidneys",
+}
+#: share of surely subcutaneous fat that shows more water than fat, from which an exchange is told
+EXCHANGED = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorsoMeasureConfig:
+    """The network's sizes (``window`` is the in-silico cohort's grid), factors by which each class's count is multiplied,
+    the most voxels of a field of view along x, y, z, and the body volumes in litres that are taken for a torso."""
+
+    segmenter: SegmenterConfig = field(
+        default_factory=lambda: SegmenterConfig(
+            classes=CLASSES,
+            window=GRID,
+            spacing=SPACING,
+            centre=(0.0, 0.0, 0.0),
+            inputs=len(CHANNELS),
+            refine=32,
+            fraction=True,
+        )
+    )
+    gains: tuple[float, ...] = (1.0,) * len(CLASSES)
+    largest: tuple[int, int, int] = (144, 128, 240)
+    plausible: tuple[float, float] = (8.0, 300.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read: ``values`` by name (:data:`MEASURES`, NaN where it cannot be seen), ``notes`` are sentences."""
+
+    values: dict[str, float]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TorsoMeasure:
+    """The ruler: load it once with :meth:`load`, then :meth:`measure` any number of torsos.
+
+    ``cohort`` holds the regressions of in-silico persons measured with this same ruler (aggregates only).
+    """
+
+    config: TorsoMeasureConfig
+    segmenter: Segmenter
+    cohort: CohortBand
+    card: dict[str, Any]
+    digest: str = ""
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """The measures' names in words."""
+        return MEASURES
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        """A sentence for each measure."""
+        return DEFINITIONS
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> TorsoMeasure:
+        """Read and check a ruler: the shipped one, or the directory ``path``.
+
+        Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
+        """
+        stored = read_ruler(shipped() if path is None else Path(path), NAME)
+        with stored.readable():
+            config = _config(stored.config["measure"])
+            if config.segmenter.classes != CLASSES:
+                raise CheckpointError(f"{stored.path} tells other classes apart; restore or replace it")
+            segmenter = Segmenter(config.segmenter)
+            segmenter.load_weights(stored.weights)
+            cohort = CohortBand.from_json(stored.config["cohort"])
+        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest)
+
+    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
+        """Write the ruler, weights as bfloat16, whole or not at all."""
+        about = {"measure": asdict(self.config), "provenance": dict(provenance), "cohort": self.cohort.to_json()}
+        write_ruler(path, NAME, about, self.segmenter, self.card)
+
+    def measure(self, volume: Volume) -> dict[str, float]:
+        """The values of :meth:`examine`."""
+        return self.examine(volume).values
+
+    def examine(self, volume: Volume) -> Reading:
+        """Read a torso of the channels ``water`` and ``fat``, of any orientation, voxel size and intensity scale.
+
+        Raises :class:`VolumeError` for a scan that is not finite, has other channels, or holds no torso.
+        """
+        torso = self.framed(finite(volume))
+        if float(torso.data.max()) - float(torso.data.min()) < 1e-6:
+            raise VolumeError("there is nothing to see in this scan: every voxel has the same value")
+        torso, probabilities, notes = self.classified(torso)
+        return replace(self.read(torso, probabilities), notes=notes)
+
+    def read(self, torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> Reading:
+        """The measures from the classes' probabilities and the framed torso itself."""
+        litres = {
+            name: gain * float(p.sum(dtype=np.float64)) * math.prod(torso.spacing) / 1e6
+            for name, gain, p in zip(CLASSES, self.config.gains, probabilities, strict=True)
+        }
+        body = sum(litres.values()) - litres["background"]
+        low, high = self.config.plausible
+        if not low <= body <= high:
+            raise VolumeError(f"no torso was found: {body:.0f} l look like body, {low:.0f} to {high:.0f} are expected")
+        values = {name: litres[source] * (1000 if UNITS[name] == "ml" else 1) for name, source in COUNTED.items()}
+        hard = probabilities.argmax(0)
+        images = torso.data.astype(np.float32)
+        pelvis, skin = (hard == CLASSES.index(name) for name in ("pelvis", "sat"))
+        air = binary_erosion(hard == CLASSES.index("background"), iterations=3)
+        values["liver_pdff"] = liver_fat(images, probabilities[CLASSES.index("liver")], air)
+        values["waist"] = waist(images.sum(0), pelvis, skin, torso.spacing)
+        return Reading(values={name: values[name] for name in MEASURES}, notes=())
+
+    def framed(self, volume: Volume) -> Volume:
+        """Water and fat, float32, RAS, in the ruler's voxels: as they lie where they have that size, otherwise resampled.
+
+        The grid covers the field of view; zeros fill it up to sides that the network can halve. Raises
+        :class:`VolumeError` for other channels and for a field of view far larger than a torso.
+        """
+        missing = [name for name in CHANNELS if volume.data.ndim == 3 or name not in volume.channels]
+        if missing:
+            raise VolumeError(f"the scan has no channel {missing[0]}; a torso is measured on its water and fat images")
+        data = volume.data[[volume.channels.index(name) for name in CHANNELS]].astype(np.float32)
+        torso = Volume(data, volume.affine, CHANNELS).reoriented("RAS")
+        voxel = self.config.segmenter.voxel
+        turned = not np.allclose(torso.affine[:3, :3], np.diag(voxel), atol=0.01 * min(voxel))
+        if turned:
+            torso = _covering(torso, voxel, self.config.largest)
+        multiple = self.config.segmenter.multiple
+        gap = [-n % multiple for n in torso.grid]
+        return replace(torso, data=np.pad(torso.data, [(0, 0), *((0, g) for g in gap)])) if any(gap) else torso
+
+    def classified(self, torso: Volume) -> tuple[Volume, Float[np.ndarray, "k x y z"], tuple[str, ...]]:
+        """The framed torso, its classes' probabilities, and what is to be said.
+
+        Where the files of water and fat were exchanged the torso returned has them in their places.
+        """
+        probabilities = self.segmenter.classify(torso.data)
+        share = exchanged(torso, probabilities)
+        if share > 0.5:
+            other = replace(torso, data=np.ascontiguousarray(torso.data[::-1]))
+            again = self.segmenter.classify(other.data)
+            # somebody lean may look exchanged: the other way round must be the more certain one
+            if exchanged(other, again) < 0.5 and again.max(0).mean() > probabilities.max(0).mean():
+                return other, again, ("the water and fat files are exchanged; they were read the other way round",)
+        if share > EXCHANGED:
+            told = f"water and fat are exchanged in about {share:.0%} of the subcutaneous fat; values there may be off"
+            return torso, probabilities, (told,)
+        return torso, probabilities, ()
+
+
+def shipped() -> Path:
+    """Where :meth:`TorsoMeasure.load` looks when it is given no path."""
+    return directory() / NAME
+
+
+def exchanged(torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> float:
+    """Share of what is surely subcutaneous fat that shows more water than fat: a swap of the two, whole or in part."""
+    surely = binary_erosion(probabilities[CLASSES.index("sat")] > 0.5)
+    water, fat = torso.data[CHANNELS.index(WATER)], torso.data[CHANNELS.index(FAT)]
+    return float((water > fat)[surely].mean()) if surely.any() else 0.0
+
+
+def classes_of_codes() -> UInt8[np.ndarray, "256"]:
+    """The table from a label code of the phantom to the index of its class in :data:`CLASSES`."""
+    table = np.full(256, CLASSES.index("other"), np.uint8)
+    for name, tissues in CODES.items():
+        table[[t.code for t in tissues]] = CLASSES.index(name)
+    return table
+
+
+def perfect(labels: UInt8[np.ndarray, "x y z"]) -> Float[np.ndarray, "k x y z"]:
+    """A label map as probabilities 0 and 1: what a perfect network would say."""
+    classes = classes_of_codes()[labels]
+    return np.stack([classes == c for c in range(len(CLASSES))]).astype(np.float32)
+
+
+def _covering(torso: Volume, voxel: tuple[float, float, float], largest: tuple[int, int, int]) -> Volume:
+    """The torso resampled to ``voxel`` on an upright grid that covers its field of view."""
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in torso.grid])).reshape(3, -1)
+    points = torso.affine[:3, :3] @ corners + torso.affine[:3, 3:]
+    low, high = points.min(1), points.max(1)
+    grid = [max(2, round(float(size / mm))) for size, mm in zip(high - low, voxel, strict=True)]
+    if any(n > most for n, most in zip(grid, largest, strict=True)):
+        size = " x ".join(f"{length / 10:.0f}" for length in high - low)
+        raise VolumeError(f"a field of view of {size} cm is larger than a torso; crop the scan to the torso")
+    affine = np.diag([*voxel, 1.0])
+    affine[:3, 3] = (low + high) / 2 - (np.array(grid) - 1) / 2 * voxel
+    smooth = np.stack([antialiased(c, torso.spacing, voxel) for c in torso.data])
+    return replace(torso, data=smooth).resampled((grid[0], grid[1], grid[2]), affine)
+
+
+def _config(stored: Mapping[str, Any]) -> TorsoMeasureConfig:
+    return TorsoMeasureConfig(**{**fields(stored), "segmenter": SegmenterConfig(**fields(stored["segmenter"]))})

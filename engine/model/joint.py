@@ -1,0 +1,274 @@
+"""The joint model: autoencoder, fusion and velocity network over one latent for a scan and its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from engine.model.flow import FactorPrior, Joint, Levels, factor_velocity
+from engine.model.nn.autoencoder import NO_IMAGE, Autoencoder, AutoencoderConfig
+from engine.model.nn.embedding import Fusion
+from engine.model.nn.transformer import JointTransformer, TransformerConfig
+from engine.model.sampler import Known, LinearFlow, person_noise
+from engine.vocabulary.schema import AttributeSchema
+
+#: least share of a column's variance that is its own
+UNIQUE = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the networks, the ``rank`` of the linear Gaussian part (:class:`engine.model.flow.FactorPrior`) with
+    ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
+    the columns' (:func:`engine.model.flow.shifted`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the network of
+    :attr:`JointModel.rows` (None: there is none)."""
+
+    image: AutoencoderConfig
+    flow: TransformerConfig
+    rank: int = 32
+    table_rank: int = 0
+    shift: float = 3.0
+    rows: TransformerConfig | None = None
+
+
+def table_config(flow: TransformerConfig, schema: AttributeSchema) -> ModelConfig:
+    """A model of tables alone, whose linear Gaussian part can hold any covariance of the columns."""
+    return ModelConfig(image=NO_IMAGE, flow=flow, rank=0, table_rank=int(schema.mask.sum()), shift=1.0)
+
+
+def with_rows(model: JointModel, rows: TransformerConfig | None, seed: int) -> JointModel:
+    """The ``model`` with a network of rows of its own, made from ``seed`` where it has none yet."""
+    if rows is None or model.rows is not None:
+        return model
+    torch.manual_seed(seed)
+    made = JointModel(replace(model.config, rows=rows), model.schema).to(model.centre.device)
+    made.load_state_dict({**made.state_dict(), **model.state_dict()})
+    return made
+
+
+class JointModel(nn.Module):
+    """p(scan, table): encode a person to the joint latent, the velocity field on it, decode it to a volume.
+
+    The diffused image tokens are standardised: centred by place, rotated to the latent's principal axes, and divided by
+    SD ** ``whitening`` so that large-scale channels keep more variance and are learned first.
+
+    ``rows`` is the field where no scan is known (image level 1), the side of the square of noise levels along which a free
+    person's row is drawn, before the scan is drawn for that row: p(table) p(scan | table). It is a model of tables, which
+    learns from whole rows at a hundredth of the cost of a step with image tokens; None leaves that side to the joint network.
+
+    ``correction`` is the regression on the row (:func:`row_terms`) of what the network's mean image of that row lacks,
+    by which a scan drawn for a whole row is moved (:mod:`engine.training.stages.correction`).
+    """
+
+    centre: Tensor
+    rotation: Tensor
+    scale: Tensor
+    image_loadings: Tensor
+    table_loadings: Tensor
+    table_centre: Tensor
+    image_variance: Tensor
+    table_variance: Tensor
+    mask: Tensor
+    correction: Tensor
+
+    def __init__(self, config: ModelConfig, schema: AttributeSchema) -> None:
+        super().__init__()
+        self.config, self.schema = config, schema
+        latent, tokens = config.image.latent, config.image.tokens
+        mask = torch.from_numpy(schema.mask)
+        columns, code = mask.shape
+        if self.has_image:
+            self.autoencoder = Autoencoder(config.image)
+        self.rows = JointModel(table_config(config.rows, schema), schema) if config.rows else None
+        self.fusion = Fusion(latent, tokens, columns, code, 64) if config.flow.fusion and self.has_image else None
+        self.velocity_net = JointTransformer(
+            config.flow, latent=latent, token_grid=config.image.token_grid, columns=columns, code=code
+        )
+        self.register_buffer("centre", torch.zeros(tokens, latent))
+        self.register_buffer("rotation", torch.eye(latent))
+        self.register_buffer("scale", torch.ones(latent))
+        factors = config.rank + config.table_rank
+        self.register_buffer("image_loadings", torch.zeros(tokens, latent, factors))
+        self.register_buffer("table_loadings", torch.zeros(columns, code, factors))
+        self.register_buffer("table_centre", torch.zeros(columns, code))
+        self.register_buffer("image_variance", torch.ones(tokens, latent))
+        self.register_buffer("table_variance", torch.ones(columns, code))
+        self.register_buffer("mask", mask, persistent=False)
+        if self.has_image:
+            self.register_buffer("correction", torch.zeros(2 * int(mask.sum()) + 1, tokens, latent))
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the model knows scans, or tables only."""
+        return self.config.image.tokens > 0
+
+    @property
+    def alone(self) -> JointModel:
+        """The model of the columns where no scan is known: :attr:`rows`, or else this one."""
+        return self.rows or self
+
+    def noise(self, seeds: list[int]) -> Joint:
+        """Noise of the joint state, a person a seed (:func:`engine.model.sampler.person_noise`)."""
+        image = self.config.image
+        return person_noise(seeds, image.tokens, image.latent, self.mask.cpu(), self.mask.device)
+
+    def fuse(
+        self, bare: Float[Tensor, "b n c"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
+    ) -> Float[Tensor, "b n c"]:
+        """Bare latents with the given columns fused in; what is not given has no influence (see :class:`Fusion`)."""
+        return bare if self.fusion is None else self.fusion(bare, table, given)
+
+    def standardise(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        """Autoencoder latents to the diffused state."""
+        return (tokens - self.centre) @ self.rotation * self.scale
+
+    def restore(self, state: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        """The diffused state to autoencoder latents; inverse of :meth:`standardise`."""
+        return (state / self.scale) @ self.rotation.T + self.centre
+
+    @torch.no_grad()
+    def fit_standardisation(self, tokens: Float[Tensor, "m n c"], whitening: float) -> None:
+        """Set the standardisation to the moments of training latents; mean variance of the state becomes 1."""
+        self.centre.copy_(tokens.mean(0))
+        centred = tokens - self.centre
+        flat = centred.flatten(0, 1)
+        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+        values, vectors = values.flip(0).clamp(min=1e-8), vectors.flip(1)
+        scale = values.sqrt() ** -whitening
+        scale = scale / (values * scale**2).mean().sqrt()
+        self.rotation.copy_(vectors)
+        self.scale.copy_(scale)
+
+    @torch.no_grad()
+    def fit_prior(
+        self, image: Float[Tensor, "p v n c"], table: Float[Tensor, "p k d"], known: Bool[Tensor, "p k"]
+    ) -> None:
+        """Fit the linear Gaussian part to p persons: ``image`` their diffused states in v versions, and their columns.
+
+        Loadings of the image are its principal components over persons and versions (Tipping and Bishop 1999), as many as
+        the model's rank but at most a third of the persons; a column's are its slopes on them, each shrunk by the
+        positive-part James-Stein rule, since few persons make large correlations by chance, and together cut to the adjusted
+        R^2 (Ezekiel 1930), the share that they would explain of other persons. What the image leaves of the
+        columns' covariance (over the persons who have both cells) has factors of its own.
+        """
+        rank = min(self.config.rank, len(image) // 3) if self.has_image else 0
+        scores = self._fit_image_factors(image, rank) if rank else image.new_zeros(len(image), 0)
+        here = (known[..., None] & self.mask).to(table.dtype)
+        count = here.sum(0).clamp(min=1)
+        self.table_centre.copy_((table * here).sum(0) / count)
+        centred = (table - self.table_centre) * here
+        variance = torch.where(self.mask, (centred.square().sum(0) / count).clamp(min=1e-3), 1.0)
+        slopes = torch.einsum("pkd,pr->kdr", centred, scores) / count[..., None]
+        left = (variance - slopes.square().sum(-1)).clamp(min=UNIQUE * variance) / (1 - rank / count).clamp(min=0.1)
+        slopes = slopes * (1 - (left / count)[..., None] / slopes.square().clamp(min=1e-9)).clamp(min=0)
+        most = (variance - left).clamp(min=0)
+        slopes = slopes * (most / slopes.square().sum(-1).clamp(min=1e-9)).clamp(max=1).sqrt()[..., None]
+        self.table_loadings.zero_()[..., :rank] = slopes
+        own = min(self.config.table_rank, variance.numel())
+        if own:
+            self.table_loadings[..., self.config.rank : self.config.rank + own] = _shared(centred, here, slopes, own)
+        explained = self.table_loadings.square().sum(-1)
+        self.table_variance.copy_((variance - explained).clamp(min=UNIQUE * variance))
+
+    def _fit_image_factors(self, image: Float[Tensor, "p v n c"], rank: int) -> Float[Tensor, "p r"]:
+        """Set the image's part to ``rank`` principal components; returns the persons' scores, mean over versions."""
+        persons, versions = image.shape[:2]
+        flat = image.flatten(0, 1).flatten(1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            left, values, right = torch.svd_lowrank(flat, min(rank + 8, *flat.shape), niter=8)
+        energy = values[:rank].square() / len(flat)
+        floor = (flat.square().mean(0).sum() - energy.sum()) / flat.shape[1]
+        loadings = right[:, :rank] * (energy - floor).clamp(min=0).sqrt()
+        residual = (flat - left[:, :rank] * values[:rank] @ right[:, :rank].T).square().mean(0).reshape(image.shape[2:])
+        self.image_loadings.zero_()[..., :rank] = loadings.reshape(*image.shape[2:], rank)
+        # few persons: a token's own variance is shrunk towards its channel's
+        self.image_variance.copy_(0.8 * residual + 0.2 * residual.mean(0, keepdim=True) + 1e-4)
+        return (left[:, :rank] * len(flat) ** 0.5).reshape(persons, versions, rank).mean(1)
+
+    def velocity(self, state: Joint, levels: Levels) -> Joint:
+        """E[e - z | z_t]: the closed-form linear Gaussian part plus what the network has learned."""
+        known, mean = self._closed_form(state, levels)
+        seen = torch.cat([state.image, mean.image], -1)
+        image, table = self.velocity_net(seen, state.table * self.mask, levels.image, levels.table)
+        return Joint(image + known.image, (table + known.table - self.table_centre) * self.mask)
+
+    def _closed_form(self, state: Joint, levels: Levels) -> tuple[Joint, Joint]:
+        """:func:`engine.model.flow.factor_velocity` of the linear Gaussian part, columns off their centre."""
+        prior = FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
+        with torch.autocast(state.image.device.type, enabled=False):
+            off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
+            return factor_velocity(Joint(state.image, off_centre), levels, prior)
+
+    def corrected(self, table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]) -> Float[Tensor, "b n c"]:
+        """By how much the mean image of a row is to be moved; 0 unless the whole row is given."""
+        moved = torch.einsum("bf,fnc->bnc", row_terms(table, self.mask), self.correction)
+        return moved * given.all(1)[:, None, None]
+
+    def linear(self, known: Known) -> LinearFlow:
+        """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
+        the mean that it expects beside what is ``known``. Where all scans are known the columns are not taken as independent:
+        their covariance beside a scan has directions so narrow that eight steps lost a fifth of their spread
+        (engine/LOG.md 38), so it is solved whole, and as far as they are Gaussian they are exact in any number of steps."""
+        loadings = self.image_loadings.flatten(0, 1)
+        length = loadings.norm(dim=0)
+        directions = loadings / length.clamp(min=1e-9)
+        spread = length**2 + self.image_variance.flatten() @ directions**2
+        expected = self._closed_form(known.value, known.levels(1.0))[1]
+        table, axes = self.table_loadings.square().sum(-1) + self.table_variance, None
+        if self.has_image and bool(known.image.all()):
+            table, axes = self._covariance_beside_scans(known.table)
+        return LinearFlow(
+            directions=directions,
+            spread=spread.clamp(min=1e-6),
+            image=self.image_variance,
+            table=table,
+            axes=axes,
+            centre=Joint(expected.image, expected.table + self.table_centre),
+        )
+
+    def _covariance_beside_scans(
+        self, given: Bool[Tensor, "b k"]
+    ) -> tuple[Float[Tensor, "b kd"], Float[Tensor, "b kd kd"]]:
+        """Variances and principal axes of the unknown columns under the linear Gaussian part, beside a known scan and the
+        ``given`` columns (Bishop, Pattern Recognition and Machine Learning, 12.2); of what is not unknown, next to none."""
+        image, table = self.image_loadings.flatten(0, 1), self.table_loadings.flatten(0, 1)
+        own, seen = self.table_variance.flatten(), (given[..., None] & self.mask).flatten(1)
+        precision = image.T @ (image / self.image_variance.flatten()[:, None])
+        precision = precision + table.T @ ((seen / own)[..., None] * table) + torch.eye(len(precision)).to(precision)
+        covariance = table @ torch.linalg.solve(precision, table.T[None]) + own.diag()
+        unknown = ~seen & self.mask.flatten()
+        variances, axes = torch.linalg.eigh(covariance * (unknown[:, None] & unknown[..., None]))
+        return variances.clamp(min=1e-6), axes
+
+    def encode(
+        self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
+    ) -> Float[Tensor, "b n c"]:
+        """Volumes (0..1) to the diffused image state, given columns fused in."""
+        return self.standardise(self.fuse(self.autoencoder.encode(volume), table, given))
+
+    def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
+        """The diffused image state to volumes in 0..1."""
+        return self.autoencoder.decode(self.restore(image)).clamp(0, 1)
+
+
+def row_terms(table: Float[Tensor, "b k d"], mask: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:
+    """What an image is regressed on: every number of a row's code, its square less 1, and a constant."""
+    code = table.flatten(1)[:, mask.flatten()]
+    return torch.cat([code, code**2 - 1, torch.ones_like(code[:, :1])], 1)
+
+
+def _shared(
+    centred: Float[Tensor, "p k d"], here: Float[Tensor, "p k d"], slopes: Float[Tensor, "k d r"], rank: int
+) -> Float[Tensor, "k d rank"]:
+    """Loadings of the factors behind the columns' covariance, less what ``slopes`` explain: principal axes of the
+    correlations with a share :data:`UNIQUE` kept for each column."""
+    flat, pairs, taken = centred.flatten(1), here.flatten(1), slopes.flatten(0, 1)
+    covariance = flat.T @ flat / (pairs.T @ pairs).clamp(min=1)
+    scale = covariance.diagonal().clamp(min=1e-9).sqrt()
+    values, vectors = torch.linalg.eigh((covariance - taken @ taken.T) / (scale[:, None] * scale))
+    lengths = (values.flip(0)[:rank] - UNIQUE).clamp(min=0).sqrt()
+    return (vectors.flip(1)[:, :rank] * lengths * scale[:, None]).reshape(*slopes.shape[:2], rank)

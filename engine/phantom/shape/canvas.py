@@ -1,0 +1,71 @@
+"""The canvas: water, fat and labels of a batch of bodies, painted shape by shape with partial volume."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from engine.phantom.shape.frame import GRID, Box, Frame
+from engine.phantom.shape.shapes import Number
+from engine.phantom.tissue import Tissue
+
+#: half the width of the soft edge of a painted shape, mm
+SOFT = 3.0
+
+
+class Canvas:
+    """What has been painted so far.
+
+    Shape: ``water``, ``fat`` float32, ``label`` uint8 and ``taken`` bool, each (n, x, y, z). A voxel that is ``taken``
+    belongs to an organ and is not painted again, so that no organ eats another.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        shape = (frame.n, *GRID)
+        self.water: Float[Tensor, "n x y z"] = torch.zeros(shape, device=frame.device)
+        self.fat: Float[Tensor, "n x y z"] = torch.zeros(shape, device=frame.device)
+        self.label: UInt8[Tensor, "n x y z"] = torch.zeros(shape, dtype=torch.uint8, device=frame.device)
+        self.taken: Bool[Tensor, "n x y z"] = torch.zeros(shape, dtype=torch.bool, device=frame.device)
+
+    def paint(
+        self,
+        box: Box,
+        distance: Tensor,
+        tissue: Tissue,
+        *,
+        fat: Number | None = None,
+        gain: Tensor | None = None,
+        keep: bool = False,
+        over: bool = False,
+        signal_only: bool = False,
+    ) -> None:
+        """Blend ``tissue`` in where ``distance`` (mm) is negative.
+
+        ``fat`` overrides its fat fraction, ``gain`` multiplies its signal; ``keep`` takes the voxels for good, ``over``
+        paints on taken voxels too, ``signal_only`` leaves the labels as they are (vessels within the liver).
+        """
+        alpha = (distance * (-0.5 / SOFT)).add_(0.5).clamp_(0, 1)
+        inside = distance < 0
+        if not over:
+            free = ~box.take(self.taken)
+            alpha, inside = alpha.mul_(free), inside & free
+        fraction = tissue.fat if fat is None else fat
+        for image, signal in (
+            (self.water, (1 - fraction) * tissue.water_signal),
+            (self.fat, fraction * tissue.fat_signal),
+        ):
+            before = box.take(image)
+            target = signal if gain is None else gain * signal
+            box.put(image, torch.lerp(before, torch.as_tensor(target, dtype=before.dtype, device=before.device), alpha))
+        if not signal_only:
+            box.put(self.label, torch.where(inside, tissue.code, box.take(self.label)))
+        if keep:
+            box.put(self.taken, box.take(self.taken) | inside)
+
+    def millilitres(self, tissue: Tissue) -> Float[Tensor, " n"]:
+        """Volume of a label, counted."""
+        from engine.phantom.shape.frame import VOXEL_ML
+
+        return (self.label == tissue.code).sum((1, 2, 3)).float() * VOXEL_ML

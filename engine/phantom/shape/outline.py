@@ -1,0 +1,274 @@
+"""The outline of the trunk: the rows that shape skin, fat, wall and cavity, from a person's dimensions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.phantom.shape.frame import REFERENCE, Frame
+from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
+
+#: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
+DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
+#: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
+FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
+#: thickest fat of a thigh, a share of its radius
+THICKEST = 0.34
+#: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
+#: in between; above, the scanner's bore is the limit
+TAPE = 0.964, 0.952
+
+
+class Outline:
+    """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.crotch = frame.dim("crotch_height") / frame.h
+        self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
+        self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
+        across = torch.minimum(0.91 * self.girth, (frame.dim("hip_breadth") / 2 - self.gap) / 2)
+        self.thigh_half = across, torch.sqrt(2 * self.girth**2 - across**2)
+        self.spine_y, self.spine_r = spine_course(frame, frame.u)
+        self._skin()
+        self._thighs()
+        self.belly = bump(frame.u, 0.610, 0.068)
+        self.wall = self._wall()
+        self.fat_rows = self._fat_rows()
+        self.front_fat = self._front_fat()
+        self._cavities()
+
+    def _skin(self) -> None:
+        """Half breadth, depth in front of the axis and behind it."""
+        f, d, u = self.frame, self.frame.dim, self.frame.u
+        navel, chest = d("omphalion_height") / f.h, d("chest_height") / f.h
+        neck = d("neck_girth") / (2 * torch.pi)
+        acromion = d("shoulder_breadth") / 2 - d("upper_arm_girth") / (2 * torch.pi) * 0.9
+        hip, waist, rib = d("hip_breadth") / 2, d("waist_breadth") / 2, d("chest_breadth") / 2
+        outer = 2 * self.thigh_half[0] + self.gap
+        rib = rib * (0.98 + 0.02 * f.male)
+        large = ramp(f.value("bmi"), 38, 45)
+        waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
+        paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
+        self.waist, self.rib = waist, rib
+        self.half = curve(u, [
+            (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
+            (navel, waist), (navel + 0.062, 0.45 * waist + 0.55 * rib), (chest, rib), (0.775, rib * 1.03),
+            (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
+            (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
+        ])  # fmt: skip
+        bust = d("chest_depth") - self.breast_projection() * 0.85
+        seat, thigh = d("buttock_depth"), 2 * self.thigh_half[1]
+        self.depth = curve(u, [
+            (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
+            (navel, paunch), (navel + 0.062, 0.5 * (paunch + bust)), (chest, bust), (0.775, bust * 0.95),
+            (0.80, bust * 0.80), (0.82, bust * 0.60 + neck * 0.4), (0.835, neck * 2.2), (0.846, neck * 1.98), (0.87, neck * 2),
+        ])  # fmt: skip
+        curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
+        back = curve(u, [
+            (0.44, 0.058), (0.50, 0.064), (0.525, 0.063), (0.56, 0.055), (0.60, 0.0475), (0.65, 0.049), (0.70, 0.055),
+            (0.75, 0.058), (0.79, 0.056), (0.82, 0.044), (0.84, 0.035), (0.87, 0.033),
+        ])  # fmt: skip
+        pad = curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]) * 0.75 * self.lean_depth()
+        behind = smooth_min(back * curl * REFERENCE * f.s + pad, torch.full_like(u, TABLE), 20.0)
+        self.back = torch.minimum(behind, 0.62 * self.depth)
+        self.front = self.depth - self.back
+
+    def _thighs(self) -> None:
+        f, u = self.frame, self.frame.u
+        taper = curve(u, [(0.30, 0.70), (0.40, 0.89), (0.465, 1.0), (0.50, 1.0)])
+        across, deep = self.thigh_half
+        self.thigh = across * taper, deep * taper
+        self.thigh_y = torch.maximum(-0.006 * f.h, deep - TABLE)
+        self.thigh_x = (across + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
+        self.above_thigh = ramp(u, self.crotch.clamp(max=0.48) + 0.005, self.crotch.clamp(max=0.48) + 0.05) * 90
+        self.below_trunk = (((self.crotch + 0.018).clamp(max=0.496) - u) * f.h * 1.9).clamp(0, 250)
+
+    def _cavities(self) -> None:
+        """Gutters beside the spine, the rib cage towards its apex, and the inlet of the pelvis."""
+        f, u = self.frame, self.frame.u
+        self.gutter = curve(u, [(0.54, -14.0), (0.59, -2.0), (0.63, 16.0), (0.68, 32.0), (0.74, 42.0)]) * f.s
+        apex = [(0.735, 1.0), (0.76, 0.86), (0.785, 0.73), (0.805, 0.56), (0.822, 0.36), (0.835, 0.15)]
+        self.cage = self.rib * curve(u, apex)
+        flat = [(0.76, 1.1), (0.785, 0.95), (0.805, 0.74), (0.822, 0.45), (0.835, 0.2)]
+        self.cage_depth = self.depth / 2 * curve(u, flat)
+        self.cage_middle = self.depth / 2 - self.back
+        inlet = (1 + 0.05 * f.trait("pelvis_breadth")) * (1.06 - 0.06 * f.male) * f.h
+        sides = [
+            (0.49, 0.036 * inlet),
+            (0.52, 0.046 * inlet),
+            (0.55, 0.03 * inlet + 0.4 * self.waist),
+            (0.60, self.waist),
+        ]
+        self.inlet_half = curve(u, sides)
+        ahead = [
+            (0.49, 0.028 * inlet),
+            (0.515, 0.034 * inlet),
+            (0.54, 0.018 * inlet + 0.5 * self.front),
+            (0.575, self.front * 1.2),
+        ]
+        self.inlet_front = curve(u, ahead)
+        self.inlet_back = curve(u, [(0.49, 0.026 * inlet), (0.52, 0.031 * inlet), (0.60, 0.06 * inlet)])
+
+    def lean_depth(self) -> Tensor:
+        """A first guess of the mean thickness of the subcutaneous fat, mm: its volume over the trunk's skin."""
+        d = self.frame.dim
+        girth = (d("waist_breadth") + d("waist_depth") + d("chest_breadth") + d("chest_depth")) * 0.80
+        return self.frame.value("trunk_sat") * 1e6 / (girth * self.frame.h * 0.345)
+
+    def breast_projection(self) -> Tensor:
+        """How far the breast stands out of the chest, mm."""
+        f = self.frame
+        fat = f.value("body_fat")
+        female = (12 + 0.70 * (fat - 20).clamp(0, 32)) * (0.22 * f.trait("breast_size")).exp()
+        return (1 - f.male) * female.clamp(8, 62) + f.male * ((fat - 24) * 0.55).clamp(0, 14)
+
+    def _wall(self) -> Tensor:
+        """Thickness of the body wall (muscle, ribs) under the fascia, mm."""
+        f = self.frame
+        muscle = (
+            1 + 0.10 * f.value("muscle_residual") + 0.06 * f.trait("wall_thickness") - 0.0035 * (f.value("age") - 45)
+        )
+        knots = [(0.46, 34), (0.50, 36), (0.56, 29), (0.60, 21), (0.66, 19), (0.72, 18.5), (0.755, 20), (0.785, 30)]
+        return (
+            curve(f.u, [*knots, (0.805, 42), (0.825, 60), (0.84, 70)])
+            * f.s
+            * (0.96 + 0.08 * f.male)
+            * muscle.clamp(0.6, 1.4)
+        )
+
+    def ahead(self, bulge: Number) -> Tensor:
+        """Depth of the skin in front of the axis; the trunk stays within the scanner."""
+        return (self.front * (1 + BELLY * self.belly * standing_out(bulge))).clamp(max=FRONT)
+
+    def aside(self, bulge: Number) -> Tensor:
+        """Half breadth of the skin."""
+        return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
+
+    def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
+        """Skin of the trunk without breasts: superellipses of exponent 2.75 with a depth in front and one behind."""
+        a = self.aside(bulge)[..., cut]
+        ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
+        middle = 0.32 * (ahead - back)
+        y = y - middle
+        b = torch.where(y > 0, ahead - middle, back + middle)
+        ax, ay = x.abs() / a + 1e-4, y.abs() / b + 1e-4
+        px, py = _less_one(ax), _less_one(ay)
+        r = (px * ax + py * ay) ** (1 / 2.75)
+        return (r - 1) * _less_one(r) / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
+
+    def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
+        """Skin of both thighs, fading out above the hips."""
+        rx, ry = (radius[..., cut] for radius in self.thigh)
+        return _ellipse(x.abs() - self.thigh_x[..., cut], y - self.thigh_y, rx, ry) + self.above_thigh[..., cut]
+
+    def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
+        """Trunk and thighs together."""
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 16.0)
+
+    def _fat_rows(self) -> Tensor:
+        f = self.frame
+        shape = 0.22 * f.trait("gynoid")
+        leg, hip = (1.22 - 0.70 * f.male) * shape.exp(), (1.42 - 0.50 * f.male) * (0.7 * shape).exp()
+        leg = torch.minimum(leg, THICKEST * self.girth / self.lean_depth())
+        return curve(f.u, [
+            (0.36, leg), (0.46, leg * 1.1), (0.50, hip), (0.545, hip), (0.58, 1.20), (0.625, 1.12), (0.66, 0.88),
+            (0.70, 0.66), (0.76, 0.55), (0.81, 0.52), (0.84, 0.42), (0.87, 0.42),
+        ])  # fmt: skip
+
+    def _front_fat(self) -> Tensor:
+        """What the fat in front is thicker over ribs and pubis, relative to the map: with weight the bones stay."""
+        f = self.frame
+        extra = (f.value("bmi") - 23).clamp(min=0) / self.lean_depth()
+        pubis = [(0.455, 0.0), (0.495, 2.3), (0.545, 2.0), (0.590, 0.0)]
+        chest = [(0.640, 0.0), (0.700, 1.7), (0.780, 1.7), (0.820, 0.0)]
+        return extra * curve(f.u, [*pubis, *chest]) / self.fat_rows
+
+    def thickness(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
+        """The subcutaneous map: 1 is the mean of the trunk."""
+        radius = torch.sqrt(x * x + y * y + 25.0)
+        sine = y / radius
+        front, behind = sine.clamp(min=0), (-sine).clamp(min=0)
+        lobes = 0.80 + (0.42 + 0.10 * self.frame.trait("fat_front")) * front + 0.34 * behind - 0.50 * behind**6
+        lobes = lobes + self.front_fat[..., cut] * front
+        midline = 1 - 0.30 * torch.exp(-((x / 15) ** 2)) * front
+        midline = midline - 0.45 * torch.exp(-((x / 60) ** 2)) * ramp(-self.frame.u[..., cut], -0.485, -0.455)
+        return self.fat_rows[..., cut] * lobes * midline + 0.06
+
+    def breast(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
+        """How far breasts stand out at each place, mm."""
+        f, u = self.frame, self.frame.u[..., cut]
+        across = (x.abs() - 0.046 * f.h) / (0.031 * f.h)
+        sag = 0.738 - 0.004 * (f.value("age") - 45) / 30
+        up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
+        return self.breast_projection() * torch.exp(-(across**2) - up**2) * (y > 0)
+
+    def within_bones(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
+        """Where a cavity can be: in front of the spine, within rib cage and pelvis, above the pelvic floor."""
+        f, u = self.frame, self.frame.u[..., cut]
+        behind = y - (self.spine_y - 0.6 * self.spine_r)[..., cut]
+        side = ((x.abs() - 30 * f.s) / (45 * f.s)).clamp(0, 1)
+        bones = (behind + side * self.gutter[..., cut]) * -0.9
+        cage = _ellipse(x, y - self.cage_middle[..., cut], self.cage[..., cut], self.cage_depth[..., cut])
+        bones = torch.where(u > 0.735, torch.maximum(bones, cage), bones)
+        wide, deep = (
+            self.inlet_half[..., cut],
+            torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut]),
+        )
+        funnel = (torch.sqrt((x / wide) ** 2 + ((y - 0.002 * f.h) / deep) ** 2 + 1e-6) - 1) * 0.05 * f.h
+        bones = torch.where(u < 0.60, torch.maximum(bones, funnel), bones)
+        return torch.maximum(bones, (0.492 - u) * f.h)
+
+    def cavity(self, fascia: Tensor, bones: Tensor, cut: slice, bulge: Tensor) -> Tensor:
+        """The cavity of chest and abdomen: within the body wall and the bones."""
+        u = self.frame.u[..., cut]
+        wall = self.wall[..., cut] * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
+        return torch.maximum(fascia + wall, bones)
+
+
+def standing_out(bulge: Number) -> Tensor:
+    """How far the skin follows the bulge: outwards wholly, inwards little."""
+    bulge = torch.as_tensor(bulge)
+    return torch.where(bulge > 0, bulge, DRAWN_IN * bulge)
+
+
+def _less_one(x: Tensor) -> Tensor:
+    """x ** 1.75."""
+    return x * (x * x.sqrt()).sqrt()
+
+
+def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
+    r = torch.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-6)
+    return (r - 1) * r / torch.sqrt((x / rx / rx) ** 2 + (y / ry / ry) ** 2 + 1e-9)
+
+
+def spine_course(frame: Frame, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre (y) and radius of the vertebral bodies at the heights ``u``, mm."""
+    bend = [
+        (0.36, -0.030),
+        (0.50, -0.040),
+        (0.535, -0.040),
+        (0.56, -0.028),
+        (0.60, -0.012),
+        (0.64, -0.011),
+        (0.68, -0.021),
+    ]
+    course = curve(u, [*bend, (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
+    lordosis = 5 * frame.trait("lordosis") * bump(u, 0.61, 0.04) - 4 * frame.trait("kyphosis") * bump(u, 0.74, 0.06)
+    radius = curve(u, [(0.57, 26.0), (0.62, 25.0), (0.68, 21.0), (0.75, 16.5), (0.83, 12.0)]) * frame.s
+    return course * REFERENCE * frame.s + lordosis, radius
+
+
+def diaphragm(frame: Frame, x: Tensor, y: Tensor) -> Tensor:
+    """Height of the diaphragm's underside over each place, mm: two domes, the right one higher."""
+    h, s = frame.h, frame.s
+    right = 0.733 * h + 7 * frame.trait("diaphragm")
+    left = right - 0.010 * h
+
+    def dome(centre: Tensor) -> Tensor:
+        return ((x - centre) / (0.064 * 1790 * s)) ** 2 + ((y - 0.004 * h) / (0.062 * h)) ** 2
+
+    fall = 0.052 * h
+    a = right - fall * dome(0.041 * 1790 * s).clamp(0, 2.0)
+    b = left - fall * dome(-0.041 * 1790 * s).clamp(0, 2.0)
+    return -smooth_min(-a, -b, 12.0)

@@ -1,0 +1,81 @@
+"""A plain 3D ResNet from scan to attributes, the yardstick of inference: the same persons, the same augmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from monai.networks.nets.resnet import ResNet, resnet10
+from torch import Tensor, nn
+
+from engine.cohort.store import CohortStore
+from engine.training.augment import Augmentation, augment
+from engine.training.run import Progress, step_generator
+from engine.training.stages.features import load_scans
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectTraining:
+    """AdamW with a cosine to zero over ``steps`` of ``batch`` persons; scans are first averaged over ``pool``^3 voxels.
+    ``width`` multiplies the network's channels (64 to 512)."""
+
+    steps: int = 1500
+    batch: int = 4
+    rate: float = 1e-3
+    decay: float = 0.05
+    pool: int = 2
+    width: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def train_direct(
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    target: Float[Tensor, "n k"],
+    binary: Bool[Tensor, " k"],
+    config: DirectTraining,
+    seed: int = 0,
+) -> Iterator[Progress | ResNet]:
+    """Fit the ``target`` of the store's ``rows`` (a number standardised, or 0 and 1 where ``binary``; NaN: missing) by a
+    ResNet-10 (He et al., arXiv 1512.03385; Hara et al., arXiv 1711.09577); yields progress and at the end the network."""
+    torch.manual_seed(seed)
+    net = resnet10(
+        spatial_dims=3,
+        n_input_channels=len(store.channels),
+        conv1_t_stride=2,
+        num_classes=target.shape[1],
+        widen_factor=config.width,
+    ).train()
+    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
+    for step in range(config.steps):
+        generator = step_generator(seed, step)
+        pick = torch.randint(len(rows), (config.batch,), generator=generator)
+        volumes = augment(load_scans(store, rows[pick.numpy()]), config.augmentation, generator, len(store.channels))
+        found, wanted = net(nn.functional.avg_pool3d(volumes, config.pool)), target[pick]
+        there = wanted.isfinite()
+        wanted = wanted.nan_to_num()
+        error = torch.where(
+            binary,
+            nn.functional.binary_cross_entropy_with_logits(found, wanted.clamp(0, 1), reduction="none"),
+            (found - wanted).square(),
+        )
+        loss = error[there].mean()
+        optimiser.param_groups[0]["lr"] = config.rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        yield Progress("direct", step + 1, config.steps, 0.0, {"loss": float(loss.detach())})
+    yield net.eval()
+
+
+@torch.inference_mode()
+def read_directly(
+    net: ResNet, store: CohortStore, rows: Int[np.ndarray, " n"], config: DirectTraining
+) -> Float[np.ndarray, "n k"]:
+    """What the network reads off the store's ``rows``, logits where the target was binary."""
+    parts = [net(nn.functional.avg_pool3d(load_scans(store, rows[i : i + 1]), config.pool)) for i in range(len(rows))]
+    return torch.cat(parts).numpy()

@@ -1,0 +1,166 @@
+"""Named, typed functions that return a complete, frozen configuration: one for each shipped checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from engine.cohort.preprocess.preprocess import PreprocessConfig
+from engine.model.flow import NoiseMixture
+from engine.model.joint import ModelConfig, table_config
+from engine.model.nn.autoencoder import AutoencoderConfig
+from engine.model.nn.transformer import TransformerConfig
+from engine.phantom.dixon import CHANNELS
+from engine.phantom.shape.frame import GRID
+from engine.training.augment import Augmentation
+from engine.training.pipeline import Recipe
+from engine.training.stages.autoencoder import AutoencoderTraining
+from engine.training.stages.features import FeatureRecipe, head_features, torso_features
+from engine.training.stages.flow import FlowTraining
+from engine.training.stages.texture import TextureTraining
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
+
+WEIGHT = Derived(
+    name="weight",
+    unit="kg",
+    low=20,
+    high=350,
+    scale=1e-4,
+    powers=(("bmi", 1.0), ("height", 2.0)),
+    description="body weight, computed from height and BMI",
+)
+PERSON = (
+    Number(name="age", unit="years", low=18, high=100, description="age at scan"),
+    Category(name="sex", levels=("F", "M"), description="sex"),
+    Number(name="height", unit="cm", low=120, high=220, description="body height"),
+    Number(name="bmi", unit="kg/m²", low=12, high=70, description="body mass index"),
+)
+BODY = (
+    Category(
+        name="ethnicity", levels=("white", "black", "south_asian", "east_asian", "other"), description="ethnicity"
+    ),
+    Number(name="waist", unit="cm", low=45, high=190, description="girth just above the iliac crests"),
+    Number(name="body_fat", unit="%", low=3, high=65, description="body fat of the whole body (DXA)"),
+    Number(name="sat", unit="L", low=0.3, high=80, description="subcutaneous fat in the field of view"),
+    Number(name="vat", unit="L", low=0, high=25, description="visceral fat"),
+    Number(name="muscle", unit="L", low=3, high=60, description="skeletal muscle in the field of view"),
+    Number(name="liver_volume", unit="mL", low=400, high=5000, description="liver"),
+    Number(name="liver_pdff", unit="%", low=0, high=60, description="fat fraction of the liver"),
+    Category(name="smoking", levels=("never", "former", "current"), description="smoking"),
+)
+ETHNICITIES = ("White", "Asian or Asian British", "Black or Black British", "Chinese", "Other")
+
+
+def head_t1(size: str = "cpu") -> Recipe:
+    """T1-weighted heads at 2 mm with age, sex, height, BMI and ethnicity; ``size`` cpu or gpu."""
+    ethnicity = Category(name="ethnicity", levels=ETHNICITIES, description="self-reported ethnicity")
+    grid = PreprocessConfig().grid
+    image = AutoencoderConfig(grid=grid, latent=64, widths=(16, 48, 128, 160))
+    rows = TransformerConfig(width=48, depth=2)
+    recipe = Recipe(
+        name="head_t1",
+        title="Head, T1-weighted MRI",
+        schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
+        preprocess=PreprocessConfig(),
+        model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4), rows=rows),
+        # few persons, so more deformed copies of each
+        flow=FlowTraining(copies=24),
+        rows=of_rows(steps=500),
+        texture=TextureTraining(mirror=0.5),
+        autoencoder_share=0.3,
+        texture_share=0.3,
+        guidance=2.5,
+    )
+    if size == "cpu":
+        return recipe
+    return replace(
+        recipe,
+        model=replace(recipe.model, flow=TransformerConfig(width=320, depth=8, heads=8)),
+        autoencoder=replace(recipe.autoencoder, steps=20000, batch=8),
+        flow=replace(recipe.flow, steps=60000, batch=128, copies=64),
+    )
+
+
+#: a scan is drawn for a whole row, so most examples have one
+WHOLE_ROWS = NoiseMixture(
+    equal=0.05, table_clean=0.65, image_clean=0.2, table_noise=0.02, independent=0.08, reveal=0.25
+)
+
+
+def torso_dixon(size: str = "cpu") -> Recipe:
+    """In-silico torsos (``somatwin phantom``): water and fat images with body composition; ``size`` cpu or gpu.
+
+    No deformation: persons are unlimited, and a body has a left and a right.
+    """
+    still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0.03, gamma=0)
+    image = AutoencoderConfig(grid=GRID, channels=len(CHANNELS), latent=64, widths=(16, 48, 128, 160))
+    big = size == "gpu"
+    flow = TransformerConfig(width=320, depth=8, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
+    return Recipe(
+        name="torso_dixon",
+        title="Torso, two-point Dixon MRI (computed persons)",
+        schema=AttributeSchema(columns=(*PERSON, *BODY), derived=(WEIGHT,)),
+        preprocess=None,
+        model=ModelConfig(image=image, flow=flow, rank=64, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
+        autoencoder=AutoencoderTraining(steps=20000 if big else 6000, batch=8 if big else 2, augmentation=still),
+        flow=FlowTraining(
+            steps=60000 if big else 20000,
+            batch=128 if big else 16,
+            copies=1,
+            augmentation=still,
+            mixture=WHOLE_ROWS,
+        ),
+        rows=of_rows(steps=2000),
+        texture=TextureTraining(),
+        autoencoder_share=0.4,
+        texture_share=0.3,
+    )
+
+
+def table(schema: AttributeSchema, size: str = "cpu") -> Recipe:
+    """A cohort of people without scans (:class:`engine.cohort.sources.table.TableCohort`), its ``schema`` not yet fitted."""
+    flow = TransformerConfig(width=256, depth=8, heads=8) if size == "gpu" else TransformerConfig(width=96, depth=4)
+    return Recipe(
+        name=TABLE,
+        title="Table of people",
+        schema=schema,
+        preprocess=None,
+        model=table_config(flow, schema),
+        flow=of_rows(steps=20000),
+    )
+
+
+def of_rows(steps: int) -> FlowTraining:
+    """Training on rows alone: there is no image whose level could differ from the columns'."""
+    mixture = NoiseMixture(equal=0.6, table_clean=0, image_clean=0, table_noise=0, independent=0.4)
+    return FlowTraining(steps=steps, batch=256, table_weight=1.0, mixture=mixture)
+
+
+def tiny(size: str = "cpu") -> Recipe:
+    """A recipe of seconds for tests and first tries: 32 x 32 x 32 voxels, the columns of :func:`head_t1`."""
+    del size
+    grid = (32, 32, 32)
+    return replace(
+        head_t1(),
+        name="tiny",
+        texture=None,
+        texture_share=0,
+        title="Tiny test model",
+        preprocess=replace(PreprocessConfig(), grid=grid, spacing=6.0),
+        model=ModelConfig(
+            image=AutoencoderConfig(grid=grid, latent=8, widths=(4, 8, 8, 16), blocks=1),
+            flow=TransformerConfig(width=48, depth=2, heads=4),
+            rows=TransformerConfig(width=16, depth=1, heads=2),
+        ),
+        autoencoder=AutoencoderTraining(steps=40, batch=2, warmup=5, bfloat16=False),
+        flow=FlowTraining(steps=60, batch=8, warmup=5, copies=2, bfloat16=False),
+        rows=replace(of_rows(steps=20), bfloat16=False),
+    )
+
+
+#: the name of the recipe that :func:`table` makes for the cohort at hand
+TABLE = "table"
+#: recipes by name, of a size
+RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "torso_dixon": torso_dixon, "tiny": tiny}
+#: encoders whose features the evaluation takes distances in
+ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}

@@ -1,0 +1,161 @@
+"""Laws of a volume: orientation never moves a voxel, files come back as they were, and bad files say what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from engine.imaging.volume import Volume, VolumeError, centred_affine, load_volume
+
+ORIENTATIONS = [
+    "".join(pair[side] for pair, side in zip(axes, sides, strict=True))
+    for axes in itertools.permutations(("LR", "PA", "IS"))
+    for sides in itertools.product((0, 1), repeat=3)
+]
+
+
+def numbered(channels: int = 0) -> Volume:
+    """An oblique, anisotropic scan in which every voxel has its own value."""
+    grid = (5, 6, 7)
+    shape = (channels, *grid) if channels else grid
+    angle = np.radians(12)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([1.5, 2.0, 3.0])
+    affine[:3, 3] = (-20, 31, 4)
+    data = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    return Volume(data, affine, tuple(f"c{i}" for i in range(channels)) or ("T1w",))
+
+
+def places(volume: Volume) -> np.ndarray:
+    """(value, x, y, z) of every voxel, ordered by value."""
+    data = volume.data if volume.data.ndim == 3 else volume.data[0]
+    ijk = np.stack(np.meshgrid(*(np.arange(n) for n in volume.grid), indexing="ij"), -1).reshape(-1, 3)
+    world = ijk @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    table = np.column_stack([data.reshape(-1), world])
+    return table[np.argsort(table[:, 0])]
+
+
+def test_there_are_48_orientations() -> None:
+    assert len(set(ORIENTATIONS)) == 48
+
+
+@pytest.mark.parametrize("axcodes", ORIENTATIONS)
+def test_reorienting_keeps_every_voxel_where_it_was(axcodes: str) -> None:
+    volume = numbered()
+    turned = volume.reoriented(axcodes)
+    assert turned.axcodes == axcodes
+    np.testing.assert_allclose(places(turned), places(volume), atol=1e-9)
+    back = turned.reoriented("RAS")
+    np.testing.assert_array_equal(back.data, volume.data)
+    np.testing.assert_allclose(back.affine, volume.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize("axcodes", ORIENTATIONS)
+def test_a_saved_file_comes_back(axcodes: str, tmp_path: Path) -> None:
+    turned = numbered().reoriented(axcodes)
+    turned.save(tmp_path / "a.nii.gz", "SYNTHETIC - not for diagnosis")
+    again = load_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(again.data, turned.data)
+    np.testing.assert_allclose(again.affine, turned.affine, atol=1e-5)
+    assert again.axcodes == axcodes
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_channels_turn_together() -> None:
+    volume = numbered(channels=2)
+    turned = volume.reoriented("PSR")
+    assert turned.data.shape == (2, 6, 7, 5)
+    np.testing.assert_array_equal(turned.data[1] - turned.data[0], 5 * 6 * 7)
+
+
+def test_resampling_onto_its_own_grid_changes_nothing() -> None:
+    volume = numbered()
+    np.testing.assert_allclose(volume.resampled(volume.grid, volume.affine).data, volume.data, atol=1e-4)
+    moved = volume.reoriented("PSR").resampled(volume.grid, volume.affine, order=0)
+    np.testing.assert_array_equal(moved.data, volume.data)
+
+
+def test_a_centred_grid_has_its_middle_at_the_origin() -> None:
+    affine = centred_affine((4, 5, 6), (2.0, 1.0, 3.0))
+    corners = np.array([[0, 0, 0, 1], [3, 4, 5, 1]]) @ affine.T
+    np.testing.assert_allclose(corners.mean(0)[:3], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "word"), [((4, 4, 1), "single slice"), ((4, 4), "3 axes"), ((3, 4, 4, 4), "3 axes")])
+def test_shapes_that_are_no_scan(shape: tuple[int, ...], word: str) -> None:
+    with pytest.raises(VolumeError, match=word):
+        Volume(np.zeros(shape, np.float32), np.eye(4))
+
+
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(3)])
+def test_affines_that_place_nothing(affine: np.ndarray) -> None:
+    with pytest.raises(VolumeError, match="affine"):
+        Volume(np.zeros((4, 4, 4), np.float32), affine)
+
+
+def saved(path: Path, data: np.ndarray) -> Path:
+    nib.Nifti1Image(data, np.eye(4)).to_filename(path)
+    return path
+
+
+def test_files_that_are_no_scan(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(30, 30, 30)).astype(np.float32)
+    whole = saved(tmp_path / "whole.nii.gz", noise)
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VolumeError, match=r"cut\.nii\.gz cannot be read"):
+        load_volume(cut)
+    text = tmp_path / "text.nii.gz"
+    text.write_text("not an image")
+    with pytest.raises(VolumeError, match=r"text\.nii\.gz cannot be read"):
+        load_volume(text)
+    noise[3, 4, 5] = np.nan
+    with pytest.raises(VolumeError, match="1 voxels that are NaN"):
+        load_volume(saved(tmp_path / "nan.nii.gz", noise))
+    with pytest.raises(VolumeError, match=r"shape \(5, 5, 5, 3\)"):
+        load_volume(saved(tmp_path / "four.nii.gz", np.zeros((5, 5, 5, 3), np.float32)))
+    with pytest.raises(VolumeError, match="single slice"):
+        load_volume(saved(tmp_path / "slice.nii.gz", np.zeros((5, 5, 1), np.float32)))
+    with pytest.raises(VolumeError, match="does not exist"):
+        load_volume(tmp_path / "nowhere.nii.gz")
+
+
+def test_the_intensity_scale_is_applied_and_a_fourth_axis_of_one_is_dropped(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1), np.eye(4))
+    image.header.set_slope_inter(2.5, 1.0)
+    image.to_filename(tmp_path / "scaled.nii.gz")
+    volume = load_volume(tmp_path / "scaled.nii.gz")
+    assert volume.data.shape == (4, 4, 4)
+    assert volume.data.dtype == np.float32
+    stored = np.asarray(nib.load(tmp_path / "scaled.nii.gz").dataobj)[..., 0]
+    np.testing.assert_allclose(volume.data, stored)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.nii.gz"
+    numbered().save(path)
+    before = path.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        Volume(np.zeros((4, 4, 4), np.float32), np.eye(4)).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_the_channels_of_a_volume_come_apart_in_order() -> None:
+    data = np.stack([np.full((3, 4, 5), i, np.float32) for i in (1, 2)])
+    water, fat = Volume(data, np.eye(4), ("water", "fat")).apart()
+    assert (water.channels, fat.channels) == (("water",), ("fat",))
+    assert (water.data == 1).all()
+    assert (fat.data == 2).all()
+    (only,) = Volume(data[0], np.eye(4)).apart()
+    assert only.channels == ("T1w",)
