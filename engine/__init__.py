@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import CheckpointError, checkpoints
     from engine.imaging.volume import Volume, VolumeError
-    from engine.inference.generate import DISCLAIMER, Model, Person, RequestError, load
+    from engine.inference.generate import DISCLAIMER, Model, Person, load
+    from engine.vocabulary.refusal import Refusal, RequestError
     from engine.vocabulary.schema import AttributeSchema, AttributeValueError
 
 __all__ = [
@@ -23,13 +24,14 @@ __all__ = [
     "CheckpointError",
     "Model",
     "Person",
+    "Refusal",
     "RequestError",
     "Volume",
     "VolumeError",
     "checkpoints",
     "load",
 ]
-_ROOMS = ("vocabulary.schema", "imaging.volume", "checkpoints.checkpoint", "inference.generate")
+_ROOMS = ("vocabulary.refusal", "vocabulary.schema", "imaging.volume", "checkpoints.checkpoint", "inference.generate")
 
 
 def __getattr__(name: str) -> Any:

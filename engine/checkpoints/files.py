@@ -13,11 +13,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from engine.vocabulary.refusal import Refusal
+
 #: the ``format`` of config.json: a joint model (:mod:`engine.checkpoints.checkpoint`), a ruler (:mod:`engine.measure.head`)
 JOINT, RULER = "somatwin-checkpoint", "somatwin-measure"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Refusal):
     """A checkpoint that is missing, damaged, changed or foreign; the message says what to do."""
 
 

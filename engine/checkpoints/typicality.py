@@ -242,7 +242,7 @@ def read_fingerprint(model: Model) -> Fingerprint | None:
 
 def check(model: Model, volume: Volume) -> list[str]:
     """Why ``volume``, on the model's grid, does not look like the scans of its cohort; empty where it does, or where the
-    checkpoint has no fingerprint. Raises :class:`engine.inference.generate.RequestError` for another grid."""
+    checkpoint has no fingerprint. Raises :class:`engine.vocabulary.refusal.RequestError` for another grid."""
     fingerprint = read_fingerprint(model)
     if fingerprint is None:
         return []

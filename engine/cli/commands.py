@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def attributes_of(model: Model, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """NAME=VALUE pairs as values of the model's columns."""
-    from engine.inference.generate import RequestError
+    from engine.vocabulary.refusal import RequestError
     from engine.vocabulary.schema import Category
 
     names = [name for name, _ in pairs]
@@ -49,10 +49,11 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
 def run_impute(args: argparse.Namespace, meter: Meter) -> None:
     """A table with its missing cells filled, as a new file; on stdout the file."""
     from engine.cohort.sources.table import read_cells, write_table
-    from engine.inference.generate import RequestError, load
+    from engine.inference.generate import load
     from engine.inference.impute import impute
     from engine.inference.intake import admit
     from engine.vocabulary.cells import MISSING, parse_rows
+    from engine.vocabulary.refusal import RequestError
 
     if args.draws < 1 or args.out.exists():
         fault = f"{args.draws} draws" if args.draws < 1 else f"{args.out} exists"
@@ -113,8 +114,9 @@ def run_infer(args: argparse.Namespace, meter: Meter) -> None:
 def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
     """A scan's or a synthetic person with other attributes as a folder; on stdout the folder."""
     from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
-    from engine.inference.generate import RequestError, load
+    from engine.inference.generate import load
     from engine.inference.intake import admit
+    from engine.vocabulary.refusal import RequestError
 
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)

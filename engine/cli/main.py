@@ -24,6 +24,7 @@ from engine.cli.commands import (
     run_whatif,
 )
 from engine.cli.terminal import Meter
+from engine.vocabulary.refusal import Refusal
 
 if TYPE_CHECKING:
     from engine.cohort.store import CohortStore
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 
 def recipe_named(name: str, size: str = "cpu") -> Recipe:
-    from engine.inference.generate import RequestError
     from engine.training.recipes import RECIPES, TABLE
+    from engine.vocabulary.refusal import RequestError
 
     if name not in RECIPES:
         raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join([*RECIPES, TABLE])}")
@@ -45,7 +46,8 @@ def recipe_named(name: str, size: str = "cpu") -> Recipe:
 def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     """A BIDS data set to a store; on stdout what became of it."""
     from engine.cohort.ingest import ingest
-    from engine.inference.generate import RequestError, choose_device
+    from engine.inference.generate import choose_device
+    from engine.vocabulary.refusal import RequestError
 
     choose_device(args.device)
     if (settings := recipe_named(args.recipe).preprocess) is None:
@@ -100,8 +102,8 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
     """A store to a checkpoint, resuming what is in the run directory, keeping a journal and metering the energy there; on
     stdout the checkpoint."""
     from engine.evaluation.bench.energy import energy, energy_into_card
-    from engine.inference.generate import RequestError
     from engine.training.journal import recording
+    from engine.vocabulary.refusal import RequestError
 
     if args.minutes is not None and not args.minutes > 0:
         raise RequestError(f"{args.minutes} minutes are no time to train; give more than 0")
@@ -117,9 +119,10 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
 
 def _compute_first(args: argparse.Namespace, meter: Meter) -> None:
     """Make the in-silico cohort to train on where there is none yet; what that takes is taken off the time limit."""
-    from engine.inference.generate import RequestError, choose_device
+    from engine.inference.generate import choose_device
     from engine.phantom.cohort import write_cohort
     from engine.training.recipes import ENCODERS, TABLE
+    from engine.vocabulary.refusal import RequestError
 
     if args.recipe == TABLE or args.recipe in ENCODERS or recipe_named(args.recipe).preprocess:
         raise RequestError(f"{args.recipe} does not train on computed persons; leave --persons {args.persons} out")
@@ -140,10 +143,11 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     """The training, not yet begun, and the share of a limited time that goes to its first stage."""
     from engine.cohort.sources.table import TableCohort
     from engine.cohort.store import CohortStore
-    from engine.inference.generate import RequestError, choose_device
+    from engine.inference.generate import choose_device
     from engine.training.pipeline import train
     from engine.training.recipes import ENCODERS, TABLE, table
     from engine.training.stages.features import train_features
+    from engine.vocabulary.refusal import RequestError
 
     device = choose_device(args.device)
     if args.recipe == TABLE:
@@ -238,7 +242,7 @@ def _fail(meter: Meter, message: str, code: int) -> int:
 
 def refusal(error: Exception) -> str | None:
     """What to say of bad input or an unusable file, in one line; None for an error that nobody foresaw."""
-    if isinstance(error, ValueError) and type(error).__module__.startswith("engine."):
+    if isinstance(error, Refusal):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return f"{error.filename or 'a file'} cannot be used ({error.strerror}); check the path and the space left"

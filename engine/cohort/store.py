@@ -19,12 +19,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from engine.cohort.split import split
+from engine.vocabulary.refusal import Refusal
 
 FORMAT = "somatwin-store"
 VERSION = 2
 
 
-class StoreError(ValueError):
+class StoreError(Refusal):
     """A store that is missing, unfinished, damaged or of another format, or that cannot be written."""
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter, label
 
+from engine.vocabulary.refusal import Refusal
+
 #: triangles of a surface, at most
 MOST = 40_000
 #: parts smaller than this share of the largest are left out: specks, no organs
@@ -27,7 +29,7 @@ HEAD = 80
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
-class SurfaceError(ValueError):
+class SurfaceError(Refusal):
     """Nothing to make a surface of; the message says so."""
 
 

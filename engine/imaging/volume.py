@@ -20,8 +20,10 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.ndimage import affine_transform
 
+from engine.vocabulary.refusal import Refusal
 
-class VolumeError(ValueError):
+
+class VolumeError(Refusal):
     """A file or array that is not a usable 3D scan; the message names it and says what to do."""
 
 

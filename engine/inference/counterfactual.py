@@ -24,11 +24,12 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from engine.imaging.volume import Volume, finite
-from engine.inference.generate import Model, Person, RequestError, checked_weight
+from engine.inference.generate import Model, Person, checked_weight
 from engine.inference.infer import infer, on_grid
 from engine.model.flow import Joint
 from engine.model.sampler import Known, guided, integrate, schedule
 from engine.model.sampler import invert as invert_flow
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Derived, Row
 
 #: draws from which a missing attribute is inferred

@@ -15,7 +15,8 @@ from engine.cohort.sources.bids import COLUMNS, write_bids
 from engine.imaging.dicom_write import Origin, write_series
 from engine.imaging.volume import Volume
 from engine.inference.counterfactual import Counterfactual, counterfactual, generated_counterfactual, psnr
-from engine.inference.generate import DISCLAIMER, Model, ProgressCallback, RequestError
+from engine.inference.generate import DISCLAIMER, Model, ProgressCallback
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Category, Row
 
 #: dB stated where two volumes are equal

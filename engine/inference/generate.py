@@ -16,6 +16,7 @@ from engine.imaging.volume import Volume
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
 from engine.model.sampler import Known, guided, integrate, sample, schedule
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Row
 
 DISCLAIMER = "Synthetic. Associations, not causes. Not for diagnosis."
@@ -29,10 +30,6 @@ IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
 IMAGE_POWER = 0.7
 #: called with evaluations done and evaluations in all
 ProgressCallback = Callable[[int, int], None]
-
-
-class RequestError(ValueError):
-    """A request that cannot be met; the message names the value and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)

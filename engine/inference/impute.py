@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from engine.imaging.volume import Volume
-from engine.inference.generate import ROWS, Model, RequestError, evaluations
+from engine.inference.generate import ROWS, Model, evaluations
 from engine.inference.infer import on_grid
 from engine.model.flow import Joint
 from engine.model.sampler import Known, sample
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeValueError, Row
 
 

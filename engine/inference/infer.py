@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.imaging.volume import Volume
-from engine.inference.generate import Model, RequestError, evaluations
+from engine.inference.generate import Model, evaluations
 from engine.model.flow import Joint
 from engine.model.sampler import Known, sample
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Category, Row
 
 

@@ -10,8 +10,9 @@ from engine.checkpoints.typicality import FACES, check
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.imaging.pair import load_pair
 from engine.imaging.volume import Volume, load_volume
-from engine.inference.generate import Model, RequestError
+from engine.inference.generate import Model
 from engine.measure.ruler import fields
+from engine.vocabulary.refusal import RequestError
 
 #: share of the model's grid that a scan has to cover, and of the voxels that are brighter than what is shown as white
 COVERED, WHITE = 0.8, 0.002

@@ -18,8 +18,10 @@ from jaxtyping import Float
 from scipy.stats import norm as normal
 from scipy.stats import t as student
 
+from engine.vocabulary.refusal import Refusal
 
-class RelationError(ValueError):
+
+class RelationError(Refusal):
     """Too few persons, or an attribute that does not vary: there is no line to fit."""
 
 

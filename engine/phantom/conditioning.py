@@ -17,9 +17,10 @@ from scipy.special import ndtr
 from engine.phantom import regressions as law
 from engine.phantom.composition import LOADINGS, MECHANISMS, Mechanism, Values, factors
 from engine.phantom.regressions import Array
+from engine.vocabulary.refusal import Refusal
 
 
-class PhantomError(ValueError):
+class PhantomError(Refusal):
     """A person or a body that cannot be; the message names the value and the remedy."""
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from engine.vocabulary.refusal import Refusal
+
 FILE = "progress.jsonl"
 #: seconds between two lines of progress: at least, and as a share of what the stage took so far
 LEAST, SHARE = 1.0, 0.002
@@ -28,7 +30,7 @@ PATIENCE = 1.0
 _stop = threading.Event()
 
 
-class JournalError(ValueError):
+class JournalError(Refusal):
     """A run directory in which a training goes on already."""
 
 

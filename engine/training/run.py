@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from engine.training.ema import PowerEMA
 from engine.training.journal import stop_asked
+from engine.vocabulary.refusal import Refusal
 
 
-class RunError(ValueError):
+class RunError(Refusal):
     """A run directory that cannot be used; the message says why and what to do."""
 
 

@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
+from engine.vocabulary.refusal import Refusal
+
 Cell = float | int | str | None
 #: fewest persons behind each stored quantile of a large cohort, and most quantiles of a small and of a large one
 BEHIND, FEW_KNOTS, MANY_KNOTS = 24, 33, 257
@@ -30,7 +32,7 @@ ATOM = 10
 FAR = 100.0
 
 
-class AttributeValueError(ValueError):
+class AttributeValueError(Refusal):
     """A cell or a request that the schema refuses; the message names the value and the remedy."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.vocabulary.refusal import Refusal
 from pages.components.about_facts import program_version
 from pages.components.address import read_query
 from pages.components.generation import Drawn
@@ -31,7 +32,7 @@ FOREIGN = "This is no session file of Somatwin; choose one that its Download sav
 DAMAGED = "The session file is damaged; save it again, or open the page's address instead."
 
 
-class SessionError(ValueError):
+class SessionError(Refusal):
     """A file that leads nowhere here; the message says why, and what to do."""
 
 

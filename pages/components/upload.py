@@ -105,7 +105,7 @@ def forget() -> None:
 def admitted(model: Any, files: Sequence[File], report: Report) -> Scan:
     """The scan in the files, on the model's grid, and what the model reads off it.
 
-    Raises :class:`VolumeError` or :class:`engine.inference.generate.RequestError`, sentences that hold no file's name.
+    Raises :class:`VolumeError` or :class:`engine.vocabulary.refusal.RequestError`, sentences that hold no file's name.
     """
     report(0.0, "Checking the file")
     with TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from engine.imaging.volume import Volume
 from engine.vocabulary.cells import Row, parse_rows
+from engine.vocabulary.refusal import Refusal
 
 DESCRIPTION = "SYNTHETIC - not for diagnosis"
 COLUMNS: dict[str, dict[str, Any]] = {
@@ -28,7 +29,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
 }
 
 
-class BidsError(ValueError):
+class BidsError(Refusal):
     """A directory that is not a usable BIDS data set, or one that cannot be written."""
 
 

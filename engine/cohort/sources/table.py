@@ -23,6 +23,7 @@ import numpy as np
 
 from engine.cohort.split import split
 from engine.vocabulary.cells import Row, parse_rows
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
 ID = "participant_id"
@@ -34,7 +35,7 @@ MOST_DECIMALS = 4
 AT_THE_END = 10
 
 
-class TableError(ValueError):
+class TableError(Refusal):
     """A table that cannot be read or used; the message says why and what to do."""
 
 

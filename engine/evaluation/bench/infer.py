@@ -17,10 +17,11 @@ from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.interval import bootstrap, proportion
 from engine.imaging.volume import Volume
-from engine.inference.generate import RequestError, load
+from engine.inference.generate import load
 from engine.inference.infer import INTERVAL, infer, posterior
 from engine.training.baselines.resnet import DirectTraining, read_directly, train_direct
 from engine.training.run import Progress
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Category, Number, Row
 
 #: of the interval of a difference of errors: its upper bound is one-sided 95%

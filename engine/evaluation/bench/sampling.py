@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from engine.inference.generate import Model, RequestError, choose_device, load
+from engine.inference.generate import Model, choose_device, load
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Number, Row
 
 COLD = "import sys, engine; engine.load(sys.argv[1], sys.argv[2])"

@@ -16,8 +16,9 @@ from engine.evaluation.metrics.coherence import correlation, slope
 from engine.evaluation.metrics.distribution import SUBJECTS_PER_FEATURE, Projection, frechet_distance
 from engine.evaluation.subjects.extract import ruler_named
 from engine.evaluation.subjects.plan import extractors
-from engine.inference.generate import Model, RequestError, load
+from engine.inference.generate import Model, load
 from engine.measure.features import FeatureEncoder
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Row
 
 #: components of the projection at most, and what is set against what a ruler reads, where the model has both

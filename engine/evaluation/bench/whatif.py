@@ -16,13 +16,14 @@ from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.interval import bootstrap
 from engine.imaging.volume import Volume, centred_affine
 from engine.inference.counterfactual import counterfactual
-from engine.inference.generate import RequestError, load
+from engine.inference.generate import load
 from engine.measure.torso import TorsoMeasure
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.cohort import PhantomPerson, make, person_seeds
 from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import SPACING
 from engine.phantom.tissue import PELVIS, RIBS, VERTEBRAE
+from engine.vocabulary.refusal import RequestError
 
 #: the cohort's seed of the persons judged; a model trained on it would have seen them
 COHORT = 3999

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Num
 
+from engine.vocabulary.refusal import Refusal
+
 #: fewest subjects a figure is computed from
 FEWEST = 4
 
 
-class EvaluationError(ValueError):
+class EvaluationError(Refusal):
     """Input from which a figure would be wrong or undefined; the message says why and what to do."""
 
 

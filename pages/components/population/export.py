@@ -18,6 +18,7 @@ from typing import Any
 
 from engine.cohort.sources.bids import write_bids
 from engine.imaging.volume import Volume
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Row
 from pages.components.download import add_file, table_csv
 from pages.components.frame import BANNER
@@ -31,7 +32,7 @@ WRITING = 0.95
 SEED = {"seed": {"Description": "seed of the noise that this person was drawn from"}}
 
 
-class ExportError(ValueError):
+class ExportError(Refusal):
     """A cohort that is too large to be exported; the message says what to do."""
 
 

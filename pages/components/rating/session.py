@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from engine.vocabulary.refusal import Refusal
+
 #: files of version 1 have no voxels and are read too
 FORMAT, VERSION = "somatwin-rating", 2
 NOTICE = "Synthetic scans, beside real ones where the plan names a source of them, as one reader rated them. Not for diagnosis."
@@ -31,7 +33,7 @@ Source = Literal["none", "fresh", "store"]
 REMEDY = "choose a session file that this page saved"
 
 
-class RatingError(ValueError):
+class RatingError(Refusal):
     """A plan, an answer or a file that cannot be; the message is one sentence with the remedy."""
 
 

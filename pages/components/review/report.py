@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation.report.page import TITLES
+from engine.vocabulary.refusal import Refusal
 from pages.components.review.grade import Grade, Span, from_words, span_of
 
 #: what a report says of itself (:mod:`engine.evaluation.report.write`)
@@ -25,7 +26,7 @@ MEANINGS = {
 ASKED = "Requested and read "
 
 
-class ReviewError(ValueError):
+class ReviewError(Refusal):
     """A report that cannot be shown; the message says what to do."""
 
 

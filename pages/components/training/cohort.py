@@ -12,6 +12,7 @@ from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.training.pipeline import fitted_schema
 from engine.training.recipes import RECIPES, TABLE, table
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Category, Number
 from pages.components.person_table import unit
 
@@ -26,7 +27,7 @@ CHOICES = {
 FEWEST = 8
 
 
-class CohortError(ValueError):
+class CohortError(Refusal):
     """A path that holds nothing to train on; the message says what to do."""
 
 

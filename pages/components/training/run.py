@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.checkpoints.files import directory, whole_directory
 from engine.training.journal import FILE, read, training_now
+from engine.vocabulary.refusal import Refusal
 
 ROOT = Path(__file__).parents[3]
 #: what the process says, beside the journal in the run directory
@@ -29,7 +30,7 @@ ACTIVE = ("running", "stopping")
 Series = tuple[list[float], list[float]]
 
 
-class TrainingError(ValueError):
+class TrainingError(Refusal):
     """A training that cannot be started or installed; the message says why and what to do."""
 
 
