@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.cohort.store import CohortStore
     from engine.phantom.cohort import PhantomProgress
     from engine.training.journal import Journal
-    from engine.training.pipeline import Recipe
+    from engine.training.recipes import Recipe
     from engine.training.run import Progress
 
 

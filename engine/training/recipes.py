@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.model.flow import NoiseMixture
@@ -13,12 +13,37 @@ from engine.model.nn.transformer import TransformerConfig
 from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation
-from engine.training.pipeline import Recipe
 from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
 from engine.training.stages.texture import TextureTraining
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that makes a checkpoint besides the cohort: grid, columns, networks, training stages, seed.
+
+    ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
+    ``texture`` where the decoder is left as it is; ``autoencoder_share``, ``rows_share`` and ``texture_share`` are the parts of
+    a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
+    """
+
+    name: str
+    title: str
+    schema: AttributeSchema
+    preprocess: PreprocessConfig | None
+    model: ModelConfig
+    autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+    flow: FlowTraining = field(default_factory=FlowTraining)
+    rows: FlowTraining | None = None
+    texture: TextureTraining | None = None
+    autoencoder_share: float = 0.4
+    rows_share: float = 0.1
+    texture_share: float = 0.0
+    guidance: float = 1.0
+    seed: int = 0
+
 
 WEIGHT = Derived(
     name="weight",

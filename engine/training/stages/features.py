@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from monai.losses.contrastive import ContrastiveLoss
 from torch import Tensor, nn
 
 from engine.cohort.store import CohortStore
@@ -18,6 +17,7 @@ from engine.measure.features import FOLDS, FeatureConfig, FeatureEncoder, fold_o
 from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation, augment
+from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, learning_rate, step_generator
 from engine.training.stages.feature_figures import figures, model_card
 from engine.training.stages.segmenter import window_of
@@ -59,6 +59,9 @@ class FeatureRecipe:
     bfloat16: bool = True
     judged: int = 100
     seed: int = 0
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def head_features() -> FeatureRecipe:
@@ -149,39 +152,42 @@ def _optimise(
     deadline: float | None,
     save_every: float,
 ) -> Iterator[Progress]:
-    """The training loop; ends with the averaged weights in ``folds``."""
+    """Train the folds, each with a head that is thrown away; ends with the averaged weights in ``folds``."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    fast = recipe.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
     size = recipe.encoder.size
     heads = nn.ModuleList(
         nn.Sequential(nn.Linear(size, recipe.head), nn.ReLU(), nn.Linear(recipe.head, size)) for _ in folds
     )
-    stage = Stage("features", run_dir, nn.ModuleList([folds, heads]), recipe.rate)
+    stage = Stage("features", run_dir, nn.ModuleList([folds, heads]))
     stage.load()
+    limits = Limits(steps=recipe.steps, deadline=deadline, save_every=save_every, report_every=10)
+    yield from optimise(stage, _contrast(recipe, store, rows, folds, heads), recipe.learning_rate, limits)
+
+
+def _contrast(
+    recipe: FeatureRecipe,
+    store: CohortStore,
+    rows: list[Int[np.ndarray, " _"]],
+    folds: nn.ModuleList,
+    heads: nn.ModuleList,
+) -> Objective:
+    """NT-Xent of two views of a batch (arXiv 2002.05709, equation 1), the folds taking turns."""
+    from monai.losses.contrastive import ContrastiveLoss
+
     contrast = ContrastiveLoss(recipe.temperature)
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    while stage.step < recipe.steps:
-        generator, fold = step_generator(recipe.seed, stage.step), stage.step % FOLDS
+    fast = recipe.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
+
+    def loss(step: int) -> Loss:
+        generator, fold = step_generator(recipe.seed, step), step % FOLDS
         pick = torch.randperm(len(rows[fold]), generator=generator)[: recipe.batch].numpy()
         views = two_views(load_scans(store, np.sort(rows[fold][pick])), recipe.views, generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             features = [folds[fold](view) for view in views]
         first, second = (heads[fold](f) for f in features)
-        loss = contrast(first, second)
         with torch.no_grad():
             # of each moved view, whether its own person's deformed view is the nearest
             found = (features[1] @ features[0].T).argmax(1) == torch.arange(recipe.batch)
-        stage.advance(loss, learning_rate(stage.step, recipe.rate, recipe.warmup, recipe.constant))
-        for name, value in (("contrast", loss.detach()), ("found", found.float().mean())):
-            sums[name] = sums.get(name, 0.0) + float(value)
-        count, stage.seconds = count + 1, time.monotonic() - began
-        late = deadline is not None and time.monotonic() > deadline
-        if late or stage.step == recipe.steps or time.monotonic() - saved > save_every:
-            stage.save()
-            saved = time.monotonic()
-        if late or stage.step == recipe.steps or stage.step % 10 == 0:
-            yield Progress("features", stage.step, recipe.steps, stage.seconds, {k: v / count for k, v in sums.items()})
-            sums, count = {}, 0
-        if late:
-            break
-    stage.ema.copy_to(stage.modules)
+        total = contrast(first, second)
+        return Loss(total, {"contrast": total, "found": found.float().mean()})
+
+    return loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.nn.functional import conv3d, grid_sample, interpolate, pad
 from engine.cohort.store import CohortStore
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.training.augment import Augmentation, augment
+from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
 
 #: voxels beside a part that deformation may bring into it
@@ -54,6 +54,9 @@ class SegmenterTraining:
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(rotation=0.1, scale=0.06, shift=0.0, elastic=0.006, gain=0.1, gamma=0.2)
     )
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def load_labelled(
@@ -199,27 +202,21 @@ def train_segmenter(
     Resumes from ``run_dir``; ends with the averaged weights in ``net``.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    fast = config.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
-    stage = Stage("segmenter", run_dir, net, config.rate)
+    stage = Stage("segmenter", run_dir, net)
     stage.load()
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    while stage.step < config.steps:
-        images, target = batch_of(stage.step, step_generator(seed, stage.step))
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
+    yield from optimise(stage, _overlap(net, batch_of, config, seed), config.learning_rate, limits)
+
+
+def _overlap(net: Segmenter, batch_of: BatchOf, config: SegmenterTraining, seed: int) -> Objective:
+    """:func:`segmentation_loss` of each step's batch."""
+    fast = config.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
+
+    def loss(step: int) -> Loss:
+        images, target = batch_of(step, step_generator(seed, step))
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             scores = net(images)
         entropy, overlap = segmentation_loss(scores, target)
-        stage.advance(entropy + overlap, learning_rate(stage.step, config.rate, config.warmup, config.constant))
-        for name, value in (("entropy", entropy), ("overlap", overlap)):
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        count, stage.seconds = count + 1, time.monotonic() - began
-        late = deadline is not None and time.monotonic() > deadline
-        if late or stage.step == config.steps or time.monotonic() - saved > save_every:
-            stage.save()
-            saved = time.monotonic()
-        if late or stage.step == config.steps or stage.step % 25 == 0:
-            losses = {name: value / count for name, value in sums.items()}
-            sums, count = {}, 0
-            yield Progress("segmenter", stage.step, config.steps, stage.seconds, losses)
-        if late:
-            break
-    stage.ema.copy_to(net)
+        return Loss(entropy + overlap, {"entropy": entropy, "overlap": overlap})
+
+    return loss
