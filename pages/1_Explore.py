@@ -4,24 +4,24 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.components.frame import frame
+from pages.components.parts.frame import frame
 
 status = frame("Explore")
 with st.spinner("Starting the engine"):
-    from pages.components.address import Request, read_query
-    from pages.components.attribute_controls import (
+    from pages.components.parts.attribute_controls import (
         attribute_controls,
         count_controls,
         generate_buttons,
         restore_controls,
     )
-    from pages.components.generation import draw
-    from pages.components.measured import labelled_scene, measured_section
-    from pages.components.model_picker import model_picker
-    from pages.components.surfaces import surfaces_section
-    from pages.components.takeaway import conclude
-    from pages.components.teaching_cases import case_links, cases_of
-    from pages.components.viewer import viewer
+    from pages.components.parts.model_picker import model_picker
+    from pages.components.parts.ruler.measured import labelled_scene, measured_section
+    from pages.components.parts.ruler.surfaces import surfaces_section
+    from pages.components.parts.takeaway import conclude
+    from pages.components.parts.teaching_cases import case_links, cases_of
+    from pages.components.parts.viewer.viewer import viewer
+    from pages.components.state.address import Request, read_query
+    from pages.components.state.generation import draw
 
 DRAFT_STEPS = 2
 state = st.session_state

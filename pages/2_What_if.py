@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from pages.components.frame import frame
+from pages.components.parts.frame import frame
 
 status = frame("What if")
 with st.spinner("Starting the engine"):
-    from pages.components.model_picker import model_picker
-    from pages.components.upload import WAITING
-    from pages.components.viewer import viewer
-    from pages.components.whatif.controls import arrive, question_controls, remember
-    from pages.components.whatif.measure import reader_for
+    from pages.components.parts.model_picker import model_picker
+    from pages.components.parts.ruler.reader import reader_for
+    from pages.components.parts.viewer.viewer import viewer
+    from pages.components.whatif.question import arrive, question_controls, remember
     from pages.components.whatif.sweep import grid_controls, show_grid, show_sweep, sweep_controls
-    from pages.components.whatif.tables import show_tables
     from pages.components.whatif.takeaway import conclude
+    from pages.components.whatif.upload import WAITING
+    from pages.components.whatif.view import show_tables
     from pages.components.whatif.work import answers, begin, carry_out, next_work, shown, want
 
 state = st.session_state

@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from pages.components.frame import frame
+from pages.components.parts.frame import frame
 
 status = frame("Consistency")
 with st.spinner("Starting the engine"):
-    from pages.components.consistency.controls import plan_controls
     from pages.components.consistency.pair import pair_shown
-    from pages.components.consistency.run import Plan, Run, ended, ruler, sample_one, to_csv
-    from pages.components.consistency.show import asked_shown, unmeasured
-    from pages.components.model_picker import model_picker
+    from pages.components.consistency.question import plan_controls
+    from pages.components.consistency.view import asked_shown, unmeasured
+    from pages.components.consistency.work import Plan, Run, ended, ruler, sample_one, to_csv
+    from pages.components.parts.model_picker import model_picker
 
 state = st.session_state
 state.setdefault("measured", {})  # persons measured so far, by plan

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from pages.components.frame import frame
+from pages.components.parts.frame import frame
 
 status = frame("Population")
 with st.spinner("Starting the engine"):
-    from pages.components.population.controls import arrive, asked, cohort_model, draw, shown, start_state
-    from pages.components.population.show import cohort_shown, person_opened, progress
+    from pages.components.population.question import arrive, asked, cohort_model, draw, shown, start_state
+    from pages.components.population.view import cohort_shown, person_opened, progress
 
 state = st.session_state
 

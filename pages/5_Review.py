@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from pages.components.frame import frame, refuse, trained_on
+from pages.components.parts.frame import frame, refuse, trained_on
 
 status = frame("Review")
 with st.spinner("Starting the engine"):
-    from pages.components.model_picker import model_picker
-    from pages.components.rating.people import draw_scans
-    from pages.components.rating.questions import questions, scan_shown, shown_since
-    from pages.components.rating.session import Session
-    from pages.components.rating.setup import model_of, resume, sentence, set_up
-    from pages.components.rating.show import compare, results_shown, session_button
+    from pages.components.parts.model_picker import model_picker
+    from pages.components.review.question import model_of, resume, sentence, set_up
+    from pages.components.review.questions import questions, scan_shown, shown_since
+    from pages.components.review.session import Session
+    from pages.components.review.view import compare, results_shown, session_button
+    from pages.components.review.work import draw_scans
 
 WHAT = (
     "Look at scans one after another without knowing where they come from; say whether each is real or synthetic, and how "

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from pages.components.frame import frame
+from pages.components.parts.frame import frame
 
 status = frame("Train")
 with st.spinner("Starting the engine"):
-    from pages.components.training.run import Run, TrainingError, runs
-    from pages.components.training.show import installed, launch, new_training, run_shown, sentence
+    from pages.components.train.view import installed, launch, new_training, run_shown, sentence
+    from pages.components.train.work import Run, TrainingError, runs
 
 NEW = "New training"
 WHAT = (

@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from pages.components.frame import frame, refuse, trained_on, training_data
+from pages.components.parts.frame import frame, refuse, trained_on, training_data
 
 status = frame("Model review")
 with st.spinner("Starting the engine"):
-    from pages.components.address import Request
-    from pages.components.checkpoint_cards import Kept, kept_checkpoints
-    from pages.components.generation import draw
-    from pages.components.model_picker import load_model
-    from pages.components.review.report import Review, ReviewError, Worst, card_review, read_report, worst
-    from pages.components.review.show import asked_parts, facts_list, in_short, parts_shown
-    from pages.components.viewer import viewer
+    from pages.components.model_review.view import asked_parts, facts_list, in_short, parts_shown
+    from pages.components.model_review.work import Review, ReviewError, Worst, card_review, read_report, worst
+    from pages.components.parts.checkpoint_cards import Kept, kept_checkpoints
+    from pages.components.parts.model_picker import load_model
+    from pages.components.parts.viewer.viewer import viewer
+    from pages.components.state.address import Request
+    from pages.components.state.generation import draw
 
 FOLDER = "What `somatwin evaluate` or `somatwin audit` wrote with `--out`. Only its figures are read."
 UNKNOWN = (

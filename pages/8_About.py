@@ -3,10 +3,10 @@
 import pandas as pd
 import streamlit as st
 
-from pages.components.about_facts import citation, energy, origin, program_version, shortcuts, training_time
-from pages.components.checkpoint_cards import Kept, kept_checkpoints
-from pages.components.frame import frame, trained_on, training_data
-from pages.components.review.show import facts_list
+from pages.components.about.work import citation, energy, origin, program_version, shortcuts, training_time
+from pages.components.model_review.view import facts_list
+from pages.components.parts.checkpoint_cards import Kept, kept_checkpoints
+from pages.components.parts.frame import frame, trained_on, training_data
 
 LIMITS = """
 * **Nobody shown here exists.** A generated scan can look right and be wrong: it is no basis for diagnosis, treatment or any

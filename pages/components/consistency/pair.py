@@ -15,11 +15,11 @@ from scipy.special import ndtri
 
 from engine.figures.cohort import Known, pair_figure
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
-from pages.components.consistency.run import COHORTS, Plan, Point, column_key
-from pages.components.consistency.show import picture
-from pages.components.person_table import level
-from pages.components.population.filter import titled
-from pages.components.whatif.measure import Reader
+from pages.components.consistency.view import picture
+from pages.components.consistency.work import COHORTS, Plan, Point, column_key
+from pages.components.parts.person_table import level
+from pages.components.parts.ruler.reader import Reader
+from pages.components.population.filters import titled
 
 #: share of a cohort that the range of a column holds
 MIDDLE = 0.95

@@ -20,10 +20,10 @@ from engine.cohort.sources.bids import write_bids
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Row
-from pages.components.download import add_file, table_csv
-from pages.components.frame import BANNER
-from pages.components.generation import Report, time_left
-from pages.components.population.run import BREATH, Cohort, drawn
+from pages.components.parts.download import add_file, table_csv
+from pages.components.parts.frame import BANNER
+from pages.components.population.work import BREATH, Cohort, drawn
+from pages.components.state.generation import Report, time_left
 
 #: persons with scans in a zip, and bytes of it, at most
 MOST_SCANS, MOST_BYTES = 200, 10**9

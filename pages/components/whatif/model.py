@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from pages.components.address import Request
-from pages.components.generation import Report, model_lock, people_of, turn
+from pages.components.state.address import Request
+from pages.components.state.generation import Report, model_lock, people_of, turn
 
 
 @contextmanager

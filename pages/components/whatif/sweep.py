@@ -11,10 +11,10 @@ import numpy as np
 import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Cell, Number
-from pages.components.address import seen_range, tidy
-from pages.components.person_table import label, unit
+from pages.components.parts.person_table import label, unit
+from pages.components.state.address import seen_range, tidy
+from pages.components.whatif.answer import Answer, Question
 from pages.components.whatif.figures import grid_figure, sweep_figure
-from pages.components.whatif.run import Answer, Question
 
 #: values of a sweep, least, at first and most; and along each side of a grid
 SWEEP, GRID = (3, 5, 11), 3

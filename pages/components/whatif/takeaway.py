@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components.session_file import session_of_whatif
-from pages.components.whatif.run import Answer, Question
+from pages.components.parts.session_file import session_of_whatif
+from pages.components.whatif.answer import Answer, Question
 
 
 def conclude(found: Answer, current: Question, status: DeltaGenerator) -> None:

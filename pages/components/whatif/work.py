@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components.generation import Report, time_left
-from pages.components.upload import File, Scan, admitted
-from pages.components.whatif.measure import Reader
-from pages.components.whatif.run import Answer, Question, answer, export
+from pages.components.parts.ruler.reader import Reader
+from pages.components.state.generation import Report, time_left
+from pages.components.whatif.answer import Answer, Question, answer, export
+from pages.components.whatif.upload import File, Scan, admitted
 
 #: what-ifs kept in a session; a whole one holds its scenes, 2 to 5 MB
 KEPT = 40
