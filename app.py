@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from engine.vocabulary.refusal import Refusal
 from pages.components.parts.frame import CARDS, frame, pages, trained_on
 
 WHAT = (
@@ -43,7 +44,7 @@ for name in names:
     with st.container(border=True):
         try:
             model = load_model(name)
-        except ValueError as error:
+        except Refusal as error:
             st.error(str(error))
             continue
         model_card(name, model)

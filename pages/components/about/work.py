@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pages.components.parts.checkpoint_cards import Kept
+from pages.components.parts.facts import program_version
 
 #: the viewer's list of keys: ``{ keys: "R", words: "reset", ...``
 KEYS = Path(__file__).parents[1] / "parts" / "viewer" / "js" / "keys.js"
@@ -20,13 +20,6 @@ ENERGY = ("energy", "kwh", "co2", "joule")
 def shortcuts() -> list[tuple[str, str]]:
     """Keys of the viewer and what they do, from the list that the viewer itself obeys."""
     return _SHORTCUT.findall(KEYS.read_text("utf-8"))
-
-
-def program_version() -> str:
-    try:
-        return version("somatwin")
-    except PackageNotFoundError:
-        return "of a clone that was not installed"
 
 
 def energy(card: Mapping[str, Any]) -> str:

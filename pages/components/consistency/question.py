@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.consistency.work import Plan
+from pages.components.parts.choice import one_of
 from pages.components.parts.person_table import label, level, unit
 from pages.components.state.address import seen_range, tidy, whole
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+    from engine.measure.reference import CohortBand
+    from engine.measure.relation import Relation
 
 #: attributes that can be asked for, where the model and the real cohort have them
 ASKED = ("age", "bmi")
@@ -27,7 +33,7 @@ COUNTS = {
 DEFAULTS = {"consistency.n": 16, "consistency.steps": 8, "consistency.seed": 0}
 
 
-def plan_controls(name: str, model: Any, cohort: Any) -> tuple[Plan, int]:
+def plan_controls(name: str, model: Model, cohort: CohortBand) -> tuple[Plan, int]:
     """Draw the controls; the persons they ask for, and how many."""
     _remember()
     measured = cohort.lines.get("all", {})
@@ -38,7 +44,9 @@ def plan_controls(name: str, model: Any, cohort: Any) -> tuple[Plan, int]:
             st.error("This model has no column that the real cohort was measured against: age or BMI is needed.")
             st.stop()
         chosen = one_of("Ask for", names, "consistency.attribute", format_func=label)
-        low, high = _span(model.schema[chosen], next(iter(measured[chosen].values())))
+        column = model.schema[chosen]
+        assert isinstance(column, Number)
+        low, high = _span(column, next(iter(measured[chosen].values())))
     sex = _sex(model.schema, cohort)
     n, steps, seed = (
         int(place.number_input(title, least, most, key=key, help=text))
@@ -57,16 +65,7 @@ def _remember() -> None:
         state.setdefault(key, value)
 
 
-def one_of(title: str, options: list[str], key: str, *, width: Any = "stretch", **settings: Any) -> str:
-    """Buttons of which one is always pressed."""
-    st.session_state.setdefault(key, options[0])
-    if st.session_state[key] not in options:
-        st.session_state[key] = options[0]
-    chosen = st.segmented_control(title, options, key=key, required=True, width=width, **settings)
-    return str(chosen or options[0])
-
-
-def _span(column: Number, real: Any) -> tuple[float, float]:
+def _span(column: Number, real: Relation) -> tuple[float, float]:
     """A range of the attribute; at first the one in which the middle 95 % of the real cohort lies."""
     low, high = seen_range(column)
     start = (float(round(max(low, real.low))), float(round(min(high, real.high))))
@@ -86,7 +85,7 @@ def _span(column: Number, real: Any) -> tuple[float, float]:
     return first, last
 
 
-def _sex(schema: AttributeSchema, cohort: Any) -> str | None:
+def _sex(schema: AttributeSchema, cohort: CohortBand) -> str | None:
     levels = [s for s in ("F", "M") if "sex" in schema.names and s in cohort.lines]
     if not levels:
         return None

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from engine.vocabulary.schema import Cell, Number
-from pages.components.parts.person_table import label, unit
+from engine.vocabulary.schema import AttributeSchema, Cell, Number
 from pages.components.parts.ruler.reader import Reader, read, reader_for
 from pages.components.state.address import Request, tidy
 from pages.components.state.generation import Report, people_of, time_left
+from pages.components.state.session import kept
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+    from pages.components.parts.ruler.reader import Ruler
 
 Point = dict[str, Any]
 #: share of a person's time that drawing takes; the rest is measuring
@@ -56,7 +59,7 @@ class Run:
     done: int
     began: float = field(default_factory=time.monotonic)
 
-    def report(self, bar: Any, i: int, wanted: int) -> Report:
+    def report(self, bar: DeltaGenerator, i: int, wanted: int) -> Report:
         """For person ``i`` of ``wanted``: what is being done, and how long the whole run will take."""
 
         def report(fraction: float, text: str) -> None:
@@ -87,18 +90,11 @@ def _van_der_corput(i: int) -> float:
     return share
 
 
-NOTE = (
-    "Grey: the {cohort} persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
-    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
-    "Slopes are of straight lines. Fine detail of generated scans is unlike the cohort's and measures a little "
-    "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
-    "weight does to anyone."
-)
 #: whose regressions a ruler holds, by its kind
 COHORTS = {"head": "Real", "torso": "In-silico"}
 
 
-def ruler(model: Any) -> Reader:
+def ruler(model: Model) -> Reader:
     """The shipped ruler for what the model draws, one for all sessions; without it the page ends here with a sentence."""
     reader, problem = reader_for(model)
     if reader is None:
@@ -107,14 +103,9 @@ def ruler(model: Any) -> Reader:
     return reader
 
 
-def note(model: Any, reader: Reader) -> str:
-    """What is grey, what is orange, and what agreement means."""
-    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config["guidance"])
-
-
-def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> Point:
+def sample_one(model: Model, measure: Ruler, plan: Plan, i: int, report: Report) -> Point:
     """Draw person ``i`` of the plan and measure them; ``problem`` says why a scan could not be measured."""
-    request = plan.request(None if plan.attribute is None else model.schema[plan.attribute], i)
+    request = plan.request(number(model.schema, plan.attribute), i)
     ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
     report(DRAWING, "measuring")
     values, problem = read(measure, found.person.volume)
@@ -126,43 +117,18 @@ def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> 
     return {**asked, **row, **values, "problem": problem}
 
 
-def column_key(name: str, measure: Any) -> str:
+def number(schema: AttributeSchema, name: str | None) -> Number | None:
+    """The column of numbers of that name; None where none is asked for."""
+    if name is None:
+        return None
+    column = schema[name]
+    assert isinstance(column, Number)
+    return column
+
+
+def column_key(name: str, measure: Ruler) -> str:
     """A column's name in a point: another than that of a measure, whether or not the scan could be measured."""
     return f"{name} (sampled)" if name in measure.measures else name
-
-
-def fit_line(points: Iterable[Point], measure: str) -> Any:
-    """The straight line through the points, or None while they are too few."""
-    relation = importlib.import_module("engine.measure.relation")
-    pairs = [(point["requested"], point[measure]) for point in points]
-    try:
-        return relation.Relation.fit([x for x, _ in pairs], [y for _, y in pairs])
-    except relation.RelationError:
-        return None
-
-
-def slope_table(
-    synthetic: Any, real: Any, column: Number, sampled: int, of: str = "ml", cohort: str = "Real"
-) -> pd.DataFrame:
-    """Slopes, in units ``of`` the measure for one of the attribute, with 95 % intervals: of ``sampled`` synthetic persons beside
-    those of the ``cohort``."""
-    per = f"{of} per {unit(column.unit).removesuffix('s')}"
-    rows = []
-    for name, relation, persons in (("Synthetic persons", synthetic, sampled), (f"{cohort} cohort", real, None)):
-        found = relation.slope() if relation else None
-        rows.append(
-            {
-                "": name,
-                "persons": str(relation.n if relation else persons or ""),
-                f"slope, {per}": f"{found.estimate:+.2f}"
-                if found
-                else "none yet"
-                if persons == 0
-                else "too few persons",
-                "95 % interval": f"{found.low:+.2f} to {found.high:+.2f}" if found else "",
-            }
-        )
-    return pd.DataFrame(rows).set_index("")
 
 
 def to_csv(plan: Plan, points: list[Point]) -> bytes:
@@ -174,5 +140,41 @@ def to_csv(plan: Plan, points: list[Point]) -> bytes:
     return stream.getvalue().encode()
 
 
-def axis_title(column: Number) -> str:
-    return f"{label(column.name)} asked for, {unit(column.unit)}"
+@dataclass
+class Visit:
+    """What Consistency keeps: the persons ``measured`` so far, by plan; the run that goes on; and the plan whose run ``ended``
+    of itself, and why."""
+
+    measured: dict[Plan, list[Point]] = field(default_factory=dict)
+    running: Run | None = None
+    ended: tuple[Plan, str] | None = None
+
+    def look(self, plan: Plan, pressed: bool) -> list[Point]:
+        """The persons measured for the plan on the page; a run of another plan ends."""
+        points = self.measured.get(plan, [])
+        if pressed:
+            self.running = Run(plan=plan, done=len(points))
+            self.ended = None
+        if (run := self.running) is not None and run.plan != plan:
+            self.ended = run.plan, ended(run.plan, plan, len(self.measured.get(run.plan, [])))
+            self.running = None
+        return points
+
+    def stop(self) -> None:
+        self.running = None
+
+
+def visit() -> Visit:
+    return kept("consistency", Visit)
+
+
+def carry_out(model: Model, measure: Ruler, run: Run, wanted: int, status: DeltaGenerator) -> None:
+    """Draw and measure one more person, then run the page again: each point appears as soon as it is there."""
+    here = visit()
+    points = here.measured.get(run.plan, [])
+    with status.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(len(points) / wanted, "Starting")
+        st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
+    point = sample_one(model, measure, run.plan, len(points), run.report(bar, len(points), wanted))
+    here.measured = here.measured | {run.plan: [*points, point]}
+    st.rerun()

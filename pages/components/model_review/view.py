@@ -8,12 +8,19 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.evaluation.report.page import number
 from engine.figures.charts import heat_figure, ladder_figure, lines_figure
-from pages.components.consistency.question import one_of
+from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.grade import Grade, Span
-from pages.components.model_review.work import ASKED, Part, Review, groups_heat
+from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
+from pages.components.parts.choice import one_of
+from pages.components.parts.facts import facts_list
+from pages.components.parts.model_picker import load_model
+from pages.components.parts.viewer.viewer import viewer
+from pages.components.state.address import Request
+from pages.components.state.generation import draw
 
 LADDER = (
     "0 is what real people score among themselves, 1 is what broken data score. Circles are as real, diamonds are not; "
@@ -23,13 +30,8 @@ BESIDE = (
     "0 is what real people score among themselves, and the grey band their 95 % interval. Which side is worse depends on "
     "the figure: circles are as real, diamonds are not; triangles lie beyond the scale."
 )
+ANOTHER = "The report is of other weights ({report}) than {name} here ({model}), which would draw other people."
 QUIET = {"displaylogo": False}
-
-
-def facts_list(facts: Mapping[str, str]) -> None:
-    """Headings and words in two columns."""
-    items = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in facts.items())
-    st.html(f'<dl class="facts">{items}</dl>')
 
 
 def in_short(review: Review) -> None:
@@ -111,21 +113,32 @@ def grade_table(grades: Sequence[Grade]) -> pd.DataFrame:
         {
             "Figure": grade.name,
             "This model": f"{grade.figure} {grade.unit}".rstrip(),
-            "Real": f"target {grade.target:.3g}"
-            if grade.real is None and grade.target is not None
-            else _text(grade.real),
+            "Real": _real(grade),
             "Broken": _text(grade.broken),
             "n": _text(grade.n),
             "p": _text(grade.p),
-            "Verdict": (f"{'●' if grade.good else '▲'} {grade.verdict}" if grade.verdict else "").replace(
-                " ", "\N{NO-BREAK SPACE}"
-            ),
+            "Verdict": _verdict(grade),
             "Note": grade.note,
         }
         for grade in grades
     ]
     table = pd.DataFrame(rows).set_index("Figure")
     return table.loc[:, (table != "").any(axis=0)]
+
+
+def _real(grade: Grade) -> str:
+    """What real data score, or else the target."""
+    if grade.real is None and grade.target is not None:
+        return f"target {grade.target:.3g}"
+    return _text(grade.real)
+
+
+def _verdict(grade: Grade) -> str:
+    """The verdict behind its sign, in one line."""
+    if not grade.verdict:
+        return ""
+    sign = "●" if grade.good else "▲"
+    return f"{sign} {grade.verdict}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _text(value: Any) -> str:
@@ -169,3 +182,31 @@ def _plots(part: Part) -> None:
 def asked_parts(part: Part) -> bool:
     """Does the part show persons asked for several values of an attribute?"""
     return any(str(plot["title"]).startswith(ASKED) for plot in part.plots)
+
+
+def worst_persons(name: str, review: Review, persons: list[Worst], status: DeltaGenerator) -> None:
+    """Those whose scans show least what was asked for, drawn again when the reader wants to see one."""
+    st.subheader("Worst persons", anchor=False)
+    st.caption(
+        "Synthetic persons whose scans are read farthest from where a real person's would be. Nobody here exists."
+    )
+    labels = [person.in_words() for person in persons]
+    chosen = persons[labels.index(st.radio("Person", labels, key="review.worst", label_visibility="collapsed"))]
+    model = load_model(name)
+    if model.digest != review.digest:
+        st.info(ANOTHER.format(report=review.digest, name=name, model=model.digest))
+        return
+    if review.guidance not in (None, model.checkpoint.config["guidance"]):
+        st.caption(f"The report drew with guidance {review.guidance:g}; here it is the model's own.")
+    given = ((chosen.attribute, chosen.asked),)
+    request = Request(model=name, given=given, seed=chosen.seed, steps=review.steps)
+    if st.button("Draw this person again", icon=":material/person_search:"):
+        bar = status.progress(0.0, "Starting")
+        try:
+            visit().drawn = draw(model, request, bar.progress)
+        except Refusal as error:
+            st.error(str(error))
+        bar.empty()
+    drawn = visit().drawn
+    if drawn is not None and (drawn.request, drawn.digest) == (request, model.digest):
+        viewer(drawn.scene)

@@ -6,13 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.evaluation.report.page import TITLES
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.grade import Grade, Span, from_words, span_of
+from pages.components.state.generation import Drawn
+from pages.components.state.session import kept
+
+if TYPE_CHECKING:
+    pass
 
 #: what a report says of itself (:mod:`engine.evaluation.report.write`)
 FORMAT, VERSION = "somatwin-report", 1
@@ -77,6 +82,26 @@ class Worst:
         return f"seed {self.seed}: {self.attribute} {self.asked:g} asked, {self.read:.1f} read, {self.expected:.1f} expected"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a review comes from: the ``model``'s card, or the report in a ``folder``."""
+
+    model: str
+    folder: str
+
+
+@dataclass
+class Visit:
+    """What Model review keeps: the ``source`` chosen last, and the worst person ``drawn`` again."""
+
+    source: Source | None = None
+    drawn: Drawn | None = None
+
+
+def visit() -> Visit:
+    return kept("model review", Visit)
+
+
 def card_review(card: Mapping[str, Any]) -> Review:
     """What a model card knows; raises :class:`ReviewError` for a card without any figures."""
     parts = []
@@ -117,7 +142,7 @@ def read_report(folder: str) -> Review:
         found = json.loads(file.read_text("utf-8"))
     except OSError:
         raise ReviewError(f"There is no report.json to read in {path}: {remedy}.") from None
-    except ValueError:
+    except ValueError:  # no JSON, or no text
         raise ReviewError(f"{file} is no report, or a damaged one: {remedy}.") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
         raise ReviewError(f"{file} is not a Somatwin report of version {VERSION}: {remedy}.")

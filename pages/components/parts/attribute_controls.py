@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
@@ -49,38 +47,6 @@ def attribute_controls(schema: AttributeSchema) -> tuple[tuple[str, Cell], ...]:
         with st.expander("More attributes" if first else "Attributes", expanded=not first):
             cells |= {column.name: _control(column) for column in rest}
     return tuple((c.name, cells[c.name]) for c in schema.columns if cells[c.name] is not None)
-
-
-def count_controls() -> dict[str, int]:
-    """Seed, number of persons and sampling steps."""
-    for place, (name, (title, text)) in zip(st.columns(3), COUNT_TEXTS.items(), strict=True):
-        _, low, high = COUNTS[name]
-        place.number_input(title, low, high, key=name, help=text)
-    return {name: int(st.session_state[name]) for name in COUNT_TEXTS}
-
-
-def generate_buttons(draft_steps: int) -> tuple[bool, bool]:
-    """Was a button pressed that asks for people, and does the page follow every change?"""
-    with st.container(horizontal=True, key="go"):  # frame.css keeps it in sight
-        pressed = st.button("Generate", type="primary", width="stretch")
-        another = st.button(
-            "Another", icon=":material/casino:", on_click=_another_seed, help="Draw a new seed and generate."
-        )
-    live = st.toggle(
-        "Live",
-        key="live",
-        on_change=_follow_anew,
-        help=f"Follow every change: a draft of {draft_steps} steps, then in full.",
-    )
-    return pressed or another, live
-
-
-def _follow_anew() -> None:
-    st.session_state["followed"] = None
-
-
-def _another_seed() -> None:
-    st.session_state["seed"] = secrets.randbelow(1_000_000)
 
 
 def _control(column: Number | Category) -> Cell:

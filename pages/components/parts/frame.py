@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+
+if TYPE_CHECKING:
+    pass
 
 HERE = Path(__file__).parent
 BANNER = "Synthetic. Associations, not causes. Not for diagnosis."

@@ -5,41 +5,46 @@ from __future__ import annotations
 import atexit
 import gc
 import hashlib
-import importlib
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
+from pages.components.parts.facts import facts_list
 from pages.components.parts.frame import refuse, trained_on, training_data
 from pages.components.parts.person_table import label
 from pages.components.state.address import seen_range
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: keys of a model card that its short form shows
 FACTS = {"what_it_is": "What it is", "what_it_is_not": "What it is not", "licence": "Licence"}
 
 
-def engine_module() -> Any:
-    """The engine, imported under a spinner: the first import of its networks takes seconds."""
-    with st.spinner("Starting the engine"):
-        return importlib.import_module("engine")
+def checkpoint_names(*, scans: bool = True) -> list[str]:
+    """The models at hand, in alphabetical order; with ``scans`` but for those of tables alone."""
+    with st.spinner("Starting the engine"):  # the first import of its networks takes seconds
+        from engine.checkpoints.checkpoint import checkpoints
+
+    return checkpoints(scans=scans)
 
 
-def checkpoint_names() -> list[str]:
-    return list(engine_module().checkpoints(scans=True))
-
-
-def load_model(name: str) -> Any:
+def load_model(name: str) -> Model:
     """One copy of a model for all sessions; a checkpoint that was replaced is read again."""
-    find = importlib.import_module("engine.checkpoints.checkpoint").find
+    from engine.checkpoints.checkpoint import find
+
     return _load(name, hashlib.sha256((find(name) / "config.json").read_bytes()).hexdigest())
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the model")
-def _load(name: str, config_digest: str) -> Any:
+def _load(name: str, config_digest: str) -> Model:
     del config_digest  # it holds the hash of the weights; here it is only part of the cache's key
-    model = engine_module().load(name, device="auto")
+    with st.spinner("Starting the engine"):
+        from engine.inference.generate import load
+
+    model = load(name, device="auto")
     # Streamlit collects garbage after every run of a page: without the hundred thousands of objects of the libraries it
     # takes 5 ms instead of 220, which is what a draft on a moved slider would wait
     gc.collect()
@@ -48,7 +53,7 @@ def _load(name: str, config_digest: str) -> Any:
     return model
 
 
-def model_picker() -> tuple[str, Any]:
+def model_picker() -> tuple[str, Model]:
     """Name and model chosen in the control or in the address; without one the page ends here with a sentence."""
     names = checkpoint_names()
     if not names:
@@ -64,7 +69,7 @@ def model_picker() -> tuple[str, Any]:
     )
     try:
         model = load_model(name)
-    except ValueError as error:
+    except Refusal as error:
         refuse(str(error))
     st.caption(f"Runs on {device_name(model.device)} · weights {model.digest}")
     trained_on(model.card)
@@ -77,16 +82,15 @@ def device_name(device: str) -> str:
     return {"cpu": "the processor", "cuda": "the graphics card"}.get(kind, str(device))
 
 
-def model_card(name: str, model: Any) -> None:
+def model_card(name: str, model: Model) -> None:
     """The few facts a reader needs, and the whole card on demand."""
     card = model.card
     facts = {title: str(card[key]) for key, title in FACTS.items() if key in card}
     facts |= {"Cohort": training_data(card), "Columns": columns_in_words(model.schema)}
     facts |= {"Grid": card["size"]["grid"]} if "grid" in card.get("size", {}) else {}
     facts["Weights"] = model.digest
-    items = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in facts.items())
     st.subheader(card.get("title", name), anchor=False)
-    st.html(f'<dl class="facts"><dt>Name</dt><dd>{escape(name)}</dd>{items}</dl>')
+    facts_list({"Name": name, **facts})
     with st.expander("Model card"):
         st.markdown(model.card_markdown)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.vocabulary.schema import AttributeSchema, Category, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
+Column = Number | Category | Derived
 LABELS = {"bmi": "BMI", "sat": "SAT", "vat": "VAT", "liver_pdff": "Liver PDFF"}
 LEVELS = {"sex": {"F": "female", "M": "male"}}
 UNITS = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years"}
@@ -28,6 +29,12 @@ def unit(text: str) -> str:
 def sentence(text: str) -> str:
     """A column's description as a sentence."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def titled(column: Column) -> str:
+    """``BMI, kg/m²``."""
+    units = "" if isinstance(column, Category) else unit(column.unit)
+    return f"{label(column.name)}, {units}" if units else label(column.name)
 
 
 def person_rows(

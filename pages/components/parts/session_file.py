@@ -6,19 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.refusal import Refusal
-from pages.components.about.work import program_version
+from pages.components.parts.facts import program_version
 from pages.components.state.address import read_query
 from pages.components.state.generation import Drawn
+from pages.components.state.intervention import Question, read_question
 
 if TYPE_CHECKING:
-    from pages.components.whatif.answer import Question
+    from engine.inference.generate import Model
 
 NOTICE = "synthetic, not for diagnosis"
 FORMAT, VERSION = "somatwin-session", 1
@@ -100,7 +100,7 @@ def read_session(data: bytes) -> Session:
     return Session(page=page, address=address, checkpoint=checkpoint["name"], digest=checkpoint["digest"])
 
 
-def check_here(session: Session, names: list[str], load: Callable[[str], Any]) -> None:
+def check_here(session: Session, names: list[str], load: Callable[[str], Model]) -> None:
     """Raise :class:`SessionError` unless the session's checkpoint is one of ``names``, its weights are those of then, and it
     can do all that the address asks for."""
     name = session.checkpoint
@@ -115,12 +115,12 @@ def check_here(session: Session, names: list[str], load: Callable[[str], Any]) -
     if session.page == "Explore":
         problems = read_query(session.address, name, model.schema)[1]
     else:
-        problems = import_module("pages.components.whatif.answer").read_question(session.address, name, model)[1]
+        problems = read_question(session.address, name, model)[1]
     if problems:
         raise SessionError(f"The session asks for what {name} cannot do: {problems[0]}.")
 
 
-def open_session(place: DeltaGenerator, names: list[str], load: Callable[[str], Any]) -> None:
+def open_session(place: DeltaGenerator, names: list[str], load: Callable[[str], Model]) -> None:
     """Take a session file and go where it leads; otherwise say in one sentence why not."""
     with place.popover("Open a session", icon=":material/folder_open:"), st.container(width=380):
         file = st.file_uploader("Session file", ["json"], max_upload_size=1, key="session file")
@@ -130,7 +130,7 @@ def open_session(place: DeltaGenerator, names: list[str], load: Callable[[str], 
         try:
             session = read_session(file.getvalue() if file.size <= LARGEST else b" " * (LARGEST + 1))
             check_here(session, names, load)
-        except ValueError as error:  # the checkpoint's own refusals too
+        except Refusal as error:  # the checkpoint's own refusals too
             st.error(str(error), icon=":material/link_off:")
             return
     st.switch_page(PAGES[session.page], query_params=session.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.parts.download import bundle, dicom_zip, stl_zip, table_csv
 from pages.components.parts.ruler.surfaces import skin_surface
@@ -14,17 +13,6 @@ from pages.components.state.generation import Drawn
 
 ZIP, CSV, JSON = "application/zip", "text/csv", "application/json"
 SAID = "Every file is marked as synthetic, with seed and weights."
-
-
-def conclude(drawn: Drawn, status: DeltaGenerator) -> None:
-    """Put the people shown into the page's address and, beside the title, offer them for download."""
-    query = drawn.request.to_query()
-    if st.query_params.to_dict() != query:
-        st.query_params.from_dict(query)
-        st.session_state["address"] = query
-    with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.caption(drawn.in_words(), width="content")
-        download_popover(drawn)
 
 
 def download_popover(drawn: Drawn) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number, Row
-from pages.components.parts.person_table import label, level, unit
+from pages.components.parts.person_table import level, unit
 from pages.components.state.address import seen_range
 
 Column = Number | Category | Derived
@@ -57,12 +57,6 @@ def span(schema: AttributeSchema, column: Number | Derived) -> tuple[float, floa
         low, high = sorted(value**power for value in seen_range(factor))
         ends = [ends[0] * low, ends[1] * high]
     return float(max(column.low, np.floor(ends[0]))), float(min(column.high, np.ceil(ends[1])))
-
-
-def titled(column: Column) -> str:
-    """``BMI, kg/m²``."""
-    units = "" if isinstance(column, Category) else unit(column.unit)
-    return f"{label(column.name)}, {units}" if units else label(column.name)
 
 
 def table_of(schema: AttributeSchema, rows: Sequence[Row], numbers: Sequence[int], first_seed: int) -> pd.DataFrame:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Category
-from pages.components.consistency.question import one_of
 from pages.components.parts.attribute_controls import attribute_controls, restore_controls
+from pages.components.parts.choice import one_of
 from pages.components.parts.frame import refuse, trained_on
-from pages.components.parts.model_picker import checkpoint_names, engine_module, load_model, model_picker
-from pages.components.parts.person_table import level
-from pages.components.population.filters import Filters, narrowed, span, titled
-from pages.components.population.work import FEWEST, MOST, Cohort, begin, draw_cohort, read_cohort
+from pages.components.parts.model_picker import checkpoint_names, load_model, model_picker
+from pages.components.parts.person_table import level, titled
+from pages.components.population.filters import Filters, narrowed, span
+from pages.components.population.work import FEWEST, MOST, Cohort, draw, read_cohort, visit
 from pages.components.state.address import COUNTS, Request
-from pages.components.state.generation import model_lock
-from pages.components.state.job import Job, session_is_open
 
-#: cohorts kept in a session, those asked for last
-KEPT = 3
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
 KINDS = ("Scans and tables", "Tables alone")
 TITLES = {
     "n": ("Persons", FEWEST, MOST, "Drawn one after the other, while you look at those that are there."),
@@ -29,9 +29,9 @@ TITLES = {
 }
 
 
-def cohort_model() -> tuple[str, Any]:
+def cohort_model() -> tuple[str, Model]:
     """Name and model; those of tables alone stand apart, and only where there are any."""
-    tables = [name for name in engine_module().checkpoints() if name not in checkpoint_names()]
+    tables = sorted({*checkpoint_names(scans=False)} - {*checkpoint_names()})
     if not tables:
         return model_picker()
     asked = st.query_params.get("model")
@@ -47,39 +47,34 @@ def cohort_model() -> tuple[str, Any]:
     name = str(st.selectbox("Model", tables, key="population.table", persist_state="session", help=hint))
     try:
         model = load_model(name)
-    except ValueError as error:
+    except Refusal as error:
         refuse(str(error))
     trained_on(model.card)
     return name, model
 
 
-def start_state() -> None:
-    """What the page keeps in the session."""
-    empty = {"cohorts": [], "run": None, "export": None, "open": None, "problems": [], "address": None}
-    for name, value in empty.items():
-        st.session_state.setdefault(f"population {name}", value)
-
-
-def arrive(name: str, model: Any) -> None:
+def arrive(name: str, model: Model) -> None:
     """Take over a new address (and draw whom it asks for), or another model; on the way back bring back what was asked."""
-    state, address = st.session_state, st.query_params.to_dict()
-    fresh = address not in ({}, state["population address"])
-    if not fresh and state.get("population controls of") == model.digest and "population.n" in state:
+    here, state, address = visit(), st.session_state, st.query_params.to_dict()
+    fresh = address not in ({}, here.address)
+    if not fresh and here.controls == model.digest and "population.n" in state:
         return
-    known = shown(model)
+
+    known = here.shown(model)
     source = address if fresh or known is None else replace(known.request, model=name).to_query()
     request, problems = read_cohort(source, name, model)
     restore_controls(request, model.schema)
     for key in COUNTS:
         del state[key]  # those of the Explore page
         state[f"population.{key}"] = getattr(request, key)
-    state.update({"population problems": problems if fresh else [], "population controls of": model.digest})
-    state["population address"] = address
+    here.problems = problems if fresh else []
+    here.controls = model.digest
+    here.address = address
     if fresh and "n" in address and not problems:
         draw(model, request)
 
 
-def asked(name: str, model: Any) -> Request:
+def asked(name: str, model: Model) -> Request:
     """Draw the controls; the cohort they ask for."""
     given = attribute_controls(model.schema)
     places = st.columns(3)
@@ -87,27 +82,6 @@ def asked(name: str, model: Any) -> Request:
         place.number_input(title, low, high, key=f"population.{key}", help=text)
     counts = {key: int(st.session_state[f"population.{key}"]) for key in TITLES}
     return Request(model=name, given=given, **counts)
-
-
-def shown(model: Any) -> Cohort | None:
-    """The cohort asked for last of this model."""
-    cohorts: list[Cohort] = st.session_state["population cohorts"]
-    return next((one for one in reversed(cohorts) if one.digest == model.digest), None)
-
-
-def draw(model: Any, request: Request) -> None:
-    """Begin a cohort in the background, or go on with it; one that is being drawn is stopped, what it has is kept."""
-    state = st.session_state
-    if (before := state["population run"]) is not None:
-        before.stop()
-        before.join(60)
-    cohorts: list[Cohort] = state["population cohorts"]
-    cohort = begin(model, request, cohorts)
-    others = [one for one in cohorts if one.question != cohort.question]
-    state["population cohorts"] = [*others, cohort][-KEPT:]
-    lock = model_lock()
-    run = Job(lambda report: draw_cohort(model, cohort, lock, report), session_is_open())
-    state.update({"population run": run, "population problems": []})
 
 
 def filter_controls(cohort: Cohort) -> Filters:

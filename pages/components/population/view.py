@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
-from pages.components.consistency.question import one_of
-from pages.components.parts.person_table import label, level, person_rows, summary
+from pages.components.parts.choice import one_of
+from pages.components.parts.person_table import label, level, person_rows, summary, titled
 from pages.components.parts.takeaway import download_popover
 from pages.components.parts.viewer.viewer import viewer
-from pages.components.population.export import Export, to_csv, too_many, write_zip
-from pages.components.population.filters import Filters, decimals, in_one_line, table_of, titled
+from pages.components.population.export import to_csv, too_many, write_zip
+from pages.components.population.filters import Filters, decimals, in_one_line, table_of
 from pages.components.population.question import filter_controls
-from pages.components.population.work import Cohort
+from pages.components.population.work import Cohort, visit
 from pages.components.state.generation import draw, model_lock
 from pages.components.state.job import Job, session_is_open
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: seconds between two looks at the progress, and at the cohort as it grows
 LOOK, REFRESH = 1.0, 4.0
@@ -30,15 +34,15 @@ VIEWS = {"Gallery": ":material/grid_view:", "Table": ":material/table:", "Plots"
 FOLLOWS = "Grey is the whole training cohort, also where attributes are fixed or filtered."
 
 
-def active(name: str) -> Job | None:
+def active(name: Literal["run", "export"]) -> Job | None:
     """The job of that name, while it goes on."""
-    job: Job | None = st.session_state[f"population {name}"]
+    job = getattr(visit(), name)
     return job if job is not None and job.active else None
 
 
-def progress(status: Any) -> None:
+def progress(status: DeltaGenerator) -> None:
     """What is going on, each with a way out, the first beside the title; the page runs again when one ends."""
-    jobs = [job for name in ("run", "export") if (job := active(name))]
+    jobs = [job for job in (active("run"), active("export")) if job]
     for k, (job, place) in enumerate(zip(jobs, (status, st.container()), strict=False)):
         with place:
             st.fragment(_progress, run_every=LOOK)(job, k, [])
@@ -56,18 +60,43 @@ def _progress(job: Job, k: int, looks: list[bool]) -> None:
         st.button("Stop", key=f"population stop {k}", on_click=job.stop, type="tertiary", icon=icon)
 
 
-def cohort_shown(model: Any, cohort: Cohort, current: bool) -> None:
+def said() -> None:
+    """Why nobody was drawn, or why the drawing ended."""
+    here = visit()
+    if here.problems:
+        sentences = "".join(f"\n* {problem}" for problem in here.problems)
+        st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
+    if here.run is not None and here.run.problem:
+        st.warning(f"The drawing ended: {here.run.problem}.", icon=":material/error:")
+
+
+def bugs() -> None:
+    """Show what went wrong in the background as the error it is, below all that there is to see."""
+    for job in (visit().run, visit().export):
+        if job is not None:
+            job.check()
+
+
+def concluded(cohort: Cohort) -> None:
+    """Put the cohort shown into the page's address."""
+    query = cohort.request.to_query()
+    if st.query_params.to_dict() != query:
+        st.query_params.from_dict(query)
+    visit().address = query
+
+
+def cohort_shown(model: Model, cohort: Cohort, current: bool) -> None:
     """Everything about the cohort. What is below the filters is looked at again while it grows, the filters are left alone:
     a list that is open there, or a slider being dragged, is not drawn anew under the reader's hand."""
     growing = active("run") is not None and not cohort.whole
     st.fragment(_filtered)(model, cohort, current, REFRESH if growing else None)
 
 
-def _filtered(model: Any, cohort: Cohort, current: bool, every: float | None) -> None:
+def _filtered(model: Model, cohort: Cohort, current: bool, every: float | None) -> None:
     st.fragment(_cohort, run_every=every)(model, cohort, current, filter_controls(cohort))
 
 
-def _cohort(model: Any, cohort: Cohort, current: bool, filters: Filters) -> None:
+def _cohort(model: Model, cohort: Cohort, current: bool, filters: Filters) -> None:
     kept = filters.kept(cohort.rows)
     names = [name for name in VIEWS if name != "Gallery" or model.has_image]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -83,7 +112,8 @@ def _cohort(model: Any, cohort: Cohort, current: bool, filters: Filters) -> None
     else:
         _plots(cohort, kept)
     _files(model, cohort, kept)
-    if st.session_state.pop("population rerun", False):
+    if visit().again:
+        visit().again = False
         st.rerun()
 
 
@@ -111,12 +141,8 @@ def _gallery(cohort: Cohort, kept: Sequence[int]) -> None:
                     type="tertiary",
                     width="stretch",
                     help=f"Seed {cohort.seed(i)}: draw this person in full.",
-                    on_click=partial(_open, cohort, i),
+                    on_click=partial(visit().open, cohort, i),
                 )
-
-
-def _open(cohort: Cohort, i: int) -> None:
-    st.session_state.update({"population open": (cohort, i), "population rerun": True})
 
 
 def _table(cohort: Cohort, kept: list[int]) -> None:
@@ -133,7 +159,7 @@ def _table(cohort: Cohort, kept: list[int]) -> None:
 
     def selected() -> None:
         if rows := st.session_state[key].selection.rows:
-            _open(cohort, kept[rows[0]])
+            visit().open(cohort, kept[rows[0]])
 
     st.dataframe(
         table_of(cohort.schema, cohort.rows, kept, cohort.request.seed),
@@ -189,17 +215,17 @@ def _choice(title: str, names: Sequence[str], key: str, first: int) -> str:
     return st.selectbox(title, names, key=key, format_func=label, persist_state="session")
 
 
-def _files(model: Any, cohort: Cohort, kept: list[int]) -> None:
+def _files(model: Model, cohort: Cohort, kept: list[int]) -> None:
     """The table at once; the scans as a zip that is made in the background."""
     stem = f"somatwin_{cohort.request.model}_seed-{cohort.request.seed}"
-    job: Job | None = st.session_state["population export"]
+    job = visit().export
     refusal = too_many(model, kept)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Table (CSV)", partial(to_csv, cohort, kept), f"{stem}.csv", "text/csv", on_click="ignore",
             icon=":material/download:", disabled=not kept, help="Those who pass the filters, with seeds and checkpoint.",
         )  # fmt: skip
-        made: Export | None = job.result if job is not None else None
+        made = job.result if job is not None else None
         if made is not None and made.cohort.question == cohort.question:
             st.download_button(
                 f"BIDS zip of {len(made.numbers):,} persons, {made.path.stat().st_size / 1e6:,.1f} MB",
@@ -223,22 +249,22 @@ def _files(model: Any, cohort: Cohort, kept: list[int]) -> None:
             st.caption(f":orange[:material/error: {job.problem}]", width="content")
 
 
-def _export(model: Any, cohort: Cohort, kept: Sequence[int]) -> None:
+def _export(model: Model, cohort: Cohort, kept: Sequence[int]) -> None:
     numbers, lock = tuple(kept), model_lock()
-    job = Job(lambda report: write_zip(model, cohort, numbers, lock, report), session_is_open())
-    st.session_state.update({"population export": job, "population rerun": True})
+    here = visit()
+    here.export = Job(lambda report: write_zip(model, cohort, numbers, lock, report), session_is_open())
+    here.again = True
 
 
-def person_opened(model: Any) -> None:
+def person_opened(model: Model) -> None:
     """The person the reader chose, drawn again in full over the page."""
-    if chosen := st.session_state["population open"]:
+    if chosen := visit().opened:
         cohort, i = chosen
-        close = partial(st.session_state.update, {"population open": None})
         title = f"{summary(cohort.rows[i]).capitalize() or 'Person'} · seed {cohort.seed(i)}"
-        st.dialog(title, width="large", on_dismiss=close)(_person)(model, cohort, i)
+        st.dialog(title, width="large", on_dismiss=visit().close)(_person)(model, cohort, i)
 
 
-def _person(model: Any, cohort: Cohort, i: int) -> None:
+def _person(model: Model, cohort: Cohort, i: int) -> None:
     if not model.has_image:
         rows = person_rows(model.schema, cohort.rows[i], dict(cohort.request.given))
         st.table(pd.DataFrame(rows)[["label", "value", "unit", "origin"]].set_index("label"))

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -15,8 +15,16 @@ from PIL import Image
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema, Row
 from pages.components.state.address import Request, read_query
-from pages.components.state.generation import Report, time_left, turn
+from pages.components.state.generation import Report, model_lock, time_left, turn
+from pages.components.state.job import Job, session_is_open
+from pages.components.state.session import kept
 
+if TYPE_CHECKING:
+    from engine.inference.generate import Model, Person
+    from pages.components.population.export import Export
+
+#: cohorts kept in a session, those asked for last
+KEPT = 3
 #: persons of a cohort
 FEWEST, MOST, USUAL = 10, 5000, 100
 #: pixels of a thumbnail's longer side
@@ -41,7 +49,7 @@ class Cohort:
     rows: list[Row] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, person: Any) -> None:
+    def add(self, person: Person) -> None:
         """Keep the next person; the scan is let go."""
         if person.scan is not None:
             self.pictures.append(thumbnail(person.scan))
@@ -90,7 +98,7 @@ def thumbnail(scan: Volume) -> np.ndarray:
     return np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR))
 
 
-def draw_cohort(model: Any, cohort: Cohort, lock: threading.Lock, report: Report) -> None:
+def draw_cohort(model: Model, cohort: Cohort, lock: threading.Lock, report: Report) -> None:
     """Draw who is missing of the cohort, and add each as soon as they are there.
 
     The model is held for one person at a time (:data:`ROWS` rows where there is no scan), so that others get their turn.
@@ -111,7 +119,7 @@ def draw_cohort(model: Any, cohort: Cohort, lock: threading.Lock, report: Report
         time.sleep(BREATH)
 
 
-def drawn(model: Any, request: Request, lock: threading.Lock, who: str, report: Report) -> list[Any]:
+def drawn(model: Model, request: Request, lock: threading.Lock, who: str, report: Report) -> list[Person]:
     """The persons of ``request`` in one turn of the model; nothing of them is kept."""
 
     def waiting(_: float, text: str) -> None:
@@ -127,7 +135,7 @@ def drawn(model: Any, request: Request, lock: threading.Lock, who: str, report: 
         )
 
 
-def begin(model: Any, request: Request, earlier: list[Cohort]) -> Cohort:
+def begin(model: Model, request: Request, earlier: list[Cohort]) -> Cohort:
     """The cohort of ``request``, with the persons that an ``earlier`` one of the same question has already."""
     cohort = Cohort(request=request, digest=model.digest, schema=model.schema)
     for other in earlier:
@@ -136,7 +144,53 @@ def begin(model: Any, request: Request, earlier: list[Cohort]) -> Cohort:
     return cohort
 
 
-def read_cohort(query: Mapping[str, str], name: str, model: Any) -> tuple[Request, list[str]]:
+@dataclass
+class Visit:
+    """What Population keeps: the ``cohorts`` asked for last, the jobs that draw (``run``) and export, the person ``opened``
+    with their cohort, ``problems`` in sentences, the ``address`` taken over and the digest of the model whose ``controls``
+    are shown; ``again``: the whole page is to run after a part of it did."""
+
+    cohorts: list[Cohort] = field(default_factory=list)
+    run: Job[None] | None = None
+    export: Job[Export] | None = None
+    opened: tuple[Cohort, int] | None = None
+    problems: list[str] = field(default_factory=list)
+    address: dict[str, str] | None = None
+    controls: str = ""
+    again: bool = False
+
+    def shown(self, model: Model) -> Cohort | None:
+        """The cohort asked for last of this model."""
+        return next((one for one in reversed(self.cohorts) if one.digest == model.digest), None)
+
+    def open(self, cohort: Cohort, i: int) -> None:
+        """Look at person ``i`` in full, once the page runs again."""
+        self.opened = cohort, i
+        self.again = True
+
+    def close(self) -> None:
+        self.opened = None
+
+
+def visit() -> Visit:
+    return kept("population", Visit)
+
+
+def draw(model: Model, request: Request) -> None:
+    """Begin a cohort in the background, or go on with it; one that is being drawn is stopped, what it has is kept."""
+    here = visit()
+    if here.run is not None:
+        here.run.stop()
+        here.run.join(60)
+    cohort = begin(model, request, here.cohorts)
+    others = [one for one in here.cohorts if one.question != cohort.question]
+    here.cohorts = [*others, cohort][-KEPT:]
+    lock = model_lock()
+    here.run = Job(lambda report: draw_cohort(model, cohort, lock, report), session_is_open())
+    here.problems = []
+
+
+def read_cohort(query: Mapping[str, str], name: str, model: Model) -> tuple[Request, list[str]]:
     """The cohort an address asks for, and a sentence for each part of it that cannot be done (left out of it)."""
     text = query.get("n", str(USUAL)).strip()
     rest = {"steps": str(model.steps)} | {key: value for key, value in query.items() if key != "n"}

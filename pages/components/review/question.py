@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.components.parts.model_picker import checkpoint_names, load_model
+from pages.components.parts.facts import refused
 from pages.components.review.session import FEWEST, MOST, NAME, Plan, RatingError, Session, Source
-from pages.components.review.work import StorePersons, fresh_possible, open_store
+from pages.components.review.work import StorePersons, begin, fresh_possible, model_of, open_store
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 SOURCES: dict[Source, str] = {
     "fresh": "In-silico persons, made now",
@@ -28,24 +31,7 @@ PATH = (
 )
 
 
-def begin(session: Session, persons: StorePersons | None) -> None:
-    """Take up a session, whose scans are not drawn yet."""
-    st.session_state.update(
-        {
-            "rating.session": session,
-            "rating.persons": persons,
-            "rating.scenes": {},
-            "rating.at": session.position,
-            "rating.since": None,
-            "rating.unclear": "",
-            "rating.wish": None,
-            "rating.opened": None,
-            "rating.paused": False,
-        }
-    )
-
-
-def set_up(name: str, model: Any) -> None:
+def set_up(name: str, model: Model) -> None:
     """The controls of a new rating; begins it when the button is pressed."""
     kept = st.session_state.setdefault("rating.kept", {"name": "", "scans": 20, "seed": secrets.randbelow(10_000)})
     with st.container(border=True):
@@ -73,12 +59,12 @@ def set_up(name: str, model: Any) -> None:
         )
         begin(Session.begun(plan, kept["name"]), persons)
     except RatingError as error:
-        st.error(sentence(error))
+        st.error(refused(error))
         return
     st.rerun()
 
 
-def _source(kept: dict[str, Any], model: Any) -> Source:
+def _source(kept: dict[str, Any], model: Model) -> Source:
     """Where real scans come from, of what there is for this model."""
     sources: list[Source] = [key for key in SOURCES if key != "fresh" or fresh_possible(model)]
     chosen: Source = kept["source"] if kept.get("source") in sources else sources[0 if "fresh" in sources else -1]
@@ -118,7 +104,7 @@ def resume() -> None:
                 return
             persons = None if session.finished else _again(session, folder)
         except RatingError as error:
-            st.error(sentence(error))
+            st.error(refused(error))
             return
         begin(session, persons)
         st.rerun()
@@ -136,25 +122,3 @@ def _again(session: Session, folder: str) -> StorePersons | None:
     if persons.digest != plan.store:
         raise RatingError("this is another cohort than the one the rating was begun with: name that one")
     return persons
-
-
-def model_of(plan: Plan) -> Any:
-    """The model of a plan; raises :class:`RatingError` where it is missing or was replaced."""
-    if plan.model not in checkpoint_names():
-        raise RatingError(f"there is no model {plan.model!r} here: put its checkpoint back, or begin another rating")
-    try:
-        model = load_model(plan.model)
-    except ValueError as error:
-        raise RatingError(str(error)) from None
-    if model.digest != plan.digest:
-        raise RatingError(
-            f"the checkpoint {plan.model} was replaced (weights {model.digest}, the rating has {plan.digest}): "
-            "put the old one back, or begin another rating"
-        )
-    return model
-
-
-def sentence(error: Exception) -> str:
-    """An error's words as a sentence."""
-    said = str(error)
-    return f"{said[:1].upper()}{said[1:].rstrip('.')}."

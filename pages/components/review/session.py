@@ -28,6 +28,8 @@ NAME, COMMENT = 60, 2000
 FRESH, SEEDS = 4000 * 1_000_003, 2**32
 #: seeds of the synthetic persons, far from those a reader tries on the other pages
 DRAWN = 2**30
+#: RAS+ mm
+Place = tuple[float, float, float]
 #: where the real persons come from: there are none, in-silico persons made for this rating, test persons of a store
 Source = Literal["none", "fresh", "store"]
 REMEDY = "choose a session file that this page saved"
@@ -104,7 +106,7 @@ class Answer:
     real: bool | None = None
     plausibility: int | None = None
     comment: str = ""
-    place: tuple[float, float, float] | None = None
+    place: Place | None = None
     voxel: tuple[int, int, int] | None = None
     seconds: float = 0.0
 
@@ -220,7 +222,7 @@ def was(real: bool | None) -> str:
     return "" if real is None else "real" if real else "synthetic"
 
 
-def read_place(text: str) -> tuple[float, float, float] | None:
+def read_place(text: str) -> Place | None:
     """A place in RAS+ mm, as the viewer writes it or as three numbers; None for an empty text.
 
     >>> read_place("R 12  P 30  S 5 mm"), read_place("-12, 30.5, 0")
@@ -240,7 +242,7 @@ def read_place(text: str) -> tuple[float, float, float] | None:
     return values[0], values[1], values[2]
 
 
-def write_place(place: tuple[float, float, float] | None) -> str:
+def write_place(place: Place | None) -> str:
     """A place as the viewer writes it.
 
     >>> write_place((12.0, -30.0, 5.0))

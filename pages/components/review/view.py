@@ -8,13 +8,53 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.evaluation.metrics.interval import Figure
-from pages.components.review.question import sentence
+from pages.components.parts.facts import refused
+from pages.components.parts.frame import trained_on
 from pages.components.review.results import Results, merge, results, rows, to_csv
+from pages.components.review.scan import questions, scan_shown, shown_since
 from pages.components.review.session import PLAUSIBILITY, RatingError, Session
+from pages.components.review.work import draw, visit
 
 HEAR = "95 % interval"
+
+
+def side(session: Session) -> None:
+    """Whose rating this is, its file, and the way out."""
+    plan = session.plan
+    with st.sidebar:
+        st.caption(f"{session.reviewer} rates {plan.model} · weights {plan.digest} · seed {plan.seed}")
+        session_button(session)
+        with st.popover("Leave this rating", icon=":material/logout:"):
+            st.write("Save the session first if you want to go on with it later.")
+            if st.button("Leave without saving" if not session.finished else "Leave"):
+                visit().session = None
+                st.rerun()
+
+
+def drawing_shown(session: Session, status: DeltaGenerator) -> None:
+    """Draw the scans that are missing, unless the reader stopped that."""
+    here, scans = visit(), session.plan.scans
+    if not here.paused:
+        st.write("The scans are drawn before the first is shown, so that no waiting time tells one from another.")
+        draw(session, status)
+    ready = len(here.scenes)
+    st.info(f"Stopped: {ready} of {scans} scans are ready, and are kept.", icon=":material/pause_circle:")
+    if st.button("Draw the others", type="primary"):
+        here.paused = False
+        st.rerun()
+
+
+def rate(session: Session, status: DeltaGenerator) -> None:
+    """One scan, and what is asked of it."""
+    here, scans = visit(), session.plan.scans
+    status.progress(session.done / scans, f"Scan {here.at + 1} of {scans}, {session.done} answered")
+    shown_since()
+    trained_on(here.card)
+    questions(here.at, here.several)
+    scan_shown(here.at)
 
 
 def percent(figure: Figure) -> str:
@@ -106,7 +146,7 @@ def compare() -> None:
             one, other = (Session.from_json(file.getvalue()) for file in files)
             found = merge(one, other)
         except RatingError as error:
-            st.error(sentence(error))
+            st.error(refused(error))
             return
         figures = {
             "Scans called alike": found.same and percent(found.same),

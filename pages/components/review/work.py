@@ -6,23 +6,32 @@ bytes. What is left is the picture itself: where its texture tells, that is an a
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.cohort.store import CohortStore, StoreError
-from engine.imaging.volume import Volume
+from engine.imaging.volume import Volume, centred_affine
+from engine.vocabulary.refusal import Refusal
+from pages.components.parts.facts import refused
+from pages.components.parts.frame import refuse, trained_on
+from pages.components.parts.model_picker import checkpoint_names, load_model
 from pages.components.parts.viewer.viewer import FOOTER, payload
-from pages.components.review.session import Plan, RatingError
+from pages.components.review.session import Place, Plan, RatingError, Session
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, people_of, time_left
+from pages.components.state.session import kept
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 UNKNOWN = "BLIND RATING, synthetic or real - not for diagnosis"
 NOTE = "You learn who this is when all scans are rated."
@@ -43,7 +52,7 @@ class StorePersons:
         return np.asarray(self.store.volumes[int(self.indices[number])])
 
 
-def open_store(path: str, model: Any) -> StorePersons:
+def open_store(path: str, model: Model) -> StorePersons:
     """The test persons of a store on the model's grid.
 
     Raises :class:`RatingError` for what is no store, another grid or channels, and heads with faces.
@@ -66,13 +75,15 @@ def open_store(path: str, model: Any) -> StorePersons:
     return StorePersons(store=store, indices=store.split()["test"], digest=sha256(stamp.encode()).hexdigest()[:16])
 
 
-def fresh_possible(model: Any) -> bool:
+def fresh_possible(model: Model) -> bool:
     """Was the model trained on in-silico torsos, so that persons of the same kind can be made?"""
     config = model.checkpoint.config
     if config.get("preprocess") or len(config["channels"]) != 2:
         return False
-    cohort, frame = (importlib.import_module(f"engine.phantom.{n}") for n in ("cohort", "anatomy.frame"))
-    affine = importlib.import_module("engine.imaging.volume").centred_affine(frame.GRID, frame.SPACING)
+    from engine.phantom import cohort
+    from engine.phantom.shape import frame
+
+    affine = centred_affine(frame.GRID, frame.SPACING)
     return (
         tuple(model.checkpoint.model.config.image.grid) == frame.GRID
         and tuple(config["channels"]) == cohort.CHANNELS
@@ -81,7 +92,9 @@ def fresh_possible(model: Any) -> bool:
     )
 
 
-def draw_scans(model: Any, plan: Plan, persons: StorePersons | None, scenes: dict[int, bytes], report: Report) -> None:
+def draw_scans(
+    model: Model, plan: Plan, persons: StorePersons | None, scenes: dict[int, bytes], report: Report
+) -> None:
     """Draw the scans that ``scenes`` lacks into it, and make all equally long when they are complete.
 
     Synthetic ones come first: what is drawn when says nothing about what is shown when. Every call of ``report`` is a
@@ -103,17 +116,19 @@ def draw_scans(model: Any, plan: Plan, persons: StorePersons | None, scenes: dic
         scenes.update(dict(equally_long(scenes, plan.seed)))
 
 
-def _synthetic(model: Any, plan: Plan, i: int, said: Any) -> np.ndarray:
+def _synthetic(model: Model, plan: Plan, i: int, said: Callable[[float], None]) -> np.ndarray:
     request = Request(model=plan.model, seed=plan.people[i].number, steps=plan.steps)
     (found,), _ = people_of(model, request, lambda share, text: said(share))
     return found.person.volume.data
 
 
-def _real(model: Any, plan: Plan, i: int, persons: StorePersons | None) -> np.ndarray:
+def _real(model: Model, plan: Plan, i: int, persons: StorePersons | None) -> np.ndarray:
     """A real person's scan, grey values 0 to 1 in steps of 1 / 255: (x, y, z), or (c, x, y, z) of several channels."""
     number = plan.people[i].number
     if plan.source == "fresh":
-        (person,) = importlib.import_module("engine.phantom.cohort").make([number])
+        from engine.phantom.cohort import make
+
+        (person,) = make([number])
         voxels = person.images
     elif persons is None or persons.digest != plan.store:
         raise RatingError("this rating's real persons are those of another store: name the one it was begun with")
@@ -138,3 +153,76 @@ def equally_long(scenes: dict[int, bytes], seed: int) -> Iterator[tuple[int, byt
         filling = rng.integers(1, 256, size - 1 - len(stream), dtype=np.uint8).tobytes()
         head = stream[:FLAGS] + bytes([COMMENTED]) + stream[FLAGS + 1 : HEADER]
         yield i, head + filling + b"\0" + stream[HEADER:]
+
+
+@dataclass
+class Visit:
+    """What Review keeps of a rating that goes on or was finished: its ``session``, the store's ``persons``, the ``scenes``
+    drawn so far, the scan ``at`` which the reader is and ``since`` when, what is ``unclear`` of a place, the ``wish`` to go on
+    or back, the scan ``opened`` in the viewer with its mark, whether drawing is ``paused``, whether a press found something
+    ``missing``, and of the model its ``card`` and whether it draws ``several`` channels."""
+
+    session: Session | None = None
+    persons: StorePersons | None = None
+    scenes: dict[int, bytes] = field(default_factory=dict)
+    at: int = 0
+    since: float | None = None
+    unclear: str = ""
+    wish: tuple[int, int] | None = None
+    opened: tuple[int, Place | None] | None = None
+    paused: bool = False
+    missing: bool = False
+    card: Mapping[str, Any] = field(default_factory=dict)
+    several: bool = False
+
+    @property
+    def rating(self) -> Session:
+        """The session; a page asks for it only where there is one."""
+        assert self.session is not None
+        return self.session
+
+    def pause(self) -> None:
+        """Draw no more scans until asked."""
+        self.paused = True
+
+
+def visit() -> Visit:
+    return kept("rating", Visit)
+
+
+def begin(session: Session, persons: StorePersons | None) -> None:
+    """Take up a session, whose scans are not drawn yet."""
+    st.session_state["rating"] = Visit(session=session, persons=persons, at=session.position)
+
+
+def model_of(plan: Plan) -> Model:
+    """The model of a plan; raises :class:`RatingError` where it is missing or was replaced."""
+    if plan.model not in checkpoint_names():
+        raise RatingError(f"there is no model {plan.model!r} here: put its checkpoint back, or begin another rating")
+    try:
+        model = load_model(plan.model)
+    except Refusal as error:
+        raise RatingError(str(error)) from None
+    if model.digest != plan.digest:
+        raise RatingError(
+            f"the checkpoint {plan.model} was replaced (weights {model.digest}, the rating has {plan.digest}): "
+            "put the old one back, or begin another rating"
+        )
+    return model
+
+
+def draw(session: Session, status: DeltaGenerator) -> None:
+    """Draw the scans that are missing, then run the page again."""
+    here, scans = visit(), session.plan.scans
+    with status.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(len(here.scenes) / scans, "Starting")
+        st.button("Stop", on_click=here.pause, type="tertiary", icon=":material/stop_circle:")
+    try:
+        model = model_of(session.plan)
+        here.card = model.card
+        here.several = len(model.checkpoint.config["channels"]) > 1
+        trained_on(model.card)
+        draw_scans(model, session.plan, here.persons, here.scenes, bar.progress)
+    except Refusal as error:
+        refuse(refused(error))
+    st.rerun()

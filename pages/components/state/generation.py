@@ -8,13 +8,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
 from pages.components.parts.person_table import person_rows, summary
 from pages.components.parts.viewer.viewer import payload
 from pages.components.state.address import Request
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
@@ -84,7 +87,7 @@ def model_lock() -> threading.Lock:
     return _shared().model
 
 
-def draw(model: Any, request: Request, report: Report, draft: bool = False) -> Drawn:
+def draw(model: Model, request: Request, report: Report, draft: bool = False) -> Drawn:
     """Generate the people of ``request``, or take those still kept, and prepare their view."""
     began = time.monotonic()
     found, kept = people_of(model, request, lambda share, text: report(share, text + time_left(began, share)))
@@ -102,7 +105,7 @@ def draw(model: Any, request: Request, report: Report, draft: bool = False) -> D
     )
 
 
-def people_of(model: Any, request: Request, report: Report) -> tuple[list[_Kept], int]:
+def people_of(model: Model, request: Request, report: Report) -> tuple[list[_Kept], int]:
     """The people of ``request``, and how many of them were kept from before.
 
     Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
@@ -118,7 +121,7 @@ def people_of(model: Any, request: Request, report: Report) -> tuple[list[_Kept]
     return [people[i] for i in range(request.n)], request.n - len(missing)
 
 
-def _person(model: Any, request: Request, i: int, share: tuple[float, float], report: Report) -> _Kept:
+def _person(model: Model, request: Request, i: int, share: tuple[float, float], report: Report) -> _Kept:
     """Person ``i``; ``share`` is the fraction of the whole run done before this person, and this person's part of it."""
     who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
 
@@ -164,7 +167,7 @@ def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
         lock.release()
 
 
-def scene_of(model: Any, request: Request, people: list[Any], *, draft: bool = False, **marked: Any) -> bytes:
+def scene_of(model: Model, request: Request, people: list[Any], *, draft: bool = False, **marked: Any) -> bytes:
     """What the viewer shows: every channel of everybody's scan, and their tables; ``marked``: labels and legend of
     :func:`payload`."""
     given = dict(request.given)

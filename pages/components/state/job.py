@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Generic, TypeVar
 
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from engine.vocabulary.refusal import Refusal
 from pages.components.state.generation import Report
 
+Result = TypeVar("Result")
+
+LOG = logging.getLogger(__name__)
 #: seconds for which work goes on without anybody connected: a lost connection comes back within them
 PATIENCE = 120.0
 
@@ -20,15 +25,20 @@ class Stopped(Exception):
     """Raised inside the work when it is to end."""
 
 
-class Job:
+class Job(Generic[Result]):
     """``work(report)`` in a thread. Every call of ``report`` is a point at which it can be stopped.
 
-    ``share`` (0 to 1) and ``text`` are its progress, ``result`` what it returned, ``problem`` why it failed, as a sentence
-    without its full stop. ``wanted`` is asked at every report: when it says no, the work ends as by :meth:`stop`.
+    ``share`` (0 to 1) and ``text`` are its progress, ``result`` what it returned, ``problem`` what was refused, as a sentence
+    without its full stop; any other error is a bug, which :meth:`check` raises where it is seen. ``wanted`` is asked at
+    every report: when it says no, the work ends as by :meth:`stop`.
     """
 
-    def __init__(self, work: Callable[[Report], Any], wanted: Callable[[], bool] = lambda: True) -> None:
-        self.share, self.text, self.problem, self.result = 0.0, "Starting", "", None
+    def __init__(self, work: Callable[[Report], Result], wanted: Callable[[], bool] = lambda: True) -> None:
+        self.share = 0.0
+        self.text = "Starting"
+        self.problem = ""
+        self.result: Result | None = None
+        self._bug: Exception | None = None
         self._wanted, self._stopped = wanted, threading.Event()
         self._thread = threading.Thread(target=self._carry_out, args=(work,), daemon=True)
         self._thread.start()
@@ -50,21 +60,26 @@ class Job:
         """Wait for its end."""
         self._thread.join(seconds)
 
+    def check(self) -> None:
+        """Raise :class:`RuntimeError` from the bug that ended the work, if one did."""
+        if self._bug is not None:
+            raise RuntimeError("the work in the background ended with a bug") from self._bug
+
     def _report(self, share: float, text: str) -> None:
         if self._stopped.is_set() or not self._wanted():
             raise Stopped
         self.share, self.text = min(share, 1.0), text
 
-    def _carry_out(self, work: Callable[[Report], Any]) -> None:
+    def _carry_out(self, work: Callable[[Report], Result]) -> None:
         try:
             self.result = work(self._report)
         except Stopped:
             self._stopped.set()
-        except ValueError as error:  # the engine's refusals, written to be read
+        except Refusal as error:
             self.problem = str(error)
         except Exception as error:
-            self.problem = f"it ended with {type(error).__name__}: {error}"
-            raise
+            self._bug = error
+            LOG.exception("work in the background ended with a bug")
 
 
 def session_is_open(patience: float = PATIENCE) -> Callable[[], bool]:

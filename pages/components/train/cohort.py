@@ -47,7 +47,7 @@ class Summary:
 def check(text: str, recipe: str, size: str = "cpu") -> Summary:
     """Open what ``text`` names and fit the recipe's columns to it.
 
-    Raises :class:`CohortError`, or another ValueError or OSError of the engine whose message is written to be read.
+    Raises :class:`CohortError`, or another refusal of the engine, or :class:`OSError`.
     """
     path = Path(text.strip().strip("'\"")).expanduser().absolute()
     cohort = _opened(path, recipe)

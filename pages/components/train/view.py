@@ -1,23 +1,28 @@
-"""The Train page: the form of a new training, and a run as it goes on."""
+"""A run as it goes on: its state, what it draws by now, its losses, and what the process said."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from engine.cli.terminal import duration
 from engine.figures.charts import loss_figure
-from pages.components.consistency.question import one_of
-from pages.components.model_review.view import facts_list
-from pages.components.train.cohort import CHOICES, Summary, check, facts, starts
-from pages.components.train.samples import has_samples, samples_shown
-from pages.components.train.work import LOG, Run, Training, TrainingError, install, look, start, stop
+from engine.training.gallery import read_sample, sample_steps
+from engine.training.recipes import TABLE
+from pages.components.parts.facts import facts_list, refused
+from pages.components.train.work import LOG, Run, look, stop
 
 #: seconds between two looks at a run that goes on
 REFRESH = 2.0
+SAMPLES = "**Samples: persons it draws by now**"
+SOON = "The first picture comes after about a minute of this stage."
+#: what differs between two pictures is what was learnt between them
+CAPTION = (
+    "Step {step:,}. Each time the same seeds: {persons}. Synthetic, not for diagnosis; coarse, in 4 evaluations. "
+    "Associations, not causes."
+)
 #: pixels of a panel: two stand side by side where there is room
 PANEL = 520
 STATES = {
@@ -37,85 +42,9 @@ STAGES = {
     "texture": "Texture: a critic teaches the decoder",
     "fingerprint": "What its scans look like",
 }
-FROM = {
-    "format_func": lambda name: name or "nothing",
-    "help": "A finished model of this recipe: its encoder stays, its decoder and its flow learn on, from your cohort.",
-}
-GONE_ON = "The training is a process of its own: it goes on when you close this page, and this page finds it again."
 
 
-def sentence(error: Exception) -> str:
-    """An engine's refusal as a sentence of a page."""
-    text = " ".join(str(error).split())
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
-def new_training(names: set[str]) -> Training | None:
-    """The form; what is to be trained once it is complete and was checked, and the button was pressed."""
-    recipe = one_of("Recipe", list(CHOICES), "train.recipe")
-    st.caption(CHOICES[recipe])
-    what = "CSV or TSV file" if recipe == "table" else "Store folder"
-    path = st.text_input(
-        what, key=f"train.path.{recipe == 'table'}", placeholder="a path on the machine that runs this app"
-    )
-    left, middle, right, last = st.columns(4)
-    minutes = left.number_input(
-        "Minutes", 0.1, 10080.0, 30.0, 5.0, key="train.minutes", format="%g", help="At most; resume for more."
-    )
-    size = middle.selectbox("Size", ["cpu", "gpu"], key="train.size", help="A larger network, for a graphics card.")
-    source = right.selectbox("Start from", ["", *starts(recipe, str(size))], key=f"train.from.{recipe}.{size}", **FROM)
-    name = last.text_input("Name of the run", key="train.name", placeholder=_free_name(recipe, names)).strip()
-    if not path.strip():
-        return None
-    try:
-        summary = check(path, recipe, str(size))
-    except (ValueError, OSError) as error:
-        st.error(sentence(error))
-        return None
-    summary_shown(summary)
-    name = name or _free_name(recipe, names)
-    if name in names:
-        st.error(f"There is a run {name} already: choose another name, or resume that one on the left.")
-        return None
-    st.caption(GONE_ON)
-    pressed = st.button("Start training", type="primary", icon=":material/play_circle:")
-    training = Training(
-        name=name, recipe=recipe, store=summary.path, minutes=float(minutes), size=str(size), source=str(source)
-    )
-    return training if pressed else None
-
-
-def _free_name(recipe: str, names: set[str]) -> str:
-    return next(name for k in range(1, len(names) + 2) if (name := f"{recipe}-{k}") not in names)
-
-
-def summary_shown(summary: Summary) -> None:
-    """What is in the cohort: persons, split, grid, columns, missing cells."""
-    facts_list(facts(summary))
-    rows = [
-        {"Column": name, "In training": said, "Missing": summary.missing.get(name, "")}
-        for name, said in summary.columns.items()
-    ]
-    st.table(pd.DataFrame(rows).set_index("Column"), alt="Columns of the cohort")
-    if summary.flags:
-        st.warning("Not taken as they stand:" + "".join(f"\n* {flag}" for flag in summary.flags[:8]))
-
-
-def launch(training: Training, status: Any) -> bool:
-    """Start or resume; says what is going on, and whether it has begun."""
-    bar = status.progress(0.0, "Starting")
-    try:
-        start(training, lambda seconds: bar.progress(min(0.95, seconds / 20), f"Starting, {seconds:.0f} s"))
-    except (TrainingError, OSError) as error:
-        st.session_state["train.problem"] = sentence(error)
-        return False
-    finally:
-        bar.empty()
-    st.session_state["train.problem"] = ""
-    return True
-
-
-def run_shown(folder: Any) -> None:
+def run_shown(folder: Path) -> None:
     """A run, looked at again every few seconds while it goes on."""
     run = look(folder)
     if run.active:
@@ -125,7 +54,7 @@ def run_shown(folder: Any) -> None:
         _learnt(run)
 
 
-def _active(folder: Any) -> None:
+def _active(folder: Path) -> None:
     run = look(folder)
     if not run.active:
         st.rerun()
@@ -144,7 +73,7 @@ def _headline(run: Run) -> None:
     icon, words = STATES.get(run.state, (":material/help:", run.state))
     st.header(f"{icon} {words}", anchor=False)
     if run.reason:
-        st.error(sentence(Exception(run.reason)))
+        st.error(refused(run.reason))
     left = "" if run.left is None else f", about {duration(run.left)} left"
     if run.total:
         stage = STAGES.get(run.stage, run.stage)
@@ -179,17 +108,35 @@ def _learnt(run: Run) -> None:
             st.code("\n".join(text.split("\n")[-40:]), language=None)
 
 
-def installed(run: Run) -> None:
-    """Where the checkpoint is, and a button that puts it among the models."""
-    st.markdown(
-        f"The checkpoint is in `{run.checkpoint}`. Copied under `checkpoints/` it appears among the models of this app."
-    )
-    left, right = st.columns([2, 1], vertical_alignment="bottom")
-    name = left.text_input("Install as", run.name, key=f"train.install.{run.name}")
-    if right.button("Install", icon=":material/download_done:", width="stretch"):
-        try:
-            target = install(run, name.strip())
-        except (ValueError, OSError) as error:
-            st.error(sentence(error))
-        else:
-            st.success(f"Installed in `{target}`: choose {target.name} on any page.")
+def samples_shown(run: Run) -> None:
+    """The newest picture of the run, or the one that the reader went back to."""
+    st.markdown(SAMPLES)
+    steps = sample_steps(run.folder)
+    if not steps:
+        st.caption(SOON)
+        return
+    place = st.container()
+    step = _chosen(run.name, steps)
+    sample = read_sample(run.folder, step)
+    if sample is None:
+        place.caption(f"The picture of step {step:,} cannot be read.")
+        return
+    place.image(sample.png, width="stretch", alt=f"Synthetic persons after step {step}: {sample.persons}")
+    st.caption(CAPTION.format(step=step, persons=sample.persons))
+
+
+def has_samples(run: Run) -> bool:
+    """Are there pictures, or will there be: the second stage draws scans, and a table has none."""
+    learning = run.active and run.stage == "flow" and run.asked.get("recipe") != TABLE
+    return learning or bool(sample_steps(run.folder))
+
+
+def _chosen(name: str, steps: list[int]) -> int:
+    """The step to look at: the newest, until the reader goes back, and again when they come forward."""
+    if len(steps) == 1:
+        return steps[0]
+    state, key, newest = st.session_state, f"train.sample.{name}", f"train.newest.{name}"
+    if state.get(key) not in steps or state.get(key) == state.get(newest):
+        state[key] = steps[-1]
+    state[newest] = steps[-1]
+    return st.select_slider("Step", steps, key=key, format_func="{:,}".format)

@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamlit.delta_generator import DeltaGenerator
+
 from engine.checkpoints.files import directory, whole_directory
 from engine.training.journal import FILE, read, training_now
 from engine.vocabulary.refusal import Refusal
+from pages.components.parts.facts import refused
+from pages.components.state.session import kept
 
 ROOT = Path(__file__).parents[3]
 #: what the process says, beside the journal in the run directory
@@ -248,3 +252,30 @@ def install(run: Run, name: str) -> Path:
         for file in source.iterdir():
             shutil.copy2(file, part / file.name)
     return target
+
+
+@dataclass
+class Visit:
+    """What Train keeps: the ``problem`` to say once, the run to ``go_to`` next, and the run that the address ``asked`` for."""
+
+    problem: str = ""
+    go_to: str = ""
+    asked: str | None = None
+
+
+def visit() -> Visit:
+    return kept("train", Visit)
+
+
+def launch(training: Training, status: DeltaGenerator) -> bool:
+    """Start or resume; says what is going on, and whether it has begun."""
+    bar = status.progress(0.0, "Starting")
+    try:
+        start(training, lambda seconds: bar.progress(min(0.95, seconds / 20), f"Starting, {seconds:.0f} s"))
+    except (TrainingError, OSError) as error:
+        visit().problem = refused(error)
+        return False
+    finally:
+        bar.empty()
+    visit().problem = ""
+    return True

@@ -10,53 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.imaging.volume import Volume
-from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Cell
+from engine.vocabulary.refusal import RequestError
 from pages.components.parts.person_table import person_rows, summary
-from pages.components.parts.ruler.reader import Reader, Seen, Spread, compared, look, region, spread
+from pages.components.parts.ruler.reader import Reader, Seen, look
 from pages.components.parts.viewer.viewer import payload
-from pages.components.state.address import Request, read_query
 from pages.components.state.generation import Report
+from pages.components.state.intervention import Question
 from pages.components.whatif.figures import Slices, slices_of
 from pages.components.whatif.model import engaged, keeping
+from pages.components.whatif.regions import Spread, compared, region, spread
 from pages.components.whatif.upload import Scan
 
-Cells = tuple[tuple[str, Cell], ...]
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
 #: evaluations of the network for each step of a what-if on a scan: three backwards, one forwards
 EVALUATIONS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Who, and what is to be otherwise. ``scan`` is the key of an uploaded one, empty for the synthetic person of ``seed``.
-
-    ``before``: a synthetic person's given attributes, or every modelled column of a scan's person. ``loose``: columns that
-    follow although they are in ``before`` (a scan's); ``held``: columns that stay although they are not (a synthetic person's).
-    """
-
-    model: str
-    digest: str
-    scan: str = ""
-    seed: int = 0
-    steps: int = 8
-    before: Cells = ()
-    change: Cells = ()
-    held: tuple[str, ...] = ()
-    loose: tuple[str, ...] = ()
-
-    def to_query(self) -> dict[str, str]:
-        """The address of exactly this what-if; a scan has none."""
-        if self.scan:
-            return {"model": self.model}
-        request = Request(model=self.model, given=self.before, seed=self.seed, steps=self.steps).to_query()
-        query = {name: text for name, text in request.items() if name != "n"}
-        changed = Request(model="", given=self.change).to_query()
-        query |= {f"set.{name}": changed[name] for name, _ in self.change}
-        return query | ({"hold": ",".join(self.held)} if self.held else {})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,33 +68,12 @@ class _Made:
     psnr: dict[str, float]
 
 
-def read_question(query: Mapping[str, str], name: str, model: Any) -> tuple[Question, list[str]]:
-    """The what-if an address asks for, and a sentence for each part of it that cannot be done (left out of it)."""
-    schema: AttributeSchema = model.schema
-    plain = {key: text for key, text in query.items() if not key.startswith("set.") and key != "hold"}
-    request, problems = read_query(plain, name, schema)
-    changed, wrong = read_query({key[4:]: text for key, text in query.items() if key.startswith("set.")}, name, schema)
-    held = [part for part in query.get("hold", "").split(",") if part]
-    for part in held:
-        try:
-            schema[part]
-        except AttributeValueError as error:
-            wrong.append(str(error))
-    free = [column.name for column in schema.columns if column.name not in dict(request.given) | dict(changed.given)]
-    held = sorted(part for part in free if part in held)
-    question = Question(
-        model=name, digest=model.digest, seed=request.seed, steps=request.steps,
-        before=request.given, change=tuple(sorted(changed.given)), held=tuple(held),
-    )  # fmt: skip
-    return question, problems + wrong
-
-
 def answer(
-    model: Any, question: Question, scan: Scan | None, reader: Reader | None, report: Report, whole: bool
+    model: Model, question: Question, scan: Scan | None, reader: Reader | None, report: Report, whole: bool
 ) -> Answer:
     """Draw the what-if and measure it; with ``whole`` also what the viewer shows and the error bars.
 
-    Raises the engine's refusals, :class:`ValueError` with a sentence.
+    Raises the engine's refusals.
     """
     began = time.monotonic()
 
@@ -151,7 +104,7 @@ def answer(
     return replace(found, seconds=time.monotonic() - began)
 
 
-def _whole(model: Any, question: Question, made: _Made, looked: list[Seen]) -> dict[str, Any]:
+def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) -> dict[str, Any]:
     """Scenes for the viewer, and where the change lies beside the error of the null intervention."""
     kind = "torso" if "water" in made.before.channels else "head"
     mask, words = region(kind, looked[1], looked[0], [name for name, _ in question.change])
@@ -163,7 +116,7 @@ def _whole(model: Any, question: Question, made: _Made, looked: list[Seen]) -> d
     return {"scenes": scenes, "places": places, "expected": words, "psnr": made.psnr, "even": even}
 
 
-def _synthetic(model: Any, question: Question, report: Report, whole: bool) -> _Made:
+def _synthetic(model: Model, question: Question, report: Report, whole: bool) -> _Made:
     """The synthetic person and the same noise under the intervention; the first drawn once more is the null intervention."""
     engine = importlib.import_module("engine.inference.counterfactual")
     lent, asked = keeping(model, question.model, lambda share, text: report(share / 2, text))
@@ -187,10 +140,10 @@ def _synthetic(model: Any, question: Question, report: Report, whole: bool) -> _
     )
 
 
-def _of_scan(model: Any, question: Question, scan: Scan | None, report: Report) -> _Made:
+def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report) -> _Made:
     """The person in the scan, under the intervention."""
     if scan is None or scan.key != question.scan:
-        raise ValueError("the scan of this what-if is no longer here; upload it again")
+        raise RequestError("the scan of this what-if is no longer here; upload it again")
     engine = importlib.import_module("engine.inference.counterfactual")
     with engaged(model, EVALUATIONS * question.steps, "What-if", report) as lent:
         made = engine.inference.counterfactual(
@@ -212,7 +165,7 @@ def _of_scan(model: Any, question: Question, scan: Scan | None, report: Report) 
     )
 
 
-def _scene(model: Any, question: Question, pair: tuple[Volume, Volume], rows: tuple[dict, dict]) -> bytes:
+def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], rows: tuple[dict, dict]) -> bytes:
     """Before and after, to be compared; beside each value after why it is so."""
     name = "scan" if question.scan else f"{question.model}_seed-{question.seed}"
     given = {column: value for column, value in question.before if column not in question.loose}
@@ -235,7 +188,7 @@ def _why(question: Question, row: Mapping[str, Any]) -> str:
     return "held" if row["origin"] == "given" or row["name"] in question.held else "follows"
 
 
-def export(model: Any, question: Question, scan: Scan | None, report: Report) -> bytes:
+def export(model: Model, question: Question, scan: Scan | None, report: Report) -> bytes:
     """A zip of NIfTI files (before, what-if, difference) and whatif.json, as the command line writes them."""
     engine = importlib.import_module("engine.inference.export")
     common = {"factual": dict(question.before), "interventions": [dict(question.change)], "steps": question.steps}
@@ -244,7 +197,7 @@ def export(model: Any, question: Question, scan: Scan | None, report: Report) ->
         out = Path(folder) / "whatif"
         if question.scan:
             if scan is None or scan.key != question.scan:
-                raise ValueError("the scan of this what-if is no longer here; upload it again")
+                raise RequestError("the scan of this what-if is no longer here; upload it again")
             more = {"free": question.loose, "warnings": [*scan.notes, *scan.doubts]}
             engine.write_counterfactuals(lent, scan.volume, out, **common, **more)
         else:

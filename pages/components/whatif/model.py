@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, model_lock, people_of, turn
 
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
 
 @contextmanager
-def engaged(model: Any, evaluations: int, doing: str, report: Report) -> Iterator[Any]:
+def engaged(model: Model, evaluations: int, doing: str, report: Report) -> Iterator[Any]:
     """Hold the model and lend a copy that reports each of about ``evaluations`` as ``doing, step 3 of 8``.
 
     The copy shares all weights. Whatever ``report`` raises ends the run between two evaluations.
@@ -35,7 +38,7 @@ def engaged(model: Any, evaluations: int, doing: str, report: Report) -> Iterato
         yield lent
 
 
-def keeping(model: Any, name: str, report: Report) -> tuple[Any, list[Request]]:
+def keeping(model: Model, name: str, report: Report) -> tuple[Any, list[Request]]:
     """A copy of the model that draws a person only where they are not kept from before, and the requests it was asked."""
     asked: list[Request] = []
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST
-from pages.components.parts.person_table import label, level, sentence, unit
+from pages.components.parts.person_table import label, level, sentence, titled, unit
 from pages.components.state.address import COUNTS, seen_range, tidy, whole
-from pages.components.whatif.answer import Cells, Question, read_question
+from pages.components.state.intervention import Cells, Question, read_question
 from pages.components.whatif.upload import File, Scan, upload_panel
+from pages.components.whatif.visit import Plan, visit, with_cells
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
 #: who a person is, and stays at first; what their body is made of follows
@@ -21,6 +27,10 @@ STAYING = ("age", "sex", "height", "ethnicity", "smoking")
 STAYS, FOLLOWS, SET = "stays", "follows", "set to"
 #: sampling steps at first: of a synthetic person, and of a scan, which is also run backwards
 STEPS = {SYNTHETIC: 8, OWN: 16}
+#: values of a sweep, least, at first and most; and along each side of a grid
+SWEEP, GRID = (3, 5, 11), 3
+#: how far into the seen range the ends of a grid lie
+ENDS = (0.1, 0.9)
 PREFIX = "whatif."
 HOW = (
     "Stays: held as it was before. Follows: moves with what is set, as it does in the cohort. "
@@ -57,23 +67,25 @@ def restore(question: Question, schema: AttributeSchema) -> None:
     st.session_state.update(values)
 
 
-def arrive(name: str, model: Any) -> None:
+def arrive(name: str, model: Model) -> None:
     """Take over a new address, or another model; at first an example."""
-    state, address = st.session_state, st.query_params.to_dict()
-    if set(address) - {"model"} and address != state.get("whatif address"):
+    here, address = visit(), st.query_params.to_dict()
+    if set(address) - {"model"} and address != here.address:
         question, problems = read_question(address, name, model)
-        state["whatif.source"] = SYNTHETIC
-    elif state.get("whatif of") != model.digest:
+        st.session_state["whatif.source"] = SYNTHETIC
+    elif here.controls != model.digest:
         question, problems = example(name, model), []
     else:
         return
+
     restore(question, model.schema)
-    wanted = () if problems else ((question, True),)
-    state.update({"whatif problems": problems, "whatif wanted": wanted, "whatif of": model.digest})
-    state["whatif address"] = address
+    here.problems = problems
+    here.wanted = () if problems else ((question, True),)
+    here.controls = model.digest
+    here.address = address
 
 
-def example(name: str, model: Any) -> Question:
+def example(name: str, model: Model) -> Question:
     """What is asked at first: somebody young, of age or of the first number there is, and the same at the other end."""
     columns = [c for c in model.schema.columns if isinstance(c, Number)]
     chosen = next((c for c in columns if c.name == "age"), columns[0] if columns else None)
@@ -86,7 +98,7 @@ def example(name: str, model: Any) -> Question:
     return replace(asked, before=cells[0], change=cells[1])
 
 
-def question_controls(name: str, model: Any) -> tuple[Question | None, Scan | None, list[File]]:
+def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | None, list[File]]:
     """Draw the controls: the what-if they ask for (None while there is no scan), the scan in use, files to be read."""
     source = st.segmented_control("Who", [SYNTHETIC, OWN], key="whatif.source", required=True, width="stretch")
     asked = Question(model=name, digest=model.digest)
@@ -107,11 +119,11 @@ def question_controls(name: str, model: Any) -> tuple[Question | None, Scan | No
     return replace(asked, before=tuple(before.items()), change=change, held=held), None, []
 
 
-def _count(name: str, source: str, place: Any = st) -> int:
+def _count(name: str, source: str, place: DeltaGenerator | None = None) -> int:
     default, low, high = COUNTS[name]
     key = _key(source, name, "count")
     st.session_state.setdefault(key, STEPS[source] if name == "steps" else default)
-    return int(place.number_input(name.capitalize(), low, high, key=key, help=COUNT_TEXTS[name][1]))
+    return int((place or st).number_input(name.capitalize(), low, high, key=key, help=COUNT_TEXTS[name][1]))
 
 
 def _key(source: str, column: str, part: str) -> str:
@@ -132,7 +144,7 @@ def _person_before(schema: AttributeSchema) -> dict[str, Cell]:
             key = _key(SYNTHETIC, column.name, "given")
             st.session_state.setdefault(key, False)
             text = f"{sentence(column.description)} Off: the model samples it, and the scan to go with it."
-            if st.toggle(_title(column), key=key, help=text, on_change=_regard, args=(SYNTHETIC, column.name)):
+            if st.toggle(titled(column), key=key, help=text, on_change=_regard, args=(SYNTHETIC, column.name)):
                 cells[column.name] = _value(column, _key(SYNTHETIC, column.name, "before"), "before", None)
     return {column.name: cells[column.name] for column in schema.columns if column.name in cells}
 
@@ -147,7 +159,7 @@ def _scan_before(scan: Scan, schema: AttributeSchema) -> tuple[dict[str, Cell], 
             read, words = _read(column, scan.columns[column.name])
             key = _key(OWN, column.name, "given")
             st.session_state.setdefault(key, False)
-            title = f"{_title(column)}: {words}"
+            title = f"{titled(column)}: {words}"
             if st.toggle(title, key=key, help="On: correct it.", on_change=_regard, args=(OWN, column.name)):
                 read = _value(column, _key(OWN, column.name, "before"), "before", read)
                 known.add(column.name)
@@ -194,15 +206,10 @@ def _changes(
         if st.session_state.get(key) not in options:
             st.session_state[key] = usual
         with place:
-            how[name] = str(st.segmented_control(_title(column), options, key=key, required=True, width="stretch"))
+            how[name] = str(st.segmented_control(titled(column), options, key=key, required=True, width="stretch"))
             if how[name] == SET:
                 cells[name] = _value(column, _key(source, name, "after"), "in the what-if", before.get(name))
     return how, tuple(sorted(cells.items()))
-
-
-def _title(column: Number | Category) -> str:
-    units = "" if isinstance(column, Category) else unit(column.unit)
-    return f"{label(column.name)}, {units}" if units else label(column.name)
 
 
 def _start(column: Number | Category, value: Cell) -> Cell:
@@ -239,3 +246,59 @@ def _value(column: Number | Category, key: str, when: str, start: Cell) -> Cell:
         label_visibility="collapsed",
     )
     return tidy(column, value)
+
+
+def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
+    """Which attribute, between which ends, in how many steps; the what-ifs when the button was pressed."""
+    numbers = [column for column in schema.columns if isinstance(column, Number)]
+    left, middle, right, button = st.columns([2, 4, 1.4, 1.6], vertical_alignment="bottom")
+    st.session_state.setdefault("whatif.sweep.column", _first(numbers, "age"))
+    name = left.selectbox("Attribute", [c.name for c in numbers], key="whatif.sweep.column", format_func=label)
+    column = next(c for c in numbers if c.name == name)
+    low, high = seen_range(column)
+    key = f"whatif.sweep.{name}.ends"
+    ends = st.session_state.get(key, (low, high))
+    st.session_state[key] = tuple(min(high, max(low, float(end))) for end in ends)
+    chosen: Any = middle.slider(  # a pair, since its state is one
+        f"From, to ({unit(column.unit)})", low, high, step=0.5, format="%g", key=key
+    )
+    start, stop = chosen
+    st.session_state.setdefault("whatif.sweep.n", SWEEP[1])
+    n = right.number_input("Values", SWEEP[0], SWEEP[2], key="whatif.sweep.n")
+    if not button.button("Sweep", width="stretch", icon=":material/play_arrow:", disabled=start == stop):
+        return None
+    values = dict.fromkeys(tidy(column, value) for value in np.linspace(start, stop, int(n)).tolist())
+    return Plan(
+        base=question, columns=(name,), questions=tuple(with_cells(question, {name: value}) for value in values)
+    )
+
+
+def grid_controls(schema: AttributeSchema, question: Question) -> Plan | None:
+    """Which two attributes; the what-ifs, row by row, when the button was pressed."""
+    numbers = [column for column in schema.columns if isinstance(column, Number)]
+    if len(numbers) < 2:
+        st.caption("A grid needs two columns that are numbers.")
+        return None
+    names = [column.name for column in numbers]
+    left, right, button = st.columns([3, 3, 2], vertical_alignment="bottom")
+    st.session_state.setdefault("whatif.grid.across", _first(numbers, "bmi"))
+    across = left.selectbox("Across", names, key="whatif.grid.across", format_func=label)
+    others = [name for name in names if name != across]
+    if st.session_state.get("whatif.grid.down") not in others:
+        st.session_state["whatif.grid.down"] = "age" if "age" in others else others[0]
+    down = right.selectbox("Down", others, key="whatif.grid.down", format_func=label)
+    if not button.button(f"Draw {GRID} x {GRID}", width="stretch", icon=":material/grid_on:"):
+        return None
+    one, other = (next(c for c in numbers if c.name == name) for name in (across, down))
+    questions = [with_cells(question, {across: x, down: y}) for y in _grid_values(other) for x in _grid_values(one)]
+    return Plan(base=question, columns=(across, down), questions=tuple(questions))
+
+
+def _grid_values(column: Number) -> list[Cell]:
+    low, high = seen_range(column)
+    return [tidy(column, low + share * (high - low)) for share in np.linspace(*ENDS, GRID)]
+
+
+def _first(numbers: list[Number], wish: str) -> str:
+    names = [column.name for column in numbers]
+    return wish if wish in names else names[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +23,10 @@ from nibabel.wrapstruct import WrapStructError
 from engine.imaging.volume import Volume, VolumeError
 from pages.components.state.generation import Report
 from pages.components.whatif.model import engaged
+from pages.components.whatif.visit import visit
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: MB of a file, which .streamlit/config.toml holds the server to, and bytes of what it unpacks to, at most
 LIMIT_MB, UNPACKED = 512, 2**30
@@ -55,10 +59,10 @@ class Scan:
     columns: dict[str, dict[str, Any]]
 
 
-def upload_panel(model: Any) -> tuple[Scan | None, list[File]]:
+def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
     """The scan in use, or the files that are to be read because the button was pressed."""
     state = st.session_state
-    scan: Scan | None = state.get("whatif scan")
+    scan = visit().scan
     if scan is not None and scan.digest == model.digest:
         _in_use(scan)
         agreed = not scan.doubts or state.get("whatif.agreed", False)
@@ -94,15 +98,11 @@ def _in_use(scan: Scan) -> None:
 
 def forget() -> None:
     """Remove the scan and everything that was drawn of it."""
-    state = st.session_state
-    for name in ("whatif scan", "whatif.agreed", "whatif shown", "whatif wanted", "whatif sweep", "whatif grid"):
-        state.pop(name, None)
-    answers = state.get("whatif answers", {})
-    for key in [key for key in answers if key[0].scan]:
-        del answers[key]
+    st.session_state.pop("whatif.agreed", None)
+    visit().forget()
 
 
-def admitted(model: Any, files: Sequence[File], report: Report) -> Scan:
+def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
     """The scan in the files, on the model's grid, and what the model reads off it.
 
     Raises :class:`VolumeError` or :class:`engine.vocabulary.refusal.RequestError`, sentences that hold no file's name.

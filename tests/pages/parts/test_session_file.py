@@ -21,7 +21,7 @@ from pages.components.parts.session_file import (
 )
 from pages.components.state.address import Request, read_query
 from pages.components.state.generation import Drawn
-from pages.components.whatif.answer import Question, read_question
+from pages.components.state.intervention import Question, read_question
 
 SCHEMA = AttributeSchema(
     columns=(

@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 import engine
 from engine.imaging.volume import Volume, VolumeError
 from pages.components.parts.frame import BANNER
+from pages.components.state.intervention import Question, read_question
 from pages.components.whatif import upload
-from pages.components.whatif.answer import Question, read_question
 from pages.components.whatif.upload import nifti_bytes
 from tests.imaging.dicom_files import NAME, series, zipped
 from tests.pages.conftest import ROOT

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
 from engine.imaging.volume import Volume
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.person_table import level, summary
 from pages.components.parts.ruler.reader import Reader, classes_of, digits_of, reader_for, signed, values_of
@@ -24,6 +25,9 @@ from pages.components.parts.ruler.tissues import TISSUES, legend
 from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, fingerprint, script, style
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 HERE = Path(__file__).parent
 #: people whose readings are kept, over all sessions
@@ -79,7 +83,7 @@ def _shared() -> _Shared:
     return _Shared()
 
 
-def measured_section(model: Any, drawn: Drawn) -> None:
+def measured_section(model: Model, drawn: Drawn) -> None:
     """The people shown, measured in the background: at once where that is quick or was asked for before, else on demand."""
     st.header("Measured in the scan", anchor=False)
     reader, problem = reader_for(model)
@@ -130,7 +134,7 @@ def _read(reader: Reader, volume: Volume) -> Reading:
     try:
         found = classes_of(reader, volume)
         values = values_of(reader, found)
-    except ValueError as error:
+    except Refusal as error:
         return Reading({}, str(error))
     if not found.placed:
         return Reading(values)
@@ -139,7 +143,7 @@ def _read(reader: Reader, volume: Volume) -> Reading:
     return Reading(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1))
 
 
-def labelled_scene(model: Any, drawn: Drawn) -> bytes:
+def labelled_scene(model: Model, drawn: Drawn) -> bytes:
     """The scene of the people shown, with the tissues of those in whom they were told apart."""
     shared, state = _shared(), st.session_state
     if not shared.readings:

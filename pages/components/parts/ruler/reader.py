@@ -1,35 +1,32 @@
-"""What a ruler reads before and after, its stated error, and where the change lies: inside or outside of what should change."""
+"""What a ruler reads off a scan and tells apart in it, and its stated error."""
 
 from __future__ import annotations
 
-import importlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import streamlit as st
-from scipy.ndimage import binary_dilation, binary_fill_holes
+from scipy.ndimage import binary_fill_holes
 
 from engine.imaging.volume import Volume
+from engine.vocabulary.refusal import Refusal
 
-#: voxels by which a region is widened: an edge that moves is part of what changes
-MARGIN = 2
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+    from engine.measure.head import HeadMeasure
+    from engine.measure.torso import TorsoMeasure
+
+    Ruler = HeadMeasure | TorsoMeasure
+
+Kind = Literal["head", "torso"]
+#: measures whose errors stand in their own unit (cm, percentage points); those of the others are shares of the value
+ABSOLUTE = ("waist", "liver_pdff")
 #: share of the 99th percentile of intensity from which a voxel is body
 BODY = 0.12
-#: where a change of an attribute is expected; every other attribute may change the whole body
-EXPECTED = {
-    "head": {"age": "brain", "bmi": "soft", "weight": "soft"},
-    "torso": {"bmi": "fat", "weight": "fat"},
-}
-WORDS = {
-    "brain": "the brain and the fluid around it",
-    "soft": "the soft tissue outside the brain",
-    "fat": "fat, muscle and liver",
-    "body": "the body",
-}
 #: classes of the torso's ruler that belong to fat, muscle and liver
 LEAN_AND_FAT = ("sat", "vat", "imat", "muscle", "liver")
 
@@ -39,8 +36,8 @@ class Reader:
     """A ruler for heads or torsos. ``errors``: the SD of what it reads against its truth on test persons, by measure, and
     whether that is a share of the value; a measure that is not in it has no stated error."""
 
-    kind: str
-    ruler: Any
+    kind: Kind
+    ruler: Ruler
     units: dict[str, str]
     errors: dict[str, tuple[float, bool]]
 
@@ -63,56 +60,66 @@ class Seen(NamedTuple):
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Mean absolute change of intensity, in percent of white, ``inside`` and ``outside`` of a region, and the ``share`` of the
-    whole change that lies outside (0 where there is none)."""
+@st.cache_resource(max_entries=2, show_spinner="Loading the ruler")
+def _load_head(path: str, changed: float) -> Reader:
+    from engine.measure import head
+    from engine.measure.ruler import read_ruler
 
-    inside: float
-    outside: float
-    share: float
+    del changed  # a ruler that was replaced is read again
+    stored = read_ruler(Path(path), head.NAME)
+    volumes = _figures(stored.config).get("test", {}).get("volumes", {})
+    errors = {name: (float(by["relative_difference"][1]), True) for name, by in volumes.items()}
+    units = dict.fromkeys(head.MEASURES, "ml")
+    return Reader(kind="head", ruler=head.HeadMeasure.load(path), units=units, errors=errors)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the ruler")
-def _load(kind: str, path: str, changed: float) -> Reader:
-    del changed  # a ruler that was replaced is read again
-    module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.torso")
-    stored = importlib.import_module("engine.measure.ruler").read_ruler(Path(path), module.NAME)
-    figures = stored.config.get("provenance", {}).get("figures", {})
-    if kind == "head":
-        volumes = figures.get("test", {}).get("volumes", {})
-        errors = {name: (float(by["relative_difference"][1]), True) for name, by in volumes.items()}
-        return Reader(
-            kind=kind, ruler=module.HeadMeasure.load(path), units=dict.fromkeys(module.MEASURES, "ml"), errors=errors
-        )
-    absolute = ("waist", "liver_pdff")  # their errors stand in cm and in percentage points
-    found = figures.get("measures", {})
-    errors = {name: (float(by["difference"][3]), name not in absolute) for name, by in found.items()}
-    return Reader(kind=kind, ruler=module.TorsoMeasure.load(path), units=dict(module.UNITS), errors=errors)
+def _load_torso(path: str, changed: float) -> Reader:
+    from engine.measure import torso
+    from engine.measure.ruler import read_ruler
+
+    del changed
+    stored = read_ruler(Path(path), torso.NAME)
+    found = _figures(stored.config).get("measures", {})
+    errors = {name: (float(by["difference"][3]), name not in ABSOLUTE) for name, by in found.items()}
+    return Reader(kind="torso", ruler=torso.TorsoMeasure.load(path), units=dict(torso.UNITS), errors=errors)
 
 
-def reader_for(model: Any) -> tuple[Reader | None, str]:
+def _figures(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is stored of a ruler's test, as JSON."""
+    return config.get("provenance", {}).get("figures", {})
+
+
+def reader_for(model: Model) -> tuple[Reader | None, str]:
     """The ruler for what the model draws, or a sentence why there is none."""
-    kind = "torso" if "water" in model.checkpoint.config["channels"] else "head"
-    module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.torso")
-    config = module.shipped() / "config.json"
+    torsos = "water" in model.checkpoint.config["channels"]
+    if torsos:
+        from engine.measure.torso import shipped
+    else:
+        from engine.measure.head import shipped
+
+    folder = shipped()
+    config = folder / "config.json"
+    changed = config.stat().st_mtime if config.exists() else 0.0
     try:
-        return _load(kind, str(config.parent), config.stat().st_mtime if config.exists() else 0.0), ""
-    except ValueError as error:
+        return (_load_torso if torsos else _load_head)(str(folder), changed), ""
+    except Refusal as error:
         return None, f"Nothing is measured: {error}."
 
 
-def read(ruler: Any, volume: Volume) -> tuple[dict[str, float], str]:
+def read(ruler: Ruler, volume: Volume) -> tuple[dict[str, float], str]:
     """What a ruler reads off a volume, by measure, and where it is nothing a sentence why."""
     try:
         return ruler.measure(volume), ""
-    except ValueError as error:
+    except Refusal as error:
         return {}, str(error)
 
 
 def digits_of(value: float) -> int:
     """Digits after the point that a measure is shown with."""
-    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    if abs(value) >= 100:
+        return 0
+    return 1 if abs(value) >= 10 else 2
 
 
 def signed(value: float, digits: int) -> str:
@@ -128,7 +135,7 @@ def look(reader: Reader | None, volume: Volume) -> Seen:
     try:
         found = classes_of(reader, volume)
         values = values_of(reader, found)
-    except ValueError as error:
+    except Refusal as error:
         return Seen({}, masks, str(error))
     names = reader.ruler.segmenter.config.classes
     if reader.kind == "head":
@@ -169,66 +176,19 @@ class Classes(NamedTuple):
 
 
 def classes_of(reader: Reader, volume: Volume) -> Classes:
-    """Tell apart what is in a volume; raises :class:`ValueError` with a sentence where nothing can be."""
-    ruler = reader.ruler
+    """Tell apart what is in a volume; raises :class:`Refusal` where nothing can be."""
     if reader.kind == "head":
+        ruler = cast("HeadMeasure", reader.ruler)
         upright = volume.reoriented("RAS")
         head = ruler.framed(upright)
         return Classes(head, ruler.segmenter.probabilities(head), ruler.config.segmenter.affine, head is upright)
+
+    ruler = cast("TorsoMeasure", reader.ruler)
     torso, found, _ = ruler.classified(ruler.framed(volume))
     return Classes(torso, found, torso.affine, True)
 
 
 def values_of(reader: Reader, found: Classes) -> dict[str, float]:
-    """Values by measure; raises :class:`ValueError` with a sentence where there is no head or torso."""
+    """Values by measure; raises :class:`Refusal` where there is no head or torso."""
     seen = reader.ruler.read(found.framed, found.probabilities)
-    return seen if reader.kind == "head" else seen.values
-
-
-def region(kind: str, before: Seen, after: Seen, moved: Collection[str]) -> tuple[np.ndarray, str]:
-    """Where the change is expected, on either volume, a little widened; and in words."""
-    names = {EXPECTED[kind].get(name, "body") for name in moved} or {"body"}
-    if "body" in names or not names <= before.masks.keys() & after.masks.keys():
-        names = {"body"}
-    mask = np.logical_or.reduce([seen.masks[name] for seen in (before, after) for name in sorted(names)])
-    return binary_dilation(mask, iterations=MARGIN), " and ".join(WORDS[name] for name in sorted(names))
-
-
-def spread(difference: np.ndarray, mask: np.ndarray) -> Spread:
-    """Where a ``difference`` ((c,) x, y, z) lies, beside ``mask`` (x, y, z)."""
-    size = np.abs(np.asarray(difference, np.float64)).reshape(-1, *mask.shape).mean(0)
-    total, out = float(size.sum()), ~mask
-    inside = float(size[mask].mean()) if mask.any() else 0.0
-    outside = float(size[out].mean()) if out.any() else 0.0
-    share = float(size[out].sum()) / total if total else 0.0
-    return Spread(inside=100 * inside, outside=100 * outside, share=share)
-
-
-def compared(reader: Reader | None, looked: Sequence[Seen]) -> list[dict[str, Any]]:
-    """One row a measure that was read on all of the volumes ``after, before, null, scan`` (the latter two may be missing).
-
-    ``error`` is the ruler's stated error of the change, as if it erred independently in both readings (it does not, so this
-    is the most); ``drift`` what the null intervention alone changes.
-    """
-    if reader is None or any(not seen.values for seen in looked):
-        return []
-    after, before, *rest = (seen.values for seen in looked)
-    rows = []
-    for name, title in reader.ruler.measures.items():
-        if not all(math.isfinite(values[name]) for values in (before, after, *rest)):
-            continue
-        error = math.hypot(reader.error(name, before[name]), reader.error(name, after[name]))
-        drift = rest[0][name] - rest[1][name] if len(rest) == 2 else math.nan
-        rows.append(
-            {
-                "name": name,
-                "title": title,
-                "unit": reader.units[name],
-                "before": before[name],
-                "after": after[name],
-                "change": after[name] - before[name],
-                "error": error,
-                "drift": drift,
-            }
-        )
-    return rows
+    return seen if isinstance(seen, dict) else seen.values

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -15,9 +15,13 @@ from streamlit.components.v2 import component
 from engine.figures.surface import Part, surface_figure
 from engine.imaging.surface import Surface, SurfaceError, softened, surface
 from engine.imaging.volume import Volume
+from engine.vocabulary.refusal import Refusal
 from pages.components.parts.download import stem, stl_zip
 from pages.components.parts.ruler.reader import Reader, classes_of, look, reader_for
 from pages.components.state.generation import Drawn, Report, time_left
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: name, classes of the ruler, colour and opacity of what is inside, by what the ruler is for
 INSIDE = {
@@ -48,12 +52,12 @@ ABOUT = (
 _webgl = component("somatwin_webgl", html="<span></span>", js=Path(__file__).with_name("webgl.js").read_text("utf-8"))
 
 
-def surfaces_section(model: Any, drawn: Drawn) -> None:
+def surfaces_section(model: Model, drawn: Drawn) -> None:
     """A section that makes the surfaces of one of the people shown when asked."""
     st.fragment(_section)(model, drawn)
 
 
-def _section(model: Any, drawn: Drawn) -> None:
+def _section(model: Model, drawn: Drawn) -> None:
     state = st.session_state
     with st.expander("Surfaces", icon=":material/deployed_code:"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -77,7 +81,7 @@ def _section(model: Any, drawn: Drawn) -> None:
             _make(model, person, key)
 
 
-def _make(model: Any, person: Any, key: tuple[Any, ...]) -> None:
+def _make(model: Model, person: Any, key: tuple[Any, ...]) -> None:
     """Make the surfaces with a way out, and show them by running the section again."""
     state = st.session_state
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -118,7 +122,7 @@ def surfaces_of(reader: Reader | None, volume: Volume, report: Report) -> tuple[
         said(0.1, "Finding what is inside")
         try:
             jobs += list(_inside(reader, volume))
-        except ValueError as error:
+        except Refusal as error:
             notes.append(f"Only the skin is shown: {error}.")
     parts = []
     for done, (name, colour, opacity, field, affine) in enumerate(jobs):

@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages.components.parts.viewer.viewer import fingerprint, marking_viewer
 from pages.components.review.session import COMMENT, PLAUSIBILITY, RatingError, Session, read_place, write_place
+from pages.components.review.work import visit
 
 WORDS = {1: "Impossible", 2: "Doubtful", 3: "Possible", 4: "Plausible", 5: "Convincing"}
 PLACE = (
@@ -20,41 +21,43 @@ PLACE_EXAMPLE = "such as R 12 A 30 S 45"
 VIEWER = "rating viewer"
 MISSING = "Say first how plausible this scan's anatomy is: 1 to 5."
 MISSING_BOTH = "Say first whether this scan is real or synthetic, and how plausible its anatomy is."
-state = st.session_state
 
 
 def shown_since() -> None:
     """Start the clock of the scan on screen."""
-    if state["rating.since"] is None:
-        state["rating.since"] = time.monotonic()
+    here = visit()
+    if here.since is None:
+        here.since = time.monotonic()
 
 
 def _say(at: int, **said: object) -> None:
     """Note an answer to the scan on screen; a key meant for the one before, and heard too late, is not taken."""
-    session: Session = state["rating.session"]
-    if not session.finished and state["rating.at"] == at:
-        state["rating.session"] = session.answering(at, replace(session.answers[at], **said))
+    here, session = visit(), visit().rating
+    if not session.finished and here.at == at:
+        here.session = session.answering(at, replace(session.answers[at], **said))
 
 
 def _move(at: int, by: int) -> None:
     """Go to another scan, and past the last one finish; forwards only once everything is said."""
-    session: Session = state["rating.session"]
-    if session.finished or state["rating.at"] != at:
+    here, session = visit(), visit().rating
+    if session.finished or here.at != at:
         return
-    if by > 0 and (not session.complete(at) or state["rating.unclear"]):
-        state["rating.missing"] = True
+    if by > 0 and (not session.complete(at) or here.unclear):
+        here.missing = True
         return
-    looked = time.monotonic() - (state["rating.since"] or time.monotonic())
+    looked = time.monotonic() - (here.since or time.monotonic())
     _say(at, seconds=round(session.answers[at].seconds + looked, 2))
     last = at + by == session.plan.scans
     if last:
-        state["rating.session"] = replace(state["rating.session"], finished=True)
-    state.update({"rating.at": at if last else at + by, "rating.since": None})
+        here.session = replace(here.rating, finished=True)
+    else:
+        here.at = at + by
+    here.since = None
 
 
 def _wish(at: int, by: int) -> None:
     """Go on or back once all answers that were given meanwhile are noted: their callbacks may come after this one."""
-    state["rating.wish"] = at, by
+    visit().wish = at, by
 
 
 @st.fragment
@@ -63,11 +66,12 @@ def questions(at: int, several: bool) -> None:
 
     All is noted by callbacks: they are carried out even where the next key comes before the page has answered.
     """
-    if state["rating.wish"] and state["rating.wish"][0] == at:
-        _move(*state["rating.wish"])
-        state["rating.wish"] = None
-    session = state["rating.session"]
-    if session.finished or state["rating.at"] != at:
+    here = visit()
+    if here.wish is not None and here.wish[0] == at:
+        _move(*here.wish)
+        here.wish = None
+    session = here.rating
+    if session.finished or here.at != at:
         st.rerun()
     answer, last = session.answers[at], at == session.plan.scans - 1
     with st.container(horizontal=True, vertical_alignment="bottom", key="rating_answers"):
@@ -92,10 +96,11 @@ def questions(at: int, several: bool) -> None:
         st.button("Back", shortcut="B", disabled=first, icon=icon, on_click=_wish, args=(at, -1))
         word = "Finish" if last else "Next"
         st.button(word, shortcut="O", type="primary", key="rating.next", on_click=_wish, args=(at, 1))
-    state["rating.unclear"] = problem
+    here.unclear = problem
     if problem:
         st.warning(problem, icon=":material/edit_location:")
-    elif state.pop("rating.missing", False):
+    elif here.missing:
+        here.missing = False
         st.warning(MISSING_BOTH if session.plan.source != "none" else MISSING, icon=":material/edit:")
 
 
@@ -103,7 +108,7 @@ def _note(at: int, session: Session) -> str:
     """A comment and a place, both optional; returns what is wrong with the place."""
     answer, problem, key = session.answers[at], "", f"rating.place.{at}"
     noted = bool(answer.comment or answer.place)
-    state.setdefault(key, write_place(answer.place))
+    st.session_state.setdefault(key, write_place(answer.place))
     with st.popover("Note" + (" ✓" if noted else ""), icon=":material/edit_note:"):
         comment = st.text_area("Comment (optional)", answer.comment, max_chars=COMMENT, key=f"rating.comment.{at}")
         text = st.text_input("Place (optional)", key=key, help=PLACE, placeholder=PLACE_EXAMPLE)
@@ -116,28 +121,29 @@ def _note(at: int, session: Session) -> str:
         _say(at, comment=comment)
     if place != answer.place:
         _say(at, place=place, voxel=None)
-        state["rating.opened"] = None
+        visit().opened = None
         st.rerun()  # the viewer shows it
     return problem
 
 
 def scan_shown(at: int) -> None:
     """The scan on screen, in which a place can be marked; the mark of before is in it when the reader comes back."""
-    scene, opened = state["rating.scenes"][at], state["rating.opened"]
+    here = visit()
+    scene, opened = here.scenes[at], here.opened
     if opened is None or opened[0] != at:  # what is sent stays the same while the reader marks: the viewer knows it
-        opened = state["rating.opened"] = at, state["rating.session"].answers[at].place
+        opened = here.opened = at, here.rating.answers[at].place
     marked = partial(_mark, at, fingerprint(scene))
     marking_viewer(scene, opened[1], marked, key=VIEWER)
 
 
 def _mark(at: int, scene: str) -> None:
     """Note the place that the viewer sends; one meant for the scan before, and heard too late, is not taken."""
-    sent = state[VIEWER]["mark"]
-    if sent is None or sent["scene"] != scene or state["rating.at"] != at:
+    sent = st.session_state[VIEWER]["mark"]
+    if sent is None or sent["scene"] != scene or visit().at != at:
         return
     place, voxel = None, None
     if sent["voxel"] is not None:
         right, anterior, superior = (round(float(mm), 1) for mm in sent["place"])
         place, voxel = (right, anterior, superior), tuple(sent["voxel"])
     _say(at, place=place, voxel=voxel)
-    state[f"rating.place.{at}"] = write_place(place)
+    st.session_state[f"rating.place.{at}"] = write_place(place)
