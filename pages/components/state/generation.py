@@ -167,6 +167,19 @@ def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def engaged(doing: str, report: Report) -> Iterator[Callable[[int, int], None]]:
+    """Hold the model for one ask; lends the ask's ``progress``, which reports each network evaluation as
+    ``doing, step 3 of 8``. Whatever ``report`` raises ends the ask."""
+
+    def progress(done: int, total: int) -> None:
+        report(done / total, f"{doing}, step {min(done + 1, total)} of {total}")
+
+    with turn(model_lock(), report):
+        report(0.0, doing)
+        yield progress
+
+
 def scene_of(model: Model, request: Request, people: list[Any], *, draft: bool = False, **marked: Any) -> bytes:
     """What the viewer shows: every channel of everybody's scan, and their tables; ``marked``: labels and legend of
     :func:`payload`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import time
 import zipfile
@@ -16,21 +15,21 @@ import numpy as np
 
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
+from engine.vocabulary.schema import Row
 from pages.components.parts.person_table import person_rows, summary
 from pages.components.parts.ruler.reader import Reader, Seen, look
 from pages.components.parts.viewer.viewer import payload
-from pages.components.state.generation import Report
+from pages.components.state.address import Request
+from pages.components.state.generation import Report, engaged, model_lock, people_of, step_in_words, turn
 from pages.components.state.intervention import Question
 from pages.components.whatif.figures import Slices, slices_of
-from pages.components.whatif.model import engaged, keeping
 from pages.components.whatif.regions import Spread, compared, region, spread
 from pages.components.whatif.upload import Scan
 
 if TYPE_CHECKING:
-    from engine.inference.generate import Model
+    from engine.inference.generate import Model, Person
 
-#: evaluations of the network for each step of a what-if on a scan: three backwards, one forwards
-EVALUATIONS = 4
+GONE = "the scan of this what-if is no longer here; upload it again"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,15 +117,24 @@ def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) ->
 
 def _synthetic(model: Model, question: Question, report: Report, whole: bool) -> _Made:
     """The synthetic person and the same noise under the intervention; the first drawn once more is the null intervention."""
-    engine = importlib.import_module("engine.inference.counterfactual")
-    lent, asked = keeping(model, question.model, lambda share, text: report(share / 2, text))
+    from engine.inference.counterfactual import generated_counterfactual, psnr
+
+    asked: list[Request] = []
+
+    def draw(given: Row) -> Person:
+        """Of whom was kept from before, or else anew."""
+        request = Request(model=question.model, given=tuple(given.items()), seed=question.seed, steps=question.steps)
+        asked.append(request)
+        ((found,), _) = people_of(model, request, lambda share, text: report(share / 2, text))
+        return found.person
+
     given, change = dict(question.before), dict(question.change)
-    one, other = engine.generated_counterfactual(lent, question.seed, given, change, question.steps, hold=question.held)
+    one, other = generated_counterfactual(
+        model, question.seed, given, change, question.steps, hold=question.held, draw=draw
+    )
     null = None
     if whole:
-        first, steps = asked[-2], question.steps
-        with engaged(model, 2 * steps, "Null intervention", lambda share, text: report(0.5 + share / 2, text)) as again:
-            null = again.generate(given=dict(first.given), seed=first.seed, steps=steps)[0].volume
+        null = _again(model, asked[-2], lambda share, text: report(0.5 + share / 2, text))
         if np.array_equal(null.data, one.volume.data):
             null = one.volume  # measured once
     return _Made(
@@ -136,23 +144,37 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
         origin=one.volume if whole else None,
         rows=(dict(one.attributes), dict(other.attributes)),
         shown={"As drawn": (one.volume, other.volume)},
-        psnr={"No intervention": engine.psnr(null.data, one.volume.data)} if null else {},
+        psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
     )
+
+
+def _again(model: Model, request: Request, report: Report) -> Volume:
+    """The person of a request drawn once more, whether or not they are kept: the null intervention."""
+
+    def progress(done: int, total: int) -> None:
+        report(done / total, f"Null intervention, step {step_in_words(done, total)}")
+
+    with turn(model_lock(), report):
+        given = dict(request.given)
+        (person,) = model.generate(given=given, seed=request.seed, steps=request.steps, progress=progress)
+    return person.volume
 
 
 def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report) -> _Made:
     """The person in the scan, under the intervention."""
     if scan is None or scan.key != question.scan:
-        raise RequestError("the scan of this what-if is no longer here; upload it again")
-    engine = importlib.import_module("engine.inference.counterfactual")
-    with engaged(model, EVALUATIONS * question.steps, "What-if", report) as lent:
-        made = engine.inference.counterfactual(
-            lent,
+        raise RequestError(GONE)
+    from engine.inference.counterfactual import counterfactual
+
+    with engaged("What-if", report) as progress:
+        made = counterfactual(
+            model,
             scan.volume,
             factual=dict(question.before),
             intervention=dict(question.change),
             steps=question.steps,
             free=question.loose,
+            progress=progress,
         )
     return _Made(
         before=made.null,
@@ -190,18 +212,20 @@ def _why(question: Question, row: Mapping[str, Any]) -> str:
 
 def export(model: Model, question: Question, scan: Scan | None, report: Report) -> bytes:
     """A zip of NIfTI files (before, what-if, difference) and whatif.json, as the command line writes them."""
-    engine = importlib.import_module("engine.inference.export")
+    from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
+
     common = {"factual": dict(question.before), "interventions": [dict(question.change)], "steps": question.steps}
-    passes = 2 * EVALUATIONS if question.scan else 4
-    with TemporaryDirectory() as folder, engaged(model, passes * question.steps, "Writing", report) as lent:
+    with TemporaryDirectory() as folder, engaged("Writing", report) as progress:
         out = Path(folder) / "whatif"
         if question.scan:
             if scan is None or scan.key != question.scan:
-                raise RequestError("the scan of this what-if is no longer here; upload it again")
+                raise RequestError(GONE)
             more = {"free": question.loose, "warnings": [*scan.notes, *scan.doubts]}
-            engine.write_counterfactuals(lent, scan.volume, out, **common, **more)
+            write_counterfactuals(model, scan.volume, out, **common, **more, progress=progress)
         else:
-            engine.write_generated_counterfactuals(lent, out, seed=question.seed, hold=question.held, **common)
+            write_generated_counterfactuals(
+                model, out, seed=question.seed, hold=question.held, **common, progress=progress
+            )
         return _zipped(out)
 
 
