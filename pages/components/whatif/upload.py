@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import importlib
-import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
 import streamlit as st
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
+from starlette.formparsers import MultiPartParser
 
+from engine.imaging.nifti import read_volume
+from engine.imaging.pair import paired
 from engine.imaging.volume import Volume, VolumeError
-from pages.components.state.generation import Report
-from pages.components.whatif.model import engaged
+from engine.vocabulary.refusal import Refusal
+from pages.components.state.generation import Report, engaged
 from pages.components.whatif.visit import visit
 
 if TYPE_CHECKING:
+    from engine.cohort.preprocess.preprocess import BrainMasker
     from engine.inference.generate import Model
 
-#: MB of a file, which .streamlit/config.toml holds the server to, and bytes of what it unpacks to, at most
-LIMIT_MB, UNPACKED = 512, 2**30
-#: bytes that hold the header of any NIfTI file
-HEADER = 544
+#: MB of a file, which .streamlit/config.toml holds the server to
+LIMIT_MB = 512
 #: draws from which the attributes are read, and network evaluations of them together
 DRAWS, STEPS = 24, 8
-#: what a file may be instead, by how it begins
-STRANGERS = {b"%PDF": "a PDF", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"Rar!": "a RAR archive"}
-REMEDY = "upload a NIfTI file (.nii or .nii.gz), or a DICOM series as a zip archive"
 
 WAITING = (
     "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, "
@@ -61,6 +50,7 @@ class Scan:
 
 def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
     """The scan in use, or the files that are to be read because the button was pressed."""
+    held_in_memory()
     state = st.session_state
     scan = visit().scan
     if scan is not None and scan.digest == model.digest:
@@ -107,99 +97,59 @@ def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
 
     Raises :class:`VolumeError` or :class:`engine.vocabulary.refusal.RequestError`, sentences that hold no file's name.
     """
+    from engine.inference.infer import infer, posterior
+    from engine.inference.intake import admit
+
     report(0.0, "Checking the file")
-    with TemporaryDirectory() as folder:
-        path, notes = _laid_out(Path(folder), files, model.checkpoint.config["channels"])
-        with engaged(
-            model, STEPS, "Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)
-        ) as lent:
+    try:
+        scan, notes = read_files(files, model.checkpoint.config["channels"])
+        with engaged("Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)) as progress:
             report(0.05, "Bringing the scan to the model's grid")
-            try:
-                intake = importlib.import_module("engine.inference.intake")
-                volume, doubts = intake.admit(lent, path, force=True, masker=_masker(report))
-            except ValueError as error:
-                raise VolumeError(_nameless(str(error), path)) from None
-            draws = infer_module().infer(lent, volume, samples=DRAWS, steps=STEPS)
-    columns = infer_module().posterior(model.schema, draws, {})
+            volume, doubts = admit(model, scan, force=True, masker=_masker(report))
+            draws = infer(model, volume, samples=DRAWS, steps=STEPS, progress=progress)
+    except Refusal as error:
+        said = str(error)
+        raise VolumeError(said[:1].upper() + said[1:]) from None
+    columns = posterior(model.schema, draws, {})
     key = hashlib.sha256(np.ascontiguousarray(volume.data).tobytes()).hexdigest()[:16]
     return Scan(volume=volume, key=key, digest=model.digest, notes=notes, doubts=tuple(doubts), columns=columns)
 
 
-def infer_module() -> Any:
-    return importlib.import_module("engine.inference.infer")
-
-
-def _masker(report: Report) -> Any:
+def _masker(report: Report) -> BrainMasker:
     """The brain finder, said and stoppable before it begins."""
+
+    from engine.cohort.preprocess.preprocess import deepbet_masker
 
     def find(head: Volume) -> np.ndarray:
         report(0.1, "Finding the brain and removing the face")
-        found = importlib.import_module("engine.cohort.preprocess.preprocess").deepbet_masker()(head)
+        found = deepbet_masker()(head)
         report(0.3, "Turning the head upright")
         return found
 
     return find
 
 
-def _nameless(sentence: str, path: Path) -> str:
-    """The engine's sentence without the temporary file's name and place."""
-    said = sentence.replace(str(path), path.name).replace(path.name, "the scan")
-    return said[:1].upper() + said[1:]
+def held_in_memory() -> None:
+    """Let the server hold a file in memory while it arrives; it would put what exceeds 1 MB into a temporary file."""
+    MultiPartParser.spool_max_size = 2 * LIMIT_MB * 2**20
 
 
-def _laid_out(folder: Path, files: Sequence[File], channels: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
-    """The files in a folder as the engine expects them, under names of ours; the path to give, and notes."""
+def read_files(files: Sequence[File], channels: Sequence[str]) -> tuple[Volume, tuple[str, ...]]:
+    """The scan that the files hold, read from their bytes, and notes on how; no refusal holds a file's name."""
     if len(channels) == 1:
         ((_, data),) = files
         if data[:2] == b"PK":
-            series = importlib.import_module("engine.imaging.dicom").read_series(data, channels[0])
-            (folder / "scan.nii").write_bytes(series.volume.to_nifti().to_bytes())
-            return folder / "scan.nii", series.notes
-        (folder / "scan.nii").write_bytes(nifti_bytes(data))
-        return folder / "scan.nii", ()
+            from engine.imaging.dicom import read_series
+
+            series = read_series(data, channels[0])
+            return series.volume, series.notes
+        return read_volume(data, channels[0]), ()
+    found = []
     for channel in channels:
         named = [data for name, data in files if channel in name.lower()]
         if len(named) != 1:
             raise VolumeError(
                 f"{len(named)} of the files have {channel!r} in their name; give one for each of {', '.join(channels)}"
             )
-        (folder / f"scan_{channel}.nii").write_bytes(nifti_bytes(named[0]))
-    return folder / f"scan_{channels[0]}.nii", ()
-
-
-def nifti_bytes(data: bytes) -> bytes:
-    """A NIfTI file unpacked, only as far as its header says it goes.
-
-    Raises :class:`VolumeError` for what is no NIfTI file, cut off, or would unpack to more than :data:`UNPACKED`.
-    """
-    packed = data[:2] == b"\x1f\x8b"
-    try:
-        with gzip.open(BytesIO(data)) if packed else BytesIO(data) as stream:
-            head = stream.read(HEADER)
-            size = _size(head)
-            if size > UNPACKED:
-                raise VolumeError(
-                    f"the scan unpacks to {size / 2**20:.0f} MB, {UNPACKED / 2**20:.0f} MB are the most; resample it"
-                )
-            whole = head + stream.read(max(0, size - len(head)))
-    except (EOFError, zlib.error, OSError):
-        raise VolumeError("the file is cut off or damaged; copy or export it again") from None
-    if len(whole) < size:
-        raise VolumeError(f"the file is cut off: {len(whole)} of {size} bytes are there; copy or export it again")
-    return whole
-
-
-def _size(head: bytes) -> int:
-    """The length in bytes of the NIfTI file that begins with ``head``."""
-    for kind, magic in ((nib.Nifti1Header, head[344:348]), (nib.Nifti2Header, head[4:8])):
-        if magic.startswith(b"n+"):
-            try:
-                header: Any = kind.from_fileobj(BytesIO(head))
-                shape, bits = header.get_data_shape(), int(header["bitpix"])
-                return int(header["vox_offset"]) + math.prod(int(n) for n in shape) * bits // 8
-            except (HeaderDataError, WrapStructError, ValueError):
-                break
-    if head[128:132] == b"DICM":
-        raise VolumeError("this is a single DICOM file; pack the whole series into a zip archive")
-    what = next((words for magic, words in STRANGERS.items() if head.startswith(magic)), "something else")
-    raise VolumeError(f"this is no NIfTI file but {what}, whatever its name says; {REMEDY}")
+        found.append(read_volume(named[0], channel, name=f"the {channel} image"))
+    return paired(*found), ()

@@ -106,16 +106,16 @@ def test_a_question_asked_again_after_another_page_shows_its_persons(app: AppTes
 def test_a_model_swapped_during_a_run_is_said_and_its_persons_come_back(app: AppTest):
     """A run of which two of six persons are measured; the page then finds another model in the picker."""
     sample(app, 2)
-    (plan,) = app.session_state["measured"]
-    app.session_state["running"] = Run(plan=replace(plan, model="other", digest="0"), done=0)
-    app.session_state["measured"] = {replace(plan, model="other", digest="0"): [{}, {}]}
+    (plan,) = app.session_state["consistency"].measured
+    app.session_state["consistency"].running = Run(plan=replace(plan, model="other", digest="0"), done=0)
+    app.session_state["consistency"].measured = {replace(plan, model="other", digest="0"): [{}, {}]}
     app.number_input(key="consistency.n").set_value(6).run()
     assert not app.exception
     assert [text.value for text in app.warning] == [
         "The run was ended because the model was changed from other to tiny; "
         "choose other again to see the 2 measured so far and go on."
     ]
-    assert app.session_state["running"] is None
+    assert app.session_state["consistency"].running is None
     assert traces(app)["Synthetic persons"]["x"] == []
     sample(app, 2)
     assert not app.warning, "a new run takes the sentence away"

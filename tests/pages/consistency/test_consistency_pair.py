@@ -143,7 +143,7 @@ def test_the_page_shows_the_pair_that_is_chosen(checkpoints: Path, monkeypatch: 
         (chart,) = app.get("plotly_chart")
         return {trace["name"]: trace for trace in json.loads(chart.proto.spec)["data"]}
 
-    (points,) = app.session_state["measured"].values()
+    (points,) = app.session_state["consistency"].measured.values()
     found = {seed: (x, y) for name in ("Female", "Male") if name in drawn()
              for (seed, *_), x, y in zip(drawn()[name]["customdata"], drawn()[name]["x"], drawn()[name]["y"], strict=True)}  # fmt: skip
     assert found == {point["seed"]: (point["age"], point["brain_ml"]) for point in points}

@@ -204,7 +204,7 @@ def test_the_worst_person_is_drawn_again_by_the_same_weights_only(app: AppTest, 
     assert "seed 7: age 60 asked, 30.0 read, 50.0 expected" in app.radio(key="review.worst").options
     next(b for b in app.button if b.label == "Draw this person again").click().run()
     assert not app.exception
-    (drawn,) = app.session_state["worst"].people
+    (drawn,) = app.session_state["model review"].drawn.people
     (again,) = engine.load(tmp_path / "models" / "graded", "cpu").generate(given={"age": 60}, seed=7, steps=2)
     assert drawn.attributes == again.attributes
     assert len(app.get("bidi_component")) == 1

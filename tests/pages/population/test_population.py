@@ -229,13 +229,13 @@ def test_the_page_draws_and_says_who_is_there(tiny_checkpoint: Path, monkeypatch
     app.number_input(key="population.n").set_value(10)
     app.number_input(key="population.steps").set_value(1)
     next(button for button in app.button if button.label == "Draw").click().run()
-    app.session_state["population run"].join(60)
+    app.session_state["population"].run.join(60)
     app.run()
     assert not app.exception
     assert any(text.value.startswith("**10** persons") for text in app.caption)
     assert "10" in app.query_params["n"]
     app.switch_page("app.py").run().switch_page(PAGE).run()
-    assert (app.number_input(key="population.n").value, len(app.session_state["population cohorts"])) == (10, 1)
+    assert (app.number_input(key="population.n").value, len(app.session_state["population"].cohorts)) == (10, 1)
     assert "seed" not in app.session_state, "the Explore page finds its own controls as it left them"
 
 

@@ -160,7 +160,7 @@ def test_the_page_rates_plausibility_alone_without_real_scans(tiny_checkpoint: P
     press("Begin")
     assert not app.exception
     (shown,) = app.get("bidi_component")
-    scene = app.session_state["rating.scenes"][0]
+    scene = app.session_state["rating"].scenes[0]
     assert shown.proto.bytes == b"MARK" + struct.pack("<I", 14) + b'{"mark": null}' + scene, "no place is marked yet"
     labels = [button.label for button in app.button]
     assert "Real" not in labels
@@ -170,12 +170,12 @@ def test_the_page_rates_plausibility_alone_without_real_scans(tiny_checkpoint: P
     press("Next")
     press("Doubtful")
     press("Back")
-    session = app.session_state["rating.session"]
+    session = app.session_state["rating"].session
     assert [answer.plausibility for answer in session.answers[:3]] == [3, 2, None]
     assert session.answers[0].seconds > 0
-    assert (app.session_state["rating.at"], session.reviewer, session.plan.seed) == (0, "R 7", 4)
+    assert (app.session_state["rating"].at, session.reviewer, session.plan.seed) == (0, "R 7", 4)
     app.switch_page("app.py").run().switch_page(PAGE).run()
-    assert app.session_state["rating.session"] == session, "another page takes nothing away"
+    assert app.session_state["rating"].session == session, "another page takes nothing away"
 
 
 def test_a_reader_rates_ten_with_the_keyboard(
