@@ -131,7 +131,8 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        meter.show(f"{done} of {total} what-ifs", (time.monotonic() - began) / done * (total - done), now=True)
+        left = (time.monotonic() - began) / done * (total - done)
+        meter.show(f"{done * len(rows) // total} of {len(rows)} what-ifs", left, now=done == total)
 
     asked = {"factual": given, "interventions": rows, "progress": progress}
     if args.scan:

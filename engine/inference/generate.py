@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.imaging.volume import Volume
+from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
 from engine.model.sampler import Known, guided, integrate, sample, schedule
@@ -28,8 +29,6 @@ ROWS = 64
 IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
 #: of the times of a scan's steps (:func:`engine.model.sampler.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
 IMAGE_POWER = 0.7
-#: called with evaluations done and evaluations in all
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +62,11 @@ def choose_device(device: str = "auto") -> str:
 def evaluations(net: JointModel) -> int:
     """Network evaluations of a draw when nothing else is asked for: rows alone cost little."""
     return IMAGE_STEPS if net.has_image else TABLE_STEPS
+
+
+def drawing_units(steps: int) -> int:
+    """What the progress of drawing one person, or one block of rows, counts: ``steps`` evaluations and the decoding."""
+    return steps + 1
 
 
 def checked_weight(weight: float, name: str) -> float:
@@ -113,7 +117,8 @@ class Model:
         model has one, and the scan for it, or else both together.
 
         Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
-        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Raises
+        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. ``progress`` counts
+        :func:`drawing_units`. Raises
         :class:`engine.vocabulary.schema.AttributeValueError` for an impossible attribute, :class:`RequestError` for the rest.
         """
         return list(self.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress))
@@ -140,21 +145,17 @@ class Model:
         weight = checked_weight(default if guidance is None else guidance, "guidance")
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
-        total, done = -(-n // size) * (len(times)), 0
+        tally = Tally(progress, -(-n // size) * drawing_units(steps))
         for start in range(0, n, size):
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
             noise = model.noise(seeds)
             rows = self._rows(noise.table, [row] * len(seeds))
             for state in self._integrate(noise, rows, weight, times):
-                done += 1
-                if progress:
-                    progress(done, total)
+                tally.add()
             volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
-            done += 1
-            if progress:
-                progress(done, total)
+            tally.add()
             for s, volume, attributes in list(zip(seeds, volumes, rows, strict=True))[: n - start]:
                 scan = None if volume is None else self._volume(volume)
                 yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model, evaluations
+from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.sampler import Known, sample
 from engine.vocabulary.refusal import RequestError
@@ -39,11 +40,13 @@ def infer(
     samples: int = 64,
     seed: int = 0,
     steps: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[Row]:
     """``samples`` draws of the whole table of the person in ``volume`` (None: no scan is known), the ``given`` columns held.
 
     The scan is encoded without any column that is not given (the leak to avoid), and guidance is off; ``steps`` counts
-    network evaluations (None: as many as a person with, or without, a scan is drawn with). ``volume`` must lie
+    network evaluations (None: as many as a person with, or without, a scan is drawn with), and ``progress`` hears of
+    each; what it raises cancels. ``volume`` must lie
     on the model's grid (:func:`engine.cohort.preprocess.preprocess.preprocess` brings it there). Raises :class:`RequestError`
     when it does not, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible given value.
     """
@@ -60,7 +63,8 @@ def infer(
     seen = torch.full((samples,), volume is not None, device=model.device)
     clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
     held = Known(clean, seen, known.expand(samples, -1))
-    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
+    field = Tally(progress, steps).counting(net.velocity)
+    state = sample(field, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
     return [{name: r[name] for name in model.schema.names} for r in rows]
 

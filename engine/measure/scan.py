@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from engine.imaging.nifti import load_volume
 from engine.imaging.pair import is_pair, load_pair, pair_of
-from engine.imaging.volume import Volume, VolumeError, load_volume
+from engine.imaging.volume import Volume, VolumeError
 from engine.measure import head
 from engine.measure import torso as body
 

@@ -40,7 +40,7 @@ ASYMMETRIC = """
 import numpy as np
 import streamlit as st
 from engine.imaging.volume import Volume
-from pages.components.viewer import payload, viewer
+from pages.components.parts.viewer.viewer import payload, viewer
 
 
 def torso(block_fat, low_water):

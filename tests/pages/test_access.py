@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from pages.components.frame import BANNER
+from pages.components.parts.frame import BANNER
 from tests.pages.visit import WORDS, Visit
 
 expect.set_options(timeout=30_000)  # a busy machine is slow

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import expect
 
-from pages.components.frame import BANNER, pages
+from pages.components.parts.frame import BANNER, pages
 from tests.pages.visit import AMBER, QUARTERS, Visit, jump
 
 #: what a browser on a hospital's virtual desktop may refuse
