@@ -77,8 +77,8 @@ def parser() -> Parser:
 
     measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
     measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
-    text = "what the scans are of (default: told by name and size)"
-    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
+    text = "what the scans are of, such as head or torso (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", metavar="REGION", help=text)
 
     info = command("info", "A checkpoint's model card, as Markdown.")
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")

@@ -20,10 +20,11 @@ from jaxtyping import Float
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
+from engine.anatomy import regions
 from engine.imaging.volume import VolumeError
 from engine.measure.ruler import fields, read_ruler, write_ruler
 
-NAMES = ("features-head", "features-torso")
+NAMES = tuple(region.features for region in regions())
 FOLDS = 2
 
 

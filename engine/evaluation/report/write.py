@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from engine.anatomy.region import Region
 from engine.checkpoints.checkpoint import find
 from engine.checkpoints.files import write_card
 from engine.cohort.sources.table import TableCohort
@@ -31,11 +32,12 @@ from engine.evaluation.sections.subgroups import subgroup_section
 from engine.evaluation.sections.table import table_section
 from engine.evaluation.sections.whatif import whatif_section
 from engine.evaluation.subjects import plan
-from engine.evaluation.subjects.extract import Setting, Task, ruler_named
+from engine.evaluation.subjects.extract import Setting, Task
 from engine.evaluation.subjects.gather import Step, claim, gather
 from engine.evaluation.subjects.gaussian import LatentGaussian
 from engine.evaluation.subjects.people import Gathered
 from engine.inference.generate import DISCLAIMER, Model, load
+from engine.measure.shipped import load_ruler
 from engine.vocabulary.schema import AttributeSchema
 
 FORMAT, VERSION = "somatwin-report", 1
@@ -94,11 +96,11 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
         steps=options.steps or model.steps,
         guidance=options.guidance,
         encoder=None if used.encoder is None else str(used.encoder),
-        ruler=used.ruler,
+        region=None if used.region is None else used.region.name,
         folder=str(work),
     )
     yield from gather(setting, tasks, work, workers=options.workers)
-    units = ruler_units(used.ruler)
+    units = ruler_units(used.region)
     data = plan.assembled(work, tasks, about, used, units)
     makers, sections = section_makers(kind, model, options), []
     if options.rivals:
@@ -194,14 +196,12 @@ def prepare(model: Model, store: CohortStore, work: Path, tasks: Sequence[Task])
         LatentGaussian.fitted(model, store, train).save(work)
 
 
-def ruler_units(name: str | None) -> dict[str, str]:
-    """What a ruler measures, with units."""
-    if name is None:
+def ruler_units(region: Region | None) -> dict[str, str]:
+    """What the ruler of a region measures, with units."""
+    if region is None:
         return {}
-    ruler = ruler_named(name)
-    from engine.measure import torso as body
-
-    return {measure: body.UNITS[measure] if name == body.NAME else "ml" for measure in ruler.measures}
+    ruler = load_ruler(region)
+    return {measure: ruler.units[measure] for measure in ruler.measures}
 
 
 def pins_of(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.anatomy import regions
 from engine.evaluation.metrics.checks import FEWEST, EvaluationError
 from engine.evaluation.metrics.counterfactual import (
     Likeness,
@@ -19,12 +20,6 @@ from engine.evaluation.sections.image import fitted_projection
 from engine.evaluation.subjects.people import Gathered
 from engine.evaluation.subjects.readers import Readers, truth
 from engine.vocabulary.schema import AttributeSchema
-
-#: anatomy that a change of the attribute should leave where it is
-UNTOUCHED = {
-    "bmi": ("brain_ml", "ventricles_ml", "intracranial_ml", "lungs", "kidneys", "spleen"),
-    "age": ("intracranial_ml", "lungs"),
-}
 
 
 def whatif_section(data: Gathered, schema: AttributeSchema, rng: np.random.Generator) -> Section:
@@ -104,7 +99,7 @@ def _likeness(key: str, title: str, name: str, found: Likeness) -> Entry:
 def _minimal(
     data: Gathered, schema: AttributeSchema, readers: Readers, name: str, rng: np.random.Generator
 ) -> list[Entry]:
-    kept = [m for m in UNTOUCHED.get(name, ()) if m in data.measures]
+    kept = [m for region in regions() for m in region.unmoved.get(name, ()) if m in data.measures]
     places = [list(data.measures).index(m) for m in kept]
     if not kept:
         return []

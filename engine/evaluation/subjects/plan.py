@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.anatomy import region_of
+from engine.anatomy.region import Region
 from engine.checkpoints.files import directory
 from engine.cohort.store import CohortStore
 from engine.evaluation.metrics.checks import EvaluationError
@@ -17,11 +19,9 @@ from engine.evaluation.subjects.extract import Task, encoder_at
 from engine.evaluation.subjects.gather import people
 from engine.evaluation.subjects.people import ENCODED, RADIOMICS, Gathered
 from engine.inference.generate import Model
-from engine.measure import head
-from engine.measure import torso as body
 from engine.measure.features import NAMES as ENCODERS
 from engine.measure.features import FeatureEncoder
-from engine.measure.scan import HEAD_MM
+from engine.measure.shipped import load_ruler
 from engine.vocabulary.schema import AttributeSchema, Number
 
 #: fewest test persons that anything is said of
@@ -30,8 +30,6 @@ FEWEST = 8
 TRAINING, TEST, BASELINE, READ, SMALL = 300, 1000, 200, 64, 24
 #: persons asked for other values of an attribute, and where in the training distribution the values lie
 ASKED, VALUES = 16, (0.1, 0.37, 0.63, 0.9)
-#: mm of voxel beyond which the head's ruler reads nothing
-COARSEST = 3.0
 #: attributes they are asked for
 SLIDERS = ("age", "bmi")
 #: test persons whose counterfactuals are drawn, and by what share of the training range they are moved
@@ -42,10 +40,11 @@ BLOCK = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Extractors:
-    """What sees the scans, with the hash of each: the frozen encoder (None: none fits), the ruler (None: none fits)."""
+    """What sees the scans, with the hash of each: the frozen encoder (None: none fits), the ruler of ``region`` (None: none
+    fits)."""
 
     encoder: Path | None
-    ruler: str | None
+    region: Region | None
     pins: dict[str, str]
 
 
@@ -89,16 +88,19 @@ def extractors(store: CohortStore, features: Path | None) -> Extractors:
             found = FeatureEncoder.load(path)
             if found.grid == store.grid and found.channels == store.channels:
                 encoder, pins[ENCODED] = path, f"{found.name} {found.digest}"
-    ruler = None
-    if store.channels == body.CHANNELS:
-        ruler, pins["ruler"] = body.NAME, f"{body.NAME} {body.TorsoMeasure.load().digest}"
-    elif (
-        len(store.channels) == 1
-        and max(n * mm for n, mm in zip(store.grid, store.spacing, strict=True)) <= HEAD_MM
-        and max(store.spacing) <= COARSEST
-    ):
-        ruler, pins["ruler"] = head.NAME, f"{head.NAME} {head.HeadMeasure.load().digest}"
-    return Extractors(encoder, ruler, pins)
+    region = _measurable(store)
+    if region is not None:
+        pins["ruler"] = f"{region.ruler} {load_ruler(region).digest}"
+    return Extractors(encoder, region, pins)
+
+
+def _measurable(store: CohortStore) -> Region | None:
+    """The region that a store's scans are of, where its ruler can read them."""
+    region = region_of(store.channels)
+    longest = max(n * mm for n, mm in zip(store.grid, store.spacing, strict=True))
+    if region is None or longest > region.largest_mm or max(store.spacing) > region.coarsest_mm:
+        return None
+    return region
 
 
 def _sample(
