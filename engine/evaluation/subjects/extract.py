@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from monai.metrics.regression import SSIMMetric
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
@@ -184,6 +183,8 @@ class Extractor:
         mask = np.asarray(self.store.mask[task.index])
         found = {"whole_mse": np.array(error.mean()), "inside_mse": np.array(error[mask].mean())}
         if "infer" in task.wants:  # of the few that are read, since it takes as long as all else
+            from monai.metrics.regression import SSIMMetric
+
             ssim = SSIMMetric(spatial_dims=3, data_range=1.0)(back.cpu(), volume.cpu())
             found["ssim_value"] = np.array(float(torch.as_tensor(ssim).mean()))
         return found

@@ -25,7 +25,7 @@ from engine.measure.shipped import load_ruler
 from engine.vocabulary.schema import AttributeSchema, Number
 
 #: fewest test persons that anything is said of
-FEWEST = 8
+MINIMUM_SIDE = 8
 #: training and test persons gathered at most, those of a baseline, those read by the model, and those kept at half resolution
 TRAINING, TEST, BASELINE, READ, SMALL = 300, 1000, 200, 64, 24
 #: persons asked for other values of an attribute, and where in the training distribution the values lie
@@ -62,10 +62,9 @@ def checked(model: Model, store: CohortStore) -> None:
         )
     split = store.split()
     for part in ("test", "train"):
-        if len(split[part]) < FEWEST:
-            raise EvaluationError(
-                f"the store has {len(split[part])} {part} persons of {len(store)}: an evaluation needs {FEWEST} or more with age and sex"
-            )
+        if len(split[part]) < MINIMUM_SIDE:
+            found = f"the store has {len(split[part])} {part} persons of {len(store)}"
+            raise EvaluationError(f"{found}: an evaluation needs {MINIMUM_SIDE} or more with age and sex")
     if not any(name in store.rows[0] for name in model.schema.names):
         raise EvaluationError(
             f"the store's table has none of {', '.join(model.schema.names)}: give it the columns of {model.name}"
@@ -119,7 +118,7 @@ def _real(side: str, rows: np.ndarray, wants: Sequence[tuple[str, ...]], make: s
     ]
 
 
-def spread(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+def subsample(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
     """At most ``most`` of the rows, drawn without replacement."""
     return rows if len(rows) <= most else np.sort(np.random.default_rng([seed, 7]).permutation(rows)[:most])
 
@@ -127,7 +126,7 @@ def spread(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int) -> list[Task]:
     """Test and training persons, free samples, the same noise at other values, what-ifs, and the baselines."""
     split = store.split()
-    test, train = spread(split["test"], min(TEST, n), seed), spread(split["train"], TRAINING, seed)
+    test, train = subsample(split["test"], min(TEST, n), seed), subsample(split["train"], TRAINING, seed)
     seen, base = ("features", "measures"), seed * BLOCK
     tasks = _real("test", test, [(*seen, "reconstruction", "infer")] * READ + [(*seen, "reconstruction")])
     tasks += _real("train", train, [(*seen, "small")] * SMALL + [seen])
@@ -168,8 +167,8 @@ def whatif_tasks(model: Model, store: CohortStore, test: np.ndarray, name: str) 
 def audit_tasks(model: Model, store: CohortStore, n: int, seed: int) -> list[Task]:
     """Training and held-out persons with the losses they have, free samples, and a memoriser's replays."""
     split = store.split()
-    train = spread(split["train"], TRAINING, seed)
-    held = spread(np.sort(np.concatenate([split["validation"], split["test"]])), TRAINING, seed)
+    train = subsample(split["train"], TRAINING, seed)
+    held = subsample(np.sort(np.concatenate([split["validation"], split["test"]])), TRAINING, seed)
     seen = [("features", "reconstruction", "loss")]
     tasks = _real("train", train, seen) + _real("holdout", held, seen)
     tasks += _sample("synthetic", range(seed * BLOCK, seed * BLOCK + n), wants=("features",))
@@ -199,8 +198,8 @@ def assembled(
             arrays = {k.removeprefix(f"{when}_"): v for k, v in sides[name].arrays.items() if k.startswith(f"{when}_")}
             sides[f"{name}_{when}"] = replace(sides[name], arrays=arrays)
     for name in ("synthetic", "test", "train"):
-        if name in sides and len(sides[name]) < FEWEST:
+        if name in sides and len(sides[name]) < MINIMUM_SIDE:
             raise EvaluationError(
-                f"{len(sides[name])} of the {name} persons can be used, the others are empty: {FEWEST} or more are needed"
+                f"{len(sides[name])} of the {name} persons can be used, the others are empty: {MINIMUM_SIDE} or more are needed"
             )
     return Gathered(sides=sides, measures=measures, features=features, about=about)

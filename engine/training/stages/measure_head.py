@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.measure.head import CLASSES, DEFINITIONS, MEASURES, NAME, HeadMeasure, HeadMeasureConfig, classes_of_codes
-from engine.measure.reference import FEWEST, CohortBand
+from engine.measure.reference import MINIMUM_GROUP, CohortBand
 from engine.measure.segmenter import Segmenter
 from engine.training.run import Progress, RunError
 from engine.training.stages.segmenter import SegmenterTraining, head_batches, train_segmenter
@@ -170,7 +170,7 @@ def model_card(store: CohortStore, persons: int, figures: Mapping[str, Any]) -> 
         "licence": f"Weights and figures derive from the cohort's images, whose licence is {licence}: say so wherever they "
         f"are used. {facts.get('acknowledgement', '')}",
         "contains": "No image and no row of any person. The cohort's regressions are aggregates over the training persons; "
-        f"groups under {FEWEST} persons are left out",
+        f"groups under {MINIMUM_GROUP} persons are left out",
         "measures": dict(DEFINITIONS),
         "figures": lines,
         "limits": [
