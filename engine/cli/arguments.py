@@ -112,6 +112,8 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--infer", metavar="STORE", type=Path, help=text)
     text = "what 4 and 8 network evaluations cost in quality against 32, beside this store's test persons"
     bench.add_argument("--few", metavar="STORE", type=Path, help=text)
+    text = "what is waited for: info in a new process, and the app until Explore shows a first picture"
+    bench.add_argument("--start", action="store_true", help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
 
