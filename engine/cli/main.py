@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 
 
 def recipe_named(name: str, size: str = "cpu") -> Recipe:
-    from engine.training.recipes import RECIPES, TABLE
+    from engine.training.recipes import ENCODERS, RECIPES, RULERS, TABLE
     from engine.vocabulary.refusal import RequestError
 
     if name not in RECIPES:
-        raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join([*RECIPES, TABLE])}")
+        known = [*RECIPES, TABLE, *ENCODERS, *RULERS]
+        raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join(known)}")
     return RECIPES[name](size)
 
 
@@ -121,10 +122,10 @@ def _compute_first(args: argparse.Namespace, meter: Meter) -> None:
     """Make the in-silico cohort to train on where there is none yet; what that takes is taken off the time limit."""
     from engine.inference.generate import choose_device
     from engine.phantom.cohort import write_cohort
-    from engine.training.recipes import ENCODERS, TABLE
+    from engine.training.recipes import ENCODERS, RULERS, TABLE
     from engine.vocabulary.refusal import RequestError
 
-    if args.recipe == TABLE or args.recipe in ENCODERS or recipe_named(args.recipe).preprocess:
+    if args.recipe in (TABLE, *ENCODERS, *RULERS) or recipe_named(args.recipe).preprocess:
         raise RequestError(f"{args.recipe} does not train on computed persons; leave --persons {args.persons} out")
     if args.store.is_dir():
         return
@@ -145,7 +146,7 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     from engine.cohort.store import CohortStore
     from engine.inference.generate import choose_device
     from engine.training.pipeline import train
-    from engine.training.recipes import ENCODERS, TABLE, table
+    from engine.training.recipes import ENCODERS, RULERS, TABLE, table
     from engine.training.stages.features import train_features
     from engine.vocabulary.refusal import RequestError
 
@@ -157,10 +158,12 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
         recipe = _seeded(table(cohort.schema, args.size), args.seed)
         return train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes, source=args.source), 0.0
     store = CohortStore.open(args.store)
-    if args.recipe in ENCODERS:  # always on the CPU
-        if args.source:
-            raise RequestError(f"{args.recipe} starts from nothing; leave --from {args.source} out")
+    if args.source and args.recipe in (*ENCODERS, *RULERS):
+        raise RequestError(f"{args.recipe} starts from nothing; leave --from {args.source} out")
+    if args.recipe in ENCODERS:  # always on the CPU, as rulers are
         return train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
+    if args.recipe in RULERS:
+        return RULERS[args.recipe](store, args.run_dir, minutes=args.minutes), 1.0
     recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
     steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes, source=args.source)
     return steps, recipe.autoencoder_share
