@@ -54,7 +54,8 @@ def train_direct(
     for step in range(config.steps):
         generator = step_generator(seed, step)
         pick = torch.randint(len(rows), (config.batch,), generator=generator)
-        volumes = augment(load_scans(store, rows[pick.numpy()]), config.augmentation, generator, len(store.channels))
+        scans = load_scans(store, rows[pick.numpy()])
+        volumes = augment(scans, config.augmentation, generator, len(store.channels), spacing=store.spacing)
         found, wanted = net(nn.functional.avg_pool3d(volumes, config.pool)), target[pick]
         there = wanted.isfinite()
         wanted = wanted.nan_to_num()

@@ -142,7 +142,8 @@ def train_autoencoder(
     state, known = (torch.from_numpy(part).to(device) for part in table)
     began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     for pick, generator, read in batches(stage, store, rows, config.batch, config.steps, seed):
-        batch = augment(scaled(read, device), config.augmentation, generator, len(store.channels))
+        scan = scaled(read, device)
+        batch = augment(scan, config.augmentation, generator, len(store.channels), spacing=store.spacing)
         volumes, mask = batch[:, :-1], batch[:, -1:]
         index = torch.from_numpy(rows[pick]).to(device)
         means, tokens = encoded(model, volumes, (state[index], known[index]), generator, (seed, stage.step), fast)
