@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-
 from engine.anatomy.torso import TORSO
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore

@@ -76,7 +76,7 @@ def _column_error(
         generator = step_generator(seed, step)
         pick = torch.randint(len(rows), (config.batch,), generator=generator)
         scans = load_scans(store, rows[pick.numpy()])
-        volumes = augment(scans, config.augmentation, generator, len(store.channels))
+        volumes = augment(scans, config.augmentation, generator, len(store.channels), spacing=store.spacing)
         found = net(nn.functional.avg_pool3d(volumes, config.pool))
         there = target[pick].isfinite()
         cells = target[pick].nan_to_num()

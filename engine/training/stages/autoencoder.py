@@ -170,7 +170,8 @@ def _evidence_bound(
 
     def loss(step: int) -> Loss:
         batch = read(step)
-        seen = augment(scaled(batch.scans, device), config.augmentation, batch.generator, len(store.channels))
+        scans = scaled(batch.scans, device)
+        seen = augment(scans, config.augmentation, batch.generator, len(store.channels), spacing=store.spacing)
         volumes, mask = seen[:, :-1], seen[:, -1:]
         index = torch.from_numpy(rows[batch.pick]).to(device)
         means, tokens = encoded(model, volumes, (state[index], known[index]), batch.generator, (seed, step), fast)

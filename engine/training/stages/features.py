@@ -34,7 +34,11 @@ class Views:
     noise: float = 0.01
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(
-            mirror=0.0, rotation=0.04, scale=0.015, shift=0.02, elastic=0.003, gain=0.04, gamma=0.06
+            mirror=0.0,
+            rotation=2.29,
+            scale=0.015,
+            shift=(3.6, 3.0, 6.48),
+            elastic=(0.54, 0.45, 0.97),
         )
     )
 
@@ -66,7 +70,9 @@ class FeatureRecipe:
 
 def head_features() -> FeatureRecipe:
     """The encoder of T1-weighted heads, for which left and right are the same."""
-    views = Views(augmentation=Augmentation(mirror=0.5, rotation=0.05, scale=0.015, shift=0.02))
+    views = Views(
+        augmentation=Augmentation(rotation=2.86, scale=0.015, shift=(1.44, 1.68, 1.68), elastic=(0.29, 0.34, 0.34))
+    )
     config = FeatureConfig(grid=(96, 112, 112), channels=("T1w",))
     return FeatureRecipe(name="features-head", title="Features of a head", encoder=config, views=views)
 
@@ -78,7 +84,11 @@ def torso_features() -> FeatureRecipe:
 
 
 def two_views(
-    volumes: Float[Tensor, "b c i j k"], config: Views, generator: torch.Generator
+    volumes: Float[Tensor, "b c i j k"],
+    config: Views,
+    generator: torch.Generator,
+    *,
+    spacing: tuple[float, float, float],
 ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"]]:
     """The deformed and the moved view of each person, every value 0 to 1; x, y, z are those of the window."""
     grid = volumes.shape[2:]
@@ -90,7 +100,7 @@ def two_views(
         deformed.append(window_of(volume[None], size, (corner[0], corner[1], corner[2])))
         i, j, k = (c + m for c, m in zip(corner, move, strict=True))
         moved.append(window_of(volume[None], size, (i, j, k)))
-    first = augment(torch.cat(deformed), config.augmentation, generator, volumes.shape[1])
+    first = augment(torch.cat(deformed), config.augmentation, generator, volumes.shape[1], spacing=spacing)
     gain = 1 + torch.randn(len(moved), 1, 1, 1, 1, generator=generator) * config.augmentation.gain
     gamma = torch.exp(torch.randn(len(moved), 1, 1, 1, 1, generator=generator) * config.augmentation.gamma)
     second = torch.cat(moved) ** gamma * gain
@@ -135,7 +145,9 @@ def train_features(
     folds.load_state_dict({k: v.detach().bfloat16() for k, v in folds.named_parameters()})
     encoder = FeatureEncoder(recipe.name, recipe.encoder, folds.requires_grad_(False).eval(), {})
     whole = replace(recipe.views, window=1.0)
-    found = figures(encoder, store, lambda v, g: two_views(v, whole, g), recipe.judged, recipe.seed)
+    found = figures(
+        encoder, store, lambda v, g: two_views(v, whole, g, spacing=store.spacing), recipe.judged, recipe.seed
+    )
     persons = [len(r) for r in rows]
     encoder.card.update(model_card(recipe.name, recipe.title, store, persons, found))
     encoder.save(
@@ -180,7 +192,8 @@ def _contrast(
     def loss(step: int) -> Loss:
         generator, fold = step_generator(recipe.seed, step), step % FOLDS
         pick = torch.randperm(len(rows[fold]), generator=generator)[: recipe.batch].numpy()
-        views = two_views(load_scans(store, np.sort(rows[fold][pick])), recipe.views, generator)
+        scans = load_scans(store, np.sort(rows[fold][pick]))
+        views = two_views(scans, recipe.views, generator, spacing=store.spacing)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             features = [folds[fold](view) for view in views]
         first, second = (heads[fold](f) for f in features)

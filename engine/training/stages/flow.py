@@ -83,7 +83,9 @@ def encode_cohort(
         versions = []
         for copy in range(config.copies):
             generator = step_generator(seed + 1 + int(row), copy)
-            volume = augment(batch, config.augmentation, generator, len(store.channels)) if copy else batch
+            volume = batch
+            if copy:
+                volume = augment(batch, config.augmentation, generator, len(store.channels), spacing=store.spacing)
             with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 versions.append(model.autoencoder.encode(volume)[0].half().cpu())
         coded.append(torch.stack(versions))

@@ -52,7 +52,9 @@ class SegmenterTraining:
     swell: float = 0.6
     bfloat16: bool = True
     augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(rotation=0.1, scale=0.06, shift=0.0, elastic=0.006, gain=0.1, gamma=0.2)
+        default_factory=lambda: Augmentation(
+            rotation=5.73, scale=0.06, shift=0.0, elastic=(0.38, 0.67, 0.67), gain=0.1, gamma=0.2
+        )
     )
 
     def learning_rate(self, step: int) -> float:
@@ -109,6 +111,7 @@ def deformed_part(
     window: tuple[int, int, int],
     config: SegmenterTraining,
     generator: torch.Generator,
+    spacing: tuple[float, float, float],
 ) -> Float[Tensor, "b c w y z"]:
     """A part ``config.width`` wide of the window at voxel ``origin``, displaced and deformed; deformed with a margin."""
     width = min(config.width, window[0])
@@ -117,7 +120,7 @@ def deformed_part(
     wide = window_of(volumes, (width + 2 * MARGIN, volumes.shape[3], volumes.shape[4]), (i - MARGIN, 0, 0))
     middle = torch.tensor([origin[0] + window[0] / 2 - i + MARGIN, volumes.shape[3] / 2, origin[2] + 0.6 * window[2]])
     wide = swollen(wide, middle, window[2] / 6, config, generator)
-    wide = augment(wide, config.augmentation, generator)
+    wide = augment(wide, config.augmentation, generator, spacing=spacing)
     return window_of(wide, (width, *window[1:]), (MARGIN, origin[1] + j, origin[2] + k))
 
 
@@ -181,7 +184,7 @@ def head_batches(
     def batch_of(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
         whole = load_labelled(store, rows[pick], table, len(frame.classes))
-        part = deformed_part(whole, origin, frame.window, config, generator)
+        part = deformed_part(whole, origin, frame.window, config, generator, store.spacing)
         return degrade(part[:, :1], config, generator), part[:, 1:]
 
     return batch_of
