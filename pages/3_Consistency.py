@@ -19,7 +19,7 @@ with st.sidebar:
     with st.container(key="go"):  # frame.css keeps it in sight
         pressed = st.button("Sample and measure", type="primary", width="stretch")
 points = visit().look(plan, pressed)
-said(visit().ended, plan)
+said(plan)
 if plan.attribute is None:
     pair_shown(model, reader, plan, points)
 else:

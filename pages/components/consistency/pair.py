@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -93,7 +93,7 @@ def _choice(title: str, axes: Mapping[str, Axis], name: str, first: str) -> Axis
     return axes[st.selectbox(title, list(axes), key=key, format_func=lambda each: axes[each].title)]
 
 
-def _there(value: Any) -> bool:
+def _there(value: str | float | None) -> bool:
     return isinstance(value, str) or (value is not None and math.isfinite(value))
 
 

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
-from pages.components.consistency.work import COHORTS, Plan, Point, number, to_csv
+from pages.components.consistency.work import COHORTS, Plan, Point, number, to_csv, visit
 from pages.components.parts.choice import one_of
 from pages.components.parts.person_table import label, unit
 from pages.components.parts.ruler.reader import Reader
@@ -113,10 +113,13 @@ def axis_title(column: Number) -> str:
     return f"{label(column.name)} asked for, {unit(column.unit)}"
 
 
-def said(ended: tuple[Plan, str] | None, plan: Plan) -> None:
-    """Why the run of another plan ended of itself."""
-    if ended is not None and ended[0] != plan:
-        st.warning(ended[1], icon=":material/stop_circle:")
+def said(plan: Plan) -> None:
+    """Why the run of another plan ended of itself, or what was refused."""
+    here = visit()
+    if here.ended is not None and here.ended[0] != plan:
+        st.warning(here.ended[1], icon=":material/stop_circle:")
+    if here.problem:
+        st.warning(here.problem, icon=":material/error:")
 
 
 def concluded(plan: Plan, points: list[Point], wanted: int, status: DeltaGenerator) -> None:

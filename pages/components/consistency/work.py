@@ -11,7 +11,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Cell, Number
+from pages.components.parts.facts import refused
 from pages.components.parts.ruler.reader import Reader, read, reader_for
 from pages.components.state.address import Request, tidy
 from pages.components.state.generation import Report, people_of, time_left
@@ -142,12 +144,13 @@ def to_csv(plan: Plan, points: list[Point]) -> bytes:
 
 @dataclass
 class Visit:
-    """What Consistency keeps: the persons ``measured`` so far, by plan; the run that goes on; and the plan whose run ``ended``
-    of itself, and why."""
+    """What Consistency keeps: the persons ``measured`` so far, by plan; the run that goes on; the plan whose run ``ended`` of
+    itself, and why; and the ``problem`` of the last one, a sentence."""
 
     measured: dict[Plan, list[Point]] = field(default_factory=dict)
     running: Run | None = None
     ended: tuple[Plan, str] | None = None
+    problem: str = ""
 
     def look(self, plan: Plan, pressed: bool) -> list[Point]:
         """The persons measured for the plan on the page; a run of another plan ends."""
@@ -155,6 +158,7 @@ class Visit:
         if pressed:
             self.running = Run(plan=plan, done=len(points))
             self.ended = None
+            self.problem = ""
         if (run := self.running) is not None and run.plan != plan:
             self.ended = run.plan, ended(run.plan, plan, len(self.measured.get(run.plan, [])))
             self.running = None
@@ -175,6 +179,10 @@ def carry_out(model: Model, measure: Ruler, run: Run, wanted: int, status: Delta
     with status.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(len(points) / wanted, "Starting")
         st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
-    point = sample_one(model, measure, run.plan, len(points), run.report(bar, len(points), wanted))
-    here.measured = here.measured | {run.plan: [*points, point]}
+    try:
+        point = sample_one(model, measure, run.plan, len(points), run.report(bar, len(points), wanted))
+        here.measured = here.measured | {run.plan: [*points, point]}
+    except Refusal as error:
+        here.stop()
+        here.problem = refused(error)
     st.rerun()

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from engine.evaluation.report.page import GOOD, number
 
@@ -98,7 +97,7 @@ def from_words(name: str, text: str) -> Grade | None:
     )
 
 
-def span_of(value: Any, low: Any, high: Any) -> Span:
+def span_of(value: float | str | None, low: float | str | None, high: float | str | None) -> Span:
     """A span of numbers, or of their words; None and ``undefined`` are NaN."""
     numbers = [math.nan if v in (None, "undefined") else float(v) for v in (value, low, high)]
     return Span(value=numbers[0], low=numbers[1], high=numbers[2])

@@ -141,7 +141,7 @@ def _verdict(grade: Grade) -> str:
     return f"{sign} {grade.verdict}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A number, a figure with its interval, words, or nothing."""
     if value is None:
         return ""

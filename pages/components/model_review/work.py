@@ -62,7 +62,7 @@ class Review:
     title: str
     facts: Mapping[str, str]
     parts: tuple[Part, ...]
-    cohort: Any
+    cohort: object
     digest: str = ""
     steps: int = 0
     guidance: float | None = None

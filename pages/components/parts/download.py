@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from nibabel.nifti1 import Nifti1Extension
@@ -17,6 +17,9 @@ from engine.imaging.surface import Surface, to_stl
 from pages.components.parts.frame import BANNER
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Person
 
 #: the date of every file in a zip, the earliest it can hold: the same people make the same bytes
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -62,7 +65,7 @@ def dicom_zip(drawn: Drawn) -> bytes:
     return stream.getvalue()
 
 
-def stl_zip(drawn: Drawn, people: Iterable[tuple[Any, Surfaces]]) -> bytes:
+def stl_zip(drawn: Drawn, people: Iterable[tuple[Person, Surfaces]]) -> bytes:
     """A zip with an ``.stl`` (mm, RAS+) for each surface of each person and the facts; the same bytes for the same surfaces."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -95,17 +98,17 @@ def add_file(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(entry, data)
 
 
-def stem(drawn: Drawn, person: Any) -> str:
+def stem(drawn: Drawn, person: Person) -> str:
     """What the names of a person's files begin with."""
     return f"{drawn.request.model}_seed-{person.seed}"
 
 
-def mark(drawn: Drawn, person: Any) -> str:
+def mark(drawn: Drawn, person: Person) -> str:
     """What stands in the head of a file, 70 characters at most."""
     return f"{NOTICE}; seed {person.seed}; checkpoint {drawn.digest}"
 
 
-def facts(drawn: Drawn, person: Any) -> dict[str, Any]:
+def facts(drawn: Drawn, person: Person) -> dict[str, Any]:
     """Everything needed to draw this person again."""
     return {
         "synthetic": True,

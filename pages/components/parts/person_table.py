@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
+from engine.vocabulary.schema import AttributeSchema, Category, Cell, Derived, Number
 
 Column = Number | Category | Derived
 LABELS = {"bmi": "BMI", "sat": "SAT", "vat": "VAT", "liver_pdff": "Liver PDFF"}
@@ -17,7 +17,7 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def level(name: str, value: Any) -> str:
+def level(name: str, value: object) -> str:
     """A category's level in words."""
     return LEVELS.get(name, {}).get(str(value), str(value).replace("_", " "))
 
@@ -45,7 +45,8 @@ def person_rows(
     rows = []
     for name in schema.names:
         column, value = schema[name], attributes.get(name)
-        origin = "given" if name in given else "sampled" if name in modelled else "derived"
+        free = "sampled" if name in modelled else "derived"
+        origin = "given" if name in given else free
         percentile = (
             column.percentile(float(value))
             if isinstance(column, Number) and column.knots and value is not None
@@ -71,7 +72,7 @@ def summary(attributes: Mapping[str, Any]) -> str:
     return ", ".join(part.split(".")[0] for part in parts)
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: Cell) -> str:
     if value is None:
         return "missing"
     if isinstance(value, str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import threading
@@ -91,13 +90,15 @@ def write_zip(
     One person is in memory at a time. Raises :class:`ExportError` above :data:`MOST_SCANS` persons or ``most`` bytes, and
     :class:`engine.cohort.sources.bids.BidsError` when the disk is full.
     """
+    from engine.inference.export import further_columns
+
     if refusal := too_many(model, numbers):
         raise ExportError(refusal)
     folder = Path(mkdtemp(prefix="somatwin-"))
     found = Export(cohort=cohort, numbers=tuple(numbers), path=folder / "bids.zip")
     weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     root = folder / "bids"
-    about = importlib.import_module("engine.inference.export").further_columns(model)
+    about = further_columns(model)
     subjects = _subjects(model, cohort, numbers, lock, report)
     write_bids(
         root,

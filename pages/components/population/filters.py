@@ -66,9 +66,9 @@ def table_of(schema: AttributeSchema, rows: Sequence[Row], numbers: Sequence[int
     for name in schema.names:
         values = [row.get(name) for row in chosen]
         column = schema[name]
-        columns[name] = (
-            [None if v is None else level(name, v) for v in values] if isinstance(column, Category) else values
-        )
+        if isinstance(column, Category):
+            values = [None if value is None else level(name, value) for value in values]
+        columns[name] = values
     return pd.DataFrame(columns)
 
 

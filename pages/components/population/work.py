@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -60,7 +60,7 @@ class Cohort:
         return len(self.rows) >= self.request.n
 
     @property
-    def question(self) -> tuple[Any, ...]:
+    def question(self) -> tuple[object, ...]:
         """What decides who is drawn, but for how many."""
         return self.digest, self.request.given, self.request.seed, self.request.steps
 

@@ -67,7 +67,8 @@ def set_up(name: str, model: Model) -> None:
 def _source(kept: dict[str, Any], model: Model) -> Source:
     """Where real scans come from, of what there is for this model."""
     sources: list[Source] = [key for key in SOURCES if key != "fresh" or fresh_possible(model)]
-    chosen: Source = kept["source"] if kept.get("source") in sources else sources[0 if "fresh" in sources else -1]
+    usual = sources[0] if "fresh" in sources else sources[-1]
+    chosen: Source = kept["source"] if kept.get("source") in sources else usual
     source: Source = st.radio(
         "Real scans, half of all",
         sources,

@@ -78,7 +78,7 @@ def rows(session: Session) -> list[dict[str, Any]]:
             "scan": i + 1,
             "was": was(someone.real),
             "said": was(answer.real),
-            "right": "" if answer.real is None else "yes" if answer.real == someone.real else "no",
+            "right": right(answer.real, someone.real),
             "plausibility": answer.plausibility,
             "seconds": round(answer.seconds, 1),
             "place": write_place(answer.place),
@@ -88,6 +88,13 @@ def rows(session: Session) -> list[dict[str, Any]]:
         }
         for i, (someone, answer) in enumerate(zip(session.plan.people, session.answers, strict=True))
     ]
+
+
+def right(said: bool | None, real: bool) -> str:
+    """Whether a scan was called what it is; nothing where that was not asked."""
+    if said is None:
+        return ""
+    return "yes" if said == real else "no"
 
 
 def to_csv(session: Session) -> bytes:
@@ -102,7 +109,7 @@ def to_csv(session: Session) -> bytes:
     return stream.getvalue().encode("utf-8-sig")
 
 
-def _inert(value: Any) -> Any:
+def _inert(value: object) -> object:
     """A text that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
@@ -152,7 +159,7 @@ def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     return {"scan": a["scan"], "was": a["was"], **(said if a["said"] else {}), **rated, **difference, **marked}
 
 
-def kappa(one: np.ndarray, other: np.ndarray, labels: Sequence[Any], *, quadratic: bool = False) -> float:
+def kappa(one: np.ndarray, other: np.ndarray, labels: Sequence[int], *, quadratic: bool = False) -> float:
     """Cohen's kappa (1960), or his weighted one (1968): 1 less the disagreement seen over the one chance would give.
 
     ``labels`` in order; ``quadratic`` weighs a disagreement by its squared distance. NaN where chance gives none.
@@ -168,7 +175,7 @@ def kappa(one: np.ndarray, other: np.ndarray, labels: Sequence[Any], *, quadrati
     return float(1 - weights[a, b].sum() / chance) if chance else math.nan
 
 
-def _kappa_figure(a: np.ndarray, b: np.ndarray, labels: Sequence[Any], quadratic: bool, seed: int) -> Figure:
+def _kappa_figure(a: np.ndarray, b: np.ndarray, labels: Sequence[int], quadratic: bool, seed: int) -> Figure:
     """Kappa with a bootstrap interval over scans; without one (NaN) where resamples too often leave it undefined."""
     statistic: Callable[[np.ndarray], float] = lambda chosen: kappa(a[chosen], b[chosen], labels, quadratic=quadratic)  # noqa: E731
     try:

@@ -219,7 +219,9 @@ class Session:
 
 def was(real: bool | None) -> str:
     """One side in a word; nothing where it was not asked."""
-    return "" if real is None else "real" if real else "synthetic"
+    if real is None:
+        return ""
+    return "real" if real else "synthetic"
 
 
 def read_place(text: str) -> Place | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Category, Cell, Number
 from pages.components.parts.person_table import label, unit
@@ -75,7 +74,7 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
-def _cell(schema: AttributeSchema, name: str, text: str) -> Any:
+def _cell(schema: AttributeSchema, name: str, text: str) -> Cell:
     column = schema[name]
     if isinstance(column, Category):
         return column.check(text)

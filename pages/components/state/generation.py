@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
+from engine.vocabulary.schema import Cell
 from pages.components.parts.person_table import person_rows, summary
 from pages.components.parts.viewer.viewer import payload
 from pages.components.state.address import Request
 
 if TYPE_CHECKING:
-    from engine.inference.generate import Model
+    from engine.inference.generate import Model, Person
 
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
+#: what decides who a person is: weights, given cells, seed, steps
+Key = tuple[str, tuple[tuple[str, Cell], ...], int, int]
 #: called with a fraction done and a sentence; every call is a point at which a newer request takes over
 Report = Callable[[float, str], object]
 
@@ -34,7 +37,7 @@ class Drawn:
 
     request: Request
     digest: str
-    people: list[Any]
+    people: list[Person]
     scene: bytes
     seconds: float
     kept: int = 0
@@ -52,7 +55,7 @@ class Drawn:
 class _Kept(NamedTuple):
     """A person, and the seconds that drawing them took."""
 
-    person: Any
+    person: Person
     seconds: float
 
 
@@ -62,15 +65,15 @@ class _Shared:
 
     model: threading.Lock = field(default_factory=threading.Lock)
     access: threading.Lock = field(default_factory=threading.Lock)
-    people: OrderedDict[tuple[Any, ...], _Kept] = field(default_factory=OrderedDict)
+    people: OrderedDict[Key, _Kept] = field(default_factory=OrderedDict)
 
-    def get(self, key: tuple[Any, ...]) -> _Kept | None:
+    def get(self, key: Key) -> _Kept | None:
         with self.access:
             if key in self.people:
                 self.people.move_to_end(key)
             return self.people.get(key)
 
-    def put(self, key: tuple[Any, ...], person: _Kept) -> None:
+    def put(self, key: Key, person: _Kept) -> None:
         with self.access:
             self.people[key] = person
             while len(self.people) > KEPT:
@@ -180,7 +183,7 @@ def engaged(doing: str, report: Report) -> Iterator[Callable[[int, int], None]]:
         yield progress
 
 
-def scene_of(model: Model, request: Request, people: list[Any], *, draft: bool = False, **marked: Any) -> bytes:
+def scene_of(model: Model, request: Request, people: list[Person], *, draft: bool = False, **marked: Any) -> bytes:
     """What the viewer shows: every channel of everybody's scan, and their tables; ``marked``: labels and legend of
     :func:`payload`."""
     given = dict(request.given)

@@ -144,7 +144,7 @@ def look(folder: Path) -> Run:
         state = "stopping" if any(event["event"] == "stopping" for event in since) else "running"
     else:
         state = str(end.get("outcome", "crashed"))
-    reason = str(end.get("reason", "")) if end else "" if alive else last_words(folder)
+    reason = str(end.get("reason", "")) if end or alive else last_words(folder)
     current = last if last in since else {}
     return Run(
         name=folder.name,

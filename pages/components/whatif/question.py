@@ -59,8 +59,9 @@ def restore(question: Question, schema: AttributeSchema) -> None:
     for column in schema.columns:
         name = column.name
         values[_key(SYNTHETIC, name, "given")] = name in before
-        how = SET if name in change else STAYS if name in before or name in question.held else FOLLOWS
-        values[_key(SYNTHETIC, name, "how")] = how
+        stays = name in before or name in question.held
+        how = STAYS if stays else FOLLOWS
+        values[_key(SYNTHETIC, name, "how")] = SET if name in change else how
         values[_key(SYNTHETIC, name, "before")] = _start(column, before.get(name))
         values[_key(SYNTHETIC, name, "after")] = _start(column, change.get(name, before.get(name)))
     st.session_state["kept whatif"] = {**st.session_state.get("kept whatif", {}), **values}

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.measure.head import HeadMeasure
-from pages.components.consistency.work import Plan, Run, ended, sample_one, slope_table, to_csv
+from pages.components.consistency.view import slope_table
+from pages.components.consistency.work import Plan, Run, ended, sample_one, to_csv
 from pages.components.parts.frame import BANNER
 
 ROOT = Path(__file__).parents[3]

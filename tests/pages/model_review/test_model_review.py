@@ -14,9 +14,9 @@ import engine
 from engine.evaluation.metrics.interval import Figure
 from engine.evaluation.report.parts import Plot, ReportedFigure, Section, Sheet
 from engine.evaluation.report.write import FORMAT, VERSION, in_words
+from pages.components.model_review import work
 from pages.components.model_review.grade import Grade, Span, from_words
 from pages.components.model_review.work import ReviewError, groups_heat, read_report, worst
-from pages.components.review import report as review_report
 
 ROOT = Path(__file__).parents[3]
 PAGE = "pages/7_Model_review.py"
@@ -89,7 +89,7 @@ def write_report(folder: Path, digest: str = "abc", name: str = "tiny") -> Path:
 
 
 def test_the_format_is_the_engines():
-    assert (review_report.FORMAT, review_report.VERSION) == (FORMAT, VERSION)
+    assert (work.FORMAT, work.VERSION) == (FORMAT, VERSION)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

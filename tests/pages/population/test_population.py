@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.imaging.volume import Volume
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.frame import BANNER
 from pages.components.population.export import ExportError, to_csv, too_many, write_zip
@@ -140,11 +141,24 @@ def test_a_job_stops_when_asked_or_nobody_is_there_and_says_why_it_failed():
     assert not deserted.active
 
     def refused(report: Callable[[float, str], None]) -> None:
-        raise ValueError("age 7 is not possible here")
+        raise RequestError("age 7 is not possible here")
 
     failed = Job(refused)
     failed.join(10)
+    failed.check()
     assert failed.problem == "age 7 is not possible here"
+
+
+def test_a_bug_in_a_job_is_raised_where_it_is_seen():
+    def broken(report: Callable[[float, str], None]) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    job = Job(broken)
+    job.join(10)
+    assert job.problem == ""
+    with pytest.raises(RuntimeError) as raised:
+        job.check()
+    assert "broadcast" in str(raised.value.__cause__)
 
 
 def test_others_get_the_model_between_two_persons(model: engine.Model):

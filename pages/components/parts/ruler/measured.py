@@ -27,7 +27,7 @@ from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
 
 if TYPE_CHECKING:
-    from engine.inference.generate import Model
+    from engine.inference.generate import Model, Person
 
 HERE = Path(__file__).parent
 #: people whose readings are kept, over all sessions
@@ -46,7 +46,7 @@ LABELS = "Labels, under the scan, colours the tissues it told apart."
 #: whose mean and SD a ruler holds, by its kind
 COHORTS = {"head": "real persons", "torso": "in-silico persons"}
 
-Key = tuple[Any, ...]
+Key = tuple[object, ...]
 
 
 class Reading(NamedTuple):
@@ -109,6 +109,8 @@ def measured_section(model: Model, drawn: Drawn) -> None:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
         _offer(len(missing), pace, job)
+    if job is not None:
+        job.check()
 
 
 def keys_of(reader: Reader, drawn: Drawn) -> list[Key]:
@@ -117,7 +119,7 @@ def keys_of(reader: Reader, drawn: Drawn) -> list[Key]:
     return [(reader.ruler.digest, drawn.digest, request.given, request.steps, p.seed) for p in drawn.people]
 
 
-def measure(reader: Reader, people: Mapping[Key, Any], shared: _Shared, report: Report) -> None:
+def measure(reader: Reader, people: Mapping[Key, Person], shared: _Shared, report: Report) -> None:
     """Measure people into ``shared``, one after the other; every report is a point to stop at."""
     began = time.monotonic()
     for done, (key, person) in enumerate(people.items()):

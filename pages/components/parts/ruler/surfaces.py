@@ -21,7 +21,7 @@ from pages.components.parts.ruler.reader import Reader, classes_of, look, reader
 from pages.components.state.generation import Drawn, Report, time_left
 
 if TYPE_CHECKING:
-    from engine.inference.generate import Model
+    from engine.inference.generate import Model, Person
 
 #: name, classes of the ruler, colour and opacity of what is inside, by what the ruler is for
 INSIDE = {
@@ -81,7 +81,7 @@ def _section(model: Model, drawn: Drawn) -> None:
             _make(model, person, key)
 
 
-def _make(model: Model, person: Any, key: tuple[Any, ...]) -> None:
+def _make(model: Model, person: Person, key: tuple[Any, ...]) -> None:
     """Make the surfaces with a way out, and show them by running the section again."""
     state = st.session_state
     with st.container(horizontal=True, vertical_alignment="center"):

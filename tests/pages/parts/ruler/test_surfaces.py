@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.imaging.volume import Volume
+from engine.imaging.volume import Volume, VolumeError
 from pages.components.parts.ruler.reader import Reader
 from pages.components.parts.ruler.surfaces import skin_surface, surfaces_of
 
@@ -43,7 +43,7 @@ class Ruler:
 
     def classified(self, volume: Volume) -> tuple[Volume, np.ndarray, tuple[str, ...]]:
         if self.refusal:
-            raise ValueError(self.refusal)
+            raise VolumeError(self.refusal)
         return (
             volume,
             np.stack([box(*PLACES.get(name, ((0,) * 3, (0,) * 3))) for name in CLASSES]).astype(np.float32),
