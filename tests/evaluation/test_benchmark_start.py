@@ -86,3 +86,6 @@ def test_a_blank_page_shows_no_scan() -> None:
         assert not start.drawn(tab)
         tab.set_content("<div class=viewer><canvas width=4 height=4></canvas></div>")
         assert not start.drawn(tab)
+        tab.set_content("<div data-testid=stException>TypeError: no</div>")
+        with pytest.raises(EvaluationError, match=r"the app shows an error \(TypeError: no\)"):
+            start.drawn(tab)

@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[3]
 PATIENCE, LOOK = 180.0, 0.05
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-HEALTH = "/_stcore/health"
+#: where a server of Streamlit says that it is there, and what a page shows that ended in an exception
+HEALTH, ERROR = "/_stcore/health", "[data-testid=stException]"
 #: whether a canvas of the viewer shows something: its brightest and its darkest dot are far apart
 DRAWN = """canvases => canvases.some(canvas => {
   const context = canvas.width && canvas.height ? canvas.getContext("2d") : null;
@@ -134,7 +135,11 @@ def first_picture(server: Sequence[str], page: str) -> float:
 
 
 def drawn(tab: Page) -> bool:
-    """Whether the viewer on a page shows a scan."""
+    """Whether the viewer on a page shows a scan; raises :class:`EvaluationError` where the page shows an error instead."""
+    if tab.locator(ERROR).count():
+        raise EvaluationError(
+            f"the app shows an error ({tab.locator(ERROR).first.inner_text()[:200]}): see the server's log"
+        )
     return bool(tab.locator(".viewer canvas").evaluate_all(DRAWN))
 
 
