@@ -55,7 +55,7 @@ def draw(session: Session) -> None:
         st.button("Stop", on_click=state.update, args=(pause,), type="tertiary", icon=":material/stop_circle:")
     try:
         model = model_of(session.plan)
-        state.update({"rating.card": model.card, "rating.several": len(model.checkpoint.config["channels"]) > 1})
+        state.update({"rating.card": model.card, "rating.several": len(model.checkpoint.config.channels) > 1})
         trained_on(model.card)
         draw_scans(model, session.plan, state["rating.persons"], ready, bar.progress)
     except ValueError as error:  # the engine's refusals and ours, written to be read

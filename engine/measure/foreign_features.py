@@ -15,8 +15,9 @@ from monai.networks.nets.resnet import ResNet, resnet10
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from engine.checkpoints.files import CheckpointError, file_sha256
+from engine.checkpoints.files import CheckpointError
 from engine.imaging.volume import VolumeError
+from engine.storage.whole import file_sha256
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,10 @@ from engine.cohort.missing import missing_cells
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.model.joint import JointModel, ModelConfig, with_rows
+from engine.model.config import ModelConfig
+from engine.model.joint import JointModel, with_rows
 from engine.model.nn.autoencoder import decoder_flops
+from engine.storage.whole import write_text
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
 from engine.training.stages.autoencoder import AutoencoderTraining, train_autoencoder
@@ -99,7 +101,7 @@ def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
         what = "sizes" if found == wanted else "columns"
         raise RunError(
             f"{source.path} has other {what} than {recipe.name} gives a model; "
-            f"it was trained by recipe {source.config['provenance'].get('recipe')}: start from another, or from nothing"
+            f"it was trained by recipe {source.config.provenance.get('recipe')}: start from another, or from nothing"
         )
     return source
 
@@ -175,9 +177,7 @@ def _stages(
             yield last
             facts["texture_steps"] = last.step
     if begun:
-        facts |= {
-            "from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"
-        }
+        facts |= {"from": f"{begun.config.name} {begun.digest}, after {begun.config.provenance['flow_steps']} steps"}
     _save(run_dir / "checkpoint", model, recipe, store, facts)
     if isinstance(store, CohortStore):
         yield Progress("fingerprint", 0, 1, 0.0, {})
@@ -268,7 +268,7 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
             raise RunError(f"{run_dir} holds a run of another recipe, store or start; choose a new --run-dir")
         return
     run_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1), "utf-8")
+    write_text(path, json.dumps(wanted, indent=1))
 
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.cohort.preprocess.preprocess import PreprocessConfig
+from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
-from engine.model.joint import ModelConfig, table_config
-from engine.model.nn.autoencoder import AutoencoderConfig
-from engine.model.nn.transformer import TransformerConfig
 from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation

@@ -63,7 +63,7 @@ def upload_panel(model: Any) -> tuple[Scan | None, list[File]]:
         _in_use(scan)
         agreed = not scan.doubts or state.get("whatif.agreed", False)
         return (scan if agreed else None), []
-    pair = len(model.checkpoint.config["channels"]) > 1
+    pair = len(model.checkpoint.config.channels) > 1
     what = "Water and fat image, two NIfTI files" if pair else "NIfTI file, or a DICOM series as zip"
     chosen = st.file_uploader(
         what,
@@ -109,7 +109,7 @@ def admitted(model: Any, files: Sequence[File], report: Report) -> Scan:
     """
     report(0.0, "Checking the file")
     with TemporaryDirectory() as folder:
-        path, notes = _laid_out(Path(folder), files, model.checkpoint.config["channels"])
+        path, notes = _laid_out(Path(folder), files, model.checkpoint.config.channels)
         with engaged(
             model, STEPS, "Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)
         ) as lent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_another_head_goes_through_the_cohorts_preprocessing(model, scan: Path, 
 
 
 def test_a_field_of_view_that_is_elsewhere_is_refused(model, scan: Path, tmp_path: Path) -> None:
-    model.checkpoint.config["preprocess"] = {}
+    bare = replace(model.checkpoint.config, preprocess={})
+    model.checkpoint = replace(model.checkpoint, config=bare)
     taken = intake(model, scan)
     far = taken.affine.copy()
     far[0, 3] += 120

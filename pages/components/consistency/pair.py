@@ -82,7 +82,7 @@ def pair_shown(model: Any, reader: Reader, plan: Plan, points: list[Point]) -> N
         st.table(together(reader, x, y, seen, plan.sex or "all"))
     asked = f"but the sex ({level('sex', plan.sex)}) " if plan.sex else ""
     said = KINDS[kind].format(cohort=COHORTS[reader.kind].lower())
-    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config["guidance"], kind=said))
+    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config.guidance, kind=said))
 
 
 def _choice(title: str, axes: Mapping[str, Axis], name: str, first: str) -> Axis:

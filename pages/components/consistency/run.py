@@ -109,7 +109,7 @@ def ruler(model: Any) -> Reader:
 
 def note(model: Any, reader: Reader) -> str:
     """What is grey, what is orange, and what agreement means."""
-    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config["guidance"])
+    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config.guidance)
 
 
 def sample_one(model: Any, measure: Any, plan: Plan, i: int, report: Report) -> Point:

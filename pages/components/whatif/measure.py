@@ -93,7 +93,7 @@ def _load(kind: str, path: str, changed: float) -> Reader:
 
 def reader_for(model: Any) -> tuple[Reader | None, str]:
     """The ruler for what the model draws, or a sentence why there is none."""
-    kind = "torso" if "water" in model.checkpoint.config["channels"] else "head"
+    kind = "torso" if "water" in model.checkpoint.config.channels else "head"
     module = importlib.import_module("engine.measure.head" if kind == "head" else "engine.measure.torso")
     config = module.shipped() / "config.json"
     try:
