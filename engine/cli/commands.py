@@ -148,13 +148,9 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
 
 def run_info(args: argparse.Namespace, meter: Meter) -> None:
     """The model card on stdout, after the whole checkpoint was checked."""
-    from engine.checkpoints.checkpoint import ruler_card
-    from engine.inference.generate import load
+    from engine.checkpoints.card import checked_card
 
-    if (found := ruler_card(args.checkpoint)) is None:
-        model = load(args.checkpoint, args.device)
-        found = model.card, model.card_markdown
-    card, markdown = found
+    card, markdown = checked_card(args.checkpoint)
     print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
 
 

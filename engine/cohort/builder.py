@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
-from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, mapped, part_of
+from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, forget_work, mapped, part_of
+from engine.storage.whole import put_in_place, settled, whole_file, write_text
 
 Report = Callable[[Path, CohortStore], None]
 
@@ -44,7 +44,7 @@ class StoreBuilder:
         plan: Mapping[str, Any],
         info: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path, self.part = Path(path), part_of(Path(path))
+        self.path, self.part = settled(Path(path)), part_of(Path(path))
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise StoreError(f"{self.path} exists already; delete it or choose another directory for the store")
         spacing = [float(s) for s in np.linalg.norm(affine[:3, :3], axis=0)]
@@ -91,11 +91,8 @@ class StoreBuilder:
         }
         if labels is not None:
             arrays["labels"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.int16)
-        with self._writing():
-            partial = self._person(name).with_suffix(".tmp")
-            with partial.open("wb") as file:
-                np.savez(file, **arrays)
-            os.replace(partial, self._person(name))
+        with self._writing(), whole_file(self._person(name)) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
 
     def quality(self, name: str) -> dict[str, Any]:
         """What :meth:`add` was told of one person beside the arrays."""
@@ -135,14 +132,9 @@ class StoreBuilder:
             }
             if report:
                 report(self.part, self._preview(meta, rows))
-            shutil.rmtree(self.part / "people")
-            (self.part / "plan.json").unlink()
-            partial = self.part / ".store.json.part"
-            partial.write_text(json.dumps(meta, ensure_ascii=False, indent=1), "utf-8")
-            os.replace(partial, self.part / "store.json")
-            if self.path.exists():
-                self.path.rmdir()
-            os.replace(self.part, self.path)
+            write_text(self.part / "store.json", json.dumps(meta, ensure_ascii=False, indent=1))
+            put_in_place(self.part, self.path)
+        forget_work(self.path)
         return CohortStore.open(self.path)
 
     def _preview(self, meta: dict[str, Any], rows: list[dict[str, Any]]) -> CohortStore:

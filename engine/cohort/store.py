@@ -8,7 +8,9 @@ list of rows), and ``store.json``, which is written last (:mod:`engine.cohort.bu
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -19,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from engine.cohort.split import split
+from engine.storage.whole import file_sha256, settled
 from engine.vocabulary.refusal import Refusal
 
 FORMAT = "somatwin-store"
@@ -47,13 +50,14 @@ class CohortStore:
     @classmethod
     def open(cls, path: str | Path) -> CohortStore:
         """Map a finished store. Raises :class:`StoreError` with what is wrong and what to do."""
-        path = Path(path)
+        path = settled(Path(path))
         if not path.is_dir():
             half = part_of(path).is_dir()
             remedy = "an unfinished one is there, run the ingest again" if half else "ingest a data set first"
             raise StoreError(f"{path} is not a store; {remedy}")
         if not (path / "store.json").is_file():
             raise StoreError(f"{path} has no store.json, so it is not a finished store; ingest the data set again")
+        forget_work(path)
         try:
             meta = json.loads((path / "store.json").read_text("utf-8"))
             if not isinstance(meta, dict) or meta.get("format") != FORMAT:
@@ -120,13 +124,23 @@ class CohortStore:
     def verify(self) -> None:
         """Read every array through and compare its SHA-256; seconds, not milliseconds. Raises :class:`StoreError`."""
         for name, facts in self.meta["arrays"].items():
-            if digest(self.path / f"{name}.npy") != facts["sha256"]:
+            if file_sha256(self.path / f"{name}.npy") != facts["sha256"]:
                 raise StoreError(f"{self.path}/{name}.npy is damaged (its checksum differs); ingest the data set again")
 
 
 def part_of(path: Path) -> Path:
     """The hidden sibling in which the store ``path`` is built."""
     return path.absolute().with_name(f".{path.absolute().name}.part")
+
+
+def forget_work(path: Path) -> None:
+    """Delete from a finished store what it was joined from, should whoever finished it have been killed before."""
+    for name in ("people", "plan.json"):
+        if (path / name).is_dir():
+            shutil.rmtree(path / name, ignore_errors=True)
+        elif (path / name).exists():
+            with suppress(OSError):  # it does no harm where it cannot be deleted
+                (path / name).unlink()
 
 
 def mapped(path: Path, name: str, facts: Mapping[str, Any]) -> np.ndarray:
@@ -138,12 +152,3 @@ def mapped(path: Path, name: str, facts: Mapping[str, Any]) -> np.ndarray:
     if list(array.shape) != facts["shape"] or str(array.dtype) != facts["dtype"]:
         raise StoreError(f"{file} is not the array that store.json describes; ingest the data set again")
     return array
-
-
-def digest(file: Path) -> str:
-    """The SHA-256 of a file, read in blocks."""
-    total = sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            total.update(block)
-    return total.hexdigest()

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from engine.imaging.volume import Volume, finite
 from engine.inference.generate import Model, Person, checked_weight, drawing_units, evaluations
-from engine.inference.infer import infer, on_grid
+from engine.inference.infer import infer
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.sampler import Known, guided, integrate, schedule
@@ -74,7 +74,7 @@ class _Scan(NamedTuple):
 
 
 def _voxels(model: Model, volume: Volume) -> Float[Tensor, "1 c x y z"]:
-    data = on_grid(model, finite(volume))
+    data = model.checkpoint.on_grid(finite(volume))
     if not np.allclose(volume.affine, model.checkpoint.affine, atol=0.01):
         origin = ", ".join(f"{mm:g}" for mm in volume.affine[:3, 3])
         raise RequestError(f"the scan lies elsewhere than the model's grid (its origin is {origin} mm); preprocess it")

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.checkpoints.files import whole_directory
 from engine.cohort.sources.bids import COLUMNS, write_bids
 from engine.imaging.dicom_write import Origin, write_series
 from engine.imaging.volume import Volume
@@ -24,6 +23,7 @@ from engine.inference.counterfactual import (
 )
 from engine.inference.generate import DISCLAIMER, Model
 from engine.inference.progress import ProgressCallback, Tally
+from engine.storage.whole import refusing, whole_directory
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Category, Row
 
@@ -58,7 +58,7 @@ def write_people(
         "given": dict(given or {}),
         "seed": seed,
         "steps": model.steps if steps is None else steps,
-        "guidance": config["guidance"] if guidance is None else guidance,
+        "guidance": config.guidance if guidance is None else guidance,
         "device": model.device,
     }
     origin = {
@@ -74,7 +74,7 @@ def write_people(
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin],
         licence=model.licence,
-        acknowledge=str(config["provenance"].get("acknowledgement", "")),
+        acknowledge=str(config.provenance.get("acknowledgement", "")),
         columns=further_columns(model),
         save=partial(_save_dicom, model, request) if form == "dicom" else None,
     )
@@ -138,7 +138,7 @@ def write_counterfactuals(
     tally = Tally(progress, sum(_passes(model, factual, each, steps) for each in interventions))
     how: dict[str, Any] = {"steps": steps, "free": free, "progress": tally.add}
     found: list[dict[str, Any]] = []
-    with whole_directory(out) as part:
+    with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
             there = counterfactual(model, scan, factual=factual, intervention=intervention, **how)
             known: Row = {**factual, **intervention}
@@ -184,7 +184,7 @@ def write_generated_counterfactuals(
         raise RequestError(f"{out} exists already; choose a new folder")
     tally = Tally(progress, len(interventions) * generated_counterfactual_units(steps, hold))
     found: list[dict[str, Any]] = []
-    with whole_directory(out) as part:
+    with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
             one, other = generated_counterfactual(
                 model, seed, factual, intervention, steps, hold=hold, progress=tally.add

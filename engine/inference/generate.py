@@ -81,7 +81,7 @@ class Model:
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self.checkpoint, self.device = checkpoint, device
-        self.name: str = checkpoint.config["name"]
+        self.name: str = checkpoint.config.name
         self.card, self.card_markdown, self.digest = checkpoint.card, checkpoint.card_markdown, checkpoint.digest
 
     @property
@@ -101,7 +101,7 @@ class Model:
     @property
     def licence(self) -> str:
         """What generated persons fall under: the licence of the training cohort, or else the card's words."""
-        return str(self.checkpoint.config["provenance"].get("licence") or self.card.get("licence") or "unknown")
+        return str(self.checkpoint.config.provenance.get("licence") or self.card.get("licence") or "unknown")
 
     def generate(
         self,
@@ -141,7 +141,7 @@ class Model:
                 f"n {n}, steps {steps}, seed {seed}: n and steps start at 1, steps end at 1000, seed at 0"
             )
         model, row = self.checkpoint.model, self.schema.resolve(given or {})
-        default = self.checkpoint.config["guidance"]
+        default = self.checkpoint.config.guidance
         weight = checked_weight(default if guidance is None else guidance, "guidance")
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
@@ -188,7 +188,7 @@ class Model:
         return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
 
     def _volume(self, data: Any) -> Volume:
-        channels = tuple(self.checkpoint.config["channels"])
+        channels = self.checkpoint.config.channels
         return Volume(data[0] if len(channels) == 1 else data, self.checkpoint.affine, channels)
 
 

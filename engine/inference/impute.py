@@ -9,7 +9,6 @@ import torch
 
 from engine.imaging.volume import Volume
 from engine.inference.generate import ROWS, Model, evaluations
-from engine.inference.infer import on_grid
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
@@ -86,7 +85,7 @@ def _drawn(
     coded, seen = torch.zeros_like(noise.image), torch.zeros(len(rows), dtype=torch.bool, device=device)
     for i, scan in enumerate(scans):
         if scan is not None:
-            voxels = on_grid(model, scan)[None].to(device)
+            voxels = model.checkpoint.on_grid(scan)[None].to(device)
             coded[i], seen[i] = net.encode(voxels, table[i : i + 1], known[i : i + 1])[0], True
     held = Known(Joint(coded, table), seen, known)
     field = tally.counting(net.velocity)

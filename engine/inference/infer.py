@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model, evaluations
@@ -18,17 +16,6 @@ from engine.model.flow import Joint
 from engine.model.sampler import Known, sample
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Category, Row
-
-
-def on_grid(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
-    """The voxels of a scan that has the model's channels and grid; raises :class:`RequestError` for any other."""
-    image = model.checkpoint.model.config.image
-    data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
-    if data.shape != (image.channels, *image.grid):
-        raise RequestError(
-            f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
-        )
-    return torch.from_numpy(data)
 
 
 @torch.inference_mode()
@@ -59,7 +46,7 @@ def infer(
     noise = net.noise(list(range(seed, seed + samples)))
     coded = torch.zeros_like(noise.image[:1])
     if volume is not None:
-        coded = net.encode(on_grid(model, volume)[None].to(model.device), table, known)
+        coded = net.encode(model.checkpoint.on_grid(volume)[None].to(model.device), table, known)
     seen = torch.full((samples,), volume is not None, device=model.device)
     clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
     held = Known(clean, seen, known.expand(samples, -1))

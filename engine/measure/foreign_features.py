@@ -14,8 +14,9 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from engine.checkpoints.files import CheckpointError, file_sha256
+from engine.checkpoints.files import CheckpointError
 from engine.imaging.volume import VolumeError
+from engine.storage.whole import file_sha256
 
 if TYPE_CHECKING:
     from monai.networks.nets.resnet import ResNet

@@ -5,7 +5,6 @@ A ruler measures scans of one region of the body. Which one is whose: :mod:`engi
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.anatomy.region import Region
-from engine.checkpoints.files import RULER, CheckpointError, file_sha256, whole_directory, write_card
+from engine.checkpoints.card import write_card
+from engine.checkpoints.files import RULER, CheckpointError, checkpoint_directory
 from engine.imaging.volume import Volume
 from engine.measure.reference import CohortBand
+from engine.storage import strict_json
+from engine.storage.whole import file_sha256
 
 VERSION = 1
 
@@ -173,7 +175,7 @@ def read_ruler(path: Path, name: str) -> StoredRuler:
     if not (path / "config.json").is_file():
         raise CheckpointError(f"there is no {name} at {path}; restore the folder {name} beside the other checkpoints")
     with _sentence(path):
-        stored = json.loads((path / "config.json").read_text("utf-8"))
+        stored = strict_json.read(path / "config.json")
         if not isinstance(stored, dict) or stored.get("format") != RULER or stored.get("version") != VERSION:
             raise CheckpointError(f"{path} is not a Somatwin measure of version {VERSION}; restore or replace it")
         if stored.get("name") != name:
@@ -182,7 +184,7 @@ def read_ruler(path: Path, name: str) -> StoredRuler:
         if digest != stored["weights_sha256"]:
             raise CheckpointError(f"the weights in {path} are not those it was saved with; restore or replace it")
         weights = load_file(path / "weights.safetensors")
-        card = json.loads((path / "model_card.json").read_text("utf-8"))
+        card = strict_json.read(path / "model_card.json")
     return StoredRuler(path, stored, weights, card, digest[:12])
 
 
@@ -191,12 +193,12 @@ def write_ruler(path: Path, name: str, about: Mapping[str, Any], net: nn.Module,
 
     Raises :class:`CheckpointError` when the disk refuses.
     """
-    with whole_directory(path) as part:
+    with checkpoint_directory(path) as part:
         tensors = {k: v.detach().cpu().bfloat16().contiguous() for k, v in net.named_parameters()}
         save_file(tensors, part / "weights.safetensors")
         digest = file_sha256(part / "weights.safetensors")
         config = {"format": RULER, "version": VERSION, "name": name, **about, "weights_sha256": digest}
-        (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        (part / "config.json").write_text(strict_json.text_of(config), "utf-8")
         write_card(part, card)
 
 

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from engine.model.config import ModelConfig, TransformerConfig, table_config
 from engine.model.flow import FactorPrior, Joint, Levels, factor_velocity
-from engine.model.nn.autoencoder import NO_IMAGE, Autoencoder, AutoencoderConfig
+from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.embedding import Fusion
-from engine.model.nn.transformer import JointTransformer, TransformerConfig
+from engine.model.nn.transformer import JointTransformer
 from engine.model.sampler import Known, LinearFlow, person_noise
 from engine.vocabulary.schema import AttributeSchema
 
 #: least share of a column's variance that is its own
 UNIQUE = 0.03
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Sizes of the networks, the ``rank`` of the linear Gaussian part (:class:`engine.model.flow.FactorPrior`) with
-    ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
-    the columns' (:func:`engine.model.flow.shifted`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the network of
-    :attr:`JointModel.rows` (None: there is none)."""
-
-    image: AutoencoderConfig
-    flow: TransformerConfig
-    rank: int = 32
-    table_rank: int = 0
-    shift: float = 3.0
-    rows: TransformerConfig | None = None
-
-
-def table_config(flow: TransformerConfig, schema: AttributeSchema) -> ModelConfig:
-    """A model of tables alone, whose linear Gaussian part can hold any covariance of the columns."""
-    return ModelConfig(image=NO_IMAGE, flow=flow, rank=0, table_rank=int(schema.mask.sum()), shift=1.0)
 
 
 def with_rows(model: JointModel, rows: TransformerConfig | None, seed: int) -> JointModel:

@@ -19,6 +19,7 @@ from engine.checkpoints.typicality import write_fingerprint
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel, with_rows
+from engine.storage.whole import write_text
 from engine.training.card import SOURCE, model_card
 from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
@@ -83,7 +84,7 @@ def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
         what = "sizes" if found == wanted else "columns"
         raise RunError(
             f"{source.path} has other {what} than {recipe.name} gives a model; "
-            f"it was trained by recipe {source.config['provenance'].get('recipe')}: start from another, or from nothing"
+            f"it was trained by recipe {source.config.provenance.get('recipe')}: start from another, or from nothing"
         )
     return source
 
@@ -138,7 +139,7 @@ class _Stages:
             yield from self._texture(self.store, rows)
 
         if self.begun:
-            steps = self.begun.config["provenance"]["flow_steps"]
+            steps = self.begun.config.provenance["flow_steps"]
             self.facts["from"] = f"{self.begun.config['name']} {self.begun.digest}, after {steps} steps"
         _save(self.run_dir / "checkpoint", self.model, self.recipe, self.store, self.facts)
         if isinstance(self.store, CohortStore):
@@ -261,7 +262,7 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
             raise RunError(f"{run_dir} holds a run of another recipe, store or start; choose a new --run-dir")
         return
     run_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1), "utf-8")
+    write_text(path, json.dumps(wanted, indent=1))
 
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:

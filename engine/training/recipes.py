@@ -10,10 +10,8 @@ from typing import Protocol
 from engine.anatomy.torso import TORSO
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
+from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
-from engine.model.joint import ModelConfig, table_config
-from engine.model.nn.autoencoder import AutoencoderConfig
-from engine.model.nn.transformer import TransformerConfig
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation
 from engine.training.run import Progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from engine.storage.whole import whole_file
 from engine.training.ema import PowerEMA
 from engine.vocabulary.refusal import Refusal
 
@@ -146,17 +146,14 @@ class Stage:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """A safetensors file with JSON metadata, written beside its place and renamed."""
-    partial = path.with_name(f".{path.name}.part")
     try:
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, {"json": json.dumps(meta)})
-        os.replace(partial, path)
+        with whole_file(path) as part:
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, {"json": json.dumps(meta)})
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunError(
             f"{path} cannot be written ({reason}); free some space, and the same command goes on from the last save"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

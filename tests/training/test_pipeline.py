@@ -94,7 +94,7 @@ def test_a_warm_start_keeps_the_latents_and_learns_on(
     kept = ("autoencoder.linear", "autoencoder.encoder", "autoencoder.logvar", "autoencoder.template")
     assert all(torch.equal(one[name], other[name]) for name in one if name.startswith(kept))
     assert before.model.schema == after.model.schema
-    assert after.config["provenance"]["from"] == f"tiny {before.digest}, after 60 steps"
+    assert after.config.provenance["from"] == f"tiny {before.digest}, after 60 steps"
     with pytest.raises(RunError, match="another recipe, store or start"):
         train(tiny_recipe, tiny_store, tmp_path / "run")
 
@@ -114,7 +114,7 @@ def test_a_warm_start_gives_a_model_without_rows_a_network_of_rows(
     warm = [p.stage for p in train(short, tiny_store, tmp_path / "warm", source=old.path)]
     new = load_checkpoint(tmp_path / "warm" / "checkpoint")
     assert "rows" in warm
-    assert new.config["provenance"]["rows_steps"] == 20
+    assert new.config.provenance["rows_steps"] == 20
     assert new.model.alone.table_loadings.abs().sum() > 0, "its linear part is fitted"
     joint = with_rows(old.model, short.model.rows, 0)
     assert all(torch.equal(value, joint.state_dict()[name]) for name, value in old.model.state_dict().items())

@@ -55,7 +55,7 @@ def benchmark_whatif(
     PSNR of a null intervention beside the autoencoder's. Raises :class:`RequestError` for a model of another anatomy.
     """
     model, ruler = load(checkpoint, device), load_ruler(TORSO)
-    if tuple(model.checkpoint.config["channels"]) != TORSO.channels:
+    if model.checkpoint.config.channels != TORSO.channels:
         raise RequestError(f"{model.name} makes no torsos; give a model of in-silico torsos")
     if persons < 4:
         raise RequestError(f"{persons} persons tell nothing; give 4 or more")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from engine.anatomy.region import Region
-from engine.checkpoints.checkpoint import find
-from engine.checkpoints.files import write_card
+from engine.checkpoints.card import write_card
+from engine.checkpoints.files import CONFIG, amended_checkpoint, find, stated
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
@@ -38,6 +37,7 @@ from engine.evaluation.subjects.gaussian import LatentGaussian
 from engine.evaluation.subjects.people import Gathered
 from engine.inference.generate import DISCLAIMER, Model, load
 from engine.measure.shipped import load_ruler
+from engine.storage.whole import write_text
 from engine.vocabulary.schema import AttributeSchema
 
 FORMAT, VERSION = "somatwin-report", 1
@@ -169,7 +169,7 @@ def facts(
         "checkpoint": {
             "name": model.name,
             "digest": model.digest,
-            "weights_sha256": model.checkpoint.config["weights_sha256"],
+            "weights_sha256": model.checkpoint.config.weights_sha256,
         },
         "trained_on": model.card.get("trained_on", "unknown"),
         "licence": model.licence,
@@ -232,9 +232,7 @@ def write(out: Path, about: dict[str, Any], sections: Sequence[Section]) -> None
     """Both files, each whole or not at all."""
     found = {**about, "sections": [section.to_json() for section in sections]}
     for name, text in (("report.json", json.dumps(found, indent=1, ensure_ascii=False)), ("report.html", page(found))):
-        part = out / f".{name}.part"
-        part.write_text(text, "utf-8")
-        os.replace(part, out / name)
+        write_text(out / name, text)
 
 
 def into_card(checkpoint: str | Path, out: Path) -> Path:
@@ -243,8 +241,8 @@ def into_card(checkpoint: str | Path, out: Path) -> Path:
     Raises :class:`EvaluationError` when the report is of other weights.
     """
     path, found = find(checkpoint), json.loads((out / "report.json").read_text("utf-8"))
-    config = json.loads((path / "config.json").read_text("utf-8"))
-    if found["checkpoint"]["weights_sha256"] != config["weights_sha256"]:
+    config = stated(path / CONFIG)
+    if found["checkpoint"]["weights_sha256"] != config.get("weights_sha256"):
         raise EvaluationError(f"{out} reports on other weights than those in {path}: evaluate these")
     card = json.loads((path / "model_card.json").read_text("utf-8"))
     kind, sampling = found["kind"], found["sampling"]
@@ -256,9 +254,10 @@ def into_card(checkpoint: str | Path, out: Path) -> Path:
         for reported in section["entries"]:
             lines[reported["name"]] = in_words(reported)
     card["evaluation" if kind == "evaluate" else "privacy audit"] = lines
-    write_card(path, card)
     pins = {**pins_of(path), **found["extractors"]}
-    (path / "evaluation.json").write_text(json.dumps({"extractors": pins}, indent=1), "utf-8")
+    with amended_checkpoint(path) as part:
+        write_card(part, card)
+        write_text(part / "evaluation.json", json.dumps({"extractors": pins}, indent=1))
     return path / "model_card.md"
 
 

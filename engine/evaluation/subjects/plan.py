@@ -51,9 +51,9 @@ class Extractors:
 def checked(model: Model, store: CohortStore) -> None:
     """Refuse a store that the model was not made for, or one of too few persons; raises :class:`EvaluationError`."""
     image, config = model.checkpoint.model.config.image, model.checkpoint.config
-    if store.channels != tuple(config["channels"]):
+    if store.channels != config.channels:
         raise EvaluationError(
-            f"the store holds {', '.join(store.channels)} and {model.name} makes {', '.join(config['channels'])}: that is another anatomy; "
+            f"the store holds {', '.join(store.channels)} and {model.name} makes {', '.join(config.channels)}: that is another anatomy; "
             "choose the store of its recipe"
         )
     if store.grid != image.grid or not np.allclose(store.affine, model.checkpoint.affine, atol=1e-3):

@@ -83,7 +83,7 @@ def pair_shown(model: Model, reader: Reader, plan: Plan, points: list[Point]) ->
         st.table(together(reader, x, y, seen, plan.sex or "all"))
     asked = f"but the sex ({level('sex', plan.sex)}) " if plan.sex else ""
     said = KINDS[kind].format(cohort=COHORTS[reader.kind].lower())
-    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config["guidance"], kind=said))
+    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config.guidance, kind=said))
 
 
 def _choice(title: str, axes: Mapping[str, Axis], name: str, first: str) -> Axis:

@@ -69,7 +69,7 @@ def picture(plan: Plan, *names: str) -> dict[str, Any]:
 
 def note(model: Model, reader: Reader) -> str:
     """What is grey, what is orange, and what agreement means."""
-    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config["guidance"])
+    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config.guidance)
 
 
 def fit_line(points: Iterable[Point], measure: str) -> Relation | None:

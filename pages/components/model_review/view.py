@@ -196,7 +196,7 @@ def worst_persons(name: str, review: Review, persons: list[Worst], status: Delta
     if model.digest != review.digest:
         st.info(ANOTHER.format(report=review.digest, name=name, model=model.digest))
         return
-    if review.guidance not in (None, model.checkpoint.config["guidance"]):
+    if review.guidance not in (None, model.checkpoint.config.guidance):
         st.caption(f"The report drew with guidance {review.guidance:g}; here it is the model's own.")
     given = ((chosen.attribute, chosen.asked),)
     request = Request(model=name, given=given, seed=chosen.seed, steps=review.steps)

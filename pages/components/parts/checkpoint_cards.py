@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.files import JOINT, directory, file_sha256
+from engine.checkpoints.files import JOINT, directory
+from engine.storage.whole import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,7 @@ def write_zip(
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin(model, cohort, numbers)],
         licence=model.licence,
-        acknowledge=str(model.checkpoint.config["provenance"].get("acknowledgement", "")),
+        acknowledge=str(model.checkpoint.config.provenance.get("acknowledgement", "")),
         columns={**SEED, **about},
     )
     _zip(root, found.path, model.name, report)
@@ -116,7 +116,7 @@ def write_zip(
 def origin(model: Model, cohort: Cohort, numbers: Sequence[int]) -> dict[str, Any]:
     """Everything needed to draw these persons again."""
     request = cohort.request
-    how = {"given": dict(request.given), "steps": request.steps, "guidance": model.checkpoint.config["guidance"]}
+    how = {"given": dict(request.given), "steps": request.steps, "guidance": model.checkpoint.config.guidance}
     return {
         "Name": "Somatwin",
         "Version": version("somatwin"),

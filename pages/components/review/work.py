@@ -61,14 +61,14 @@ def open_store(path: str, model: Model) -> StorePersons:
         store = CohortStore.open(Path(path.strip().strip("\"'")).expanduser())
     except (StoreError, OSError) as error:
         raise RatingError(str(error)) from None
-    grid, channels = tuple(model.checkpoint.model.config.image.grid), tuple(model.checkpoint.config["channels"])
+    grid, channels = tuple(model.checkpoint.model.config.image.grid), model.checkpoint.config.channels
     if store.grid != grid or not np.allclose(store.affine, model.checkpoint.affine, atol=0.01):
         found = " x ".join(map(str, store.grid))
         raise RatingError(f"the store's grid ({found}) is not the model's: ingest it with the recipe of {model.name}")
     if store.channels != channels:
         raise RatingError(f"the store has the channels {store.channels}, {model.name} draws {channels}: name another")
     facts = store.meta.get("plan", {}).get("preprocess") or {}
-    if model.checkpoint.config.get("preprocess") and not facts.get("deface"):
+    if model.checkpoint.config.preprocess and not facts.get("deface"):
         raise RatingError("the store's heads have faces, or it does not say that they are removed: ingest it defaced")
     arrays = {name: entry["sha256"] for name, entry in store.meta["arrays"].items()}
     stamp = json.dumps([arrays, store.meta["participants_sha256"]], sort_keys=True)
@@ -78,7 +78,7 @@ def open_store(path: str, model: Model) -> StorePersons:
 def fresh_possible(model: Model) -> bool:
     """Was the model trained on in-silico torsos, so that persons of the same kind can be made?"""
     config = model.checkpoint.config
-    if config.get("preprocess") or len(config["channels"]) != 2:
+    if config.preprocess or len(config.channels) != 2:
         return False
     from engine.phantom import cohort
     from engine.phantom.shape import frame
@@ -86,9 +86,9 @@ def fresh_possible(model: Model) -> bool:
     affine = centred_affine(frame.GRID, frame.SPACING)
     return (
         tuple(model.checkpoint.model.config.image.grid) == frame.GRID
-        and tuple(config["channels"]) == cohort.CHANNELS
+        and config.channels == cohort.CHANNELS
         and bool(np.allclose(model.checkpoint.affine, affine, atol=0.01))
-        and cohort.NAME in str(config["provenance"].get("source_name"))
+        and cohort.NAME in str(config.provenance.get("source_name"))
     )
 
 
@@ -111,7 +111,7 @@ def draw_scans(
     for i in sorted(missing, key=lambda i: plan.people[i].real):
         said(0.0)
         volume = _real(model, plan, i, persons) if plan.people[i].real else _synthetic(model, plan, i, said)
-        scenes[i] = scene(plan, i, Volume(volume, model.checkpoint.affine, tuple(model.checkpoint.config["channels"])))
+        scenes[i] = scene(plan, i, Volume(volume, model.checkpoint.affine, model.checkpoint.config.channels))
     if missing:
         scenes.update(dict(equally_long(scenes, plan.seed)))
 
@@ -135,7 +135,7 @@ def _real(model: Model, plan: Plan, i: int, persons: StorePersons | None) -> np.
     else:
         voxels = persons.voxels(number)
     grey = voxels.astype(np.float32) / 255
-    return grey[0] if len(model.checkpoint.config["channels"]) == 1 else grey
+    return grey[0] if len(model.checkpoint.config.channels) == 1 else grey
 
 
 def scene(plan: Plan, i: int, volume: Volume) -> bytes:
@@ -220,7 +220,7 @@ def draw(session: Session, status: DeltaGenerator) -> None:
     try:
         model = model_of(session.plan)
         here.card = model.card
-        here.several = len(model.checkpoint.config["channels"]) > 1
+        here.several = len(model.checkpoint.config.channels) > 1
         trained_on(model.card)
         draw_scans(model, session.plan, here.persons, here.scenes, bar.progress)
     except Refusal as error:

@@ -103,7 +103,7 @@ def draw(model: Model, request: Request, report: Report, draft: bool = False) ->
         scene=scene_of(model, request, people, draft=draft),
         seconds=sum(each.seconds for each in found),
         kept=kept,
-        guidance=model.checkpoint.config["guidance"],
+        guidance=model.checkpoint.config.guidance,
         licence=model.licence,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.checkpoints.checkpoint import checkpoints
+from engine.checkpoints.files import checkpoints
 from engine.cohort.missing import missing_cells
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore

@@ -57,7 +57,7 @@ def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
         _in_use(scan)
         agreed = not scan.doubts or state.get("whatif.agreed", False)
         return (scan if agreed else None), []
-    pair = len(model.checkpoint.config["channels"]) > 1
+    pair = len(model.checkpoint.config.channels) > 1
     what = "Water and fat image, two NIfTI files" if pair else "NIfTI file, or a DICOM series as zip"
     chosen = st.file_uploader(
         what,
@@ -102,7 +102,7 @@ def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
 
     report(0.0, "Checking the file")
     try:
-        scan, notes = read_files(files, model.checkpoint.config["channels"])
+        scan, notes = read_files(files, model.checkpoint.config.channels)
         with engaged("Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)) as progress:
             report(0.05, "Bringing the scan to the model's grid")
             volume, doubts = admit(model, scan, force=True, masker=_masker(report))

@@ -296,4 +296,4 @@ def test_a_training_goes_on_while_nobody_looks(
     again.get_by_role("button", name="Install").click()
     expect(again.get_by_text("choose tiny-1 on any page")).to_be_visible(timeout=WAIT)
     again.close()
-    assert engine.load(tmp_path / "checkpoints" / "tiny-1", "cpu").checkpoint.config["provenance"]["flow_steps"] == 60
+    assert engine.load(tmp_path / "checkpoints" / "tiny-1", "cpu").checkpoint.config.provenance["flow_steps"] == 60

@@ -92,7 +92,7 @@ def _figures(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def reader_for(model: Model) -> tuple[Reader | None, str]:
     """The ruler for what the model draws, or a sentence why there is none."""
-    torsos = "water" in model.checkpoint.config["channels"]
+    torsos = "water" in model.checkpoint.config.channels
     if torsos:
         from engine.measure.torso import shipped
     else:
