@@ -45,7 +45,8 @@ def test_without_a_browser_the_picture_is_null_beside_the_reason(
     assert found["info"]["command"] == "somatwin info tiny"
     assert 0 < found["info"]["seconds"]["median"] == found["info"]["seconds"]["min"]
     assert found["info"]["seconds"]["runs"] == 1
-    assert found["first_picture"]["seconds"] is None
+    assert found["info"]["cpu_seconds"]["median"] > 0
+    assert found["first_picture"]["seconds"] is found["first_picture"]["cpu_seconds"] is None
     assert "there is no chromium on this machine" in found["first_picture"]["reason"]
     assert found["machine"]["cores"] >= 1
     assert "2 of 2 requests" in said.err
@@ -58,7 +59,7 @@ def test_what_measures_nothing_is_refused(refused: Callable[..., str]) -> None:
 def test_a_process_that_fails_is_no_measurement() -> None:
     with pytest.raises(EvaluationError, match=r"failed \(no good\): mend that first"):
         seconds_of([sys.executable, "-c", "import sys; sys.exit('no good')"])
-    assert seconds_of([sys.executable, "-c", "import time; time.sleep(0.2)"]) > 0.2
+    assert seconds_of([sys.executable, "-c", "import time; time.sleep(0.2)"]).seconds > 0.2
 
 
 def test_the_app_is_the_clones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +71,9 @@ def test_the_app_is_the_clones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @needs_chromium
 def test_the_clock_stops_when_the_scan_is_drawn_and_not_before() -> None:
-    assert first_picture([sys.executable, "-c", SERVER], "/Explore") > 1.3
+    waited = first_picture([sys.executable, "-c", SERVER], "/Explore")
+    assert waited.seconds > 1.3
+    assert 0 < waited.cpu_seconds < waited.seconds
 
 
 @needs_chromium

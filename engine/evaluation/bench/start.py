@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,14 @@ DRAWN = """canvases => canvases.some(canvas => {
   }
   return high - low > 60;
 })"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waited:
+    """Seconds on the clock, and of CPU time of the process waited for, which what else runs hardly lengthens."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 class NoBrowser(EvaluationError):
@@ -82,24 +91,26 @@ def benchmark_start(
     report("done", 2 * runs, 2 * runs)
     return {
         "machine": machine("cpu"),
-        "info": {"command": f"somatwin info {checkpoint}", "seconds": asdict(timing(commands))},
-        "first_picture": {
-            "page": page,
-            "seconds": asdict(timing(pictures)) if pictures else None,
-            "reason": reason,
-        },
+        "info": {"command": f"somatwin info {checkpoint}", **_timed(commands)},
+        "first_picture": {"page": page, **_timed(pictures), "reason": reason},
     }
 
 
-def seconds_of(command: Sequence[str]) -> float:
-    """Seconds from the start of a process to its end; raises :class:`EvaluationError` where it fails."""
-    began = time.perf_counter()
+def _timed(waited: Sequence[Waited]) -> dict[str, Any]:
+    """Both timings; None where nothing was measured."""
+    names = ("seconds", "cpu_seconds")
+    return {name: asdict(timing([getattr(one, name) for one in waited])) if waited else None for name in names}
+
+
+def seconds_of(command: Sequence[str]) -> Waited:
+    """From the start of a process to its end; raises :class:`EvaluationError` where it fails."""
+    began, used = time.perf_counter(), _children()
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    seconds = time.perf_counter() - began
+    waited = Waited(seconds=time.perf_counter() - began, cpu_seconds=_children() - used)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise EvaluationError(f"{' '.join(command[1:])} failed ({last[:200]}): mend that first")
-    return seconds
+    return waited
 
 
 def app_command() -> list[str]:
@@ -110,12 +121,12 @@ def app_command() -> list[str]:
     return [*_module("streamlit"), "run", str(script), "--server.headless=true"]
 
 
-def first_picture(server: Sequence[str], page: str) -> float:
-    """Seconds from the start of a server (a command to which ``--server.port=`` is added) until ``page`` shows a scan."""
+def first_picture(server: Sequence[str], page: str) -> Waited:
+    """From the start of a server (a command to which ``--server.port=`` is added) until ``page`` shows a scan."""
     with browser() as opened, tempfile.TemporaryFile("w+") as log:
         tab, port = opened.new_context().new_page(), _free_port()
         command = [*server, f"--server.port={port}", "--server.address=127.0.0.1"]
-        began = time.perf_counter()
+        began, used = time.perf_counter(), _children()
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         try:
             _wait_for(lambda: process.poll() is not None or _healthy(port), "the app's server")
@@ -124,14 +135,25 @@ def first_picture(server: Sequence[str], page: str) -> float:
                 raise EvaluationError(f"the app's server ended at once ({log.read()[-200:].strip()}): mend that first")
             tab.goto(f"http://127.0.0.1:{port}{page}")
             _wait_for(lambda: drawn(tab), "a picture in the app")
-            return time.perf_counter() - began
+            seconds = time.perf_counter() - began
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:  # a busy machine: it still imports
-                process.kill()
-                process.wait()
+            _end(process)
+        return Waited(seconds=seconds, cpu_seconds=_children() - used)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:  # a busy machine: it still imports
+        process.kill()
+        process.wait()
+
+
+def _children() -> float:
+    """CPU seconds of this process's ended children so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def drawn(tab: Page) -> bool:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
 
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.interval import Figure, bootstrap
@@ -63,6 +62,8 @@ def auc(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> floa
     negative = len(labels) - positive
     if not positive or not negative:
         return float("nan")
+    from scipy.stats import rankdata
+
     return float((rankdata(scores)[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 

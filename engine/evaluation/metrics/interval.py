@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Num, Shaped
-from scipy import stats
 
 from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError
 
@@ -124,12 +123,16 @@ def proportion(successes: int, n: int, *, level: float = 0.95) -> Figure:
         raise EvaluationError(f"{successes} of {n} is no proportion: count between 0 and n")
     if n == 0:
         return Figure(value=math.nan, low=0.0, high=1.0, n=0)
+    from scipy import stats
+
     found = stats.binomtest(successes, n).proportion_ci(level, method="exact")
     return Figure(value=successes / n, low=float(found.low), high=float(found.high), n=n)
 
 
 def p_above(successes: int, n: int, share: float) -> float:
     """One-sided exact binomial p: that ``successes`` or more of ``n`` arise from a true share of at most ``share``."""
+    from scipy import stats
+
     return float(stats.binom.sf(successes - 1, n, share)) if n else 1.0
 
 
@@ -139,6 +142,8 @@ def p_preceding(preceding: int, m: int, rank: int, n: int) -> float:
     That ``preceding`` or more of ``m`` values lie below the ``rank``-th smallest of ``n`` others, both drawn from one
     continuous distribution: the tail of the negative hypergeometric.
     """
+    from scipy import stats
+
     return float(stats.nhypergeom.sf(preceding - 1, m + n, m, rank)) if preceding else 1.0
 
 

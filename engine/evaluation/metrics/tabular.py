@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError, require_equal_n
@@ -52,6 +51,8 @@ def wasserstein(real: np.ndarray, synthetic: np.ndarray, levels: tuple[str, ...]
     """First Wasserstein distance of two columns without missing cells, the integral of |F - G|; with ``levels``,
     categories, 1 apart."""
     if not levels:
+        from scipy import stats
+
         return float(stats.wasserstein_distance(real, synthetic))
     return float(np.abs(_frequencies(real, levels) - _frequencies(synthetic, levels)).sum() / 2)
 

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from engine.anatomy.head import HEAD
+from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore
 from engine.measure.features import FOLDS, FeatureConfig, FeatureEncoder, fold_of, new_folds
-from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation, augment
 from engine.training.loop import Limits, Loss, Objective, optimise
@@ -73,14 +74,14 @@ def head_features() -> FeatureRecipe:
     views = Views(
         augmentation=Augmentation(rotation=2.86, scale=0.015, shift=(1.44, 1.68, 1.68), elastic=(0.29, 0.34, 0.34))
     )
-    config = FeatureConfig(grid=(96, 112, 112), channels=("T1w",))
-    return FeatureRecipe(name="features-head", title="Features of a head", encoder=config, views=views)
+    config = FeatureConfig(grid=(96, 112, 112), channels=HEAD.channels)
+    return FeatureRecipe(name=HEAD.features, title="Features of a head", encoder=config, views=views)
 
 
 def torso_features() -> FeatureRecipe:
     """The encoder of in-silico torsos, which have a left and a right."""
-    config = FeatureConfig(grid=GRID, channels=CHANNELS)
-    return FeatureRecipe(name="features-torso", title="Features of a torso", encoder=config)
+    config = FeatureConfig(grid=GRID, channels=TORSO.channels)
+    return FeatureRecipe(name=TORSO.features, title="Features of a torso", encoder=config)
 
 
 def two_views(
