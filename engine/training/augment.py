@@ -1,9 +1,9 @@
 """Random variation of training volumes: mirror, small affine and elastic deformation, intensity.
 
-Places are in mm about the centre of the grid, axes x, y, z as the volume's; ``target`` is the varied volume, ``source``
-the one it is made of. As in torchio's RandomAffine (Perez-Garcia et al. 2021, doi:10.1016/j.cmpb.2021.106236) the content
-is scaled and turned about the centre, then shifted. Batched in torch and drawn from one generator a call, so that a run is
-reproducible and the device does the work.
+Places are in mm about the centre of the grid, axes x, y, z as the volume's; ``target`` is the varied volume,
+``source`` the one it is made of. As in torchio's RandomAffine (Perez-Garcia et al. 2021,
+doi:10.1016/j.cmpb.2021.106236) the content is scaled and turned about the centre, then shifted. Batched in torch
+and drawn from one generator a call, so that a run is reproducible and the device does the work.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ CONTROL_POINTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Standard deviations: ``rotation`` in degrees about each axis, ``scale`` relative, ``shift`` in mm along each axis,
-    ``elastic`` in mm at each control point, ``gain`` and ``gamma`` relative; ``mirror`` is the chance of a left-right flip.
+    """Standard deviations: ``rotation`` in degrees about each axis, ``scale`` relative, ``shift`` in mm along each
+    axis, ``elastic`` in mm at each control point, ``gain`` and ``gamma`` relative; ``mirror`` is the chance of a
+    left-right flip.
 
     The defaults are those of the heads of 192 x 224 x 224 mm.
     """
@@ -41,7 +42,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         spreads = (self.rotation, self.scale, *_each(self.shift), *_each(self.elastic), self.gain, self.gamma)
         if not 0 <= self.mirror <= 1 or min(spreads) < 0:
-            raise ValueError("an augmentation needs a chance from 0 to 1 and standard deviations that are not negative")
+            raise ValueError("an augmentation has a chance from 0 to 1 and standard deviations of 0 or more")
 
     @property
     def moves(self) -> bool:
@@ -57,7 +58,7 @@ def augment(
     *,
     spacing: tuple[float, float, float],
 ) -> Float[Tensor, "b c x y z"]:
-    """Deform every channel alike; change the brightness of the first ``intensity`` channels only (the rest are masks).
+    """Deform every channel alike; change the brightness of the first ``intensity`` channels (the rest are masks).
 
     ``spacing`` is the size of a voxel, mm. What comes from outside the grid is 0.
     """
@@ -86,11 +87,9 @@ def target_from_source(
     angles: Float[Tensor, "b 3"], zoom: Float[Tensor, " b"], shift: Float[Tensor, "b 3"]
 ) -> Float[Tensor, "b 4 4"]:
     """Where content goes: turned by the rotation vector ``angles`` (radians, right-handed), scaled, shifted (mm)."""
-    x, y, z = angles.unbind(1)
-    nought = torch.zeros_like(x)
-    cross = torch.stack([nought, -z, y, z, nought, -x, -y, x, nought], 1).reshape(-1, 3, 3)
+    cross_product = torch.linalg.cross(angles[:, None], torch.eye(3)[None]).mT
     affine = torch.eye(4).repeat(len(angles), 1, 1)
-    affine[:, :3, :3] = torch.matrix_exp(cross) * zoom[:, None, None]
+    affine[:, :3, :3] = torch.matrix_exp(cross_product) * zoom[:, None, None]
     affine[:, :3, 3] = shift
     return affine
 
@@ -101,7 +100,7 @@ def deformed(
     points: Float[Tensor, "b 3 i j k"],
     spacing: tuple[float, float, float],
 ) -> Float[Tensor, "b c x y z"]:
-    """The content moved by the affine; a target voxel is looked up ``points`` (mm, trilinear between them) further on."""
+    """The content moved by the affine, and looked up ``points`` (mm, trilinear between them) beside its place."""
     device, grid = volumes.device, volumes.shape[2:]
     source_from_target = torch.linalg.inv(target_from_source).to(device)
     axes = [(torch.arange(n, device=device) - (n - 1) / 2) * mm for n, mm in zip(grid, spacing, strict=True)]

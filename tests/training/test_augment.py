@@ -25,7 +25,7 @@ def places() -> Tensor:
 
 
 def looked_up(config: Augmentation, draws: int = 1, seed: int = 0) -> Tensor:
-    """Where each voxel's content was before, mm (draws, 3, x, y, z): a volume that holds its own coordinates says it."""
+    """Where each voxel's content was, mm (draws, 3, x, y, z): a volume that holds its own coordinates says it."""
     volumes = places().repeat(draws, 1, 1, 1, 1)
     return augment(volumes, config, torch.Generator().manual_seed(seed), 0, spacing=SPACING)
 
