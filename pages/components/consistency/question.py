@@ -38,7 +38,9 @@ def plan_controls(name: str, model: Model, cohort: CohortBand) -> tuple[Plan, in
     _remember()
     measured = cohort.lines.get("all", {})
     names = [c.name for c in model.schema.columns if c.name in measured and c.name in ASKED]
-    chosen, low, high = None, 0.0, 0.0
+    chosen = None
+    low = 0.0
+    high = 0.0
     if one_of("Compare", list(QUESTIONS), "consistency.question", format_func=QUESTIONS.get, help=QUESTION) == "asked":
         if not names:
             st.error("This model has no column that the real cohort was measured against: age or BMI is needed.")

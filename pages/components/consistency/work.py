@@ -88,7 +88,9 @@ def _van_der_corput(i: int) -> float:
     """The i-th term of the sequence 1/2, 1/4, 3/4, 1/8, ... (base 2)."""
     share, weight = 0.0, 0.5
     while i:
-        share, i, weight = share + weight * (i & 1), i >> 1, weight / 2
+        share = share + weight * (i & 1)
+        i = i >> 1
+        weight = weight / 2
     return share
 
 

@@ -154,7 +154,9 @@ def read_report(folder: str) -> Review:
 
 
 def _review(found: Mapping[str, Any]) -> Review:
-    store, sampling, checkpoint = found["store"], found["sampling"], found["checkpoint"]
+    store = found["store"]
+    sampling = found["sampling"]
+    checkpoint = found["checkpoint"]
     parts = []
     for section in found["sections"]:
         part = Part(

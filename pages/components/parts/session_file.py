@@ -86,7 +86,9 @@ def read_session(data: bytes) -> Session:
         raise SessionError(
             f"The session file is of version {str(found.get('version'))[:9]}, this program reads {VERSION}."
         )
-    address, checkpoint, page = found.get("address"), found.get("checkpoint"), found.get("page")
+    address = found.get("address")
+    checkpoint = found.get("checkpoint")
+    page = found.get("page")
     if not isinstance(address, dict) or not isinstance(checkpoint, dict) or len(address) > MOST:
         raise SessionError(DAMAGED)
     if (

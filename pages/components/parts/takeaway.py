@@ -11,7 +11,9 @@ from pages.components.parts.ruler.surfaces import skin_surface
 from pages.components.parts.session_file import session_of
 from pages.components.state.generation import Drawn
 
-ZIP, CSV, JSON = "application/zip", "text/csv", "application/json"
+ZIP = "application/zip"
+CSV = "text/csv"
+JSON = "application/json"
 SAID = "Every file is marked as synthetic, with seed and weights."
 
 

@@ -55,7 +55,9 @@ def cohort_model() -> tuple[str, Model]:
 
 def arrive(name: str, model: Model) -> None:
     """Take over a new address (and draw whom it asks for), or another model; on the way back bring back what was asked."""
-    here, state, address = visit(), st.session_state, st.query_params.to_dict()
+    here = visit()
+    state = st.session_state
+    address = st.query_params.to_dict()
     fresh = address not in ({}, here.address)
     if not fresh and here.controls == model.digest and "population.n" in state:
         return
@@ -86,7 +88,9 @@ def asked(name: str, model: Model) -> Request:
 
 def filter_controls(cohort: Cohort) -> Filters:
     """A range or levels for every column that was not fixed; untouched ones keep everybody."""
-    ranges, levels, given = {}, {}, dict(cohort.request.given)
+    ranges = {}
+    levels = {}
+    given = dict(cohort.request.given)
     columns = [cohort.schema[name] for name in cohort.schema.names if name not in given]
     with st.expander("Filters", icon=":material/filter_alt:", key="population filters"):
         for k, column in enumerate(columns):

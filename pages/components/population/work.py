@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 #: cohorts kept in a session, those asked for last
 KEPT = 3
 #: persons of a cohort
-FEWEST, MOST, USUAL = 10, 5000, 100
+FEWEST = 10
+MOST = 5000
+USUAL = 100
 #: pixels of a thumbnail's longer side
 THUMBNAIL = 64
 #: rows without scans that a model computes at once, whatever is asked of it (engine.inference.generate.ROWS)
@@ -103,7 +105,9 @@ def draw_cohort(model: Model, cohort: Cohort, lock: threading.Lock, report: Repo
 
     The model is held for one person at a time (:data:`ROWS` rows where there is no scan), so that others get their turn.
     """
-    n, before, began = cohort.request.n, len(cohort.rows), time.monotonic()
+    n = cohort.request.n
+    before = len(cohort.rows)
+    began = time.monotonic()
     size = 1 if model.has_image else ROWS
     while not cohort.whole:
         done = len(cohort.rows)

@@ -43,7 +43,9 @@ def results(session: Session) -> Results:
     if not real.any():
         none: dict[str, Any] = dict.fromkeys(("right", "sensitivity", "specificity", "real", "auc"))
         return Results(synthetic=synthetic, seconds=seconds, **none)
-    hits, ones, zeros = real == said, rated[real], rated[~real]
+    hits = real == said
+    ones = rated[real]
+    zeros = rated[~real]
     labels = np.repeat([True, False], [len(ones), len(zeros)])
     return Results(
         right=proportion(int(hits.sum()), len(hits)),

@@ -106,7 +106,9 @@ def questions(at: int, several: bool) -> None:
 
 def _note(at: int, session: Session) -> str:
     """A comment and a place, both optional; returns what is wrong with the place."""
-    answer, problem, key = session.answers[at], "", f"rating.place.{at}"
+    answer = session.answers[at]
+    problem = ""
+    key = f"rating.place.{at}"
     noted = bool(answer.comment or answer.place)
     st.session_state.setdefault(key, write_place(answer.place))
     with st.popover("Note" + (" ✓" if noted else ""), icon=":material/edit_note:"):

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 UNKNOWN = "BLIND RATING, synthetic or real - not for diagnosis"
 NOTE = "You learn who this is when all scans are rated."
 #: the flag of a gzip header that has a comment, the flags' place, and the header's length (RFC 1952)
-COMMENTED, FLAGS, HEADER = 0x10, 3, 10
+COMMENTED = 0x10
+FLAGS = 3
+HEADER = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -88,7 +88,9 @@ def session_is_open(patience: float = PATIENCE) -> Callable[[], bool]:
     context = get_script_run_ctx()
     if context is None or not runtime.exists():
         return lambda: True
-    server, name, seen = runtime.get_instance(), context.session_id, [time.monotonic()]
+    server = runtime.get_instance()
+    name = context.session_id
+    seen = [time.monotonic()]
 
     def is_open() -> bool:
         if server.is_active_session(name):

@@ -22,7 +22,9 @@ GONE_ON = "The training is a process of its own: it goes on when you close this 
 
 def chosen_run(found: dict[str, Run]) -> str:
     """The reader's choice: a new training, or one of the runs; the address remembers it."""
-    here, state, options = visit(), st.session_state, [NEW, *found]
+    here = visit()
+    state = st.session_state
+    options = [NEW, *found]
     asked = st.query_params.get("run")
     if here.go_to in options:
         state["train.run"] = here.go_to

@@ -135,7 +135,9 @@ def _chosen(name: str, steps: list[int]) -> int:
     """The step to look at: the newest, until the reader goes back, and again when they come forward."""
     if len(steps) == 1:
         return steps[0]
-    state, key, newest = st.session_state, f"train.sample.{name}", f"train.newest.{name}"
+    state = st.session_state
+    key = f"train.sample.{name}"
+    newest = f"train.newest.{name}"
     if state.get(key) not in steps or state.get(key) == state.get(newest):
         state[key] = steps[-1]
     state[newest] = steps[-1]

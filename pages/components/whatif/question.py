@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
 #: who a person is, and stays at first; what their body is made of follows
 STAYING = ("age", "sex", "height", "ethnicity", "smoking")
-STAYS, FOLLOWS, SET = "stays", "follows", "set to"
+STAYS = "stays"
+FOLLOWS = "follows"
+SET = "set to"
 #: sampling steps at first: of a synthetic person, and of a scan, which is also run backwards
 STEPS = {SYNTHETIC: 8, OWN: 16}
 #: values of a sweep, least, at first and most; and along each side of a grid

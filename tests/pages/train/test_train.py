@@ -26,7 +26,7 @@ from engine.training.journal import FILE, read, recording
 from pages.components.train.cohort import CohortError, check
 from pages.components.train.work import LOG, Training, TrainingError, curves, install, look, runs, start, stop
 from tests.inference.test_table_models import write_people
-from tests.pages.conftest import ROOT, WAIT, serving
+from tests.pages.conftest import ROOT, WAIT, Served
 
 PAGE = "pages/6_Train.py"
 
@@ -263,17 +263,19 @@ def test_samples_are_of_their_run_and_the_newest_unless_the_reader_goes_back(app
 
 
 @pytest.fixture
-def served(folder: Path, tmp_path: Path) -> Iterator[str]:
-    with serving(ROOT / "app.py", tmp_path / "checkpoints", tmp_path / "log.txt") as address:
-        yield address
+def fresh(served: Served) -> Iterator[Served]:
+    """The server, rid of what a training leaves."""
+    yield served
+    for folder in (served.runs / "tiny-1", served.checkpoints / "tiny-1"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_training_goes_on_while_nobody_looks(
-    served: str, folder: Path, tmp_path: Path, tiny_store: CohortStore, launch: Callable[..., BrowserContext]
+    fresh: Served, tiny_store: CohortStore, launch: Callable[..., BrowserContext]
 ):
     """A person starts a training, closes the page, comes back, finds it finished and installs it."""
     page = launch().new_page()
-    page.goto(f"{served}/Train")
+    page.goto(f"{fresh.address}/Train")
     page.get_by_role("radio", name="tiny").click()
     path = page.get_by_role("textbox", name="Store folder")
     path.fill(str(tiny_store.path))
@@ -282,9 +284,9 @@ def test_a_training_goes_on_while_nobody_looks(
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("button", name="Stop").wait_for()
     page.close()
-    wait_for(lambda: not look(folder / "tiny-1").active)
+    wait_for(lambda: not look(fresh.runs / "tiny-1").active)
     again = launch().new_page()
-    again.goto(f"{served}/Train?run=tiny-1")
+    again.goto(f"{fresh.address}/Train?run=tiny-1")
     expect(again.get_by_role("heading", name="Finished")).to_be_visible(timeout=WAIT)
     expect(again.get_by_text("step 60 of 60")).to_be_visible(timeout=WAIT)
     expect(again.locator(".js-plotly-plot")).to_have_count(3, timeout=WAIT)
@@ -296,4 +298,5 @@ def test_a_training_goes_on_while_nobody_looks(
     again.get_by_role("button", name="Install").click()
     expect(again.get_by_text("choose tiny-1 on any page")).to_be_visible(timeout=WAIT)
     again.close()
-    assert engine.load(tmp_path / "checkpoints" / "tiny-1", "cpu").checkpoint.config.provenance["flow_steps"] == 60
+    installed = engine.load(fresh.checkpoints / "tiny-1", "cpu").checkpoint
+    assert installed.config.provenance["flow_steps"] == 60

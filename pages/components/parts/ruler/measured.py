@@ -90,7 +90,9 @@ def measured_section(model: Model, drawn: Drawn) -> None:
     if reader is None:
         st.caption(problem)
         return
-    state, shared, keys = st.session_state, _shared(), keys_of(reader, drawn)
+    state = st.session_state
+    shared = _shared()
+    keys = keys_of(reader, drawn)
     job, whom = state.get("measuring", (None, None))
     if job is not None and whom != keys:
         job.stop()
