@@ -25,6 +25,7 @@ from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.model.joint import JointModel
+from engine.model.prior import mahalanobis
 from engine.storage import strict_json
 from engine.storage.whole import refusing, write_text
 
@@ -112,7 +113,7 @@ def figures(net: JointModel, voxels: Float[Tensor, "c x y z"], channels: Sequenc
         found[f"missing:{name}"] = float((scan[mean > SURE * mean.max()] <= EMPTY).float().mean())
         found[f"loss:{name}"] = float(error / scan.var().clamp(min=1e-4))
     found |= _gaps((volume[0].amax(0) > EMPTY).cpu().numpy())
-    return {**found, "latent": _distance(net, net.standardise(bare)[0])}
+    return {**found, "latent": mahalanobis(net.prior, net.standardise(bare)[0])}
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:
@@ -130,16 +131,6 @@ def _gaps(body: np.ndarray) -> dict[str, float]:
         found[f"gap:{FACES[2 * axis]}"] = float(first / len(area))
         found[f"gap:{FACES[2 * axis + 1]}"] = float(1 - (last + 1) / len(area))
     return found
-
-
-def _distance(net: JointModel, state: Float[Tensor, "n c"]) -> float:
-    """The squared Mahalanobis distance of a bare latent from the mean person over its length: minus twice the log-likelihood
-    under z = W f + n (:class:`engine.model.flow.FactorPrior`) but for constants, z' (W W' + D)^-1 z by Woodbury."""
-    loadings, noise = net.image_loadings.flatten(0, 1).double(), net.image_variance.flatten().double()
-    z, weighted = state.flatten().double(), loadings / noise[:, None]
-    precision = torch.eye(loadings.shape[1], dtype=z.dtype, device=z.device) + loadings.T @ weighted
-    right = weighted.T @ z
-    return float(((z**2 / noise).sum() - right @ torch.linalg.solve(precision, right)) / z.numel())
 
 
 @dataclass(frozen=True, kw_only=True)

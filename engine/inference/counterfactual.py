@@ -24,6 +24,7 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from engine.imaging.volume import Volume, finite
+from engine.inference.conditioning import given_for_inversion, given_otherwise
 from engine.inference.generate import Model, Person, checked_weight, drawing_units, evaluations
 from engine.inference.infer import infer
 from engine.inference.progress import ProgressCallback, Tally
@@ -65,20 +66,19 @@ class Counterfactual:
 
 
 class _Scan(NamedTuple):
-    """A scan ready for the flow: voxels (1, c, x, y, z), clean state, which columns are known, the row complete."""
+    """A scan ready for the flow: voxels (c, x, y, z), the clean state and which columns of it are known, the row complete."""
 
     voxels: Tensor
-    clean: Joint
     known: Known
     row: Row
 
 
-def _voxels(model: Model, volume: Volume) -> Float[Tensor, "1 c x y z"]:
+def _voxels(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
     data = model.checkpoint.on_grid(finite(volume))
     if not np.allclose(volume.affine, model.checkpoint.affine, atol=0.01):
         origin = ", ".join(f"{mm:g}" for mm in volume.affine[:3, 3])
         raise RequestError(f"the scan lies elsewhere than the model's grid (its origin is {origin} mm); preprocess it")
-    return data[None].to(model.device)
+    return data
 
 
 def _factors(schema: AttributeSchema, names: Collection[str]) -> set[str]:
@@ -105,13 +105,10 @@ def _prepared(
     model: Model, volume: Volume, row: Row, moved: Collection[str], free: Collection[str], tally: Tally
 ) -> _Scan:
     """Encode the scan with the known columns: those of ``row`` and the ``moved`` ones, but for the ``free`` ones."""
-    net, schema, voxels = model.checkpoint.model, model.schema, _voxels(model, volume)
+    voxels = _voxels(model, volume)
     held = (set(row) | set(moved)) - set(free)
     full = _completed(model, volume, row, tally)
-    known = torch.tensor([[c.name in held for c in schema.columns]], device=model.device)
-    table = torch.from_numpy(schema.encode([full])[0]).to(model.device)
-    clean = Joint(net.encode(voxels, table, known), table)
-    return _Scan(voxels, clean, Known(clean, torch.zeros(1, dtype=torch.bool, device=model.device), known), full)
+    return _Scan(voxels, given_for_inversion(model.checkpoint.model, full, voxels, held), full)
 
 
 def _times(steps: int) -> list[float]:
@@ -122,10 +119,10 @@ def _times(steps: int) -> list[float]:
 
 def _noise(model: Model, scan: _Scan, steps: int, tally: Tally) -> Joint:
     net = model.checkpoint.model
-    moved = net.corrected(scan.clean.table, scan.known.table)
+    moved = net.corrected(scan.known.value.table, scan.known.table)
     field, linear = guided(tally.counting(net.velocity), net.linear(scan.known), moved)
     return invert_flow(
-        field, scan.clean, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=ROUNDS
+        field, scan.known.value, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=ROUNDS
     )
 
 
@@ -219,10 +216,10 @@ def counterfactual(
     target = intervened(schema, {**fact, **whole}, intervention)
     noise = _noise(model, scan, steps, tally)
     state = _forwards(model, noise, scan, target, _times(steps), strength, tally)
-    volumes = model.checkpoint.model.decode(torch.cat([scan.clean.image, state.image])).cpu().numpy()
+    volumes = model.checkpoint.model.decode(torch.cat([scan.known.value.image, state.image])).cpu().numpy()
     reconstruction, null, changed = volumes
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
-    scanned = scan.voxels[0].cpu().numpy()
+    scanned = scan.voxels.numpy()
 
     def like(data: np.ndarray) -> Volume:
         return replace(volume, data=data.reshape(volume.data.shape))
@@ -245,12 +242,8 @@ def _forwards(
 ) -> Joint:
     """From one noise two rows: under the factual columns and under those of ``target``."""
     net = model.checkpoint.model
-    table, _ = model.schema.encode([target])
-    values = Joint(
-        noise.image.expand(2, -1, -1), torch.cat([scan.clean.table, torch.from_numpy(table).to(model.device)])
-    )
-    start = Joint(values.image, noise.table.expand(2, -1, -1))
-    both = Known(values, scan.known.image.expand(2), scan.known.table.expand(2, -1))
+    both = given_otherwise(net, scan.known, noise, target)
+    start = Joint(both.value.image, noise.table.expand(2, -1, -1))
     linear = net.linear(both)
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
     shift = shift + net.corrected(both.value.table, both.table)

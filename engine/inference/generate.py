@@ -13,10 +13,11 @@ from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.imaging.volume import Volume
+from engine.inference.conditioning import given_rows
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
-from engine.model.sampler import Known, guided, integrate, sample, schedule
+from engine.model.sampler import guided, integrate, sample, schedule
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Row
 
@@ -165,21 +166,16 @@ class Model:
         net = self.checkpoint.model.rows
         if net is None:
             return given
-        known = self._known(given, noise.new_zeros(len(given), 0, 1))
+        known = given_rows(net, given)
         if bool(known.table.all()):
             return given
         start = Joint(known.value.image, noise)
         state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
         return self.schema.decode(state.table.cpu().numpy(), given)
 
-    def _known(self, rows: list[Row], image: Float[Tensor, "b n c"]) -> Known:
-        """The rows as what is given beside an unknown ``image``."""
-        table, given = (torch.from_numpy(part).to(self.device) for part in self.schema.encode(rows))
-        return Known(Joint(torch.zeros_like(image), table), torch.zeros_like(given[:, 0]), given)
-
     def _integrate(self, noise: Joint, rows: list[Row], weight: float, times: list[float]) -> Iterator[Joint]:
         model = self.checkpoint.model
-        known = self._known(rows, noise.image)
+        known = given_rows(model, rows)
         linear = model.linear(known)
         shift = (weight - 1) * linear.centre.image
         if self.has_image:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from engine.imaging.volume import Volume
+from engine.inference.conditioning import given_scans
 from engine.inference.generate import ROWS, Model, evaluations
 from engine.inference.progress import ProgressCallback, Tally
-from engine.model.flow import Joint
 from engine.model.joint import JointModel
-from engine.model.sampler import Known, sample
+from engine.model.sampler import sample
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeValueError, Row
 
@@ -79,15 +79,8 @@ def _drawn(
     steps: int,
     tally: Tally,
 ) -> list[Row]:
-    device = model.device
-    table, known = (torch.from_numpy(part).to(device) for part in model.schema.encode(rows))
     noise = net.noise(seeds)
-    coded, seen = torch.zeros_like(noise.image), torch.zeros(len(rows), dtype=torch.bool, device=device)
-    for i, scan in enumerate(scans):
-        if scan is not None:
-            voxels = model.checkpoint.on_grid(scan)[None].to(device)
-            coded[i], seen[i] = net.encode(voxels, table[i : i + 1], known[i : i + 1])[0], True
-    held = Known(Joint(coded, table), seen, known)
+    held = given_scans(net, rows, [None if scan is None else model.checkpoint.on_grid(scan) for scan in scans])
     field = tally.counting(net.velocity)
     state = sample(field, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     filled = model.schema.decode(state.table.cpu().numpy(), rows)

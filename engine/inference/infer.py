@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from engine.imaging.volume import Volume
+from engine.inference.conditioning import given_again, given_scans
 from engine.inference.generate import Model, evaluations
 from engine.inference.progress import ProgressCallback, Tally
-from engine.model.flow import Joint
-from engine.model.sampler import Known, sample
+from engine.model.sampler import sample
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Category, Row
 
@@ -42,14 +42,9 @@ def infer(
     net = model.checkpoint.model if volume is not None else model.checkpoint.model.alone
     steps = evaluations(net) if steps is None else steps
     row = model.schema.resolve(given or {})
-    table, known = (torch.from_numpy(part).to(model.device) for part in model.schema.encode([row]))
     noise = net.noise(list(range(seed, seed + samples)))
-    coded = torch.zeros_like(noise.image[:1])
-    if volume is not None:
-        coded = net.encode(model.checkpoint.on_grid(volume)[None].to(model.device), table, known)
-    seen = torch.full((samples,), volume is not None, device=model.device)
-    clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
-    held = Known(clean, seen, known.expand(samples, -1))
+    scan = None if volume is None else model.checkpoint.on_grid(volume)
+    held = given_again(given_scans(net, [row], [scan]), samples)
     field = Tally(progress, steps).counting(net.velocity)
     state = sample(field, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)

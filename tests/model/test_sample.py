@@ -10,8 +10,10 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from engine.model.flow import FactorPrior, Joint, Levels, NoiseMixture, factor_velocity, interpolate
-from engine.model.sampler import Known, LinearFlow, Solver, guided, integrate, person_noise, sample, schedule
+from engine.model.flow import Joint, Levels, NoiseMixture, interpolate
+from engine.model.linear import LinearFlow
+from engine.model.prior import FactorPrior, factor_velocity
+from engine.model.sampler import Known, Solver, guided, integrate, person_noise, sample, schedule
 
 MEAN = torch.tensor([0.4, -0.3, 0.8, 0.0, 0.5], dtype=torch.float64)
 #: three columns, then an image of one token with two channels
