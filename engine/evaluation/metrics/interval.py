@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, Num, Shaped
 from scipy import stats
 
-from engine.evaluation.metrics.checks import FEWEST, EvaluationError
+from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError
 
 Rows = Int[np.ndarray, " m"]
 #: share of resamples on which a statistic may be undefined before the interval is refused
@@ -59,8 +59,8 @@ def bootstrap(
     Raises :class:`EvaluationError` on fewer than four subjects.
     """
     names, codes = np.unique(subjects, return_inverse=True)
-    if len(names) < FEWEST:
-        raise EvaluationError(f"a bootstrap over {len(names)} subjects tells nothing: give {FEWEST} or more")
+    if len(names) < MINIMUM_SUBJECTS:
+        raise EvaluationError(f"a bootstrap over {len(names)} subjects tells nothing: give {MINIMUM_SUBJECTS} or more")
     order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
     members = np.split(order, np.cumsum(counts)[:-1])
     draws, single = [], int(counts.max()) == 1
@@ -81,8 +81,10 @@ def bootstrap_two(
     level: float = 0.95,
 ) -> Figure:
     """:func:`bootstrap` of a statistic of two independent sets of subjects, each drawn from itself."""
-    if min(n, m) < FEWEST:
-        raise EvaluationError(f"a bootstrap over {n} and {m} subjects tells nothing: give {FEWEST} or more of each")
+    if min(n, m) < MINIMUM_SUBJECTS:
+        raise EvaluationError(
+            f"a bootstrap over {n} and {m} subjects tells nothing: give {MINIMUM_SUBJECTS} or more of each"
+        )
     draws = [float(statistic(rng.integers(n, size=n), rng.integers(m, size=m))) for _ in range(resamples)]
     low, high = _limits(draws, level, "resamples")
     return Figure(value=float(statistic(np.arange(n), np.arange(m))), low=low, high=high, n=min(n, m))
@@ -104,8 +106,10 @@ def half_sampling(
     halves' quantiles are moved to be centred at the full figure, since its bias depends on n; ``within`` cuts them
     at what the figure can be.
     """
-    if min(n, m) < 2 * FEWEST:
-        raise EvaluationError(f"halves of {n} and {m} subjects are too few: give {2 * FEWEST} or more on each side")
+    if min(n, m) < 2 * MINIMUM_SUBJECTS:
+        raise EvaluationError(
+            f"halves of {n} and {m} subjects are too few: give {2 * MINIMUM_SUBJECTS} or more on each side"
+        )
     value = float(statistic(np.arange(n), np.arange(m)))
     draws = [float(statistic(rng.permutation(n)[: n // 2], rng.permutation(m)[: m // 2])) for _ in range(repeats)]
     low, high = _limits(draws, level, "halves")

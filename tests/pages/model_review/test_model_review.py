@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.evaluation.metrics.interval import Figure
-from engine.evaluation.report.entry import Entry, Plot, Section, Sheet
+from engine.evaluation.report.parts import Plot, ReportedFigure, Section, Sheet
 from engine.evaluation.report.write import FORMAT, VERSION, in_words
 from pages.components.model_review import work
 from pages.components.model_review.grade import Grade, Span, from_words
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = "pages/7_Model_review.py"
 REAL = Figure(value=2.0, low=1.0, high=4.0, n=20)
 ENTRIES = (
-    Entry(
+    ReportedFigure(
         key="a",
         name="distance",
         figure=Figure(value=1234.6, low=900.0, high=1500.0, n=28),
@@ -30,7 +30,7 @@ ENTRIES = (
         floor=REAL,
         p=0.002,
     ),
-    Entry(
+    ReportedFigure(
         key="b",
         name="error",
         unit="kg/m²",
@@ -38,10 +38,10 @@ ENTRIES = (
         aim="low",
         floor=REAL,
     ),
-    Entry(key="c", name="slope", figure=Figure(value=0.9, low=0.5, high=1.1, n=16), aim="equal", target=1.0),
-    Entry(key="d", name="PSNR", unit="dB", figure=Figure(value=22.8, low=math.nan, high=math.nan, n=28)),
-    Entry(key="e", name="test", figure=Figure(value=0.7, low=0.6, high=0.8, n=9), aim="test", p=0.001),
-    Entry(key="f", name="lost", figure=Figure(value=math.nan, low=0.0, high=1.0, n=0), aim="low"),
+    ReportedFigure(key="c", name="slope", figure=Figure(value=0.9, low=0.5, high=1.1, n=16), aim="equal", target=1.0),
+    ReportedFigure(key="d", name="PSNR", unit="dB", figure=Figure(value=22.8, low=math.nan, high=math.nan, n=28)),
+    ReportedFigure(key="e", name="test", figure=Figure(value=0.7, low=0.6, high=0.8, n=9), aim="test", p=0.001),
+    ReportedFigure(key="f", name="lost", figure=Figure(value=math.nan, low=0.0, high=1.0, n=0), aim="low"),
 )
 BROKEN = Figure(value=10.0, low=8.0, high=12.0, n=20)
 
@@ -57,12 +57,12 @@ def sections() -> list[Section]:
     )
     heat = {"rows": [[0.1], [-0.2]], "labels": ["difference"], "rows_labels": ["F", "M"]}
     rates = Plot(title="Share made minus share real", kind="heat", x="", y="", series=heat)
-    ladder = Entry(
+    ladder = ReportedFigure(
         key="g", name="rung", figure=Figure(value=6.0, low=2.0, high=14.0, n=20), aim="low", floor=REAL, ceiling=BROKEN
     )
     words = {"meaning": "What it means.", "method": "How."}
     return [
-        Section(key="image", title="Image fidelity", entries=(*ENTRIES, ladder), missing=("Nothing fits.",), **words),
+        Section(key="image", title="Image fidelity", figures=(*ENTRIES, ladder), missing=("Nothing fits.",), **words),
         Section(key="coherence", title="Coherence", plots=[plot], **words),
         Section(key="subgroups", title="Subgroups", sheets=[groups], plots=[rates], **words),
     ]
@@ -93,7 +93,7 @@ def test_the_format_is_the_engines():
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_a_line_of_a_card_is_read_as_it_was_written(entry: Entry):
+def test_a_line_of_a_card_is_read_as_it_was_written(entry: ReportedFigure):
     grade = from_words(entry.name, in_words(entry.to_json()))
     assert grade is not None
     assert (grade.unit, grade.verdict) == (entry.unit, entry.verdict)

@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.networks.nets.autoencoderkl import AutoencoderKL
-from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
 
 from engine.evaluation.bench.cost import (
@@ -50,10 +48,10 @@ TIMES = ("cpu_seconds", "peak_memory_mib", "flop", "joules", "parameters")
 Grid = tuple[int, int, int]
 
 
-def published_grid(grid: Grid) -> Grid:
+def baseline_grid(grid: Grid) -> Grid:
     """The grid of nearly as many voxels as ``grid`` whose sides the network can halve five times (multiples of 32).
 
-    >>> published_grid((96, 112, 112))
+    >>> baseline_grid((96, 112, 112))
     (96, 96, 128)
     """
     if min(grid) < 1:
@@ -63,7 +61,7 @@ def published_grid(grid: Grid) -> Grid:
     return x, y, z
 
 
-class PublishedNetwork(nn.Module):
+class LatentDiffusionBaseline(nn.Module):
     """Its two networks, for volumes of ``channels``; :meth:`evaluate` runs once a step, :meth:`decode` once a sample.
 
     Raises :class:`EvaluationError` where einops, of which MONAI's network is made, is not installed.
@@ -74,6 +72,9 @@ class PublishedNetwork(nn.Module):
             raise EvaluationError(
                 "MONAI's diffusion network needs einops, which is not installed: add it (pip install einops)"
             )
+        from monai.networks.nets.autoencoderkl import AutoencoderKL
+        from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+
         super().__init__()
         self.autoencoder = AutoencoderKL(
             spatial_dims=3,
@@ -109,7 +110,7 @@ class PublishedNetwork(nn.Module):
     def noise(self, grid: Grid) -> Float[Tensor, "1 c x y z"]:
         """A latent to start from, for a volume of ``grid``, multiples of 32."""
         if any(n % MULTIPLE for n in grid):
-            raise EvaluationError(f"grid {grid} is not of multiples of {MULTIPLE}: round it (published_grid)")
+            raise EvaluationError(f"grid {grid} is not of multiples of {MULTIPLE}: round it (baseline_grid)")
         place = next(self.parameters()).device
         size = (1, LATENT, *(n // FACTOR for n in grid))
         generator = torch.Generator().manual_seed(0)
@@ -119,9 +120,9 @@ class PublishedNetwork(nn.Module):
     def evaluate(self, latent: Float[Tensor, "1 c x y z"]) -> Float[Tensor, "1 c x y z"]:
         """One evaluation of the diffusion network, as in a step of DDIM; the scheduler's own arithmetic is left out."""
         conditions = torch.full((1, 1, CONDITIONS), 0.5, device=latent.device)
-        spread = conditions[0, 0, :, None, None, None].expand(1, CONDITIONS, *latent.shape[2:])
+        everywhere = conditions[0, 0, :, None, None, None].expand(1, CONDITIONS, *latent.shape[2:])
         moment = torch.full((1,), 500, device=latent.device)
-        return self.unet(torch.cat([latent, spread], 1), timesteps=moment, context=conditions)
+        return self.unet(torch.cat([latent, everywhere], 1), timesteps=moment, context=conditions)
 
     @torch.inference_mode()
     def decode(self, latent: Float[Tensor, "1 c x y z"]) -> Float[Tensor, "1 channel x8 y8 z8"]:
@@ -130,16 +131,16 @@ class PublishedNetwork(nn.Module):
             return self.autoencoder.decode_stage_2_outputs(latent)
 
 
-def published_flop(grid: Grid, *, channels: int = 1, steps: int = STEPS) -> tuple[int, int]:
+def baseline_flop(grid: Grid, *, channels: int = 1, steps: int = STEPS) -> tuple[int, int]:
     """FLOP of a sample of the published network on ``grid`` (multiples of 32), and its parameters; nothing is computed."""
     with torch.device("meta"):
-        network = PublishedNetwork(channels)
+        network = LatentDiffusionBaseline(channels)
     latent = network.noise(grid)
     one, decoding = flop_of(lambda: network.evaluate(latent)), flop_of(lambda: network.decode(latent))
     return steps * one + decoding, sum(p.numel() for p in network.parameters())
 
 
-def published_cost(
+def baseline_cost(
     grid: Grid,
     *,
     channels: int = 1,
@@ -158,10 +159,10 @@ def published_cost(
     require_positive(runs, "runs measure nothing")
     require_positive(steps, "steps draw nothing")
     report, total = progress or (lambda _what, _done, _total: None), 2 * runs + 2
-    near = published_grid(grid)
+    near = baseline_grid(grid)
     report("published network", 0, total)
-    flop, parameters = published_flop(near, channels=channels, steps=steps)
-    network = PublishedNetwork(channels).requires_grad_(False).eval().to(device)
+    flop, parameters = baseline_flop(near, channels=channels, steps=steps)
+    network = LatentDiffusionBaseline(channels).requires_grad_(False).eval().to(device)
     latent, times = network.noise(near), []
     network.evaluate(latent)
     with energy(country=country, meter=meter) as used:
@@ -218,14 +219,14 @@ def comparison(
     """
     image = model.checkpoint.model.config.image
     ours = sampling_cost(model, n=n, steps=steps, country=country, progress=progress)
-    theirs = published_cost(
+    theirs = baseline_cost(
         image.grid, channels=image.channels, runs=runs, device=model.device, country=country, progress=progress
     )
     times = {k: getattr(theirs, k) / getattr(ours, k) for k in TIMES}
     return {
         "machine": machine(model.device),
         "model": asdict(ours),
-        "published": asdict(theirs),
+        "baseline": asdict(theirs),
         "times": {"seconds": theirs.seconds.median / ours.seconds.median, **times},
     }
 
@@ -238,6 +239,6 @@ def _now(device: str) -> np.ndarray:
 
 
 def _published(grid: list[int], channels: int, device: str) -> None:
-    network = PublishedNetwork(channels).requires_grad_(False).eval().to(device)
+    network = LatentDiffusionBaseline(channels).requires_grad_(False).eval().to(device)
     x, y, z = grid
     network.decode(network.evaluate(network.noise((x, y, z))))

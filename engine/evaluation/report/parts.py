@@ -18,7 +18,7 @@ ONE_SIDED, TWO_SIDED = 1.645, 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ReportedFigure:
     """One figure of a report.
 
     ``floor`` is what real data score, ``ceiling`` what broken data score, both at the figure's N. ``target`` is the value
@@ -103,19 +103,19 @@ class Section:
     title: str
     meaning: str
     method: str
-    entries: Sequence[Entry] = ()
+    figures: Sequence[ReportedFigure] = ()
     sheets: Sequence[Sheet] = ()
     plots: Sequence[Plot] = ()
     missing: Sequence[str] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        """The section with its entries, tables and plots."""
+        """The section with its figures, tables and plots."""
         return {
             "key": self.key,
             "title": self.title,
             "meaning": self.meaning,
             "method": self.method,
-            "entries": [entry.to_json() for entry in self.entries],
+            "entries": [reported.to_json() for reported in self.figures],
             "sheets": [plain(asdict(sheet)) for sheet in self.sheets],
             "plots": [plain(asdict(plot)) for plot in self.plots],
             "missing": list(self.missing),

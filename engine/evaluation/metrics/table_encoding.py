@@ -97,7 +97,7 @@ def require_present(name: str, cells: np.ndarray, side: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixedSpace:
+class TableEncoding:
     """Rows to points in which Euclidean distance weighs every column alike; fitted on training rows.
 
     A number is (x - mean) / sd. A category is its one-hot vector, centred, over the root of its summed variances
@@ -112,7 +112,7 @@ class MixedSpace:
     indicated: tuple[str, ...]
 
     @classmethod
-    def fitted(cls, training: Table, schema: AttributeSchema, *, beside: Table | None = None) -> MixedSpace:
+    def fitted(cls, training: Table, schema: AttributeSchema, *, beside: Table | None = None) -> TableEncoding:
         """The space of ``training``; a column missing in a cell of training or of ``beside`` gets an indicator.
 
         Raises :class:`EvaluationError` on a column that training lacks in every row. A column constant in training
@@ -126,12 +126,12 @@ class MixedSpace:
             c for c, cells in columns.items() if not present(cells).all() or not present(others.get(c, cells)).all()
         )
         raw, owners = _raw(columns, schema, indicated)
-        centre, spread = np.nanmean(raw, 0), np.nanstd(raw, 0)
-        scale = np.empty(len(spread))
+        centre, sd = np.nanmean(raw, 0), np.nanstd(raw, 0)
+        scale = np.empty(len(sd))
         for owner in set(owners):
             mine = np.array([o == owner for o in owners])
             # a category's block is scaled as one, so that its rare levels do not outweigh the rest
-            total = float(np.sqrt((spread[mine] ** 2).sum()))
+            total = float(np.sqrt((sd[mine] ** 2).sum()))
             scale[mine] = total if total > 1e-9 else 1.0
         return cls(schema=schema, centre=centre, scale=scale, indicated=indicated)
 
