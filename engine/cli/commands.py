@@ -206,6 +206,10 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
         from engine.evaluation.bench.whatif import benchmark_whatif
 
         measured = benchmark_whatif(args.checkpoint, persons=args.whatif, device=args.device, progress=progress)
+    elif args.start:
+        from engine.evaluation.bench.start import benchmark_start
+
+        measured = benchmark_start(args.checkpoint, runs=args.runs, progress=progress)
     elif args.checkpoint == "phantom":
         measured = benchmark_phantom(device=args.device, progress=progress)
     else:

@@ -19,7 +19,8 @@ from engine.cohort.builder import StoreBuilder
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.cohort.sources.bids import BidsDataset, read_bids
 from engine.cohort.store import CohortStore
-from engine.imaging.volume import VolumeError, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import VolumeError
 
 MIN_BRAIN_IN_GRID = 0.98
 SHEET = 300

@@ -25,6 +25,8 @@ from engine.imaging.volume import Volume, VolumeError
 
 #: files in an archive, and bytes of all of them unpacked, at most
 MOST_FILES, MOST_BYTES = 4000, 2**30
+#: the flag of a locked file in an archive (APPNOTE.TXT 4.4.4)
+ENCRYPTED = 0x1
 #: slices from which on a series is a volume
 FEWEST = 8
 #: steps between slices differ by this share of the usual one at most; from so many steps on one is missing
@@ -53,6 +55,8 @@ TAGS = [
 ]
 #: transfer syntaxes that hold pixels as they are: implicit and explicit little endian, explicit big endian
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+#: what pydicom raises for a file whose pixels or geometry it cannot make sense of
+DAMAGED = (InvalidDicomError, AttributeError, KeyError, TypeError, ValueError, OverflowError, EOFError, RuntimeError)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -88,8 +92,6 @@ def read_series(archive: str | Path | bytes, channel: str = "T1w") -> Series:
             slices = list(_slices(opened))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
         raise VolumeError("the zip archive is damaged or incomplete; pack the series again") from None
-    except RuntimeError:
-        raise VolumeError("the zip archive is locked with a password; pack the series without one") from None
     if not slices:
         raise VolumeError("the zip archive holds no DICOM image with a place in the patient; pack one series of slices")
     counts = Counter(one.series for one in slices)
@@ -111,6 +113,8 @@ def _slices(archive: zipfile.ZipFile) -> Iterator[_Slice]:
         raise VolumeError(
             f"the zip archive unpacks to {size / 2**20:.0f} MB, {MOST_BYTES / 2**20:.0f} MB are the most; pack one series"
         )
+    if any(entry.flag_bits & ENCRYPTED for entry in files):
+        raise VolumeError("the zip archive is locked with a password; pack the series without one")
     for entry in files:
         with archive.open(entry) as file:
             data = file.read(entry.file_size)
@@ -138,7 +142,7 @@ def _slice(file: BytesIO) -> _Slice | None:
             common = (str(image.get("SeriesInstanceUID", "")), kind, echo, pixels.shape, tuple(axes.round(3).ravel()))
         except VolumeError:
             raise
-        except (InvalidDicomError, AttributeError, KeyError, TypeError, ValueError, OverflowError, EOFError):
+        except DAMAGED:
             raise VolumeError("a DICOM file is damaged or lacks its geometry; export the series again") from None
     if pixels.ndim != 2 or place.shape != (3,) or not np.isfinite([*place, *axes.ravel(), rows, columns]).all():
         raise VolumeError("a DICOM file is damaged or lacks its geometry; export the series again")

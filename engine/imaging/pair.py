@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.imaging.volume import Volume, VolumeError, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume, VolumeError
 
 WATER, FAT = "water", "fat"
 CHANNELS = (WATER, FAT)
@@ -49,6 +50,11 @@ def load_pair(path: str | Path) -> Volume:
         if not file.is_file() and file != Path(path):
             raise VolumeError(f"{file} does not exist; a torso is two files, {files[0].name} and {files[1].name}")
     water, fat = (load_volume(file, channel) for file, channel in zip(files, CHANNELS, strict=True))
+    return paired(water, fat, f"{files[0].name} and {files[1].name}")
+
+
+def paired(water: Volume, fat: Volume, names: str = "the water and the fat image") -> Volume:
+    """Two volumes of one channel each as one of both, (2, x, y, z); raises :class:`VolumeError` for different grids."""
     if water.grid != fat.grid or not np.allclose(water.affine, fat.affine, atol=1e-2):
-        raise VolumeError(f"{files[0].name} and {files[1].name} lie on different grids; export them from one scan")
+        raise VolumeError(f"{names} lie on different grids; export them from one scan")
     return Volume(np.stack([water.data, fat.data]), water.affine, CHANNELS)

@@ -7,7 +7,6 @@ y to Anterior, z to Superior (the NIfTI-1 convention, method 3).
 from __future__ import annotations
 
 import gzip
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,6 @@ from typing import Any, cast
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float
-from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.ndimage import affine_transform
 
@@ -124,31 +122,6 @@ def finite(volume: Volume, name: str = "the scan") -> Volume:
     if bad:
         raise VolumeError(f"{name} has {bad} voxels that are NaN or infinite; export it again or fill them")
     return volume
-
-
-def load_volume(path: str | Path, channel: str = "T1w") -> Volume:
-    """Read one 3D NIfTI file, its intensity scale applied, as float32 in the file's own orientation.
-
-    Raises :class:`VolumeError` for a file that is missing, truncated, not NIfTI, not 3D or not finite.
-    """
-    path = Path(path)
-    try:
-        image: Any = nib.load(path)
-        shape = tuple(int(n) for n in image.shape)
-        if len(shape) == 4 and shape[3] == 1:
-            image = image.slicer[..., 0]
-        elif len(shape) != 3:
-            raise VolumeError(f"{path.name} has shape {shape}: one 3D volume is needed, split it first")
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except FileNotFoundError:
-        raise VolumeError(f"{path} does not exist; check the path") from None
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
-        if isinstance(error, VolumeError):
-            raise
-        raise VolumeError(f"{path.name} cannot be read as NIfTI ({error}); copy or export it again") from None
-    if image.affine is None:
-        raise VolumeError(f"{path.name} has no affine; export it with its geometry")
-    return finite(Volume(data, image.affine, (channel,)), path.name)
 
 
 def centred_affine(grid: tuple[int, int, int], spacing: Float[np.ndarray, "3"] | tuple[float, ...]) -> np.ndarray:

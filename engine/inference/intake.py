@@ -1,4 +1,4 @@
-"""A scan on disk to what a model takes: its grid, its channels, intensities of 0 to 1, defaced where its cohort was."""
+"""A scan to what a model takes: its grid, its channels, intensities of 0 to 1, defaced where its cohort was."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from engine.checkpoints.typicality import FACES, check
 from engine.cohort.preprocess.preprocess import BrainMasker, deepbet_masker, preprocess
+from engine.imaging.nifti import load_volume
 from engine.imaging.pair import load_pair
-from engine.imaging.volume import Volume, load_volume
+from engine.imaging.volume import Volume
 from engine.inference.generate import Model
 from engine.vocabulary.refusal import RequestError
 
@@ -24,46 +25,59 @@ NAMED = 3
 
 
 def admit(
-    model: Model, path: str | Path, *, force: bool = False, masker: BrainMasker | None = None
+    model: Model, scan: Volume | str | Path, *, force: bool = False, masker: BrainMasker | None = None
 ) -> tuple[Volume, list[str]]:
     """:func:`intake` of a scan that looks like those of the model's cohort, and what speaks against it (nothing).
 
     Raises :class:`RequestError` with the reasons for a scan of another anatomy, contrast, orientation or field of view
     (:func:`engine.checkpoints.typicality.check`); with ``force`` it is taken all the same and the reasons are returned.
     """
-    volume, doubts = _brought(model, path, masker)
+    volume, doubts = _brought(model, scan, masker)
     doubts += check(model.checkpoint, volume)
     if doubts and not force:
         more = f", and {len(doubts) - NAMED} more" if len(doubts) > NAMED else ""
         reasons = "; ".join(doubts[:NAMED]) + more
         raise RequestError(
-            f"{Path(path).name} does not look like the scans of {model.name}: {reasons}; give such a scan or use --force"
+            f"{_called(scan)} does not look like the scans of {model.name}: {reasons}; give such a scan or use --force"
         )
     return volume, doubts
 
 
-def intake(model: Model, path: str | Path, masker: BrainMasker | None = None) -> Volume:
-    """The scan at ``path`` (either file of a torso's pair) on the model's grid, float32 in 0..1.
+def intake(model: Model, scan: Volume | str | Path, masker: BrainMasker | None = None) -> Volume:
+    """A scan, or the one at a path (either file of a torso's pair), on the model's grid, float32 in 0..1.
 
     A scan that lies on the grid already, such as a generated one, is taken as it is; another head goes through the
     preprocessing of the model's cohort, another torso is resampled where it lies. Raises
     :class:`engine.imaging.volume.VolumeError` for a file that cannot be read or shows no brain, :class:`RequestError` for a
     field of view that does not cover the model's, or the brain. What it shows is not asked: see :func:`admit`.
     """
-    volume, doubts = _brought(model, path, masker)
+    volume, doubts = _brought(model, scan, masker)
     if doubts:
-        raise RequestError(f"{Path(path).name} cannot be used: {doubts[0]}; give a scan of the same part of the body")
+        raise RequestError(f"{_called(scan)} cannot be used: {doubts[0]}; give a scan of the same part of the body")
     return volume
 
 
-def _brought(model: Model, path: str | Path, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
+def _called(scan: Volume | str | Path) -> str:
+    return "the scan" if isinstance(scan, Volume) else Path(scan).name
+
+
+def _volume(model: Model, scan: Volume | str | Path) -> Volume:
+    """The scan with the model's channels, in memory."""
+    channels: tuple[str, ...] = model.checkpoint.config.channels
+    if not isinstance(scan, Volume):
+        return load_pair(scan) if len(channels) > 1 else load_volume(scan, channels[0])
+    if scan.channels != channels:
+        given = ", ".join(scan.channels)
+        raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
+    return scan
+
+
+def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
     """The scan on the model's grid, and what is to be said against its field of view."""
     if not model.has_image:
         raise RequestError(f"{model.name} knows tables only: give a model that knows scans")
     config, image = model.checkpoint.config, model.checkpoint.model.config.image
-    paired = image.channels > 1
-    scan = load_pair(path) if paired else load_volume(path, config.channels[0])
-    scan = scan.reoriented("RAS")
+    scan = _volume(model, scan).reoriented("RAS")
     if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
         return _on_grid(model, scan), []
     if config.preprocess:

@@ -28,7 +28,8 @@ from engine.checkpoints.typicality import (
     write_fingerprint,
 )
 from engine.cohort.store import CohortStore
-from engine.imaging.volume import Volume, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume
 from engine.inference.generate import RequestError
 from engine.inference.intake import admit, intake
 from engine.model.joint import JointModel

@@ -11,7 +11,8 @@ from scipy.ndimage import affine_transform
 
 import engine
 from engine.checkpoints.typicality import FILE, check
-from engine.imaging.volume import Volume, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume
 from engine.inference.generate import Model, RequestError
 from engine.inference.intake import admit
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from engine.cohort.sources.bids import BidsError, cell_text, read_bids, write_bids
-from engine.imaging.volume import Volume, centred_affine, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume, centred_affine
 from tests.cohort.heads import write_dataset
 
 AFFINE = centred_affine((5, 6, 7), (2.0, 2.0, 2.0))

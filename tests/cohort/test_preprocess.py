@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 from engine.cohort.preprocess.deface import quickshear_keep, tangent_keep
 from engine.cohort.preprocess.preprocess import PreprocessConfig, Preprocessed, antialiased, deepbet_masker, preprocess
 from engine.cohort.sources.bids import read_bids
-from engine.imaging.volume import Volume, VolumeError, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume, VolumeError
 from tests.cohort.heads import CONFIG, brain_of, made_up_head
 from tests.imaging.test_volume import ORIENTATIONS
 

@@ -126,3 +126,19 @@ def test_no_name_comes_out(scan: Volume, capfd: pytest.CaptureFixture[str], capl
     said += [str(refused.value), captured.out, captured.err, caplog.text]
     for secret in (NAME, "Doe", BIRTH, HOSPITAL, "PatientName"):
         assert not any(secret in text for text in said)
+
+
+def test_only_a_locked_archive_is_called_locked(scan: Volume, monkeypatch: pytest.MonkeyPatch):
+    archive = bytearray(zipped(series(scan)))
+    for magic, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        at = archive.find(magic)
+        archive[at + flags] |= 1
+    with pytest.raises(VolumeError, match="locked with a password"):
+        read_series(bytes(archive))
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no handler is able to decode the pixels")
+
+    monkeypatch.setattr(dicom, "dcmread", broken)
+    with pytest.raises(VolumeError, match="a DICOM file is damaged"):
+        read_series(zipped(series(scan)))

@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from engine.imaging.volume import Volume, VolumeError, centred_affine, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume, VolumeError, centred_affine
 
 ORIENTATIONS = [
     "".join(pair[side] for pair, side in zip(axes, sides, strict=True))

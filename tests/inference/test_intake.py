@@ -116,3 +116,15 @@ def test_whatif_from_the_command_line(tiny_checkpoint: Path, scan: Path, tmp_pat
     ):
         assert main([*command, *wrong]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_volume_in_memory_is_taken_like_its_file(model, scan: Path) -> None:
+    (person,) = model.generate(seed=3, given={"age": 40})
+    assert np.array_equal(intake(model, person.volume).data, intake(model, scan).data)
+    with pytest.raises(RequestError, match="the scan shows water, tiny takes T1w"):
+        intake(model, replace(person.volume, channels=("water",)))
+
+
+def test_intake_needs_no_key_that_reading_does_not(model, scan: Path) -> None:
+    del model.checkpoint.config.preprocess
+    assert intake(model, scan).grid == (32, 32, 32)

@@ -43,7 +43,7 @@ RECIPE = MeasureRecipe(
         coarse=1.0,
         shading=0.05,
         bfloat16=False,
-        augmentation=Augmentation(rotation=0.02, scale=0.02, shift=0.0, elastic=0.0),
+        augmentation=Augmentation(rotation=1.15, scale=0.02, shift=0.0, elastic=0.0),
     ),
 )
 

@@ -14,7 +14,8 @@ import torch
 
 from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
-from engine.imaging.volume import Volume, VolumeError, centred_affine, load_volume
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume, VolumeError, centred_affine
 from engine.measure.head import CLASSES, HeadMeasure, HeadMeasureConfig, classes_of_codes
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.training.run import RunError

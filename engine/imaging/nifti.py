@@ -1,0 +1,204 @@
+"""One NIfTI file, from a path or from bytes in memory, to a volume: NIfTI-1 and -2, either byte order, packed or not.
+
+The header is read first and says how far the file goes; nothing beyond that is unpacked, so a small file cannot grow into a
+large one. What a volume cannot hold (colours, complex numbers, frames) is refused by its name instead of being cut down.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import warnings
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from engine.imaging.volume import Volume, VolumeError, finite
+
+#: bytes of the longest header, and bytes a file of a stranger may unpack to
+HEADER = 540
+MOST_BYTES = 2**30
+#: bytes read behind the voxels, so that the checksum at the end of a packed file is compared
+TAIL = 2**16
+#: the types that are read, by their code in the header
+READ = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+MAGNITUDE = "save its magnitude as a file of its own"
+GREY = "convert it to one grey volume"
+#: the types that are not, in words, and what to do
+REFUSED = {
+    1: ("bits (binary)", "save it as uint8"),
+    32: ("complex numbers (complex64)", MAGNITUDE),
+    128: ("colours (RGB24)", GREY),
+    1536: ("numbers of 128 bits (float128)", "save it as float32"),
+    1792: ("complex numbers (complex128)", MAGNITUDE),
+    2048: ("complex numbers (complex256)", MAGNITUDE),
+    2304: ("colours (RGBA32)", GREY),
+}
+#: what a file may be instead, by how it begins
+STRANGERS = {b"%PDF": "a PDF", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"Rar!": "a RAR archive"}
+REMEDY = "give a NIfTI file (.nii or .nii.gz), or in the app a DICOM series as a zip archive"
+AGAIN = "copy or export it again"
+
+
+def load_volume(path: str | Path, channel: str = "T1w") -> Volume:
+    """Read one 3D NIfTI file, its intensity scale applied, as float32 in the file's own orientation.
+
+    A pair of ``.hdr`` and ``.img`` is read too. Raises :class:`VolumeError` for a file that is missing, truncated, not NIfTI,
+    not 3D, not of plain numbers, or not finite.
+    """
+    path = Path(path)
+    try:
+        if path.suffix in (".hdr", ".img"):
+            return _loaded_pair(path, channel)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            with gzip.GzipFile(fileobj=file) if packed else file as stream:
+                return _read(stream, channel, path.name, None)
+    except FileNotFoundError:
+        raise VolumeError(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise VolumeError(f"{path.name} cannot be read ({error.strerror or error}); {AGAIN}") from None
+
+
+def read_volume(data: bytes, channel: str = "T1w", *, name: str = "the scan", most: int = MOST_BYTES) -> Volume:
+    """Like :func:`load_volume`, from the bytes of a file; nothing touches the disk.
+
+    ``name`` is what a refusal calls it. Also raises :class:`VolumeError` for what unpacks to more than ``most`` bytes.
+    """
+    stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
+    return _read(stream, channel, name, most)
+
+
+def unpacked(data: bytes, *, name: str = "the scan", most: int = MOST_BYTES) -> bytes:
+    """A NIfTI file's bytes unpacked, only as far as its header says it goes; raises like :func:`read_volume`."""
+    stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
+    return _whole(stream, name, most)[1]
+
+
+def _read(stream: Any, channel: str, name: str, most: int | None) -> Volume:
+    header, whole = _whole(stream, name, most)
+    return _volume(header, BytesIO(whole), channel, name)
+
+
+def _whole(stream: IO[bytes] | gzip.GzipFile, name: str, most: int | None) -> tuple[Any, bytes]:
+    """The header, checked, and the file's bytes from the first to the last voxel's."""
+    try:
+        head = stream.read(HEADER)
+        header = _header(head, name)
+        size = _size(header, name)
+        if most is not None and size > most:
+            raise VolumeError(
+                f"{name} unpacks to {size / 2**20:.0f} MB, {most / 2**20:.0f} MB are the most; resample it"
+            )
+        whole = head[:size] + stream.read(max(0, size - len(head)))
+        stream.read(TAIL)
+    except (EOFError, zlib.error, struct.error, gzip.BadGzipFile):
+        raise VolumeError(f"{name} cannot be read: it is cut off or damaged; {AGAIN}") from None
+    if len(whole) < size:
+        raise VolumeError(
+            f"{name} cannot be read: the file is cut off, {len(whole)} of {size} bytes are there; {AGAIN}"
+        )
+    return header, whole
+
+
+def _header(head: bytes, name: str) -> Any:
+    """The NIfTI-1 or -2 header that a file begins with."""
+    for kind, magic in ((nib.Nifti1Header, head[344:348]), (nib.Nifti2Header, head[4:8])):
+        length = kind.template_dtype.itemsize
+        if magic.startswith(b"n+") and len(head) >= length:
+            order = "<" if int.from_bytes(head[:4], "little") == length else ">"
+            return kind(head[:length], order, check=False)
+    fault = f"{name} cannot be read: this is"
+    if head[128:132] == b"DICM":
+        raise VolumeError(
+            f"{fault} a single DICOM file; convert the series to NIfTI, or in the app pack the whole series into a zip archive"
+        )
+    what = next((words for magic, words in STRANGERS.items() if head.startswith(magic)), "something else")
+    raise VolumeError(f"{fault} no NIfTI file but {what}, whatever its name says; {REMEDY}")
+
+
+def _size(header: Any, name: str) -> int:
+    """The length of a file in bytes; raises for a header that does not describe one 3D volume of plain numbers."""
+    shape, dtype = _shape(header, name), _dtype(header, name)
+    return _offset(header, name) + math.prod(shape) * dtype.itemsize
+
+
+def _shape(header: Any, name: str) -> tuple[int, ...]:
+    count = int(header["dim"][0])
+    if not 1 <= count <= 7:
+        raise VolumeError(f"{name} has {count} axes, so its header is damaged; {AGAIN}")
+    shape = tuple(int(n) for n in header["dim"][1 : count + 1])
+    if min(shape) < 1:
+        raise VolumeError(f"{name} has shape {shape}, an axis without voxels, so its header is damaged; {AGAIN}")
+    if len(shape) < 3 or max(shape[3:], default=1) > 1:
+        raise VolumeError(f"{name} has shape {shape}: one 3D volume is needed, split it first")
+    return shape
+
+
+def _dtype(header: Any, name: str) -> np.dtype:
+    code, bits = int(header["datatype"]), int(header["bitpix"])
+    if code in REFUSED:
+        what, remedy = REFUSED[code]
+        raise VolumeError(f"{name} holds {what}, a scan holds plain numbers; {remedy}")
+    if code not in READ:
+        raise VolumeError(f"{name} is of data type {code}, which NIfTI does not have; {AGAIN}")
+    dtype = np.dtype(header.endianness + READ[code])
+    if bits != 8 * dtype.itemsize:
+        raise VolumeError(f"{name} says it has {bits} bits a voxel, {dtype.name} has {8 * dtype.itemsize}; {AGAIN}")
+    return dtype
+
+
+def _offset(header: Any, name: str) -> int:
+    """Where the voxels begin: behind the header, and behind its extensions where it has some; 0 stands for the first."""
+    least, said = int(header.single_vox_offset), float(header["vox_offset"])
+    if said == 0:
+        return least
+    if not least <= said < 2**62:
+        raise VolumeError(f"{name} says its voxels begin at byte {said:g}, {least} is the first possible; {AGAIN}")
+    return int(said)
+
+
+def _volume(header: Any, stream: Any, channel: str, name: str) -> Volume:
+    """The voxels behind a header that is known to describe them, their scale applied."""
+    shape, dtype = _shape(header, name), _dtype(header, name)
+    offset = _offset(header, name) if header.is_single else int(header["vox_offset"])
+    try:
+        slope, inter = header.get_slope_inter()
+        header.check_fix()
+        affine = header.get_best_affine()
+    except (HeaderDataError, WrapStructError, ValueError, OverflowError) as error:
+        raise VolumeError(f"{name} cannot be read as NIfTI ({error}); {AGAIN}") from None
+    scale = (1.0 if slope is None else slope, 0.0 if inter is None else inter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what float32 cannot hold is infinite, and refused as that
+        voxels = np.asarray(ArrayProxy(stream, (shape, dtype, offset, *scale)), dtype=np.float32)
+    return finite(Volume(voxels.reshape(shape[:3]), _placed(affine, name), (channel,)), name)
+
+
+def _placed(affine: np.ndarray | None, name: str) -> Float[np.ndarray, "4 4"]:
+    if affine is None:
+        raise VolumeError(f"{name} has no affine; export it with its geometry")
+    return affine
+
+
+def _loaded_pair(path: Path, channel: str) -> Volume:
+    """A header and its image, two files of the same name."""
+    try:
+        image: Any = nib.load(path)
+        if not isinstance(image, nib.Nifti1Pair):
+            raise VolumeError(f"{path.name} cannot be read: this is no NIfTI file but something else; {REMEDY}")
+        voxels = image.file_map["image"].get_prepare_fileobj("rb").read()
+        return _volume(image.header, BytesIO(voxels), channel, path.name)
+    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, zlib.error) as error:
+        raise VolumeError(f"{path.name} cannot be read as NIfTI ({error}); {AGAIN}") from None
