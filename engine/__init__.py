@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.checkpoints.files import CheckpointError
+    from engine.checkpoints.files import CheckpointError, checkpoints
     from engine.imaging.volume import Volume, VolumeError
     from engine.inference.generate import DISCLAIMER, Model, Person, load
     from engine.vocabulary.refusal import Refusal, RequestError
@@ -28,6 +28,7 @@ __all__ = [
     "RequestError",
     "Volume",
     "VolumeError",
+    "checkpoints",
     "load",
 ]
 _ROOMS = ("vocabulary.refusal", "vocabulary.schema", "imaging.volume", "checkpoints.files", "inference.generate")
