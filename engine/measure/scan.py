@@ -72,7 +72,7 @@ def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]
     """
     named = region or region_of_file(path)
     if named is not None:
-        whole = load_pair(path) if len(named.channels) > 1 else load_volume(path, named.channels[0])
+        whole = load_pair(path) if len(named.channels) > 1 else load_volume(path, *named.channels)
         return named, whole
     volume = load_volume(path)
     return _region_by_size(path, volume), volume

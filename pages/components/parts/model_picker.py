@@ -26,7 +26,7 @@ FACTS = {"what_it_is": "What it is", "what_it_is_not": "What it is not", "licenc
 def checkpoint_names(*, scans: bool = True) -> list[str]:
     """The models at hand, in alphabetical order; with ``scans`` but for those of tables alone."""
     with st.spinner("Starting the engine"):  # the first import of its networks takes seconds
-        from engine.checkpoints.checkpoint import checkpoints
+        from engine.checkpoints.files import checkpoints
 
     return checkpoints(scans=scans)
 
