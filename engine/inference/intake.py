@@ -65,7 +65,8 @@ def _volume(model: Model, scan: Volume | str | Path) -> Volume:
     """The scan with the model's channels, in memory."""
     channels: tuple[str, ...] = model.checkpoint.config.channels
     if not isinstance(scan, Volume):
-        return load_pair(scan) if len(channels) > 1 else load_volume(scan, channels[0])
+        first, *others = channels
+        return load_pair(scan) if others else load_volume(scan, first)
     if scan.channels != channels:
         given = ", ".join(scan.channels)
         raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
