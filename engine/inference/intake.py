@@ -64,10 +64,10 @@ def _called(scan: Volume | str | Path) -> str:
 
 def _volume(model: Model, scan: Volume | str | Path) -> Volume:
     """The scan with the model's channels, in memory."""
-    channels: tuple[str, ...] = tuple(model.checkpoint.config["channels"])
+    channels = list(model.checkpoint.config["channels"])
     if not isinstance(scan, Volume):
         return load_pair(scan) if len(channels) > 1 else load_volume(scan, channels[0])
-    if scan.channels != channels:
+    if list(scan.channels) != channels:
         given = ", ".join(scan.channels)
         raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
     return scan

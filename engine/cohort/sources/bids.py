@@ -15,6 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from engine.cohort.sources.table import codes, dictionary
 from engine.imaging.volume import Volume
 from engine.vocabulary.cells import Row, parse_rows
 from engine.vocabulary.refusal import Refusal
@@ -72,7 +73,9 @@ def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None 
             f"{root} is not a BIDS data set, it has no dataset_description.json; give the folder that holds one"
         )
     description = _description(root / "dataset_description.json")
-    rows, flagged = parse_rows(_cells(root))
+    about = codes(dictionary(root / "participants.json"))
+    known = {name: said["Levels"] for name, said in COLUMNS.items() if "Levels" in said and name in about}
+    rows, flagged = parse_rows(_cells(root), about, {name: tuple(levels) for name, levels in known.items()})
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for row in rows:
