@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from engine.checkpoints.files import JOINT, RULER, CheckpointError, directory, file_sha256, whole_directory, write_card
+from engine.cohort.participants import FILE, Participants
 from engine.model.joint import JointModel, ModelConfig
 from engine.model.nn.autoencoder import AutoencoderConfig
 from engine.model.nn.transformer import TransformerConfig
@@ -81,10 +82,11 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     guidance: float = 1.0,
     card: Mapping[str, Any] | None = None,
+    participants: Participants | None = None,
 ) -> None:
     """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole.
 
-    ``guidance`` is the weight that generation uses by default.
+    ``guidance`` is the weight that generation uses by default, ``participants`` those whom the weights have seen.
     """
     with whole_directory(path) as part:
         tensors = {
@@ -111,6 +113,8 @@ def save_checkpoint(
         }
         (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
         write_card(part, {"name": name, "title": title, **(card or {})})
+        if participants:
+            (part / FILE).write_text(json.dumps(participants.to_json(), indent=1), "utf-8")
 
 
 def ruler_card(name: str | Path) -> tuple[dict[str, Any], str] | None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
+from engine.cohort.split import VERSION as SPLIT_VERSION
 from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, mapped, part_of
 
 Report = Callable[[Path, CohortStore], None]
@@ -51,6 +52,7 @@ class StoreBuilder:
         self.head: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
+            "split": SPLIT_VERSION,
             "recipe": recipe,
             "grid": list(grid),
             "affine": affine.tolist(),

@@ -15,6 +15,7 @@ import torch
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
 from engine.cohort.missing import missing_cells
+from engine.cohort.participants import inherited, read_participants, recorded
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
@@ -79,6 +80,8 @@ def train(
     """
     schema = fitted_schema(recipe, store)
     begun = None if source is None else _begun(load_checkpoint(source, device), recipe)
+    if begun is not None:
+        store = inherited(store, read_participants(begun.path))
     _claim(run_dir, recipe, store, begun)
     if begun is None:
         torch.manual_seed(recipe.seed)
@@ -235,6 +238,7 @@ def _save(
         provenance=provenance,
         guidance=recipe.guidance,
         card=card,
+        participants=recorded(store),
     )
 
 

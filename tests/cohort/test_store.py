@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.cohort.builder import StoreBuilder
+from engine.cohort.split import split
 from engine.cohort.store import CohortStore, StoreError, part_of
 from engine.imaging.volume import centred_affine
 
@@ -218,3 +219,36 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         builder(tmp_path / "file" / "s")
+
+
+def rewritten(path: Path, **changed: Any) -> dict[str, Any]:
+    """A store whose store.json says something else."""
+    meta = json.loads((path / "store.json").read_text("utf-8")) | changed
+    (path / "store.json").write_text(json.dumps(meta), "utf-8")
+    return meta
+
+
+def test_a_new_store_has_the_split_that_asks_nobody_else(tmp_path: Path) -> None:
+    store = small_store(tmp_path / "s", 40)
+    assert (store.meta["version"], store.meta["split"]) == (3, 2)
+    expected = split(store.rows, store.meta, version=2)
+    assert {k: v.tolist() for k, v in store.split().items()} == {k: v.tolist() for k, v in expected.items()}
+
+
+def test_an_older_store_opens_and_keeps_its_split(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    new = small_store(path, 40)
+    expected = {k: v.tolist() for k, v in split(new.rows, new.meta, version=1).items()}
+    meta = rewritten(path, version=2)
+    del meta["split"]
+    (path / "store.json").write_text(json.dumps(meta), "utf-8")
+    second = CohortStore.open(path)
+    second.verify()
+    assert {k: v.tolist() for k, v in second.split().items()} == expected
+    (path / "mask.npy").rename(path / "brain.npy")
+    arrays = {("brain" if name == "mask" else name): facts for name, facts in meta["arrays"].items()}
+    rewritten(path, version=1, arrays=arrays)
+    first = CohortStore.open(path)
+    first.verify()
+    np.testing.assert_array_equal(first.mask, new.mask)
+    assert {k: v.tolist() for k, v in first.split().items()} == expected

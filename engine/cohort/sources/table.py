@@ -14,14 +14,15 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.cohort.split import split
+from engine.cohort.participants import Roles
+from engine.cohort.split import Parts, split
 from engine.vocabulary.cells import Row, parse_rows
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
@@ -29,6 +30,8 @@ from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 ID = "participant_id"
 #: the part of a description that is of the cohort and not of a column, unless a column is named so
 WHOLE = "Cohort"
+#: the part of the people who test
+TEST = 0.2
 #: most levels of a column of words; more are names or remarks
 MOST_LEVELS = 40
 #: most decimals that a column is taken to be recorded to; more are computed
@@ -55,6 +58,7 @@ class TableCohort:
     flags: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()
     grid: tuple[int, int, int] = (0, 0, 0)
+    roles: Roles | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> TableCohort:
@@ -68,14 +72,23 @@ class TableCohort:
         schema = described(rows, about, flags)
         digest = sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         named = {"source_name": whole.get("Name", path.stem), "licence": whole.get("License", "that of the cohort")}
-        return cls(path, rows, schema, {**named, "participants_sha256": digest}, flags)
+        anonymous = all(row[ID] == f"row-{i}" for i, row in enumerate(rows, 1))
+        return cls(path, rows, schema, {**named, "participants_sha256": digest, "anonymous": anonymous}, flags)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def split(self) -> dict[str, np.ndarray]:
+    def split(self) -> Parts:
         """Row indices under ``train`` (80%), ``validation`` (nobody), ``test``; without age and sex everyone trains."""
-        return split(self.rows, test=0.2, validation=0.0)
+        return self.roles.parts if self.roles else split(self.rows, self.meta, test=TEST, validation=0.0)
+
+    def older_split(self) -> Parts:
+        """The split by version 1."""
+        return split(self.rows, self.meta, version=1, test=TEST, validation=0.0)
+
+    def with_roles(self, roles: Roles) -> TableCohort:
+        """The same people with other parts."""
+        return replace(self, roles=roles)
 
 
 def read_cells(path: Path) -> list[dict[str, str]]:

@@ -63,9 +63,11 @@ def checked(model: Model, store: CohortStore) -> None:
         )
     split = store.split()
     for part in ("test", "train"):
+        unseen = f" whom {model.name} has not seen in training" if part == "test" else ""
         if len(split[part]) < FEWEST:
             raise EvaluationError(
-                f"the store has {len(split[part])} {part} persons of {len(store)}: an evaluation needs {FEWEST} or more with age and sex"
+                f"the store has {len(split[part])} {part} persons of {len(store)}: an evaluation needs {FEWEST} or more "
+                f"with age and sex{unseen}"
             )
     if not any(name in store.rows[0] for name in model.schema.names):
         raise EvaluationError(
