@@ -6,20 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from engine.vocabulary.catalogue import CATALOGUE, SEXES
 from engine.vocabulary.columns import level_of
+from engine.vocabulary.row import Row
 
 MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "?"})
-PLAUSIBLE: dict[str, tuple[float, float, str]] = {
-    "age": (0, 120, "years"),
-    "height": (40, 250, "cm"),
-    "weight": (1, 400, "kg"),
-    "bmi": (8, 100, "kg/m2"),
-}
-SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
-
-Row = dict[str, str | float | None]
-
-
 #: what the codes of a column mean, code to words, as a data dictionary has it; and the levels that a model has for it
 Codes = Mapping[str, str]
 Wanted = Mapping[str, Sequence[str]]
@@ -43,7 +34,7 @@ def parse_rows(
     codes, wanted = codes or {}, wanted or {}
     columns = list(dict.fromkeys(name for row in cells for name in row))
     words = {"participant_id", "sex", *codes, *wanted}
-    numeric = {c for c in columns if c in PLAUSIBLE or _all_numbers(row.get(c, "") for row in cells)} - words
+    numeric = {c for c in columns if _plausible(c) or _all_numbers(row.get(c, "") for row in cells)} - words
     rows: list[Row] = []
     flags: list[dict[str, str]] = []
     for raw in cells:
@@ -113,10 +104,15 @@ def parse_cell(column: str, text: str, *, number: bool) -> tuple[str | float | N
     value = _number(text)
     if value is None:
         return None, f"{column} {text!r} is not a number; {remedy}"
-    low, high, unit = PLAUSIBLE.get(column, (-math.inf, math.inf, ""))
+    low, high = _plausible(column) or (-math.inf, math.inf)
     if not low <= value <= high:
-        return None, f"{column} {text} lies outside {low:g} to {high:g} {unit}; {remedy}"
+        return None, f"{column} {text} lies outside {low:g} to {high:g} {CATALOGUE[column].unit}; {remedy}"
     return value, None
+
+
+def _plausible(column: str) -> tuple[float, float] | None:
+    """The bounds of a number that every table is held to."""
+    return CATALOGUE[column].plausible if column in CATALOGUE else None
 
 
 def _number(text: str) -> float | None:

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.row import Cell
 
-Cell = float | int | str | None
 #: fewest persons behind each stored quantile of a large cohort, and most quantiles of a small and of a large one
 BEHIND, FEW_KNOTS, MANY_KNOTS = 24, 33, 257
 #: fewest persons who share a value that is kept as an atom
