@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from engine.cohort.bids_write import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
-from engine.cohort.sources.bids import write_bids
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import People, PhantomError, sample_people
@@ -178,7 +178,7 @@ def write_cohort(
 
 @dataclass(frozen=True, eq=False)
 class _Saved:
-    """What :func:`engine.cohort.sources.bids.write_bids` needs of a person."""
+    """What :func:`engine.cohort.bids_write.write_bids` needs of a person."""
 
     scan: Volume
     attributes: dict[str, Any]

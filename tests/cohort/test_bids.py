@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.cohort.sources.bids import BidsError, cell_text, read_bids, write_bids
+from engine.cohort.bids_write import cell_text, write_bids
+from engine.cohort.sources.bids import BidsError, read_bids
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, centred_affine
 from tests.cohort.heads import write_dataset

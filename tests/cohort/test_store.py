@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +254,61 @@ def test_an_older_store_opens_and_keeps_its_split(tmp_path: Path) -> None:
     first.verify()
     np.testing.assert_array_equal(first.mask, new.mask)
     assert {k: v.tolist() for k, v in first.split().items()} == expected
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+#: counts down the changes to the file system; a hook cannot be taken off again, so it is switched
+fuse: dict[str, int | None] = {"left": None}
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    left = fuse["left"]
+    if left is None:
+        return
+    writes = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if not writes and event not in CHANGES:
+        return
+    if left == 0:
+        fuse["left"] = None
+        raise Killed
+    fuse["left"] = left - 1
+
+
+def test_finish_goes_on_wherever_it_was_stopped_and_redoes_nobody(tmp_path: Path) -> None:
+    """Stopped before every single change that it makes to the file system."""
+    sys.addaudithook(_audit)
+    whole = small_store(tmp_path / "whole")
+    expected = {file.name: file.read_bytes() for file in whole.path.iterdir()}
+    left_out = [{"participant_id": "sub-9", "reason": "no image"}]
+    step, stopped = 0, 0
+    while True:
+        path = tmp_path / f"s{step}"
+        build = builder(path)
+        for i in range(4):
+            volume, brain, labels = arrays(i)
+            build.add(f"sub-{i}", volume, brain, labels if i < 2 else None, {"brain_ml": float(i)})
+        fuse["left"] = step
+        try:
+            build.finish(rows(4), left_out=left_out)
+        except Killed:
+            stopped += 1
+        done = fuse["left"] is not None
+        fuse["left"] = None
+        if done:
+            break
+        if path.exists() and any(path.iterdir()):
+            with pytest.raises(StoreError, match="exists already"):
+                builder(path)
+        else:
+            again = builder(path)
+            assert all(again.has(f"sub-{i}") for i in range(4)), f"somebody is redone after step {step}"
+            again.finish(rows(4), left_out=left_out)
+        CohortStore.open(path).verify()
+        assert {file.name: file.read_bytes() for file in path.iterdir()} == expected
+        assert not part_of(path).exists()
+        step += 1
+    assert stopped >= 8
