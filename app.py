@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.components.frame import CARDS, frame, pages, trained_on
+from engine.vocabulary.refusal import Refusal
+from pages.components.parts.frame import CARDS, frame, pages, trained_on
 
 WHAT = (
     "Somatwin draws people who do not exist: a three-dimensional scan together with its clinical table, "
@@ -31,9 +32,9 @@ for row in range(0, len(pages()), CARDS_A_ROW):
 
 st.header("Models", anchor=False)
 with st.spinner("Starting the engine"):
-    from pages.components.model_picker import checkpoint_names, load_model, model_card
-    from pages.components.session_file import open_session
-    from pages.components.teaching_cases import case_links, cases_of
+    from pages.components.parts.model_picker import checkpoint_names, load_model, model_card
+    from pages.components.parts.session_file import open_session
+    from pages.components.parts.teaching_cases import case_links, cases_of
 names = checkpoint_names()
 open_session(status, names, load_model)
 if not names:
@@ -43,7 +44,7 @@ for name in names:
     with st.container(border=True):
         try:
             model = load_model(name)
-        except ValueError as error:
+        except Refusal as error:
             st.error(str(error))
             continue
         model_card(name, model)

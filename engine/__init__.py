@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.checkpoints.checkpoint import CheckpointError, checkpoints
+    from engine.checkpoints.files import CheckpointError, checkpoints
     from engine.imaging.volume import Volume, VolumeError
     from engine.inference.generate import DISCLAIMER, Model, Person, load
     from engine.vocabulary.refusal import Refusal, RequestError
@@ -31,7 +31,7 @@ __all__ = [
     "checkpoints",
     "load",
 ]
-_ROOMS = ("vocabulary.refusal", "vocabulary.schema", "imaging.volume", "checkpoints.checkpoint", "inference.generate")
+_ROOMS = ("vocabulary.refusal", "vocabulary.schema", "imaging.volume", "checkpoints.files", "inference.generate")
 
 
 def __getattr__(name: str) -> Any:

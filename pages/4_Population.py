@@ -2,24 +2,14 @@
 
 import streamlit as st
 
-from pages.components.frame import frame
+from pages.components.parts.frame import frame
 
 status = frame("Population")
 with st.spinner("Starting the engine"):
-    from pages.components.population.controls import arrive, asked, cohort_model, draw, shown, start_state
-    from pages.components.population.show import cohort_shown, person_opened, progress
+    from pages.components.population.question import arrive, asked, cohort_model
+    from pages.components.population.view import bugs, cohort_shown, concluded, person_opened, progress, said
+    from pages.components.population.work import draw, visit
 
-state = st.session_state
-
-
-def conclude(query: dict[str, str]) -> None:
-    """Put the cohort shown into the page's address."""
-    if st.query_params.to_dict() != query:
-        st.query_params.from_dict(query)
-    state["population address"] = query
-
-
-start_state()
 with st.sidebar:
     name, model = cohort_model()
     arrive(name, model)
@@ -28,17 +18,14 @@ with st.sidebar:
         pressed = st.button("Draw", type="primary", width="stretch")
 if pressed:
     draw(model, request)
-cohort, run = shown(model), state["population run"]
+cohort = visit().shown(model)
 progress(status)
-if state["population problems"]:
-    sentences = "".join(f"\n* {problem}" for problem in state["population problems"])
-    st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
-if run is not None and run.problem:
-    st.warning(f"The drawing ended: {run.problem}.", icon=":material/error:")
+said()
 if cohort is None:
     st.info("Say on the left who is to be drawn, and press Draw. You can look at other pages meanwhile.")
 else:
-    if not state["population problems"]:
-        conclude(cohort.request.to_query())
+    if not visit().problems:
+        concluded(cohort)
     cohort_shown(model, cohort, current=cohort.request == request)
 person_opened(model)
+bugs()

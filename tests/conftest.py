@@ -1,18 +1,56 @@
-"""A synthetic cohort of balls whose size and brightness follow the table, and a checkpoint trained on it in seconds."""
+"""How the tests are shared out among processes; a synthetic cohort of balls whose size and brightness follow the table, and a
+checkpoint trained on it in seconds.
+
+Two to four processes, each on one thread. A file's tests stay together, and so do all that need the browser: they share one
+server. What is costly to make is made once for all processes (:func:`made_once`).
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 
 from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe, tiny
+
+#: processes at most: each holds the libraries, 1 GB
+PROCESSES = 4
+os.environ["OMP_NUM_THREADS"] = "1"  # of servers and commands that tests start
+torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return min(len(os.sched_getaffinity(0)), PROCESSES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file run in one process, and those in the browser in one process all together."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        group = "browser" if {"playwright", "served"} & set(names) else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The path ``name``, which ``make`` fills, in a folder that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path = shared / name
+    done = shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            make(path)
+            done.touch()
+    return path
 
 
 def ball_store(path: Path, persons: int = 24) -> CohortStore:
@@ -54,16 +92,18 @@ def tiny_recipe() -> Recipe:
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
-    return ball_store(tmp_path_factory.mktemp("cohort") / "balls")
+    return CohortStore.open(made_once(tmp_path_factory, "balls", ball_store))
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe, tiny_store: CohortStore) -> Path:
-    """The run directory of an uninterrupted training of the tiny recipe."""
-    run_dir = tmp_path_factory.mktemp("run") / "tiny"
-    for _ in train(tiny_recipe, tiny_store, run_dir):
-        pass
-    return run_dir
+    """The run directory of an uninterrupted training of the tiny recipe; not to be changed."""
+
+    def trained(run_dir: Path) -> None:
+        for _ in train(tiny_recipe, tiny_store, run_dir):
+            pass
+
+    return made_once(tmp_path_factory, "tiny-run", trained)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A trained model on disk: safetensors weights and JSON, never pickle; whole or not at all; checked when read.
 
-``checkpoints/NAME/`` holds ``weights.safetensors`` (bfloat16), ``config.json`` (sizes, schema, grid, provenance, hash of
-the weights) and the model card, ``model_card.json`` and ``model_card.md``.
+``checkpoints/NAME/`` holds ``weights.safetensors`` (bfloat16), ``config.json`` (:mod:`engine.checkpoints.config`) and the
+model card, ``model_card.json`` and ``model_card.md``.
 """
 
 from __future__ import annotations
@@ -9,25 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from engine.checkpoints.files import JOINT, RULER, CheckpointError, directory, file_sha256, whole_directory, write_card
+from engine.checkpoints.card import checked_config, read_card, write_card
+from engine.checkpoints.config import CheckpointConfig
+from engine.checkpoints.files import CONFIG, WEIGHTS, CheckpointError, checkpoint_directory, find
 from engine.cohort.participants import FILE, Participants
-from engine.model.joint import JointModel, ModelConfig
-from engine.model.nn.autoencoder import AutoencoderConfig
-from engine.model.nn.transformer import TransformerConfig
-from engine.vocabulary.schema import AttributeSchema, AttributeValueError
+from engine.imaging.volume import Volume
+from engine.model.joint import JointModel
+from engine.storage import strict_json
+from engine.storage.whole import file_sha256
+from engine.vocabulary.refusal import RequestError
 
-VERSION = 1
 #: small buffers that stay in single precision
 EXACT = ("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings", "table_centre")
+#: tensors that the first checkpoints had not yet
+LATER = ("table_centre", "correction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,38 +42,24 @@ class Checkpoint:
 
     path: Path
     model: JointModel
-    config: dict[str, Any]
+    config: CheckpointConfig
     card: dict[str, Any]
     card_markdown: str
     digest: str
 
     @property
     def affine(self) -> Float[np.ndarray, "4 4"]:
-        return np.array(self.config["affine"], dtype=np.float64)
+        return self.config.ijk_to_ras
 
-
-def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> list[str]:
-    """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only, with ``model``
-    those of its sizes, whatever they have to draw rows."""
-    found = {p.parent.name: _config(p) for p in directory().glob("*/config.json")}
-    sizes = model and {**json.loads(json.dumps(asdict(model))), "rows": None}
-    return sorted(
-        name
-        for name, config in found.items()
-        if config.get("format") == JOINT
-        and not (scans and config.get("channels") == [])
-        and (sizes is None or {**config.get("model", {}), "rows": None} == sizes)
-    )
-
-
-def find(name: str | Path) -> Path:
-    """The directory of a checkpoint given by name or path."""
-    for path in (directory() / name, Path(name)):
-        if (path / "config.json").is_file():
-            return path
-    raise CheckpointError(
-        f"there is no checkpoint {str(name)!r}; at hand: {', '.join(checkpoints()) or 'none'}, or give a path"
-    )
+    def on_grid(self, volume: Volume) -> Float[Tensor, "c x y z"]:
+        """The voxels of a scan that has the model's channels and grid; raises :class:`RequestError` for any other."""
+        image = self.config.model.image
+        data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
+        if data.shape != (image.channels, *image.grid):
+            raise RequestError(
+                f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
+            )
+        return torch.from_numpy(data)
 
 
 def save_checkpoint(
@@ -86,9 +78,10 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole.
 
-    ``guidance`` is the weight that generation uses by default, ``participants`` those whom the weights have seen.
+    ``guidance`` is the weight that generation uses by default, ``participants`` those whom the weights have seen. Raises
+    :class:`CheckpointError` when the disk refuses, or when what is to be said of the model cannot be read again.
     """
-    with whole_directory(path) as part:
+    with checkpoint_directory(path) as part:
         tensors = {
             key: (value if key.removeprefix("rows.") in EXACT or not value.is_floating_point() else value.bfloat16())
             .detach()
@@ -96,37 +89,23 @@ def save_checkpoint(
             .contiguous()
             for key, value in model.state_dict().items()
         }
-        save_file(tensors, part / "weights.safetensors")
-        config = {
-            "format": JOINT,
-            "version": VERSION,
-            "name": name,
-            "title": title,
-            "model": asdict(model.config),
-            "schema": model.schema.to_json(),
-            "affine": np.asarray(affine).tolist(),
-            "channels": list(channels),
-            "preprocess": dict(preprocess),
-            "provenance": dict(provenance),
-            "guidance": guidance,
-            "weights_sha256": file_sha256(part / "weights.safetensors"),
-        }
-        (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        save_file(tensors, part / WEIGHTS)
+        config = CheckpointConfig(
+            name=name,
+            title=title,
+            model=model.config,
+            schema=model.schema,
+            affine=tuple(tuple(row) for row in np.asarray(affine, float).tolist()),
+            channels=channels,
+            preprocess=preprocess,
+            provenance=provenance,
+            guidance=guidance,
+            weights_sha256=file_sha256(part / WEIGHTS),
+        )
+        (part / CONFIG).write_text(strict_json.text_of(config.to_json()), "utf-8")
         write_card(part, {"name": name, "title": title, **(card or {})})
         if participants:
-            (part / FILE).write_text(json.dumps(participants.to_json(), indent=1), "utf-8")
-
-
-def ruler_card(name: str | Path) -> tuple[dict[str, Any], str] | None:
-    """The card of a measuring network, as JSON and as Markdown; None for any other kind of checkpoint."""
-    path = find(name)
-    if _config(path / "config.json").get("format") != RULER:
-        return None
-    try:
-        card = path / "model_card.json"
-        return json.loads(card.read_text("utf-8")), card.with_suffix(".md").read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"the card of {path} cannot be read ({error}); restore the checkpoint") from None
+            (part / FILE).write_text(strict_json.text_of(participants.to_json()), "utf-8")
 
 
 def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
@@ -136,45 +115,20 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
     """
     path = find(name)
     try:
-        config = json.loads((path / "config.json").read_text("utf-8"))
-        if isinstance(config, dict) and config.get("format") == RULER:
-            raise CheckpointError(
-                f"{path} is Somatwin's ruler, which measures scans and draws nobody; its card is {path / 'model_card.md'}"
-            )
-        if not isinstance(config, dict) or config.get("format") != JOINT or config.get("version") != VERSION:
-            raise CheckpointError(f"{path} is not a Somatwin checkpoint of version {VERSION}; choose another")
-        if lacking := {"name", "title", "affine", "channels", "provenance", "guidance"} - config.keys():
-            raise KeyError(f"config.json lacks {', '.join(sorted(lacking))}")
-        digest = file_sha256(path / "weights.safetensors")
-        if digest != config["weights_sha256"]:
-            raise CheckpointError(
-                f"the weights in {path} are not those it was saved with; restore or replace the checkpoint"
-            )
-        sizes = config["model"]
-        image: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes["image"].items()}
-        flow, rows = (sizes.get(part) and TransformerConfig(**sizes[part]) for part in ("flow", "rows"))
-        model_config = ModelConfig(**{**sizes, "image": AutoencoderConfig(**image), "flow": flow, "rows": rows})
-        model = JointModel(model_config, AttributeSchema.from_json(config["schema"]))
-        stored = {k: v.float() for k, v in load_file(path / "weights.safetensors").items()}
-        later = {k: v for k, v in model.state_dict().items() if k in ("table_centre", "correction")}
-        model.load_state_dict({**later, **stored})  # older ones have no such tensors
-        card = json.loads((path / "model_card.json").read_text("utf-8"))
-        markdown = (path / "model_card.md").read_text("utf-8")
+        config = checked_config(path)
+        _ = config.preprocessing  # needed when a scan is taken in, so it is checked now
+        model = JointModel(config.model, config.schema)
+        stored = {k: v.float() for k, v in load_file(path / WEIGHTS).items()}
+        later = {k: v for k, v in model.state_dict().items() if k in LATER}
+        model.load_state_dict({**later, **stored})
+        card, markdown = read_card(path)
+        # as it stands, so that a digest stays what it is
+        said = json.dumps(strict_json.read(path / CONFIG))
     except CheckpointError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, AttributeValueError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason}); restore or replace it") from None
     model.requires_grad_(False).eval().to(device)
-    return Checkpoint(
-        path, model, config, card, markdown, hashlib.sha256((digest + json.dumps(config)).encode()).hexdigest()[:12]
-    )
-
-
-def _config(path: Path) -> dict[str, Any]:
-    """A config as it stands; empty when it is none."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    digest = hashlib.sha256((config.weights_sha256 + said).encode()).hexdigest()[:12]
+    return Checkpoint(path, model, config, card, markdown, digest)

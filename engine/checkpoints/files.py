@@ -1,22 +1,24 @@
-"""What every kind of checkpoint shares: where it is looked for, its card, and that it is written whole or not at all."""
+"""Where checkpoints of every kind lie: the folder of named ones, finding one, and writing one whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
+from engine.model.config import ModelConfig
+from engine.storage import strict_json
+from engine.storage.whole import amended_directory, refusing, settle_all, settled, whole_directory
 from engine.vocabulary.refusal import Refusal
 
-#: the ``format`` of config.json: a joint model (:mod:`engine.checkpoints.checkpoint`), a ruler (:mod:`engine.measure.head`)
+#: the ``format`` of config.json: a joint model (:mod:`engine.checkpoints.config`), a ruler (:mod:`engine.measure.ruler`)
 JOINT, RULER = "somatwin-checkpoint", "somatwin-measure"
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 
 
 class CheckpointError(Refusal):
@@ -28,54 +30,62 @@ def directory() -> Path:
     return Path(os.environ.get("SOMATWIN_CHECKPOINTS") or Path(__file__).parents[2] / "checkpoints")
 
 
-@contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """A hidden sibling to write into; it takes the place of ``path`` when the block ends well, and goes otherwise.
+def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> list[str]:
+    """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only, with ``model``
+    those of its sizes, whatever they have to draw rows."""
+    settle_all(directory())
+    found = {path.parent.name: stated(path) for path in directory().glob(f"[!.]*/{CONFIG}")}
+    sizes = model and {**strict_json.parse(strict_json.text_of(asdict(model))), "rows": None}
+    return sorted(
+        name
+        for name, config in found.items()
+        if config.get("format") == JOINT
+        and not (scans and config.get("channels") == [])
+        and (sizes is None or {**config.get("model", {}), "rows": None} == sizes)
+    )
 
-    Raises :class:`CheckpointError` when the disk refuses.
-    """
-    part = path.with_name(f".{path.name}.part")
+
+def find(name: str | Path) -> Path:
+    """The directory of a checkpoint given by name or path."""
+    for path in (directory() / name, Path(name)):
+        place = settled(path)
+        if (place / CONFIG).is_file():
+            return place
+    raise CheckpointError(
+        f"there is no checkpoint {str(name)!r}; at hand: {', '.join(checkpoints()) or 'none'}, or give a path"
+    )
+
+
+def stated(path: Path) -> Mapping[str, Any]:
+    """What a config.json says, unchecked; nothing where it is none."""
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path} cannot be written ({reason}); free some space or choose another place") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        found = strict_json.read(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def checkpoint_directory(path: Path) -> Iterator[Path]:
+    """A hidden sibling to write a checkpoint into; it takes the place of ``path`` when the block ends well.
 
-
-def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """The model card as JSON and, from the same facts, as Markdown."""
-    (path / "model_card.json").write_text(json.dumps(card, indent=1), "utf-8")
-    lines = [f"# {card['title']} ({card['name']})", ""]
-    for key, value in card.items():
-        if key not in ("name", "title"):
-            lines += [f"## {key.replace('_', ' ').capitalize()}", "", *_markdown(value), ""]
-    (path / "model_card.md").write_text("\n".join(lines), "utf-8")
-
-
-def one_line(value: Any) -> str:
-    """A fact on one line.
-
-    >>> one_line({"age": "3.7% missing", "sex": "none"})
-    'age 3.7% missing, sex none'
+    Raises :class:`CheckpointError` when the disk refuses, and then ``path`` is what it was.
     """
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+    with _sentence(path), whole_directory(path) as part:
+        yield part
 
 
-def _markdown(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [f"* {str(key).replace('_', ' ')}: {one_line(item)}" for key, item in value.items()]
-    if isinstance(value, list | tuple):
-        return [f"* {item}" for item in value]
-    return [str(value)]
+@contextmanager
+def amended_checkpoint(path: Path) -> Iterator[Path]:
+    """As :func:`checkpoint_directory`, with every file of the checkpoint there already: what is written replaces its like."""
+    with _sentence(path), amended_directory(path) as part:
+        yield part
+
+
+@contextmanager
+def _sentence(path: Path) -> Iterator[None]:
+    try:
+        with refusing(path, CheckpointError):
+            yield
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} cannot be written ({error}); free some space or choose another place") from None

@@ -9,8 +9,6 @@ view. It says nothing about health, and a blurred scan passes: the model's own p
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from hashlib import sha256
@@ -22,13 +20,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from engine.checkpoints.checkpoint import load_checkpoint
+from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
-from engine.inference.generate import Model
-from engine.inference.infer import on_grid
 from engine.model.joint import JointModel
+from engine.model.prior import mahalanobis
+from engine.storage import strict_json
+from engine.storage.whole import refusing, write_text
 
 FILE, FORMAT, VERSION = "fingerprint.json", "somatwin-fingerprint", 1
 #: a limit lies this many times the distance from the median to the 5th or 95th percentile away (4 are 6.6 SD of a normal
@@ -114,7 +113,7 @@ def figures(net: JointModel, voxels: Float[Tensor, "c x y z"], channels: Sequenc
         found[f"missing:{name}"] = float((scan[mean > SURE * mean.max()] <= EMPTY).float().mean())
         found[f"loss:{name}"] = float(error / scan.var().clamp(min=1e-4))
     found |= _gaps((volume[0].amax(0) > EMPTY).cpu().numpy())
-    return {**found, "latent": _distance(net, net.standardise(bare)[0])}
+    return {**found, "latent": mahalanobis(net.prior, net.standardise(bare)[0])}
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:
@@ -132,16 +131,6 @@ def _gaps(body: np.ndarray) -> dict[str, float]:
         found[f"gap:{FACES[2 * axis]}"] = float(first / len(area))
         found[f"gap:{FACES[2 * axis + 1]}"] = float(1 - (last + 1) / len(area))
     return found
-
-
-def _distance(net: JointModel, state: Float[Tensor, "n c"]) -> float:
-    """The squared Mahalanobis distance of a bare latent from the mean person over its length: minus twice the log-likelihood
-    under z = W f + n (:class:`engine.model.flow.FactorPrior`) but for constants, z' (W W' + D)^-1 z by Woodbury."""
-    loadings, noise = net.image_loadings.flatten(0, 1).double(), net.image_variance.flatten().double()
-    z, weighted = state.flatten().double(), loadings / noise[:, None]
-    precision = torch.eye(loadings.shape[1], dtype=z.dtype, device=z.device) + loadings.T @ weighted
-    right = weighted.T @ z
-    return float(((z**2 / noise).sum() - right @ torch.linalg.solve(precision, right)) / z.numel())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,34 +211,33 @@ class Fingerprint:
         return cls(**fields, figures={name: Spread(**spread) for name, spread in stored["figures"].items()})
 
 
-def read_fingerprint(model: Model) -> Fingerprint | None:
-    """That of a loaded model, None where its checkpoint has none.
+def read_fingerprint(checkpoint: Checkpoint) -> Fingerprint | None:
+    """That of a loaded checkpoint, None where it has none.
 
     Raises :class:`CheckpointError` for a file that is damaged or of other weights.
     """
-    path = model.checkpoint.path / FILE
+    path = checkpoint.path / FILE
     if not path.exists():
         return None
     try:
-        found = Fingerprint.from_json(json.loads(path.read_text("utf-8")))
+        found = Fingerprint.from_json(strict_json.read(path))
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{path} cannot be read as a fingerprint ({reason}); restore or delete it") from None
-    if found.weights != model.checkpoint.config["weights_sha256"]:
+    if found.weights != checkpoint.config.weights_sha256:
         raise CheckpointError(f"{path} was made with other weights than those beside it; restore or delete it")
     return found
 
 
-def check(model: Model, volume: Volume) -> list[str]:
+def check(checkpoint: Checkpoint, volume: Volume) -> list[str]:
     """Why ``volume``, on the model's grid, does not look like the scans of its cohort; empty where it does, or where the
     checkpoint has no fingerprint. Raises :class:`engine.vocabulary.refusal.RequestError` for another grid."""
-    fingerprint = read_fingerprint(model)
+    fingerprint = read_fingerprint(checkpoint)
     if fingerprint is None:
         return []
-    channels = model.checkpoint.config["channels"]
-    found = figures(model.checkpoint.model, on_grid(model, volume), channels)
+    found = figures(checkpoint.model, checkpoint.on_grid(volume), checkpoint.config.channels)
     if found.keys() != fingerprint.figures.keys():
-        path = model.checkpoint.path / FILE
+        path = checkpoint.path / FILE
         raise CheckpointError(f"{path} has other figures than {', '.join(found)}; restore or delete it")
     return fingerprint.reasons(found)
 
@@ -267,17 +255,10 @@ def write_fingerprint(checkpoint: str | Path, store: CohortStore, device: str = 
     for name, most in (("train", TRAINED), ("validation", HELD)):
         scans = (torch.from_numpy(store.scan(row)) for row in chosen(store, split[name], most))
         parts.append([figures(found.model, scan, store.channels) for scan in scans])
-    made = Fingerprint.fit(parts[0], parts[1], found.config["weights_sha256"])
-    part = found.path / f".{FILE}.part"
-    try:
-        part.write_text(json.dumps(made.to_json(), indent=1), "utf-8")
-        os.replace(part, found.path / FILE)
-    except OSError as error:
-        raise CheckpointError(
-            f"{found.path / FILE} cannot be written ({error.strerror}); free some space or choose another place"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    made = Fingerprint.fit(parts[0], parts[1], found.config.weights_sha256)
+    path = found.path / FILE
+    with refusing(path, CheckpointError):
+        write_text(path, strict_json.text_of(made.to_json()))
     return made
 
 

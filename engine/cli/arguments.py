@@ -48,10 +48,10 @@ def parser() -> Parser:
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
 
     train = command("train", "A store to a checkpoint; the same command again resumes.")
-    train.add_argument(
-        "recipe", metavar="RECIPE", help="such as head_t1, table, or features_head: what the evaluation sees"
-    )
-    train.add_argument("store", metavar="STORE", type=Path, help="made by ingest or phantom; for table a CSV file")
+    text = "such as head_t1, table, features_head (what the evaluation sees) or measure_head (a ruler)"
+    train.add_argument("recipe", metavar="RECIPE", help=text)
+    text = "made by ingest or phantom, for a ruler with labels; for table a CSV file"
+    train.add_argument("store", metavar="STORE", type=Path, help=text)
     train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
     train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")
     text = "make a store of this many computed persons first where there is none, within M (torso_dixon)"
@@ -77,8 +77,8 @@ def parser() -> Parser:
 
     measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
     measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
-    text = "what the scans are of (default: told by name and size)"
-    measure.add_argument("--as", dest="kind", choices=("head", "torso"), help=text)
+    text = "what the scans are of, such as head or torso (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", metavar="REGION", help=text)
 
     info = command("info", "A checkpoint's model card, as Markdown.")
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
@@ -112,6 +112,8 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--infer", metavar="STORE", type=Path, help=text)
     text = "what 4 and 8 network evaluations cost in quality against 32, beside this store's test persons"
     bench.add_argument("--few", metavar="STORE", type=Path, help=text)
+    text = "what is waited for: info in a new process, and the app until Explore shows a first picture"
+    bench.add_argument("--start", action="store_true", help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
 

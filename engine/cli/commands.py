@@ -139,7 +139,8 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        meter.show(f"{done} of {total} what-ifs", (time.monotonic() - began) / done * (total - done), now=True)
+        left = (time.monotonic() - began) / done * (total - done)
+        meter.show(f"{done * len(rows) // total} of {len(rows)} what-ifs", left, now=done == total)
 
     asked = {"factual": given, "interventions": rows, "progress": progress}
     if args.scan:
@@ -155,13 +156,9 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
 
 def run_info(args: argparse.Namespace, meter: Meter) -> None:
     """The model card on stdout, after the whole checkpoint was checked."""
-    from engine.checkpoints.checkpoint import ruler_card
-    from engine.inference.generate import load
+    from engine.checkpoints.card import checked_card
 
-    if (found := ruler_card(args.checkpoint)) is None:
-        model = load(args.checkpoint, args.device)
-        found = model.card, model.card_markdown
-    card, markdown = found
+    card, markdown = checked_card(args.checkpoint)
     print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
 
 
@@ -217,6 +214,10 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
         from engine.evaluation.bench.whatif import benchmark_whatif
 
         measured = benchmark_whatif(args.checkpoint, persons=args.whatif, device=args.device, progress=progress)
+    elif args.start:
+        from engine.evaluation.bench.start import benchmark_start
+
+        measured = benchmark_start(args.checkpoint, runs=args.runs, progress=progress)
     elif args.checkpoint == "phantom":
         measured = benchmark_phantom(device=args.device, progress=progress)
     else:

@@ -6,8 +6,6 @@ import csv
 import errno
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Real
@@ -16,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from engine.cohort.sources.bids import BidsError
 from engine.imaging.volume import Volume
+from engine.storage.whole import whole_directory
 from engine.vocabulary.catalogue import CATALOGUE
 
 DESCRIPTION = "SYNTHETIC - not for diagnosis"
@@ -58,7 +57,6 @@ def write_bids(
     out = Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BidsError(f"{out} exists and is not empty; choose another folder or empty it")
-    part = out.with_name(f".{out.name}.part")
     about = {
         "Name": name,
         "BIDSVersion": "1.10.0",
@@ -68,23 +66,19 @@ def write_bids(
         **({"HowToAcknowledge": acknowledge} if acknowledge else {}),
     }
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        write = save or partial(_save_nifti, description)
-        rows = [_write_person(part, i, person, write) for i, person in enumerate(people, 1)]
-        if not rows:
-            raise BidsError("no person was given to write; ask for one or more")
-        _write_table(part, rows, {**COLUMNS, **(columns or {})})
-        (part / "dataset_description.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        if out.exists():
-            out.rmdir()
-        os.replace(part, out)
+        with whole_directory(out) as part:
+            write = save or partial(_save_nifti, description)
+            rows = [_write_person(part, i, person, write) for i, person in enumerate(people, 1)]
+            if not rows:
+                raise BidsError("no person was given to write; ask for one or more")
+            _write_table(part, rows, {**COLUMNS, **(columns or {})})
+            text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+            (part / "dataset_description.json").write_text(text, "utf-8")
     except OSError as error:
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise BidsError(
             f"{out} cannot be written ({what}); nothing was kept, choose another folder or free some space"
         ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return out
 
 

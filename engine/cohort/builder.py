@@ -1,15 +1,13 @@
 """Writing a store: one person at a time, continued after an interruption, never half.
 
-The work lies in a hidden sibling ``.NAME.part``: ``plan.json``, a file for each person done in ``people``, and at the end the
-store itself in ``whole``, which is renamed. Until then nothing of the work is removed, so the same build again continues
-wherever it was stopped. Arrays are appended by plain writes (a memory map would end the process on a full disk).
+The store is built in a hidden sibling ``.NAME.part`` and renamed when whole. The persons already done stay there, and
+the same build again continues. Arrays are appended by plain writes (a memory map would end the process on a full disk).
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from engine.cohort.split import VERSION as SPLIT_VERSION
-from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, mapped, part_of
+from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, forget_work, mapped, part_of
+from engine.storage.whole import put_in_place, settled, whole_file, write_text
 
 Report = Callable[[Path, CohortStore], None]
 
@@ -46,7 +45,9 @@ class StoreBuilder:
         plan: Mapping[str, Any],
         info: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path, self.part = Path(path), part_of(Path(path))
+        self.path, self.part = settled(Path(path)), part_of(Path(path))
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise StoreError(f"{self.path} exists already; delete it or choose another directory for the store")
         spacing = [float(s) for s in np.linalg.norm(affine[:3, :3], axis=0)]
         self.head: dict[str, Any] = {
             "format": FORMAT,
@@ -61,21 +62,13 @@ class StoreBuilder:
             **(info or {}),
         }
         stamp = json.dumps(self.head, sort_keys=True)
-        planned = self.part / "plan.json"
-        empty = self.part.is_dir() and not any(self.part.iterdir())
-        mine = empty or (planned.is_file() and planned.read_text() == stamp)
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            if mine and (self.path / "store.json").is_file():
-                self._clear()  # left behind when the finished store had its name already
-            raise StoreError(f"{self.path} exists already; delete it or choose another directory for the store")
         with self._writing():
-            if self.part.exists() and not mine:
+            if self.part.exists() and (
+                not (self.part / "plan.json").is_file() or (self.part / "plan.json").read_text() != stamp
+            ):
                 shutil.rmtree(self.part)
             (self.part / "people").mkdir(parents=True, exist_ok=True)
-            if not planned.is_file():
-                partial = self.part / ".plan.json.part"
-                partial.write_text(stamp)
-                os.replace(partial, planned)
+            (self.part / "plan.json").write_text(stamp)
 
     def has(self, name: str) -> bool:
         """Is this person's work already done?"""
@@ -100,11 +93,8 @@ class StoreBuilder:
         }
         if labels is not None:
             arrays["labels"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.int16)
-        with self._writing():
-            partial = self._person(name).with_suffix(".tmp")
-            with partial.open("wb") as file:
-                np.savez(file, **arrays)
-            os.replace(partial, self._person(name))
+        with self._writing(), whole_file(self._person(name)) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
 
     def quality(self, name: str) -> dict[str, Any]:
         """What :meth:`add` was told of one person beside the arrays."""
@@ -129,11 +119,9 @@ class StoreBuilder:
             first = "".join(f"; {who['participant_id']}: {who['reason']}" for who in (left_out or [])[:1])
             raise StoreError(f"no person is left to store of {len(left_out or [])}{first or '; mend the data set'}")
         with self._writing():
-            shutil.rmtree(self.whole, ignore_errors=True)
-            self.whole.mkdir()
             arrays, labelled, quality = self._join([str(row["participant_id"]) for row in rows])
             text = json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False).encode()
-            (self.whole / "participants.json").write_bytes(text)
+            (self.part / "participants.json").write_bytes(text)
             meta = {
                 **self.head,
                 "n": len(rows),
@@ -145,29 +133,15 @@ class StoreBuilder:
                 "arrays": arrays,
             }
             if report:
-                report(self.whole, self._preview(meta, rows))
-            (self.whole / "store.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1), "utf-8")
-            if self.path.exists():
-                self.path.rmdir()
-            os.replace(self.whole, self.path)
-            self._clear()
+                report(self.part, self._preview(meta, rows))
+            write_text(self.part / "store.json", json.dumps(meta, ensure_ascii=False, indent=1))
+            put_in_place(self.part, self.path)
+        forget_work(self.path)
         return CohortStore.open(self.path)
 
     def _preview(self, meta: dict[str, Any], rows: list[dict[str, Any]]) -> CohortStore:
-        maps = {name: mapped(self.whole, name, facts) for name, facts in meta["arrays"].items()}
-        return CohortStore(self.whole, meta, rows, maps["volumes"], maps["mask"], maps.get("labels"))
-
-    def _clear(self) -> None:
-        """Remove the work behind a finished store, the plan by which it is known for such last."""
-        shutil.rmtree(self.part / "people", ignore_errors=True)
-        shutil.rmtree(self.whole, ignore_errors=True)
-        (self.part / "plan.json").unlink(missing_ok=True)
-        shutil.rmtree(self.part, ignore_errors=True)
-
-    @property
-    def whole(self) -> Path:
-        """Where the store is put together before it is named."""
-        return self.part / "whole"
+        maps = {name: mapped(self.part, name, facts) for name, facts in meta["arrays"].items()}
+        return CohortStore(self.part, meta, rows, maps["volumes"], maps["mask"], maps.get("labels"))
 
     def _person(self, name: str) -> Path:
         return self.part / "people" / f"{name}.npz"
@@ -189,8 +163,7 @@ class StoreBuilder:
     def _append(self, kind: str, dtype: np.dtype, names: list[str]) -> dict[str, Any]:
         """Write ``kind.npy`` person after person, hashing on the way; who lacks the array gets zeros."""
         one = (*((len(self.head["channels"]),) if kind == "volumes" else ()), *self.head["grid"])
-        shape = (len(names), *one)
-        file, total = self.whole / f"{kind}.npy", sha256()
+        shape, file, total = (len(names), *one), self.part / f"{kind}.npy", sha256()
         with file.open("wb+") as stream:
             header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(stream, header)

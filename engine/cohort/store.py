@@ -9,7 +9,9 @@ of its own: version 2 names no version of the split and keeps the first, version
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -21,6 +23,7 @@ from jaxtyping import Bool, Float
 
 from engine.cohort.participants import Roles
 from engine.cohort.split import Parts, split
+from engine.storage.whole import file_sha256, settled
 from engine.vocabulary.refusal import Refusal
 
 FORMAT = "somatwin-store"
@@ -69,13 +72,14 @@ class CohortStore:
     @classmethod
     def open(cls, path: str | Path) -> CohortStore:
         """Map a finished store. Raises :class:`StoreError` with what is wrong and what to do."""
-        path = Path(path)
+        path = settled(Path(path))
         if not path.is_dir():
             half = part_of(path).is_dir()
             remedy = "an unfinished one is there, run the ingest again" if half else "ingest a data set first"
             raise StoreError(f"{path} is not a store; {remedy}")
         if not (path / "store.json").is_file():
             raise StoreError(f"{path} has no store.json, so it is not a finished store; ingest the data set again")
+        forget_work(path)
         try:
             meta = json.loads((path / "store.json").read_text("utf-8"))
             if not isinstance(meta, dict) or meta.get("format") != FORMAT:
@@ -154,13 +158,23 @@ class CohortStore:
         """Read every array through and compare its SHA-256; seconds, not milliseconds. Raises :class:`StoreError`."""
         for name, facts in self.meta["arrays"].items():
             file = self.meta.get("files", {}).get(name, name)
-            if digest(self.path / f"{file}.npy") != facts["sha256"]:
+            if file_sha256(self.path / f"{file}.npy") != facts["sha256"]:
                 raise StoreError(f"{self.path}/{file}.npy is damaged (its checksum differs); ingest the data set again")
 
 
 def part_of(path: Path) -> Path:
     """The hidden sibling in which the store ``path`` is built."""
     return path.absolute().with_name(f".{path.absolute().name}.part")
+
+
+def forget_work(path: Path) -> None:
+    """Delete from a finished store what it was joined from, should whoever finished it have been killed before."""
+    for name in ("people", "plan.json"):
+        if (path / name).is_dir():
+            shutil.rmtree(path / name, ignore_errors=True)
+        elif (path / name).exists():
+            with suppress(OSError):  # it does no harm where it cannot be deleted
+                (path / name).unlink()
 
 
 def mapped(path: Path, name: str, facts: Mapping[str, Any]) -> np.ndarray:
@@ -172,12 +186,3 @@ def mapped(path: Path, name: str, facts: Mapping[str, Any]) -> np.ndarray:
     if list(array.shape) != facts["shape"] or str(array.dtype) != facts["dtype"]:
         raise StoreError(f"{file} is not the array that store.json describes; ingest the data set again")
     return array
-
-
-def digest(file: Path) -> str:
-    """The SHA-256 of a file, read in blocks."""
-    total = sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            total.update(block)
-    return total.hexdigest()

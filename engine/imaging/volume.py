@@ -7,7 +7,6 @@ y to Anterior, z to Superior (the NIfTI-1 convention, method 3).
 from __future__ import annotations
 
 import gzip
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ from jaxtyping import Float
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.ndimage import affine_transform
 
+from engine.storage.whole import whole_file
 from engine.vocabulary.refusal import Refusal
 
 
@@ -112,12 +112,8 @@ class Volume:
     def save(self, path: str | Path, description: str = "") -> None:
         """Write ``.nii.gz`` whole or not at all: a temporary file beside it is renamed at the end."""
         path = Path(path)
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            partial.write_bytes(gzip.compress(self.to_nifti(description).to_bytes(), 6, mtime=0))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as part:
+            part.write_bytes(gzip.compress(self.to_nifti(description).to_bytes(), 6, mtime=0))
 
 
 def finite(volume: Volume, name: str = "the scan") -> Volume:

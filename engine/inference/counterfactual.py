@@ -12,7 +12,7 @@ null intervention therefore returns what the autoencoder makes of the scan.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from statistics import median, mode
 from typing import Any, NamedTuple
@@ -24,8 +24,10 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from engine.imaging.volume import Volume, finite
-from engine.inference.generate import Model, Person, checked_weight
-from engine.inference.infer import infer, on_grid
+from engine.inference.conditioning import given_for_inversion, given_otherwise
+from engine.inference.generate import Model, Person, checked_weight, drawing_units, evaluations
+from engine.inference.infer import infer
+from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.sampler import Known, guided, integrate, schedule
 from engine.model.sampler import invert as invert_flow
@@ -34,6 +36,8 @@ from engine.vocabulary.schema import AttributeSchema, Derived, Row
 
 #: draws from which a missing attribute is inferred
 DRAWS = 16
+#: fixed-point iterations of a step backwards, each one evaluation
+ROUNDS = 3
 #: intensity change (mean of 3 x 3 x 3 voxels) at which nothing of the autoencoder's residual is added back
 CHANGED = 0.1
 
@@ -62,20 +66,19 @@ class Counterfactual:
 
 
 class _Scan(NamedTuple):
-    """A scan ready for the flow: voxels (1, c, x, y, z), clean state, which columns are known, the row complete."""
+    """A scan ready for the flow: voxels (c, x, y, z), the clean state and which columns of it are known, the row complete."""
 
     voxels: Tensor
-    clean: Joint
     known: Known
     row: Row
 
 
-def _voxels(model: Model, volume: Volume) -> Float[Tensor, "1 c x y z"]:
-    data = on_grid(model, finite(volume))
+def _voxels(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
+    data = model.checkpoint.on_grid(finite(volume))
     if not np.allclose(volume.affine, model.checkpoint.affine, atol=0.01):
         origin = ", ".join(f"{mm:g}" for mm in volume.affine[:3, 3])
         raise RequestError(f"the scan lies elsewhere than the model's grid (its origin is {origin} mm); preprocess it")
-    return data[None].to(model.device)
+    return data
 
 
 def _factors(schema: AttributeSchema, names: Collection[str]) -> set[str]:
@@ -87,26 +90,25 @@ def _factors(schema: AttributeSchema, names: Collection[str]) -> set[str]:
     return found
 
 
-def _completed(model: Model, volume: Volume, row: Row) -> Row:
+def _completed(model: Model, volume: Volume, row: Row, tally: Tally) -> Row:
     """The row with every missing column inferred from the bare scan: the median or the most frequent of the draws."""
     full = dict(row)
-    if missing := [c.name for c in model.schema.columns if c.name not in row]:
-        draws = infer(model, volume, row, samples=DRAWS)
+    if missing := _missing(model.schema, row):
+        draws = infer(model, volume, row, samples=DRAWS, progress=tally.add)
         for name in missing:
             cells: list[Any] = [draw[name] for draw in draws]
             full[name] = mode(cells) if isinstance(cells[0], str) else median(cells)
     return model.schema.decode(model.schema.encode([full])[0], [full])[0]
 
 
-def _prepared(model: Model, volume: Volume, row: Row, moved: Collection[str], free: Collection[str]) -> _Scan:
+def _prepared(
+    model: Model, volume: Volume, row: Row, moved: Collection[str], free: Collection[str], tally: Tally
+) -> _Scan:
     """Encode the scan with the known columns: those of ``row`` and the ``moved`` ones, but for the ``free`` ones."""
-    net, schema, voxels = model.checkpoint.model, model.schema, _voxels(model, volume)
+    voxels = _voxels(model, volume)
     held = (set(row) | set(moved)) - set(free)
-    full = _completed(model, volume, row)
-    known = torch.tensor([[c.name in held for c in schema.columns]], device=model.device)
-    table = torch.from_numpy(schema.encode([full])[0]).to(model.device)
-    clean = Joint(net.encode(voxels, table, known), table)
-    return _Scan(voxels, clean, Known(clean, torch.zeros(1, dtype=torch.bool, device=model.device), known), full)
+    full = _completed(model, volume, row, tally)
+    return _Scan(voxels, given_for_inversion(model.checkpoint.model, full, voxels, held), full)
 
 
 def _times(steps: int) -> list[float]:
@@ -115,22 +117,48 @@ def _times(steps: int) -> list[float]:
     return schedule(steps)
 
 
-def _noise(model: Model, scan: _Scan, steps: int) -> Joint:
+def _noise(model: Model, scan: _Scan, steps: int, tally: Tally) -> Joint:
     net = model.checkpoint.model
-    moved = net.corrected(scan.clean.table, scan.known.table)
-    field, linear = guided(net.velocity, net.linear(scan.known), moved)
-    return invert_flow(field, scan.clean, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=3)
+    moved = net.corrected(scan.known.value.table, scan.known.table)
+    field, linear = guided(tally.counting(net.velocity), net.linear(scan.known), moved)
+    return invert_flow(
+        field, scan.known.value, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=ROUNDS
+    )
+
+
+def _missing(schema: AttributeSchema, row: Mapping[str, Any]) -> list[str]:
+    """Modelled columns that are not in the row."""
+    return [column.name for column in schema.columns if column.name not in row]
+
+
+def _inferring(model: Model, row: Mapping[str, Any]) -> int:
+    """Evaluations that inferring the missing columns of ``row`` from a scan takes."""
+    return evaluations(model.checkpoint.model) if _missing(model.schema, row) else 0
+
+
+def counterfactual_units(model: Model, factual: Mapping[str, Any], steps: int) -> int:
+    """Network evaluations of one :func:`counterfactual` of a person with these ``factual`` attributes."""
+    return _inferring(model, model.schema.resolve(factual)) + (ROUNDS + 1) * steps
 
 
 @torch.inference_mode()
-def invert(model: Model, volume: Volume, given: Mapping[str, Any] | None = None, *, steps: int = 32) -> Joint:
+def invert(
+    model: Model,
+    volume: Volume,
+    given: Mapping[str, Any] | None = None,
+    *,
+    steps: int = 32,
+    progress: ProgressCallback | None = None,
+) -> Joint:
     """The noise from which ``steps`` steps under the ``given`` columns lead to ``volume``, unguided.
 
     Image noise (1, n, c), columns (1, k, d); columns that are not given are inferred from the bare scan and inverted with
-    the image, given ones stay as they are. Costs three evaluations a step. Raises :class:`RequestError` for a scan of
-    another grid, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
+    the image, given ones stay as they are. Costs three evaluations a step, of which ``progress`` hears. Raises
+    :class:`RequestError` for a scan of another grid, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
     """
-    return _noise(model, _prepared(model, volume, model.schema.resolve(given or {}), (), ()), steps)
+    row = model.schema.resolve(given or {})
+    tally = Tally(progress, _inferring(model, row) + ROUNDS * steps)
+    return _noise(model, _prepared(model, volume, row, (), (), tally), steps, tally)
 
 
 def intervened(schema: AttributeSchema, factual: Mapping[str, Any], intervention: Mapping[str, Any]) -> Row:
@@ -162,6 +190,7 @@ def counterfactual(
     steps: int = 32,
     free: Collection[str] = (),
     strength: float = 1.0,
+    progress: ProgressCallback | None = None,
 ) -> Counterfactual:
     """The person in ``volume``, who has the ``factual`` attributes, under the ``intervention``.
 
@@ -169,8 +198,9 @@ def counterfactual(
     moves with the intervention as it does in the cohort. A missing column that is to be set is inferred from the bare scan
     first. ``strength`` w other than 1 extrapolates from the factual attributes (:func:`engine.model.sampler.guided` with the fact
     in the place of the unconditional), so that a null intervention stays null at any strength. Costs three evaluations a
-    step backwards, and one forwards for each of two rows. Raises :class:`RequestError` for a scan of another grid or a
-    column both set and free, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
+    step backwards, and one forwards for both rows together; ``progress`` hears of each, and what it raises cancels. Raises
+    :class:`RequestError` for a scan of another grid or a column both set and free,
+    :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
     """
     schema, row = model.schema, model.schema.resolve(factual)
     moved = _factors(schema, intervention)
@@ -179,15 +209,17 @@ def counterfactual(
             raise RequestError(f"{name} cannot be free: it is {'set' if name in moved else 'computed'}; leave it out")
     intervened(schema, row, intervention)
     checked_weight(strength, "strength")
-    scan = _prepared(model, volume, row, moved, free)
+    tally = Tally(progress, counterfactual_units(model, row, steps))
+    scan = _prepared(model, volume, row, moved, free, tally)
     fact: Row = {c.name: scan.row[c.name] for c, on in zip(schema.columns, scan.known.table[0], strict=True) if on}
     whole = {d.name: row[d.name] for d in schema.derived if d.name in row and d.value(fact) is not None}
     target = intervened(schema, {**fact, **whole}, intervention)
-    state = _forwards(model, _noise(model, scan, steps), scan, target, _times(steps), strength)
-    volumes = model.checkpoint.model.decode(torch.cat([scan.clean.image, state.image])).cpu().numpy()
+    noise = _noise(model, scan, steps, tally)
+    state = _forwards(model, noise, scan, target, _times(steps), strength, tally)
+    volumes = model.checkpoint.model.decode(torch.cat([scan.known.value.image, state.image])).cpu().numpy()
     reconstruction, null, changed = volumes
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
-    scanned = scan.voxels[0].cpu().numpy()
+    scanned = scan.voxels.numpy()
 
     def like(data: np.ndarray) -> Volume:
         return replace(volume, data=data.reshape(volume.data.shape))
@@ -205,19 +237,17 @@ def counterfactual(
     )
 
 
-def _forwards(model: Model, noise: Joint, scan: _Scan, target: Row, times: list[float], strength: float) -> Joint:
+def _forwards(
+    model: Model, noise: Joint, scan: _Scan, target: Row, times: list[float], strength: float, tally: Tally
+) -> Joint:
     """From one noise two rows: under the factual columns and under those of ``target``."""
     net = model.checkpoint.model
-    table, _ = model.schema.encode([target])
-    values = Joint(
-        noise.image.expand(2, -1, -1), torch.cat([scan.clean.table, torch.from_numpy(table).to(model.device)])
-    )
-    start = Joint(values.image, noise.table.expand(2, -1, -1))
-    both = Known(values, scan.known.image.expand(2), scan.known.table.expand(2, -1))
+    both = given_otherwise(net, scan.known, noise, target)
+    start = Joint(both.value.image, noise.table.expand(2, -1, -1))
     linear = net.linear(both)
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
     shift = shift + net.corrected(both.value.table, both.table)
-    field, linear = guided(net.velocity, linear, shift)
+    field, linear = guided(tally.counting(net.velocity), linear, shift)
     state = start
     for state in integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear):
         pass
@@ -246,27 +276,39 @@ def generated_counterfactual(
     *,
     hold: Collection[str] = (),
     guidance: float | None = None,
+    draw: Callable[[Row], Person] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[Person, Person]:
     """The synthetic person of ``seed`` with the ``factual`` attributes, and the same noise under the ``intervention``.
 
     ``factual`` attributes are held unless set; the others are sampled anew from their own noise and follow, but for those
     to ``hold``, which both persons have as the first one was drawn. Without an intervention both are equal to the last
-    bit. Raises as :meth:`engine.inference.generate.Model.generate`, and :class:`RequestError` for a column both set and held.
+    bit. ``draw`` makes the person of the seed who has what is given (None: the model does), such as one kept from before;
+    ``progress`` hears of every evaluation of the model, but not of what such a ``draw`` does. Raises as
+    :meth:`engine.inference.generate.Model.generate`, and :class:`RequestError` for a column both set and held.
     """
     moved = _factors(model.schema, intervention)
     for name in hold:
         if name in moved or isinstance(model.schema[name], Derived):
             raise RequestError(f"{name} cannot be held: it is {'set' if name in moved else 'computed'}; leave it out")
 
-    def drawn(given: Mapping[str, Any]) -> Person:
-        return model.generate(given=given, seed=seed, steps=steps, guidance=guidance)[0]
+    tally = Tally(progress, generated_counterfactual_units(steps, hold))
 
+    def drawn(given: Row) -> Person:
+        return model.generate(given=given, seed=seed, steps=steps, guidance=guidance, progress=tally.add)[0]
+
+    draw = draw or drawn
     fact = model.schema.resolve(factual)
-    one = drawn(fact)
+    one = draw(fact)
     if hold:
         fact = {**{name: one.attributes[name] for name in hold}, **fact}
-        one = drawn(fact)
-    return one, drawn(intervened(model.schema, {**factual, **fact}, intervention))
+        one = draw(fact)
+    return one, draw(intervened(model.schema, {**factual, **fact}, intervention))
+
+
+def generated_counterfactual_units(steps: int, hold: Collection[str]) -> int:
+    """What the progress of one :func:`generated_counterfactual` counts: two persons, or three where columns are held."""
+    return (3 if hold else 2) * drawing_units(steps)
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

@@ -10,12 +10,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.checkpoints.files import whole_directory
 from engine.cohort.bids_write import COLUMNS, write_bids
 from engine.imaging.dicom_write import Origin, write_series
 from engine.imaging.volume import Volume
-from engine.inference.counterfactual import Counterfactual, counterfactual, generated_counterfactual, psnr
-from engine.inference.generate import DISCLAIMER, Model, ProgressCallback
+from engine.inference.counterfactual import (
+    Counterfactual,
+    counterfactual,
+    counterfactual_units,
+    generated_counterfactual,
+    generated_counterfactual_units,
+    psnr,
+)
+from engine.inference.generate import DISCLAIMER, Model
+from engine.inference.progress import ProgressCallback, Tally
+from engine.storage.whole import refusing, whole_directory
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Category, Row
 
@@ -50,7 +58,7 @@ def write_people(
         "given": dict(given or {}),
         "seed": seed,
         "steps": model.steps if steps is None else steps,
-        "guidance": config["guidance"] if guidance is None else guidance,
+        "guidance": config.guidance if guidance is None else guidance,
         "device": model.device,
     }
     origin = {
@@ -66,7 +74,7 @@ def write_people(
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin],
         licence=model.licence,
-        acknowledge=str(config["provenance"].get("acknowledgement", "")),
+        acknowledge=str(config.provenance.get("acknowledgement", "")),
         columns=further_columns(model),
         save=partial(_save_dicom, model, request) if form == "dicom" else None,
     )
@@ -121,18 +129,21 @@ def write_counterfactuals(
     NIfTI of the scan as the model saw it, its reconstruction and, numbered, every counterfactual, the same with the
     autoencoder's residual added back, and the difference; ``whatif.json`` has the rows, the error bars taken before the
     add-back (PSNR in dB of reconstruction, of no change, and of there and back), how it was made, and the ``warnings`` that
-    the scan came with. Raises as :func:`engine.inference.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
+    the scan came with. ``progress`` hears of every network evaluation, and what it raises cancels and leaves no folder.
+    Raises as :func:`engine.inference.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
     """
     out = Path(out)
     if out.exists():
         raise RequestError(f"{out} exists already; choose a new folder")
+    tally = Tally(progress, sum(_passes(model, factual, each, steps) for each in interventions))
+    how: dict[str, Any] = {"steps": steps, "free": free, "progress": tally.add}
     found: list[dict[str, Any]] = []
-    with whole_directory(out) as part:
+    with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
-            there = counterfactual(model, scan, factual=factual, intervention=intervention, steps=steps, free=free)
+            there = counterfactual(model, scan, factual=factual, intervention=intervention, **how)
             known: Row = {**factual, **intervention}
             undone = {name: there.factual[name] for name in intervention}
-            back = counterfactual(model, there.volume, factual=known, intervention=undone, steps=steps, free=free)
+            back = counterfactual(model, there.volume, factual=known, intervention=undone, **how)
             if k == 1:
                 _save(scan, part / "scan")
                 _save(there.reconstruction, part / "reconstruction")
@@ -140,11 +151,14 @@ def write_counterfactuals(
                 _save(volume, part / f"{k:02d}_{name}")
             _save(replace(scan, data=there.difference), part / f"{k:02d}_difference")
             found.append(_figures(k, intervention, there, scan, back.volume))
-            if progress:
-                progress(k, len(interventions))
         more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
         _write_whatif(part, model, {**more, "given": dict(factual), "counterfactuals": found})
     return out
+
+
+def _passes(model: Model, factual: Mapping[str, Any], intervention: Mapping[str, Any], steps: int) -> int:
+    """Network evaluations of the way there and of the way back."""
+    return sum(counterfactual_units(model, known, steps) for known in (factual, {**factual, **intervention}))
 
 
 def write_generated_counterfactuals(
@@ -161,24 +175,26 @@ def write_generated_counterfactuals(
     """The synthetic person of ``seed`` and the same under each of the ``interventions`` into the new folder ``out``.
 
     NIfTI of the person and, numbered, of every counterfactual and its difference (none from a model of tables);
-    ``whatif.json`` has the rows. Raises as :func:`engine.inference.counterfactual.generated_counterfactual`, and
-    :class:`RequestError` when ``out`` exists.
+    ``whatif.json`` has the rows. ``progress`` hears of every network evaluation. Raises as
+    :func:`engine.inference.counterfactual.generated_counterfactual`, and :class:`RequestError` when ``out`` exists.
     """
-    out, steps = Path(out), model.steps if steps is None else steps
+    out = Path(out)
+    steps = model.steps if steps is None else steps
     if out.exists():
         raise RequestError(f"{out} exists already; choose a new folder")
+    tally = Tally(progress, len(interventions) * generated_counterfactual_units(steps, hold))
     found: list[dict[str, Any]] = []
-    with whole_directory(out) as part:
+    with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
-            one, other = generated_counterfactual(model, seed, factual, intervention, steps, hold=hold)
+            one, other = generated_counterfactual(
+                model, seed, factual, intervention, steps, hold=hold, progress=tally.add
+            )
             if one.scan and other.scan:
                 if k == 1:
                     _save(one.scan, part / "person")
                 _save(other.scan, part / f"{k:02d}_counterfactual")
                 _save(replace(other.scan, data=other.scan.data - one.scan.data), part / f"{k:02d}_difference")
             found.append({"number": k, "set": dict(intervention), "factual": one.attributes, "row": other.attributes})
-            if progress:
-                progress(k, len(interventions))
         more = {"seed": seed, "steps": steps, "hold": list(hold), "given": dict(factual)}
         _write_whatif(part, model, {**more, "counterfactuals": found})
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.imaging.volume import Volume
+from engine.inference.conditioning import given_rows
+from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
-from engine.model.sampler import Known, guided, integrate, sample, schedule
+from engine.model.sampler import guided, integrate, sample, schedule
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Row
 
@@ -28,8 +30,6 @@ ROWS = 64
 IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
 #: of the times of a scan's steps (:func:`engine.model.sampler.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
 IMAGE_POWER = 0.7
-#: called with evaluations done and evaluations in all
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,11 @@ def evaluations(net: JointModel) -> int:
     return IMAGE_STEPS if net.has_image else TABLE_STEPS
 
 
+def drawing_units(steps: int) -> int:
+    """What the progress of drawing one person, or one block of rows, counts: ``steps`` evaluations and the decoding."""
+    return steps + 1
+
+
 def checked_weight(weight: float, name: str) -> float:
     """A weight of guidance; raises :class:`RequestError` by ``name`` for one that nothing comes of."""
     if not 0 <= weight <= 10:
@@ -77,7 +82,7 @@ class Model:
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self.checkpoint, self.device = checkpoint, device
-        self.name: str = checkpoint.config["name"]
+        self.name: str = checkpoint.config.name
         self.card, self.card_markdown, self.digest = checkpoint.card, checkpoint.card_markdown, checkpoint.digest
 
     @property
@@ -97,7 +102,7 @@ class Model:
     @property
     def licence(self) -> str:
         """What generated persons fall under: the licence of the training cohort, or else the card's words."""
-        return str(self.checkpoint.config["provenance"].get("licence") or self.card.get("licence") or "unknown")
+        return str(self.checkpoint.config.provenance.get("licence") or self.card.get("licence") or "unknown")
 
     def generate(
         self,
@@ -113,7 +118,8 @@ class Model:
         model has one, and the scan for it, or else both together.
 
         Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
-        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Raises
+        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. ``progress`` counts
+        :func:`drawing_units`. Raises
         :class:`engine.vocabulary.schema.AttributeValueError` for an impossible attribute, :class:`RequestError` for the rest.
         """
         return list(self.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress))
@@ -136,25 +142,21 @@ class Model:
                 f"n {n}, steps {steps}, seed {seed}: n and steps start at 1, steps end at 1000, seed at 0"
             )
         model, row = self.checkpoint.model, self.schema.resolve(given or {})
-        default = self.checkpoint.config["guidance"]
+        default = self.checkpoint.config.guidance
         weight = checked_weight(default if guidance is None else guidance, "guidance")
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
-        total, done = -(-n // size) * (len(times)), 0
+        tally = Tally(progress, -(-n // size) * drawing_units(steps))
         for start in range(0, n, size):
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
             noise = model.noise(seeds)
             rows = self._rows(noise.table, [row] * len(seeds))
             for state in self._integrate(noise, rows, weight, times):
-                done += 1
-                if progress:
-                    progress(done, total)
+                tally.add()
             volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
-            done += 1
-            if progress:
-                progress(done, total)
+            tally.add()
             for s, volume, attributes in list(zip(seeds, volumes, rows, strict=True))[: n - start]:
                 scan = None if volume is None else self._volume(volume)
                 yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)
@@ -164,21 +166,16 @@ class Model:
         net = self.checkpoint.model.rows
         if net is None:
             return given
-        known = self._known(given, noise.new_zeros(len(given), 0, 1))
+        known = given_rows(net, given)
         if bool(known.table.all()):
             return given
         start = Joint(known.value.image, noise)
         state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
         return self.schema.decode(state.table.cpu().numpy(), given)
 
-    def _known(self, rows: list[Row], image: Float[Tensor, "b n c"]) -> Known:
-        """The rows as what is given beside an unknown ``image``."""
-        table, given = (torch.from_numpy(part).to(self.device) for part in self.schema.encode(rows))
-        return Known(Joint(torch.zeros_like(image), table), torch.zeros_like(given[:, 0]), given)
-
     def _integrate(self, noise: Joint, rows: list[Row], weight: float, times: list[float]) -> Iterator[Joint]:
         model = self.checkpoint.model
-        known = self._known(rows, noise.image)
+        known = given_rows(model, rows)
         linear = model.linear(known)
         shift = (weight - 1) * linear.centre.image
         if self.has_image:
@@ -187,7 +184,7 @@ class Model:
         return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
 
     def _volume(self, data: Any) -> Volume:
-        channels = tuple(self.checkpoint.config["channels"])
+        channels = self.checkpoint.config.channels
         return Volume(data[0] if len(channels) == 1 else data, self.checkpoint.affine, channels)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from engine.imaging.volume import Volume
+from engine.inference.conditioning import given_scans
 from engine.inference.generate import ROWS, Model, evaluations
-from engine.inference.infer import on_grid
-from engine.model.flow import Joint
-from engine.model.sampler import Known, sample
+from engine.inference.progress import ProgressCallback, Tally
+from engine.model.joint import JointModel
+from engine.model.sampler import sample
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeValueError, Row
 
@@ -23,12 +24,14 @@ def impute(
     *,
     seed: int = 0,
     steps: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Iterator[Row]:
     """Each of ``rows`` with one draw of its missing cells given all that is present, derived columns computed.
 
     Present cells come back as they are, and so do columns that the model does not know. ``scans``, one a row or None, lie
     on the model's grid and are encoded without any missing column. Row i has the noise of ``seed + i``: another seed is
-    another draw (multiple imputation, Rubin 1987). Guidance is off. Raises
+    another draw (multiple imputation, Rubin 1987). Guidance is off. ``progress`` hears of every network evaluation, and
+    what it raises cancels. Raises
     :class:`engine.vocabulary.schema.AttributeValueError` with the row for an impossible cell, :class:`RequestError` for the rest.
     """
     if not 1 <= (1 if steps is None else steps) <= 1000 or not 0 <= seed < 2**62:
@@ -39,11 +42,16 @@ def impute(
         raise RequestError(f"{model.name} knows tables only: leave the scans out, or choose a model that knows scans")
     known = [_known(model, row, i) for i, row in enumerate(rows)]
     size = 1 if scans or model.checkpoint.model.alone.has_image else ROWS
-    for start in range(0, len(rows), size):
+    starts = range(0, len(rows), size)
+    nets = [_net(model, scans[start : start + size] if scans else ()) for start in starts]
+    planned = [evaluations(net) if steps is None else steps for net in nets]
+    tally = Tally(progress, sum(planned))
+    for start, net, count in zip(starts, nets, planned, strict=True):
         # always as many rows at once, so that a row never depends on the others
         block = [*known[start : start + size], *[{}] * (start + size - min(start + size, len(rows)))]
-        seen = scans[start : start + size] if scans else None
-        made = _drawn(model, block, seen, [seed + start + i for i in range(size)], steps)
+        seen = scans[start : start + size] if scans else ()
+        seeds = [seed + start + i for i in range(size)]
+        made = _drawn(model, net, block, seen, seeds, count, tally)
         for given, row in zip(rows[start : start + size], made, strict=False):
             yield {**given, **row}
 
@@ -56,21 +64,24 @@ def _known(model: Model, row: Mapping[str, Any], i: int) -> Row:
         raise AttributeValueError(f"row {row.get('participant_id', i + 1)}: {error}") from None
 
 
+def _net(model: Model, scans: Sequence[Volume | None]) -> JointModel:
+    """The joint network for a block in which some scan is known, or else that of rows alone."""
+    return model.checkpoint.model if any(scan is not None for scan in scans) else model.checkpoint.model.alone
+
+
 @torch.inference_mode()
 def _drawn(
-    model: Model, rows: Sequence[Row], scans: Sequence[Volume | None] | None, seeds: list[int], steps: int | None
+    model: Model,
+    net: JointModel,
+    rows: Sequence[Row],
+    scans: Sequence[Volume | None],
+    seeds: list[int],
+    steps: int,
+    tally: Tally,
 ) -> list[Row]:
-    device, seeing = model.device, scans is not None and any(scan is not None for scan in scans)
-    net = model.checkpoint.model if seeing else model.checkpoint.model.alone
-    steps = evaluations(net) if steps is None else steps
-    table, known = (torch.from_numpy(part).to(device) for part in model.schema.encode(rows))
     noise = net.noise(seeds)
-    coded, seen = torch.zeros_like(noise.image), torch.zeros(len(rows), dtype=torch.bool, device=device)
-    for i, scan in enumerate(scans or ()):
-        if scan is not None:
-            voxels = on_grid(model, scan)[None].to(device)
-            coded[i], seen[i] = net.encode(voxels, table[i : i + 1], known[i : i + 1])[0], True
-    held = Known(Joint(coded, table), seen, known)
-    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
+    held = given_scans(net, rows, [None if scan is None else model.checkpoint.on_grid(scan) for scan in scans])
+    field = tally.counting(net.velocity)
+    state = sample(field, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     filled = model.schema.decode(state.table.cpu().numpy(), rows)
     return [{name: row[name] for name in model.schema.names} for row in filled]

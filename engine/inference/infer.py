@@ -8,26 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from engine.imaging.volume import Volume
+from engine.inference.conditioning import given_again, given_scans
 from engine.inference.generate import Model, evaluations
-from engine.model.flow import Joint
-from engine.model.sampler import Known, sample
+from engine.inference.progress import ProgressCallback, Tally
+from engine.model.sampler import sample
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Category, Row
-
-
-def on_grid(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
-    """The voxels of a scan that has the model's channels and grid; raises :class:`RequestError` for any other."""
-    image = model.checkpoint.model.config.image
-    data = np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
-    if data.shape != (image.channels, *image.grid):
-        raise RequestError(
-            f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
-        )
-    return torch.from_numpy(data)
 
 
 @torch.inference_mode()
@@ -39,11 +27,13 @@ def infer(
     samples: int = 64,
     seed: int = 0,
     steps: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[Row]:
     """``samples`` draws of the whole table of the person in ``volume`` (None: no scan is known), the ``given`` columns held.
 
     The scan is encoded without any column that is not given (the leak to avoid), and guidance is off; ``steps`` counts
-    network evaluations (None: as many as a person with, or without, a scan is drawn with). ``volume`` must lie
+    network evaluations (None: as many as a person with, or without, a scan is drawn with), and ``progress`` hears of
+    each; what it raises cancels. ``volume`` must lie
     on the model's grid (:func:`engine.cohort.preprocess.preprocess.preprocess` brings it there). Raises :class:`RequestError`
     when it does not, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible given value.
     """
@@ -52,15 +42,11 @@ def infer(
     net = model.checkpoint.model if volume is not None else model.checkpoint.model.alone
     steps = evaluations(net) if steps is None else steps
     row = model.schema.resolve(given or {})
-    table, known = (torch.from_numpy(part).to(model.device) for part in model.schema.encode([row]))
     noise = net.noise(list(range(seed, seed + samples)))
-    coded = torch.zeros_like(noise.image[:1])
-    if volume is not None:
-        coded = net.encode(on_grid(model, volume)[None].to(model.device), table, known)
-    seen = torch.full((samples,), volume is not None, device=model.device)
-    clean = Joint(coded.expand(samples, -1, -1), table.expand(samples, -1, -1))
-    held = Known(clean, seen, known.expand(samples, -1))
-    state = sample(net.velocity, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
+    scan = None if volume is None else model.checkpoint.on_grid(volume)
+    held = given_again(given_scans(net, [row], [scan]), samples)
+    field = Tally(progress, steps).counting(net.velocity)
+    state = sample(field, noise, held, evaluations=steps, shift=net.config.shift, linear=net.linear(held))
     rows = model.schema.decode(state.table.cpu().numpy(), [row] * samples)
     return [{name: r[name] for name in model.schema.names} for r in rows]
 

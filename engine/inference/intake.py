@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.checkpoints.typicality import FACES, check
-from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.cohort.preprocess.preprocess import BrainMasker, deepbet_masker, preprocess
 from engine.imaging.nifti import load_volume
 from engine.imaging.pair import load_pair
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model
-from engine.measure.ruler import fields
 from engine.vocabulary.refusal import RequestError
 
 #: share of the model's grid that a scan has to cover, and of the voxels that are brighter than what is shown as white
@@ -34,7 +33,7 @@ def admit(
     (:func:`engine.checkpoints.typicality.check`); with ``force`` it is taken all the same and the reasons are returned.
     """
     volume, doubts = _brought(model, scan, masker)
-    doubts += check(model, volume)
+    doubts += check(model.checkpoint, volume)
     if doubts and not force:
         more = f", and {len(doubts) - NAMED} more" if len(doubts) > NAMED else ""
         reasons = "; ".join(doubts[:NAMED]) + more
@@ -64,7 +63,7 @@ def _called(scan: Volume | str | Path) -> str:
 
 def _volume(model: Model, scan: Volume | str | Path) -> Volume:
     """The scan with the model's channels, in memory."""
-    channels = list(model.checkpoint.config["channels"])
+    channels = list(model.checkpoint.config.channels)
     if not isinstance(scan, Volume):
         return load_pair(scan) if len(channels) > 1 else load_volume(scan, channels[0])
     if list(scan.channels) != channels:
@@ -81,7 +80,7 @@ def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None
     scan = _volume(model, scan).reoriented("RAS")
     if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
         return _on_grid(model, scan), []
-    if config.get("preprocess"):
+    if config.preprocess:
         return _preprocessed(model, scan, masker)
     ones = Volume(np.ones(scan.grid, np.float32), scan.affine)
     covered = float(ones.resampled(image.grid, model.checkpoint.affine).data.mean())
@@ -91,7 +90,7 @@ def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None
 
 def _on_grid(model: Model, scan: Volume) -> Volume:
     data = _unit(np.asarray(scan.data, np.float32))
-    return Volume(data, model.checkpoint.affine, tuple(model.checkpoint.config["channels"]))
+    return Volume(data, model.checkpoint.affine, model.checkpoint.config.channels)
 
 
 def _preprocessed(model: Model, scan: Volume, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
@@ -103,7 +102,9 @@ def _preprocessed(model: Model, scan: Volume, masker: BrainMasker | None) -> tup
         doubts.extend(_cut(brain))
         return brain
 
-    found = preprocess(scan, PreprocessConfig(**fields(model.checkpoint.config["preprocess"])), looked_at)
+    settings = model.checkpoint.config.preprocessing
+    assert settings is not None, "only heads of a preprocessed cohort come here"
+    found = preprocess(scan, settings, looked_at)
     if (share := found.quality["brain_in_grid"]) < BRAIN_IN_GRID:
         least = f"{BRAIN_IN_GRID:.0%} is the least expected"
         doubts.append(f"{share:.0%} of its brain lies in the field of view of {model.name}, {least}")

@@ -21,7 +21,7 @@ from scipy.ndimage import binary_erosion
 from engine.phantom.tissue import LIVER, Tissue
 
 #: fewest voxels of liver whose fat fraction is read
-FEWEST = 40
+MINIMUM_VOXELS = 40
 #: above this share of fat no liver is believed
 FATTEST = 0.55
 
@@ -53,22 +53,22 @@ def noise_power(image: Float[np.ndarray, "x y z"], air: Bool[np.ndarray, "x y z"
     """
     weights = air.sum((0, 1))
     power = (np.square(image, dtype=np.float64) * air).sum((0, 1))
-    seen = weights >= FEWEST
+    seen = weights >= MINIMUM_VOXELS
     return float(np.median(power[seen] / weights[seen])) if seen.any() else 0.0
 
 
 def liver_fat(
     images: Float[np.ndarray, "2 x y z"], liver: Float[np.ndarray, "x y z"], air: Bool[np.ndarray, "x y z"]
 ) -> float:
-    """Fat fraction of the liver in percent; NaN for less than :data:`FEWEST` voxels of it.
+    """Fat fraction of the liver in percent; NaN for less than :data:`MINIMUM_VOXELS` voxels of it.
 
     ``images`` are water and fat, ``liver`` is its probability, ``air`` is where nothing is. The core of the liver is
     read (two voxels from its border), vessels and bile ducts left out by taking the middle half of the water signals. Where
     the share would be above :data:`FATTEST` the two are taken for exchanged.
     """
     core = binary_erosion(liver > 0.5, iterations=2)
-    core = core if core.sum() >= FEWEST else liver > 0.5
-    if core.sum() < FEWEST:
+    core = core if core.sum() >= MINIMUM_VOXELS else liver > 0.5
+    if core.sum() < MINIMUM_VOXELS:
         return float("nan")
     water, fat = (image[core].astype(np.float64) for image in images)
     exchanged = fat > ratio_of_fraction(FATTEST) * (water + fat)

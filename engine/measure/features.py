@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
+from engine.anatomy import regions
 from engine.imaging.volume import VolumeError
 from engine.measure.ruler import fields, read_ruler, write_ruler
 
-NAMES = ("features-head", "features-torso")
+NAMES = tuple(region.features for region in regions())
 FOLDS = 2
 
 
@@ -54,6 +54,8 @@ class FoldEncoder(nn.Module):
     statistics, so that what is frozen is the parameters and nothing else."""
 
     def __init__(self, config: FeatureConfig) -> None:
+        from monai.networks.nets.resnet import ResNet
+
         super().__init__()
         self.net = ResNet(
             block="basic",

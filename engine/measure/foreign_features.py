@@ -5,18 +5,21 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.networks.nets.resnet import ResNet, resnet10
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from engine.checkpoints.files import CheckpointError, file_sha256
+from engine.checkpoints.files import CheckpointError
 from engine.imaging.volume import VolumeError
+from engine.storage.whole import file_sha256
+
+if TYPE_CHECKING:
+    from monai.networks.nets.resnet import ResNet
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,8 @@ def foreign(path: str | Path, channels: int) -> ForeignEncoder:
 
     Raises :class:`CheckpointError` for a file that is missing, damaged, or of another network.
     """
+    from monai.networks.nets.resnet import resnet10
+
     path = Path(path)
     try:
         stored: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)

@@ -23,15 +23,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from engine.anatomy.head import HEAD
+from engine.anatomy.region import Region
 from engine.checkpoints.files import directory
 from engine.cohort.preprocess.centring import centring
 from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.reference import CohortBand
-from engine.measure.ruler import fields, read_ruler, write_ruler
+from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 
-NAME = "measure-head"
+NAME = HEAD.ruler
 CLASSES = ("background", "fluid", "brain", "ventricles")
 FLUID_CODES = (1, 46)
 VENTRICLE_CODES = (4, 11, 49, 50, 51, 52)
@@ -99,11 +101,22 @@ class HeadMeasure:
     cohort: CohortBand
     card: dict[str, Any]
     digest: str = ""
+    errors: Mapping[str, StatedError] = field(default_factory=dict)
+
+    @property
+    def region(self) -> Region:
+        """What it measures."""
+        return HEAD
 
     @property
     def measures(self) -> Mapping[str, str]:
         """The measures' names in words."""
         return MEASURES
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The unit of each measure."""
+        return dict.fromkeys(MEASURES, "ml")
 
     @property
     def definitions(self) -> Mapping[str, str]:
@@ -122,7 +135,8 @@ class HeadMeasure:
             segmenter = Segmenter(config.segmenter)
             segmenter.load_weights(stored.weights)
             cohort = CohortBand.from_json(stored.config["cohort"])
-        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest)
+            errors = _errors(stored.config.get("provenance", {}).get("figures", {}))
+        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest, errors)
 
     def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
         """Write the ruler, weights as bfloat16, whole or not at all."""
@@ -136,8 +150,28 @@ class HeadMeasure:
         (:func:`engine.cohort.preprocess.preprocess.centring`) and resampled. Intensities may have any scale. Raises
         :class:`VolumeError` for a scan that is not finite, has several channels and no ``T1w``, or holds no head.
         """
-        head = self.framed(_single(finite(volume)).reoriented("RAS"))
-        return self.read(head, self.segmenter.probabilities(head))
+        return self.examine(volume).values
+
+    def examine(self, volume: Volume) -> Reading:
+        """What :meth:`measure` says, with nothing to note."""
+        return Reading(values=self.values_of(self.classes_on(finite(volume))))
+
+    def classes_on(self, volume: Volume) -> Classes:
+        """The classes on the segmenter's window of the head as it was framed; raises as :meth:`measure` does."""
+        upright = _single(volume).reoriented("RAS")
+        head = self.framed(upright)
+        window = self.config.segmenter
+        return Classes(
+            framed=head,
+            probabilities=self.segmenter.probabilities(head),
+            affine=window.affine,
+            names=window.classes,
+            placed=head is upright,
+        )
+
+    def values_of(self, found: Classes) -> dict[str, float]:
+        """:meth:`read` of what was told apart."""
+        return self.read(found.framed, found.probabilities)
 
     def read(self, head: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> dict[str, float]:
         """Millilitres from the classes' probabilities on the segmenter's window and the framed head itself."""
@@ -210,13 +244,20 @@ def classes_of_codes() -> UInt8[np.ndarray, "256"]:
     return table
 
 
+def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
+    """From the figures of the test persons: the SD of the relative difference."""
+    volumes = figures.get("test", {}).get("volumes", {})
+    return {name: StatedError(sd=float(by["relative_difference"][1]), relative=True) for name, by in volumes.items()}
+
+
 def _single(volume: Volume) -> Volume:
-    """The T1w channel alone."""
+    """The T1-weighted channel alone."""
     if volume.data.ndim == 3:
         return volume
-    if "T1w" not in volume.channels:
-        raise VolumeError(f"none of the channels {', '.join(volume.channels)} is T1w; give a T1-weighted head")
-    return Volume(volume.data[volume.channels.index("T1w")], volume.affine)
+    (channel,) = HEAD.channels
+    if channel not in volume.channels:
+        raise VolumeError(f"none of the channels {', '.join(volume.channels)} is {channel}; give a T1-weighted head")
+    return Volume(volume.data[volume.channels.index(channel)], volume.affine)
 
 
 def _shifted(head: Volume, origin: Float[np.ndarray, "3"]) -> Volume:

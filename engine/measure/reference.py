@@ -12,7 +12,7 @@ from engine.measure.relation import Relation, RelationError
 
 EVERYONE = "all"
 #: fewest persons of a group whose figures are kept: below this an aggregate says too much of each of them
-FEWEST = 20
+MINIMUM_GROUP = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class CohortBand:
     ) -> CohortBand:
         """Fit over persons: ``rows`` their attributes (None where missing), ``measures`` what was read off their scans.
 
-        Groups of fewer than :data:`FEWEST` persons are left out. Where sex is recorded, ``all`` are those of known sex:
+        Groups of fewer than :data:`MINIMUM_GROUP` persons are left out. Where sex is recorded, ``all`` are those of known sex:
         otherwise the difference between all and the two sexes would tell of the few others.
         """
         known = [i for i, row in enumerate(rows) if row.get("sex") is not None]
@@ -44,12 +44,12 @@ class CohortBand:
         curves: dict[str, Any] = {}
         levels: dict[str, Any] = {}
         for group, members in groups.items():
-            if len(members) < FEWEST:
+            if len(members) < MINIMUM_GROUP:
                 continue
             for measure in measures[0]:
                 y = np.array([measures[i][measure] for i in members], float)
                 y = y[np.isfinite(y)]
-                if len(y) >= FEWEST:
+                if len(y) >= MINIMUM_GROUP:
                     found = {"n": len(y), "mean": float(y.mean()), "sd": float(y.std(ddof=1))}
                     levels.setdefault(measure, {})[group] = found
             for attribute in attributes:
@@ -61,7 +61,7 @@ class CohortBand:
                         curve = Relation.fit(x, y, degree=2, log=True)
                     except RelationError:
                         continue
-                    if line.n >= FEWEST:
+                    if line.n >= MINIMUM_GROUP:
                         lines.setdefault(group, {}).setdefault(attribute, {})[measure] = line
                         curves.setdefault(group, {}).setdefault(attribute, {})[measure] = curve
         return cls(lines=lines, curves=curves, levels=levels)

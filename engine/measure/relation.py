@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm as normal
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from engine.vocabulary.refusal import Refusal
 
@@ -104,7 +103,7 @@ class Relation:
         r = slope / math.hypot(slope, math.sqrt(rest)) if slope else 0.0
         if abs(r) >= 1:
             return Interval(r, r, r)
-        reach = float(normal.ppf((1 + level) / 2)) / math.sqrt(self.n - 3)
+        reach = float(ndtri((1 + level) / 2)) / math.sqrt(self.n - 3)
         return Interval(r, math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach))
 
     def band(self, x: Float[np.ndarray, " n"], level: float = 0.95) -> Band:
@@ -130,7 +129,7 @@ class Relation:
         return cls(**{**stored, "coefficients": tuple(stored["coefficients"]), "covariance": covariance})
 
     def _quantile(self, level: float) -> float:
-        return float(student.ppf((1 + level) / 2, self.n - len(self.coefficients)))
+        return float(stdtrit(self.n - len(self.coefficients), (1 + level) / 2))
 
 
 def _powers(t: np.ndarray, degree: int) -> Float[np.ndarray, "n k"]:

@@ -1,21 +1,153 @@
-"""A ruler on disk: weights, settings and card of what measures scans, checked when they are read."""
+"""What every ruler is and can do (:class:`Ruler`), and a ruler on disk, checked when it is read.
+
+A ruler measures scans of one region of the body. Which one is whose: :mod:`engine.measure.shipped`.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from engine.checkpoints.files import RULER, CheckpointError, file_sha256, whole_directory, write_card
+from engine.anatomy.region import Region
+from engine.checkpoints.card import write_card
+from engine.checkpoints.files import RULER, CheckpointError, checkpoint_directory
+from engine.imaging.volume import Volume
+from engine.measure.reference import CohortBand
+from engine.storage import strict_json
+from engine.storage.whole import file_sha256
 
 VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read: ``values`` by measure (NaN where it cannot be seen), ``notes`` are sentences."""
+
+    values: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedError:
+    """The SD of what a ruler reads against its truth on test persons: a share of the value where ``relative``, else in the
+    measure's unit."""
+
+    sd: float
+    relative: bool
+
+    def of(self, value: float) -> float:
+        """The error of a value, in its unit.
+
+        >>> StatedError(sd=0.1, relative=True).of(-30.0)
+        3.0
+        """
+        return self.sd * abs(value) if self.relative else self.sd
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classes:
+    """What a ruler tells apart in a volume.
+
+    ``framed`` is the volume as the ruler laid it, ``probabilities`` (k, x, y, z) are those of the classes ``names`` on voxels
+    of their own with their ``affine``. ``placed``: whether these lie where the volume does, which was not turned first.
+    """
+
+    framed: Volume
+    probabilities: Float[np.ndarray, "k x y z"]
+    affine: Float[np.ndarray, "4 4"]
+    names: tuple[str, ...]
+    placed: bool
+
+    def of(self, chosen: Collection[str]) -> Float[np.ndarray, "x y z"]:
+        """The probability of the ``chosen`` classes together, on the voxels of their own."""
+        return self.probabilities[[self.names.index(name) for name in chosen]].sum(0)
+
+    def on(self, volume: Volume, chosen: Collection[str]) -> Bool[np.ndarray, "x y z"]:
+        """Where the chosen classes together are the likeliest, on the voxels of ``volume``."""
+        return Volume(self.of(chosen), self.affine).resampled(volume.grid, volume.affine).data > 0.5
+
+    def labels(self, volume: Volume, groups: Sequence[Collection[str]]) -> UInt8[np.ndarray, "x y z"]:
+        """The group (from 1) that the likeliest class of each voxel of ``volume`` belongs to, else 0."""
+        group_of = np.zeros(len(self.names), np.uint8)
+        for label, group in enumerate(groups, 1):
+            group_of[[self.names.index(name) for name in group]] = label
+        field = Volume(group_of[self.probabilities.argmax(0)], self.affine)
+        return field.resampled(volume.grid, volume.affine, order=0).data
+
+
+class Ruler(Protocol):
+    """Measures scans of one ``region``: load it once, then :meth:`measure` any number of them.
+
+    By measure: ``measures`` its name in words, ``units``, ``definitions`` a sentence, ``errors`` what is stated of how far it
+    errs (a measure that is not in it has no stated error). ``cohort`` holds regressions of persons measured with this same
+    ruler (aggregates only), ``digest`` the start of the SHA-256 of its weights ("" before it is saved).
+    """
+
+    @property
+    def region(self) -> Region: ...
+    @property
+    def measures(self) -> Mapping[str, str]: ...
+    @property
+    def units(self) -> Mapping[str, str]: ...
+    @property
+    def definitions(self) -> Mapping[str, str]: ...
+    @property
+    def errors(self) -> Mapping[str, StatedError]: ...
+    @property
+    def cohort(self) -> CohortBand: ...
+    @property
+    def card(self) -> Mapping[str, Any]: ...
+    @property
+    def digest(self) -> str: ...
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Self:
+        """The shipped ruler, or that in the folder ``path``; raises :class:`CheckpointError` where it cannot be used."""
+        ...
+
+    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
+        """Write the ruler, whole or not at all; ``provenance`` says where it comes from and what its figures are."""
+        ...
+
+    def examine(self, volume: Volume) -> Reading:
+        """Read a scan of any orientation, voxel size and intensity scale.
+
+        Raises :class:`engine.imaging.volume.VolumeError` for a scan of another region, or one that cannot be read.
+        """
+        ...
+
+    def measure(self, volume: Volume) -> dict[str, float]:
+        """The values of :meth:`examine`."""
+        ...
+
+    def classes_on(self, volume: Volume) -> Classes:
+        """Tell apart what is in a volume; raises as :meth:`examine` does."""
+        ...
+
+    def values_of(self, found: Classes) -> dict[str, float]:
+        """The values by measure from what was told apart; raises as :meth:`examine` does."""
+        ...
+
+
+def titles(ruler: Ruler) -> dict[str, str]:
+    """Each measure in words, with its unit."""
+    return {name: f"{words}, {ruler.units[name]}" for name, words in ruler.measures.items()}
+
+
+def stated_error(ruler: Ruler, measure: str, value: float) -> float:
+    """The stated error of a value in its own unit; NaN where none is stated."""
+    error = ruler.errors.get(measure)
+    return math.nan if error is None else error.of(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +175,7 @@ def read_ruler(path: Path, name: str) -> StoredRuler:
     if not (path / "config.json").is_file():
         raise CheckpointError(f"there is no {name} at {path}; restore the folder {name} beside the other checkpoints")
     with _sentence(path):
-        stored = json.loads((path / "config.json").read_text("utf-8"))
+        stored = strict_json.read(path / "config.json")
         if not isinstance(stored, dict) or stored.get("format") != RULER or stored.get("version") != VERSION:
             raise CheckpointError(f"{path} is not a Somatwin measure of version {VERSION}; restore or replace it")
         if stored.get("name") != name:
@@ -52,7 +184,7 @@ def read_ruler(path: Path, name: str) -> StoredRuler:
         if digest != stored["weights_sha256"]:
             raise CheckpointError(f"the weights in {path} are not those it was saved with; restore or replace it")
         weights = load_file(path / "weights.safetensors")
-        card = json.loads((path / "model_card.json").read_text("utf-8"))
+        card = strict_json.read(path / "model_card.json")
     return StoredRuler(path, stored, weights, card, digest[:12])
 
 
@@ -61,12 +193,12 @@ def write_ruler(path: Path, name: str, about: Mapping[str, Any], net: nn.Module,
 
     Raises :class:`CheckpointError` when the disk refuses.
     """
-    with whole_directory(path) as part:
+    with checkpoint_directory(path) as part:
         tensors = {k: v.detach().cpu().bfloat16().contiguous() for k, v in net.named_parameters()}
         save_file(tensors, part / "weights.safetensors")
         digest = file_sha256(part / "weights.safetensors")
         config = {"format": RULER, "version": VERSION, "name": name, **about, "weights_sha256": digest}
-        (part / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        (part / "config.json").write_text(strict_json.text_of(config), "utf-8")
         write_card(part, card)
 
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
+from engine.anatomy import region_named, region_of_file, regions
+from engine.anatomy.region import Region
 from engine.imaging.nifti import load_volume
 from engine.imaging.pair import is_pair, load_pair, pair_of
 from engine.imaging.volume import Volume, VolumeError
-from engine.measure import head
-from engine.measure import torso as body
+from engine.measure.shipped import load_ruler
 
-Kind = Literal["head", "torso"]
 DISCLAIMER = "Not for diagnosis."
-#: a field of view no longer than this along any axis is a head's, mm
-HEAD_MM = 320.0
 #: digits after the point by unit
 DIGITS = {"ml": 1, "l": 3, "%": 2, "cm": 1}
 
@@ -34,67 +29,65 @@ def scans_of(paths: Sequence[str | Path]) -> Iterator[Path]:
             yield path
 
 
-def measure_scan(path: str | Path, kind: Kind | None = None) -> dict[str, Any]:
+def measure_scan(path: str | Path, kind: str | None = None) -> dict[str, Any]:
     """Measure the scan at ``path``: a T1-weighted head, or either file of a torso's pair.
 
-    ``kind`` overrides what name and field of view tell. Returns what is ready for JSON: ``scan`` (files), ``kind``,
-    ``measures`` (by name: value or None where it cannot be seen, unit, description), ``notes``, ``measured_by`` (the
-    ruler's name and the start of its weights' SHA-256), ``disclaimer``. Raises :class:`VolumeError` for a file that cannot
-    be read or measured, :class:`engine.checkpoints.files.CheckpointError` without the ruler.
+    ``kind``, a region's name, overrides what name and field of view tell. Returns what is ready for JSON: ``scan`` (files),
+    ``kind``, ``measures`` (by name: value or None where it cannot be seen, unit, description), ``notes``, ``measured_by``
+    (the ruler's name and the start of its weights' SHA-256), ``disclaimer``. Raises :class:`VolumeError` for a file that
+    cannot be read or measured, :class:`engine.checkpoints.files.CheckpointError` without the ruler,
+    :class:`engine.vocabulary.refusal.RequestError` for an unknown region.
     """
     path = Path(path)
-    kind, volume = read_scan(path, kind)
-    files = [path]
-    notes: tuple[str, ...] = ()
-    if kind == "torso":
-        files, ruler, units, name = list(pair_of(path)), _torso(), body.UNITS, body.NAME
-        reading = ruler.examine(volume)
-        values, notes = reading.values, reading.notes
-    else:
-        ruler, units, name = _head(), dict.fromkeys(head.MEASURES, "ml"), head.NAME
-        values = ruler.measure(volume)
+    region, volume = read_scan(path, None if kind is None else region_named(kind))
+    ruler = load_ruler(region)
+    reading = ruler.examine(volume)
     measures = {
-        key: {
-            "value": round(value, DIGITS[units[key]]) if math.isfinite(value) else None,
-            "unit": units[key],
-            "description": ruler.definitions[key],
+        name: {
+            "value": round(value, DIGITS[ruler.units[name]]) if math.isfinite(value) else None,
+            "unit": ruler.units[name],
+            "description": ruler.definitions[name],
         }
-        for key, value in values.items()
+        for name, value in reading.values.items()
     }
     return {
-        "scan": [str(file) for file in files],
-        "kind": kind,
+        "scan": [str(file) for file in files_of(path, region)],
+        "kind": region.name,
         "measures": measures,
-        "notes": list(notes),
-        "measured_by": {"name": name, "weights": ruler.digest},
+        "notes": list(reading.notes),
+        "measured_by": {"name": region.ruler, "weights": ruler.digest},
         "disclaimer": DISCLAIMER,
     }
 
 
-def read_scan(path: Path, kind: Kind | None = None) -> tuple[Kind, Volume]:
-    """The scan and what it is of: told by ``kind``, else by its name, else by its field of view.
+def files_of(path: Path, region: Region) -> tuple[Path, ...]:
+    """The files that make up the scan of a region to which ``path`` belongs."""
+    return pair_of(path) if len(region.channels) > 1 else (path,)
 
-    Raises :class:`VolumeError` when that leaves it open, or the torso's other file is missing.
+
+def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]:
+    """The scan and what it is of: told by ``region``, else by its name, else by its field of view.
+
+    Raises :class:`VolumeError` when that leaves it open, or one of its files is missing.
     """
-    if kind == "torso" or (kind is None and is_pair(path)):
-        return "torso", load_pair(path)
+    named = region or region_of_file(path)
+    if named is not None:
+        whole = load_pair(path) if len(named.channels) > 1 else load_volume(path, *named.channels)
+        return named, whole
     volume = load_volume(path)
-    if kind is None and not path.name.endswith(("_T1w.nii", "_T1w.nii.gz")):
-        sides = [n * mm for n, mm in zip(volume.grid, volume.spacing, strict=True)]
-        size = " x ".join(f"{side / 10:.0f}" for side in np.sort(sides)[::-1])
-        if max(sides) > HEAD_MM:
-            raise VolumeError(
-                f"{path.name} covers {size} cm, more than a head, and is not named as one of a torso's pair: name the files "
-                "*_water.nii.gz and *_fat.nii.gz, or say --as head"
-            )
-    return "head", volume
+    return _region_by_size(path, volume), volume
 
 
-@cache
-def _torso() -> body.TorsoMeasure:
-    return body.TorsoMeasure.load()
-
-
-@cache
-def _head() -> head.HeadMeasure:
-    return head.HeadMeasure.load()
+def _region_by_size(path: Path, volume: Volume) -> Region:
+    """The first region of one file a scan that can be as large as this."""
+    sides = sorted((n * mm for n, mm in zip(volume.grid, volume.spacing, strict=True)), reverse=True)
+    alone = [region for region in regions() if len(region.channels) == 1]
+    for region in alone:
+        if sides[0] <= region.largest_mm:
+            return region
+    size = " x ".join(f"{side / 10:.0f}" for side in sides)
+    named = [" and ".join(f"{file}.nii.gz" for file in region.files) for region in regions()]
+    raise VolumeError(
+        f"{path.name} covers {size} cm, more than a {alone[0].name}, and its name does not say what it is of: name the files "
+        f"{' or '.join(named)}, or say --as {alone[0].name}"
+    )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 
 from engine.imaging.volume import Volume, VolumeError, centred_affine
@@ -79,6 +78,8 @@ class Segmenter(nn.Module):
     """From intensities to class scores on a grid; the scale of the intensities does not matter."""
 
     def __init__(self, config: SegmenterConfig) -> None:
+        from monai.networks.nets.dynunet import DynUNet
+
         super().__init__()
         self.config = config
         levels = len(config.widths)

@@ -22,19 +22,21 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import binary_erosion
 
+from engine.anatomy.region import Region
+from engine.anatomy.torso import TORSO
 from engine.checkpoints.files import CheckpointError, directory
 from engine.cohort.preprocess.preprocess import antialiased
 from engine.imaging.pair import CHANNELS, FAT, WATER
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.fat_fraction import liver_fat
 from engine.measure.reference import CohortBand
-from engine.measure.ruler import fields, read_ruler, write_ruler
+from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.measure.waist import waist
 from engine.phantom import tissue
 from engine.phantom.shape.frame import GRID, SPACING
 
-NAME = "measure-torso"
+NAME = TORSO.ruler
 #: what each class is made of, in the phantom's label codes; what is in none of them is ``other``
 CODES = {
     "background": (tissue.AIR,),
@@ -94,6 +96,8 @@ COUNTED = {
     "spleen": "spleen",
     "kidneys": "kidneys",
 }
+#: the measures whose stated error is in their unit and not a share of the value
+IN_UNITS = ("waist", "liver_pdff")
 #: share of surely subcutaneous fat that shows more water than fat, from which an exchange is told
 EXCHANGED = 0.01
 
@@ -119,14 +123,6 @@ class TorsoMeasureConfig:
     plausible: tuple[float, float] = (8.0, 300.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What was read: ``values`` by name (:data:`MEASURES`, NaN where it cannot be seen), ``notes`` are sentences."""
-
-    values: dict[str, float]
-    notes: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class TorsoMeasure:
     """The ruler: load it once with :meth:`load`, then :meth:`measure` any number of torsos.
@@ -139,11 +135,22 @@ class TorsoMeasure:
     cohort: CohortBand
     card: dict[str, Any]
     digest: str = ""
+    errors: Mapping[str, StatedError] = field(default_factory=dict)
+
+    @property
+    def region(self) -> Region:
+        """What it measures."""
+        return TORSO
 
     @property
     def measures(self) -> Mapping[str, str]:
         """The measures' names in words."""
         return MEASURES
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The unit of each measure."""
+        return UNITS
 
     @property
     def definitions(self) -> Mapping[str, str]:
@@ -164,7 +171,8 @@ class TorsoMeasure:
             segmenter = Segmenter(config.segmenter)
             segmenter.load_weights(stored.weights)
             cohort = CohortBand.from_json(stored.config["cohort"])
-        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest)
+            errors = _errors(stored.config.get("provenance", {}).get("figures", {}))
+        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest, errors)
 
     def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
         """Write the ruler, weights as bfloat16, whole or not at all."""
@@ -185,6 +193,15 @@ class TorsoMeasure:
             raise VolumeError("there is nothing to see in this scan: every voxel has the same value")
         torso, probabilities, notes = self.classified(torso)
         return replace(self.read(torso, probabilities), notes=notes)
+
+    def classes_on(self, volume: Volume) -> Classes:
+        """The classes on the framed torso's voxels; raises :class:`VolumeError` for other channels."""
+        torso, found, _ = self.classified(self.framed(volume))
+        return Classes(framed=torso, probabilities=found, affine=torso.affine, names=CLASSES, placed=True)
+
+    def values_of(self, found: Classes) -> dict[str, float]:
+        """:meth:`read` of what was told apart."""
+        return self.read(found.framed, found.probabilities).values
 
     def read(self, torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> Reading:
         """The measures from the classes' probabilities and the framed torso itself."""
@@ -246,6 +263,14 @@ class TorsoMeasure:
 def shipped() -> Path:
     """Where :meth:`TorsoMeasure.load` looks when it is given no path."""
     return directory() / NAME
+
+
+def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
+    """From the figures of the test persons: the SD of the difference."""
+    found = figures.get("measures", {})
+    return {
+        name: StatedError(sd=float(by["difference"][3]), relative=name not in IN_UNITS) for name, by in found.items()
+    }
 
 
 def exchanged(torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> float:

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from engine.model.config import ConfigError
+
 
 class Joint(NamedTuple):
     """The one state: image tokens (b, n, c) and columns (b, k, d)."""
@@ -48,48 +50,6 @@ def shifted(t: Tensor | float, shift: float) -> Any:
     return shift * t / (1 + (shift - 1) * t)
 
 
-class FactorPrior(NamedTuple):
-    """The linear Gaussian model z = W f + n of the joint state, f ~ N(0, 1), n ~ N(0, D) independent (factor analysis).
-
-    Shape: loadings W (n, c, r) of the image and (k, d, r) of the columns; variances D (n, c) and (k, d), positive.
-    """
-
-    image: Tensor
-    table: Tensor
-    image_variance: Tensor
-    table_variance: Tensor
-
-
-def factor_velocity(state: Joint, levels: Levels, prior: FactorPrior) -> tuple[Joint, Joint]:
-    """E[e - z | z_t] under the prior, in closed form, and its E[W f | z_t]: what is known before anything is learned.
-
-    With A = 1 - t, C = A^2 D + t^2 and r = z_t - A W f_hat, where f_hat = (1 + W' A C^-1 A W)^-1 W' A C^-1 z_t
-    (Bishop, Pattern Recognition and Machine Learning, 12.2), the velocity is (t - A D) / C r - W f_hat. The network learns
-    only the rest (as the skip of EDM, arXiv 2206.00364, does for independent data), so that whole heads come before
-    detail, and every conditional of a jointly Gaussian cohort is exact from the start.
-    """
-    parts = []
-    for z, t, w, d in (
-        (state.image, levels.image[:, None, None], prior.image, prior.image_variance),
-        (state.table, levels.table[..., None], prior.table, prior.table_variance),
-    ):
-        a, t = (1 - t).expand_as(z).flatten(1), t.expand_as(z).flatten(1)
-        parts.append((z.flatten(1), t, a, w.flatten(0, 1), d.flatten(), a**2 * d.flatten() + t**2))
-    rank = prior.image.shape[-1]
-    precision = torch.eye(rank, dtype=state.image.dtype, device=state.image.device)
-    right = 0
-    for z, _, a, w, _, c in parts:
-        precision = precision + (w.T * (a**2 / c)[:, None]) @ w
-        right = right + (a / c * z) @ w
-    factors = torch.linalg.solve(precision, right)
-    velocities, means = [], []
-    for (z, t, a, w, d, c), part in zip(parts, state, strict=True):
-        mean = factors @ w.T
-        velocities.append(((t - a * d) / c * (z - a * mean) - mean).reshape(part.shape))
-        means.append(mean.reshape(part.shape))
-    return Joint(*velocities), Joint(*means)
-
-
 @dataclass(frozen=True, kw_only=True)
 class NoiseMixture:
     """How often a training example has which pattern of noise levels; the shares sum to 1.
@@ -109,7 +69,7 @@ class NoiseMixture:
     def __post_init__(self) -> None:
         total = self.equal + self.table_clean + self.image_clean + self.table_noise + self.independent
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares of the noise mixture sum to {total}; make them sum to 1")
+            raise ConfigError(f"the shares of the noise mixture sum to {total}; make them sum to 1")
 
     def draw(self, rows: int, columns: int, generator: torch.Generator, shift: float = 1.0) -> Levels:
         """Noise levels of ``rows`` training examples; t is logit-normal (arXiv 2403.03206), then shifted for the image."""

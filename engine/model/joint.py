@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from engine.model.flow import FactorPrior, Joint, Levels, factor_velocity
-from engine.model.nn.autoencoder import NO_IMAGE, Autoencoder, AutoencoderConfig
+from engine.model.config import ModelConfig, TransformerConfig, table_config
+from engine.model.flow import Joint, Levels
+from engine.model.linear import LinearFlow
+from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.embedding import Fusion
-from engine.model.nn.transformer import JointTransformer, TransformerConfig
-from engine.model.sampler import Known, LinearFlow, person_noise
+from engine.model.nn.transformer import JointTransformer
+from engine.model.prior import (
+    FactorPrior,
+    covariance_beside_scans,
+    factor_velocity,
+    fit_column_factors,
+    fit_image_factors,
+)
+from engine.model.sampler import Known, person_noise
 from engine.vocabulary.schema import AttributeSchema
-
-#: least share of a column's variance that is its own
-UNIQUE = 0.03
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Sizes of the networks, the ``rank`` of the linear Gaussian part (:class:`engine.model.flow.FactorPrior`) with
-    ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
-    the columns' (:func:`engine.model.flow.shifted`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the network of
-    :attr:`JointModel.rows` (None: there is none)."""
-
-    image: AutoencoderConfig
-    flow: TransformerConfig
-    rank: int = 32
-    table_rank: int = 0
-    shift: float = 3.0
-    rows: TransformerConfig | None = None
-
-
-def table_config(flow: TransformerConfig, schema: AttributeSchema) -> ModelConfig:
-    """A model of tables alone, whose linear Gaussian part can hold any covariance of the columns."""
-    return ModelConfig(image=NO_IMAGE, flow=flow, rank=0, table_rank=int(schema.mask.sum()), shift=1.0)
 
 
 def with_rows(model: JointModel, rows: TransformerConfig | None, seed: int) -> JointModel:
@@ -148,46 +134,27 @@ class JointModel(nn.Module):
     ) -> None:
         """Fit the linear Gaussian part to p persons: ``image`` their diffused states in v versions, and their columns.
 
-        Loadings of the image are its principal components over persons and versions (Tipping and Bishop 1999), as many as
-        the model's rank but at most a third of the persons; a column's are its slopes on them, each shrunk by the
-        positive-part James-Stein rule, since few persons make large correlations by chance, and together cut to the adjusted
-        R^2 (Ezekiel 1930), the share that they would explain of other persons. What the image leaves of the
-        columns' covariance (over the persons who have both cells) has factors of its own.
+        The image has as many factors as the model's rank, but at most a third of the persons
+        (:func:`engine.model.prior.fit_image_factors`, :func:`engine.model.prior.fit_column_factors`).
         """
         rank = min(self.config.rank, len(image) // 3) if self.has_image else 0
-        scores = self._fit_image_factors(image, rank) if rank else image.new_zeros(len(image), 0)
-        here = (known[..., None] & self.mask).to(table.dtype)
-        count = here.sum(0).clamp(min=1)
-        self.table_centre.copy_((table * here).sum(0) / count)
-        centred = (table - self.table_centre) * here
-        variance = torch.where(self.mask, (centred.square().sum(0) / count).clamp(min=1e-3), 1.0)
-        slopes = torch.einsum("pkd,pr->kdr", centred, scores) / count[..., None]
-        left = (variance - slopes.square().sum(-1)).clamp(min=UNIQUE * variance) / (1 - rank / count).clamp(min=0.1)
-        slopes = slopes * (1 - (left / count)[..., None] / slopes.square().clamp(min=1e-9)).clamp(min=0)
-        most = (variance - left).clamp(min=0)
-        slopes = slopes * (most / slopes.square().sum(-1).clamp(min=1e-9)).clamp(max=1).sqrt()[..., None]
-        self.table_loadings.zero_()[..., :rank] = slopes
-        own = min(self.config.table_rank, variance.numel())
-        if own:
-            self.table_loadings[..., self.config.rank : self.config.rank + own] = _shared(centred, here, slopes, own)
-        explained = self.table_loadings.square().sum(-1)
-        self.table_variance.copy_((variance - explained).clamp(min=UNIQUE * variance))
+        scores = image.new_zeros(len(image), 0)
+        if rank:
+            found = fit_image_factors(image, rank)
+            self.image_loadings.zero_()[..., :rank] = found.loadings
+            self.image_variance.copy_(found.variance)
+            scores = found.scores
+        columns = fit_column_factors(
+            table, known, self.mask, scores, rank=self.config.rank, table_rank=self.config.table_rank
+        )
+        self.table_centre.copy_(columns.centre)
+        self.table_loadings.copy_(columns.loadings)
+        self.table_variance.copy_(columns.variance)
 
-    def _fit_image_factors(self, image: Float[Tensor, "p v n c"], rank: int) -> Float[Tensor, "p r"]:
-        """Set the image's part to ``rank`` principal components; returns the persons' scores, mean over versions."""
-        persons, versions = image.shape[:2]
-        flat = image.flatten(0, 1).flatten(1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            left, values, right = torch.svd_lowrank(flat, min(rank + 8, *flat.shape), niter=8)
-        energy = values[:rank].square() / len(flat)
-        floor = (flat.square().mean(0).sum() - energy.sum()) / flat.shape[1]
-        loadings = right[:, :rank] * (energy - floor).clamp(min=0).sqrt()
-        residual = (flat - left[:, :rank] * values[:rank] @ right[:, :rank].T).square().mean(0).reshape(image.shape[2:])
-        self.image_loadings.zero_()[..., :rank] = loadings.reshape(*image.shape[2:], rank)
-        # few persons: a token's own variance is shrunk towards its channel's
-        self.image_variance.copy_(0.8 * residual + 0.2 * residual.mean(0, keepdim=True) + 1e-4)
-        return (left[:, :rank] * len(flat) ** 0.5).reshape(persons, versions, rank).mean(1)
+    @property
+    def prior(self) -> FactorPrior:
+        """The linear Gaussian part, columns about :attr:`table_centre`."""
+        return FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
         """E[e - z | z_t]: the closed-form linear Gaussian part plus what the network has learned."""
@@ -197,11 +164,10 @@ class JointModel(nn.Module):
         return Joint(image + known.image, (table + known.table - self.table_centre) * self.mask)
 
     def _closed_form(self, state: Joint, levels: Levels) -> tuple[Joint, Joint]:
-        """:func:`engine.model.flow.factor_velocity` of the linear Gaussian part, columns off their centre."""
-        prior = FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
+        """:func:`engine.model.prior.factor_velocity` of the linear Gaussian part, columns off their centre."""
         with torch.autocast(state.image.device.type, enabled=False):
             off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
-            return factor_velocity(Joint(state.image, off_centre), levels, prior)
+            return factor_velocity(Joint(state.image, off_centre), levels, self.prior)
 
     def corrected(self, table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]) -> Float[Tensor, "b n c"]:
         """By how much the mean image of a row is to be moved; 0 unless the whole row is given."""
@@ -220,7 +186,7 @@ class JointModel(nn.Module):
         expected = self._closed_form(known.value, known.levels(1.0))[1]
         table, axes = self.table_loadings.square().sum(-1) + self.table_variance, None
         if self.has_image and bool(known.image.all()):
-            table, axes = self._covariance_beside_scans(known.table)
+            table, axes = covariance_beside_scans(self.prior, known.table, self.mask)
         return LinearFlow(
             directions=directions,
             spread=spread.clamp(min=1e-6),
@@ -229,20 +195,6 @@ class JointModel(nn.Module):
             axes=axes,
             centre=Joint(expected.image, expected.table + self.table_centre),
         )
-
-    def _covariance_beside_scans(
-        self, given: Bool[Tensor, "b k"]
-    ) -> tuple[Float[Tensor, "b kd"], Float[Tensor, "b kd kd"]]:
-        """Variances and principal axes of the unknown columns under the linear Gaussian part, beside a known scan and the
-        ``given`` columns (Bishop, Pattern Recognition and Machine Learning, 12.2); of what is not unknown, next to none."""
-        image, table = self.image_loadings.flatten(0, 1), self.table_loadings.flatten(0, 1)
-        own, seen = self.table_variance.flatten(), (given[..., None] & self.mask).flatten(1)
-        precision = image.T @ (image / self.image_variance.flatten()[:, None])
-        precision = precision + table.T @ ((seen / own)[..., None] * table) + torch.eye(len(precision)).to(precision)
-        covariance = table @ torch.linalg.solve(precision, table.T[None]) + own.diag()
-        unknown = ~seen & self.mask.flatten()
-        variances, axes = torch.linalg.eigh(covariance * (unknown[:, None] & unknown[..., None]))
-        return variances.clamp(min=1e-6), axes
 
     def encode(
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
@@ -259,16 +211,3 @@ def row_terms(table: Float[Tensor, "b k d"], mask: Bool[Tensor, "k d"]) -> Float
     """What an image is regressed on: every number of a row's code, its square less 1, and a constant."""
     code = table.flatten(1)[:, mask.flatten()]
     return torch.cat([code, code**2 - 1, torch.ones_like(code[:, :1])], 1)
-
-
-def _shared(
-    centred: Float[Tensor, "p k d"], here: Float[Tensor, "p k d"], slopes: Float[Tensor, "k d r"], rank: int
-) -> Float[Tensor, "k d rank"]:
-    """Loadings of the factors behind the columns' covariance, less what ``slopes`` explain: principal axes of the
-    correlations with a share :data:`UNIQUE` kept for each column."""
-    flat, pairs, taken = centred.flatten(1), here.flatten(1), slopes.flatten(0, 1)
-    covariance = flat.T @ flat / (pairs.T @ pairs).clamp(min=1)
-    scale = covariance.diagonal().clamp(min=1e-9).sqrt()
-    values, vectors = torch.linalg.eigh((covariance - taken @ taken.T) / (scale[:, None] * scale))
-    lengths = (values.flip(0)[:rank] - UNIQUE).clamp(min=0).sqrt()
-    return (vectors.flip(1)[:, :rank] * lengths * scale[:, None]).reshape(*slopes.shape[:2], rank)

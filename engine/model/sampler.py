@@ -7,8 +7,8 @@ come back untouched. A guided field is a field again.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from engine.model.flow import Joint, Levels, VelocityField, shifted
+from engine.model.linear import LinearFlow, stepped
+from engine.vocabulary.refusal import RequestError
 
 Solver = Literal["euler", "heun", "multistep"]
 
@@ -40,85 +42,6 @@ class Known(NamedTuple):
         )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LinearFlow:
-    """The probability flow of independent Gaussian coordinates, solved exactly.
-
-    Coordinates of the image are ``directions`` (n * c, r), orthonormal, with variances ``spread`` (r,), and the tokens
-    themselves, less those directions, with variances ``image`` (n, c); a column's code has variance ``table`` (k, d), or,
-    with ``axes`` (b, k * d, k * d), orthonormal, ``table`` (b, k * d) are the variances along those, which mix columns of one
-    level only; all about ``centre``. Where persons differ, a first axis counts them. From t to s a coordinate of variance v and mean 0
-    is multiplied by sqrt(((1 - s)^2 v + s^2) / ((1 - t)^2 v + t^2)).
-    """
-
-    directions: Tensor
-    spread: Tensor
-    image: Tensor
-    table: Tensor = field(default_factory=lambda: torch.ones(()))
-    centre: Joint = field(default_factory=lambda: Joint(torch.zeros(()), torch.zeros(())))
-    axes: Tensor | None = None
-
-    def _apply(self, state: Joint, of: Callable[..., Tensor], *levels: Levels) -> Joint:
-        """Multiply every coordinate by ``of`` its variance and its levels (each row's own, by broadcasting)."""
-        by_image, by_table = [at.image[:, None] for at in levels], [at.table[..., None] for at in levels]
-        flat = state.image.flatten(1)
-        along = flat @ self.directions
-        rest = (flat - along @ self.directions.T).reshape(state.image.shape)
-        rest = (rest * of(self.image, *(t[..., None] for t in by_image))).flatten(1)
-        rest = rest - rest @ self.directions @ self.directions.T
-        image = rest + along * of(self.spread, *by_image) @ self.directions.T
-        return Joint(image.reshape(state.image.shape), self._apply_to_columns(state.table, of, *by_table))
-
-    def _apply_to_columns(self, table: Tensor, of: Callable[..., Tensor], *levels: Tensor) -> Tensor:
-        if self.axes is None:
-            return table * of(self.table, *levels)
-        along = (table.flatten(1)[:, None] @ self.axes)[:, 0]
-        along = along * of(self.table, *(t.amax((1, 2))[:, None] for t in levels))  # that of the unknown columns
-        return (self.axes @ along[..., None]).reshape(table.shape)
-
-    def _centred(self, state: Joint, levels: Levels) -> Joint:
-        t_image, t_table = levels.image[:, None, None], levels.table[..., None]
-        return Joint(state.image - (1 - t_image) * self.centre.image, state.table - (1 - t_table) * self.centre.table)
-
-    def velocity(self, state: Joint, levels: Levels) -> Joint:
-        """The field whose solution :meth:`advance` is."""
-        moved = self._apply(
-            self._centred(state, levels), lambda v, t: (t - (1 - t) * v) / ((1 - t) ** 2 * v + t**2), levels
-        )
-        return Joint(moved.image - self.centre.image, moved.table - self.centre.table)
-
-    def advance(self, state: Joint, now: Levels, then: Levels) -> Joint:
-        """Where the flow takes ``state`` from levels ``now`` to ``then``; a step of no length is the identity.
-
-        Tokens less the directions do not keep their variances apart, so there it is exact to second order in the step.
-        """
-
-        def growth(v: Tensor, t: Tensor, s: Tensor) -> Tensor:
-            return _spread(v, s) / _spread(v, t) - 1
-
-        grown = self._apply(self._centred(state, now), growth, now, then)
-        return Joint(*(z + more for z, more in zip(state, _step(grown, self.centre, then, now), strict=True)))
-
-    def carry(self, rest: Joint, now: Levels, then: Levels) -> Joint:
-        """What becomes at ``then`` of a push ``rest`` that acts all the way from ``now``, divided by the way: a coordinate's is
-        multiplied by the mean over u of sqrt(((1 - s)^2 v + s^2) / ((1 - u)^2 v + u^2)), in closed form."""
-
-        def share(v: Tensor, t: Tensor, s: Tensor) -> Tensor:
-            def primitive(u: Tensor) -> Tensor:
-                root = (1 + v).sqrt()
-                return torch.log(root * _spread(v, u) + (1 + v) * u - v) / root
-
-            length = torch.where(t == s, 1.0, t - s)
-            return torch.where(t == s, 1.0, _spread(v, s) * (primitive(t) - primitive(s)) / length)
-
-        return self._apply(rest, share, now, then)
-
-
-def _spread(v: Tensor, t: Tensor) -> Tensor:
-    """SD at level t of a coordinate of variance v."""
-    return ((1 - t) ** 2 * v + t**2).sqrt()
-
-
 def guided(
     field: VelocityField, linear: LinearFlow, shift: Float[Tensor, "*b n c"]
 ) -> tuple[VelocityField, LinearFlow]:
@@ -141,11 +64,11 @@ def guided(
 def schedule(evaluations: int, solver: Solver = "multistep", power: float = 1.0) -> list[float]:
     """Times from 1 to 0, as many as ``evaluations`` of the network pay for; a step of Heun costs two, but the last one.
 
-    Evenly spaced and then raised to ``power``: below 1 the steps are short near t = 1. Raises ValueError when not even one
-    step is paid for.
+    Evenly spaced and then raised to ``power``: below 1 the steps are short near t = 1. Raises :class:`RequestError` when not
+    even one step is paid for.
     """
     if evaluations < 1:
-        raise ValueError(f"{evaluations} steps are too few; give at least 1")
+        raise RequestError(f"{evaluations} steps are too few; give at least 1")
     n = (evaluations + 1) // 2 if solver == "heun" else evaluations
     return [(1 - i / n) ** power for i in range(n + 1)]
 
@@ -222,14 +145,8 @@ def _rest(field: VelocityField, state: Joint, now: Levels, linear: LinearFlow | 
 def _move(state: Joint, rest: Joint, now: Levels, then: Levels, linear: LinearFlow | None) -> Joint:
     """What is ``linear`` solved, and the ``rest`` of the velocity stepped."""
     if linear is None:
-        return _step(state, rest, now, then)
-    return _step(linear.advance(state, now, then), linear.carry(rest, now, then), now, then)
-
-
-def _step(state: Joint, velocity: Joint, now: Levels, then: Levels) -> Joint:
-    """The state moved with ``velocity``, each part by its own change of level."""
-    by_image, by_table = (then.image - now.image)[:, None, None], (then.table - now.table)[..., None]
-    return Joint(state.image + by_image * velocity.image, state.table + by_table * velocity.table)
+        return stepped(state, rest, now, then)
+    return stepped(linear.advance(state, now, then), linear.carry(rest, now, then), now, then)
 
 
 def _extrapolated(last: Joint, before: Levels, rest: Joint, now: Levels, then: Levels) -> Joint:

@@ -40,8 +40,9 @@ TRAITS = (
 SLOTS, RESIDUAL_START = 192, 80
 SEED_LIMIT = 2**32
 
+Ranges = Mapping[str, tuple[float, float, str]]
 #: what may be given: possible range and unit
-RANGES: Mapping[str, tuple[float, float, str]] = {
+RANGES: dict[str, tuple[float, float, str]] = {
     "age": (18, 90, "years"),
     "height": (140, 210, "cm"),
     "bmi": (*BMIS, "kg/m2"),
@@ -53,6 +54,14 @@ RANGES: Mapping[str, tuple[float, float, str]] = {
     "muscle": (9, 60, "kg"),
     "liver_volume": (600, 4000, "mL"),
     "liver_pdff": (0.2, 42, "%"),
+}
+#: what is counted in the field of view has other ranges
+COUNTED_RANGES: dict[str, tuple[float, float, str]] = {
+    "waist": (48, 155, "cm"),
+    "vat": (0.05, 14, "L"),
+    "sat": (1.5, 60, "L"),
+    "muscle": (6, 40, "L"),
+    "liver_volume": (500, 4000, "mL"),
 }
 #: relative disagreement at which height, weight and BMI contradict each other
 INCONSISTENT = 0.01
@@ -141,8 +150,34 @@ def sample_people(seeds: Sequence[int], given: Given | Sequence[Given] | None = 
     """Persons of the population, one for each seed, with what is ``given`` (for all, or one mapping for each).
 
     Keys: sex, ethnicity, smoking, age (years), height (cm), bmi, weight (kg), waist (cm), body_fat (%), vat (L), sat (L
-    of the trunk), muscle (kg), liver_volume (mL), liver_pdff (%). They come out exactly; what is unknown upstream of
-    them follows the population given them. Raises :class:`PhantomError` for what cannot be.
+    of the trunk), muscle (kg of the whole body), liver_volume (mL), liver_pdff (%). They come out exactly; what is
+    unknown upstream of them follows the population given them. These are the model's quantities: what a table shall
+    show, counted on the label map, is given to :func:`engine.phantom.cohort.make`. Raises :class:`PhantomError` for
+    what cannot be.
+    """
+    drawn = draw(seeds, given)
+    values, residuals, _ = solve(drawn.residuals, drawn.fixed)
+    for i, one in enumerate(drawn.given):
+        refuse_contradictions(one, residuals, values, i)
+    return people_of(drawn.seeds, values, residuals, drawn.traits)
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Persons before the structural model is solved: what is given of each, by the model's names (``fixed`` the same as
+    arrays, NaN where free), their residuals conditioned on it, and their traits; arrays of shape (n,)."""
+
+    seeds: tuple[int, ...]
+    given: tuple[Mapping[str, float], ...]
+    fixed: Values
+    residuals: Values
+    traits: Values
+
+
+def draw(seeds: Sequence[int], given: Given | Sequence[Given] | None = None, *, counted: bool = False) -> Draw:
+    """Persons of these seeds from the population, given what is ``given`` (as in :func:`sample_people`).
+
+    Where ``counted``, the columns of :data:`engine.phantom.counted.COUNTED` are given as the table counts them.
     """
     seeds = tuple(_checked_seed(seed) for seed in seeds)
     if not seeds:
@@ -150,23 +185,21 @@ def sample_people(seeds: Sequence[int], given: Given | Sequence[Given] | None = 
     each = [given or {}] * len(seeds) if given is None or isinstance(given, Mapping) else list(given)
     if len(each) != len(seeds):
         raise PhantomError(f"{len(each)} mappings are given for {len(seeds)} seeds: give one for each, or one for all")
-    inner = [_checked(one) for one in each]
+    ranges = RANGES | COUNTED_RANGES if counted else RANGES
+    inner = tuple(_checked(one, ranges) for one in each)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     draws = torch.stack(
         [torch.randn(SLOTS, generator=generator, dtype=torch.float64) for generator in generators]
     ).numpy()
     own = {name: draws[:, RESIDUAL_START + j] for j, name in enumerate(RESIDUALS)}
-    residuals = condition(own, inner, generators)
+    residuals = condition(own, inner, generators, counted=counted)
     keys = {key for one in inner for key in one}
     fixed = {key: np.array([one.get(key, math.nan) for one in inner]) for key in keys}
-    values, residuals, _ = solve(residuals, fixed)
-    for i, one in enumerate(inner):
-        refuse_contradictions(one, {name: float(residuals[name][i]) for name in one if name in residuals})
     traits = {name: draws[:, j] for j, name in enumerate(TRAITS)}
-    return _people(seeds, values, residuals, traits)
+    return Draw(seeds, inner, fixed, residuals, traits)
 
 
-def _people(seeds: tuple[int, ...], values: Values, residuals: Values, traits: Values) -> People:
+def people_of(seeds: tuple[int, ...], values: Values, residuals: Values, traits: Values) -> People:
     """The public face of solved values."""
 
     def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
@@ -196,7 +229,7 @@ def _checked_seed(seed: Any) -> int:
     return int(seed)
 
 
-def _checked(given: Given) -> dict[str, float]:
+def _checked(given: Given, ranges: Ranges) -> dict[str, float]:
     """What is given under the names of the structural model, categories as indices; height, weight, BMI reconciled."""
     found: dict[str, float] = {}
     inner = {public: name for name, public in PUBLIC.items()}
@@ -205,25 +238,25 @@ def _checked(given: Given) -> dict[str, float]:
             if value not in LEVELS[key]:
                 raise PhantomError(f"{key} {value!r} is unknown: choose one of {', '.join(LEVELS[key])}")
             found[key] = float(LEVELS[key].index(str(value)))
-        elif key in RANGES:
-            found[inner.get(key, key)] = _number(key, value)
+        elif key in ranges:
+            found[inner.get(key, key)] = _number(key, value, ranges)
         else:
-            raise PhantomError(f"{key!r} cannot be given: choose among {', '.join((*LEVELS, *RANGES))}")
+            raise PhantomError(f"{key!r} cannot be given: choose among {', '.join((*LEVELS, *ranges))}")
     if "weight" in found and ("height" in found or "bmi" in found):
         weight = found.pop("weight")
         if "height" not in found:
-            found["height"] = _number("height", 100 * math.sqrt(weight / found["bmi"]), f"weight {weight:g}")
+            found["height"] = _number("height", 100 * math.sqrt(weight / found["bmi"]), ranges, f"weight {weight:g}")
         implied = weight / (found["height"] / 100) ** 2
         if abs(implied / found.get("bmi", implied) - 1) > INCONSISTENT:
             parts = f"bmi {found['bmi']:g} contradicts weight {weight:g} at height {found['height']:g}"
             raise PhantomError(f"{parts}: leave one of the three out, or give bmi {implied:.1f}")
-        found.setdefault("bmi", _number("bmi", implied, f"weight {weight:g} at height {found['height']:g}"))
+        found.setdefault("bmi", _number("bmi", implied, ranges, f"weight {weight:g} at height {found['height']:g}"))
     return found
 
 
-def _number(key: str, value: Any, cause: str = "") -> float:
+def _number(key: str, value: Any, ranges: Ranges, cause: str = "") -> float:
     """The value as a float within the key's range."""
-    low, high, unit = RANGES[key]
+    low, high, unit = ranges[key]
     try:
         number = float(value)
     except (TypeError, ValueError):

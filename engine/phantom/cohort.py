@@ -21,9 +21,10 @@ from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume, centred_affine
-from engine.phantom.anthropometry import People, PhantomError, sample_people
+from engine.phantom.anthropometry import People, PhantomError
 from engine.phantom.body import Body, build
 from engine.phantom.dixon import CHANNELS, scan
+from engine.phantom.fitting import fit
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.tissue import LIVER, MUSCLE, SAT, TISSUES, VAT
@@ -74,15 +75,23 @@ def person_seeds(seed: int, n: int) -> list[int]:
 
 
 def make(seeds: Sequence[int], given: Any = None, device: str = "cpu") -> list[PhantomPerson]:
-    """Persons of these seeds with ``given`` attributes (:func:`engine.phantom.anthropometry.sample_people`).
+    """Persons of these seeds whose table shows what is ``given``: any of its columns, for all or one mapping for each.
 
+    What is counted on the label map comes out to :data:`engine.phantom.counted.TOLERANCE` and costs some more bodies
+    (:func:`engine.phantom.fitting.fit`); the rest comes out as it is given, rounded as the table is (weight to .1 kg).
     On the CPU one after another on one thread, so that a person never depends on the company; on a GPU all at once.
+    Raises :class:`PhantomError` for what cannot be.
     """
-    people = sample_people(seeds, given)
-    if device == "cpu":
-        with _one_thread():
-            return [person for i in range(len(people)) for person in _draw(people[[i]])]
-    return _draw(people.to(device))
+
+    def count(people: People) -> dict[str, float]:
+        body = build(people.to(device))
+        return counts(body, 0, body.label[0].cpu().numpy())
+
+    if device != "cpu":
+        return _draw(fit(seeds, given, count).to(device))
+    with _one_thread():
+        people = fit(seeds, given, count)
+        return [person for i in range(len(people)) for person in _draw(people[[i]])]
 
 
 def _draw(people: People) -> list[PhantomPerson]:
@@ -95,14 +104,26 @@ def _draw(people: People) -> list[PhantomPerson]:
     return drawn
 
 
-def _row(people: People, i: int, body: Body, labels: np.ndarray, swapped: bool) -> dict[str, Any]:
-    """The table's row: who the person is, and what is counted or measured on the label map."""
+def counts(body: Body, i: int, labels: UInt8[np.ndarray, "x y z"]) -> dict[str, float]:
+    """What is counted on the label map of person ``i`` (L; the liver in mL) and measured by the tape (cm)."""
 
     def litres(code: int) -> float:
-        return round(int((labels == code).sum()) * VOXEL_ML / 1000, 3)
+        return int((labels == code).sum()) * VOXEL_ML / 1000
 
     level = waist_level(labels)
     tape = float("nan") if level is None else girth(body.trunk[i, :, :, level].cpu().double().numpy(), SPACING[:2])
+    return {
+        "sat": litres(SAT.code),
+        "vat": litres(VAT.code),
+        "muscle": litres(MUSCLE.code),
+        "liver_volume": litres(LIVER.code) * 1000,
+        "waist": tape / 10,
+    }
+
+
+def _row(people: People, i: int, body: Body, labels: np.ndarray, swapped: bool) -> dict[str, Any]:
+    """The table's row: who the person is, and what is counted or measured on the label map."""
+    found = counts(body, i, labels)
     row: dict[str, Any] = {
         "age": round(float(people.age[i]), 1),
         "sex": people.sex[i],
@@ -112,12 +133,12 @@ def _row(people: People, i: int, body: Body, labels: np.ndarray, swapped: bool) 
     }
     row |= {
         "weight": round(row["bmi"] * (row["height"] / 100) ** 2, 1),
-        "waist": None if np.isnan(tape) else round(tape / 10, 1),
+        "waist": None if np.isnan(found["waist"]) else round(found["waist"], 1),
         "body_fat": round(float(people.body_fat[i]), 1),
-        "sat": litres(SAT.code),
-        "vat": litres(VAT.code),
-        "muscle": litres(MUSCLE.code),
-        "liver_volume": round(litres(LIVER.code) * 1000),
+        "sat": round(found["sat"], 3),
+        "vat": round(found["vat"], 3),
+        "muscle": round(found["muscle"], 3),
+        "liver_volume": round(round(found["liver_volume"] / 1000, 3) * 1000),
         "liver_pdff": round(float(people.liver_pdff[i]), 2),
         "smoking": people.smoking[i],
         "quality": "fat_water_swap" if swapped else "good",

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from engine.phantom import regressions as law
 from engine.phantom.composition import LOADINGS, MECHANISMS, Mechanism, Values, factors
+from engine.phantom.counted import COUNTED_LAWS
 from engine.phantom.regressions import Array
 from engine.vocabulary.refusal import Refusal
 
@@ -58,11 +59,14 @@ REDRAWN = (
 )
 
 
-def solve(residuals: Values, given: Values, wanted: Collection[str] | None = None) -> tuple[Values, Values, Array]:
+def solve(
+    residuals: Values, given: Values, wanted: Collection[str] | None = None, *, counted: bool = False
+) -> tuple[Values, Values, Array]:
     """Values of the mechanisms (all, or those ``wanted``), the residuals that give them, the log density of the given.
 
     ``given`` holds values by name, NaN where free, categories as indices; ``weight`` (kg) alone fixes BMI by the
-    height. The density of an impossible value is -inf.
+    height. The density of an impossible value is -inf. Where ``counted``, quantities that the table counts are given
+    as it counts them (:data:`~engine.phantom.counted.COUNTED_LAWS`); their values are those of the same score.
     """
     values, log_density = _roots(residuals, given)
     residuals = dict(residuals)
@@ -77,14 +81,17 @@ def solve(residuals: Values, given: Values, wanted: Collection[str] | None = Non
         shared, left = factors(name, values["male"], residuals, LOADINGS)
         fixed = np.zeros(len(left), bool) if known is None else ~np.isnan(known)
         if known is not None and fixed.any():
-            own, density = _infer(mechanism, values, known, shared, left)
+            seen = COUNTED_LAWS[name] if counted and name in COUNTED_LAWS else mechanism
+            own, density = _infer(seen, values, known, shared, left)
             log_density = log_density + np.where(fixed, density, 0.0)
             residuals[name] = np.where(fixed, own, residuals[name])
-        if known is not None and fixed.all():
+        exact = known is not None and not (counted and name in COUNTED_LAWS)
+        if known is not None and exact and fixed.all():
             values[name] = known
             continue
-        drawn = mechanism.value(values, shared + left * residuals[name])
-        values[name] = drawn if known is None else np.where(fixed, known, drawn)
+        with np.errstate(invalid="ignore"):  # an impossible value has no residual
+            drawn = mechanism.value(values, shared + left * residuals[name])
+        values[name] = np.where(fixed, known, drawn) if known is not None and exact else drawn
     return values, residuals, log_density
 
 
@@ -143,10 +150,17 @@ def unknown_ancestors(given: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in REDRAWN if name in reached)
 
 
-def condition(own: Values, given: Sequence[Mapping[str, float]], generators: Sequence[torch.Generator]) -> Values:
+def condition(
+    own: Values,
+    given: Sequence[Mapping[str, float]],
+    generators: Sequence[torch.Generator],
+    *,
+    counted: bool = False,
+) -> Values:
     """Residuals of n persons given some values of each (names of :data:`PARENTS`, categories as indices).
 
-    ``own`` are the residuals of the unconditional draw, (n,); ``generators`` the persons', after it.
+    ``own`` are the residuals of the unconditional draw, (n,); ``generators`` the persons', after it;
+    ``counted`` as in :func:`solve`.
     """
     found = {name: values.copy() for name, values in own.items()}
     alike: dict[tuple[str, ...], list[int]] = {}
@@ -160,13 +174,14 @@ def condition(own: Values, given: Sequence[Mapping[str, float]], generators: Seq
                 {name: values[some] for name, values in own.items()},
                 {name: np.array([given[i][name] for i in some]) for name in given[some[0]]},
                 [generators[i] for i in some],
+                counted,
             )
             for name, values in drawn.items():
                 found[name][some] = values
     return found
 
 
-def _redraw(own: Values, given: Values, generators: Sequence[torch.Generator]) -> Values:
+def _redraw(own: Values, given: Values, generators: Sequence[torch.Generator], counted: bool) -> Values:
     """The residuals of :func:`unknown_ancestors`, for persons of whom the same is given."""
     redrawn, n = unknown_ancestors(given), len(generators)
     chance, candidates = np.empty((n, 2)), np.empty((len(redrawn), n, CANDIDATES + 1))
@@ -179,7 +194,7 @@ def _redraw(own: Values, given: Values, generators: Sequence[torch.Generator]) -
     residuals |= {name: rows.ravel() for name, rows in zip(redrawn, candidates, strict=True)}
     fixed = {name: np.repeat(values, CANDIDATES + 1) for name, values in given.items()}
     wanted = {*given, *redrawn, *(("bmi",) if "weight" in given else ())}
-    log_weight = solve(residuals, fixed, wanted)[2].reshape(n, CANDIDATES + 1)
+    log_weight = solve(residuals, fixed, wanted, counted=counted)[2].reshape(n, CANDIDATES + 1)
     pick = np.array([_pick(log_weight[i], *chance[i]) for i in range(n)])
     if (pick < 0).any():
         nobody = {name: float(values[np.argmin(pick)]) for name, values in given.items()}
@@ -206,11 +221,29 @@ def named(given: Mapping[str, float]) -> str:
     return ", ".join(f"{PUBLIC.get(name, name)} {value}" for name, value in shown.items())
 
 
-def refuse_contradictions(given: Mapping[str, float], solved: Mapping[str, float]) -> None:
-    """Raise when a given value lies farther from what the rest implies than a person can (``solved`` residuals)."""
-    for name in given:
-        if name in LOADINGS and not abs(solved[name]) <= CONTRADICTION:
-            side = "much lower" if solved[name] > 0 else "much higher"
-            rest = named({other: value for other, value in given.items() if other != name})
-            one = named({name: given[name]}) + (f" with {rest}" if rest else "")
-            raise PhantomError(f"{one} is not a possible body: give a {side} {PUBLIC.get(name, name)}")
+def refuse_contradictions(
+    given: Mapping[str, float], residuals: Values, values: Values, person: int, *, counted: bool = False
+) -> None:
+    """Raise when a given value lies farther from what the rest implies than a ``person`` can.
+
+    ``residuals`` and ``values`` (n,) are solved; ``counted`` as in :func:`solve`.
+    """
+    for mechanism in MECHANISMS:
+        name = mechanism.name
+        if name not in given or name not in LOADINGS or abs(residuals[name][person]) <= CONTRADICTION:
+            continue
+        low = residuals[name][person] > 0
+        law_of_it = COUNTED_LAWS[name] if counted and name in COUNTED_LAWS else mechanism
+        parents = {parent: array[[person]] for parent, array in values.items()}
+        shared, left = factors(
+            name, parents["male"], {key: array[[person]] for key, array in residuals.items()}, LOADINGS
+        )
+        end = float(law_of_it.value(parents, shared + (1 if low else -1) * CONTRADICTION * left)[0])
+        rest = named({other: value for other, value in given.items() if other != name})
+        one, public = named({name: given[name]}) + (f" with {rest}" if rest else ""), PUBLIC.get(name, name)
+        remedy = (
+            f"much lower {public}, about {end:.3g} at most"
+            if low
+            else f"much higher {public}, about {end:.3g} at least"
+        )
+        raise PhantomError(f"{one} is not a possible body: give a {remedy}")

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from engine.cohort.bids_write import DESCRIPTION
 from engine.imaging.pictures import planes
 from engine.imaging.volume import Volume
+from engine.storage.whole import whole_file
 
 FOLDER = "samples"
 #: pictures kept
@@ -64,12 +65,8 @@ def write_sample(run_dir: Path, step: int, persons: Sequence[tuple[str, Volume]]
     facts = PngImagePlugin.PngInfo()
     facts.add_text("Persons", "; ".join(words for words, _ in persons))
     facts.add_text("Comment", said)
-    partial = path.with_name(".part")
-    try:
-        sheet(persons, said).save(partial, "PNG", pnginfo=facts)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        sheet(persons, said).save(part, "PNG", pnginfo=facts)
     while gone := superfluous(sample_steps(run_dir)):
         _path(run_dir, gone).unlink(missing_ok=True)
 

@@ -4,58 +4,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
-from engine.cohort.missing import missing_cells
 from engine.cohort.participants import inherited, read_participants, recorded
-from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.model.joint import JointModel, ModelConfig, with_rows
-from engine.model.nn.autoencoder import decoder_flops
+from engine.model.joint import JointModel, with_rows
+from engine.storage.whole import write_text
+from engine.training.card import SOURCE, model_card
+from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
-from engine.training.stages.autoencoder import AutoencoderTraining, train_autoencoder
+from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
-from engine.training.stages.flow import FlowTraining, encode_cohort, train_flow
-from engine.training.stages.texture import TextureTraining, train_texture
-from engine.vocabulary.schema import AttributeSchema, Number
+from engine.training.stages.flow import encode_cohort, train_flow
+from engine.training.stages.texture import train_texture
+from engine.vocabulary.schema import AttributeSchema, Number, Row
 
 #: part of a limited training time that is kept for what is computed after the flow
 CORRECTION_SHARE = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """All that makes a checkpoint besides the cohort: grid, columns, networks, training stages, seed.
-
-    ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
-    ``texture`` where the decoder is left as it is; ``autoencoder_share``, ``rows_share`` and ``texture_share`` are the parts of
-    a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
-    """
-
-    name: str
-    title: str
-    schema: AttributeSchema
-    preprocess: PreprocessConfig | None
-    model: ModelConfig
-    autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
-    flow: FlowTraining = field(default_factory=FlowTraining)
-    rows: FlowTraining | None = None
-    texture: TextureTraining | None = None
-    autoencoder_share: float = 0.4
-    rows_share: float = 0.1
-    texture_share: float = 0.0
-    guidance: float = 1.0
-    seed: int = 0
 
 
 def train(
@@ -88,8 +65,16 @@ def train(
         model = JointModel(recipe.model, schema).to(device)
     else:
         model = with_rows(begun.model, recipe.model.rows, recipe.seed)
-    seconds = None if minutes is None else minutes * 60
-    return _stages(recipe, store, model, begun, run_dir, seconds, save_every)
+    stages = _Stages(
+        recipe=recipe,
+        store=store,
+        model=model,
+        begun=begun,
+        run_dir=run_dir,
+        seconds=None if minutes is None else minutes * 60,
+        save_every=save_every,
+    )
+    return stages.run()
 
 
 def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
@@ -102,7 +87,7 @@ def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
         what = "sizes" if found == wanted else "columns"
         raise RunError(
             f"{source.path} has other {what} than {recipe.name} gives a model; "
-            f"it was trained by recipe {source.config['provenance'].get('recipe')}: start from another, or from nothing"
+            f"it was trained by recipe {source.config.provenance.get('recipe')}: start from another, or from nothing"
         )
     return source
 
@@ -118,74 +103,125 @@ def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> Attribute
     return recipe.schema.fitted([store.rows[i] for i in store.split()["train"]])
 
 
-def _stages(
-    recipe: Recipe,
-    store: CohortStore | TableCohort,
-    model: JointModel,
-    begun: Checkpoint | None,
-    run_dir: Path,
-    seconds: float | None,
-    save_every: float,
-) -> Iterator[Progress]:
-    """Every stage on the training split, then the checkpoint."""
-    began, rows = time.monotonic(), store.split()["train"]
-    people = [store.rows[i] for i in rows]
-    bare = latents = torch.zeros(len(rows), 1, 0, 1)
-    stage: dict[str, Any] = {"run_dir": run_dir, "seed": recipe.seed, "save_every": save_every}
-    facts: dict[str, Any] = {"persons": len(rows), "device": model.centre.device.type}
+class _Settings(TypedDict):
+    """What every stage is called with."""
 
-    def until(share: float) -> float | None:
-        return None if seconds is None else began + share * seconds
+    run_dir: Path
+    seed: int
+    save_every: float
 
-    if isinstance(store, CohortStore):
+
+@dataclass(frozen=True, kw_only=True)
+class _Stages:
+    """All stages of one call on the training split; ``seconds`` limits them together, each to its share in the recipe."""
+
+    recipe: Recipe
+    store: CohortStore | TableCohort
+    model: JointModel
+    begun: Checkpoint | None
+    run_dir: Path
+    seconds: float | None
+    save_every: float
+    began: float = field(default_factory=time.monotonic)
+    #: what the card says of the stages
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> Iterator[Progress]:
+        """Every stage in order, then the checkpoint."""
+        rows = self.store.split()["train"]
+        people = [self.store.rows[i] for i in rows]
+        device = self.model.centre.device.type
+        self.facts.update(persons=len(rows), device=device)
+
+        latents = torch.zeros(len(rows), 1, 0, 1)
+        if isinstance(self.store, CohortStore):
+            latents = yield from self._image(self.store, rows)
+        yield from self._rows(people)
+        yield from self._flow(latents, people)
+        if isinstance(self.store, CohortStore):
+            yield from self._texture(self.store, rows)
+
+        if self.begun:
+            steps = self.begun.config.provenance["flow_steps"]
+            self.facts["from"] = f"{self.begun.config['name']} {self.begun.digest}, after {steps} steps"
+        _save(self.run_dir / "checkpoint", self.model, self.recipe, self.store, self.facts)
+        if isinstance(self.store, CohortStore):
+            yield Progress("fingerprint", 0, 1, 0.0, {})
+            write_fingerprint(self.run_dir / "checkpoint", self.store, device)
+            yield Progress("fingerprint", 1, 1, 0.0, {})
+
+    def _image(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Generator[Progress, None, Tensor]:
+        """The autoencoder; returns the bare latents (n, copies, tokens, latent) of the training persons."""
+        recipe, model = self.recipe, self.model
         yield from train_autoencoder(
             model,
             store,
             rows,
             model.schema.encode(store.rows),
             recipe.autoencoder,
-            deadline=until(recipe.autoencoder_share),
-            decoder_only=begun is not None,
-            **stage,
+            deadline=self._until(recipe.autoencoder_share),
+            decoder_only=self.begun is not None,
+            **self._settings(),
         )
-        path = run_dir / "latents.safetensors"
-        for item in encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed):
-            if isinstance(item, Progress):
-                yield item
-            else:
-                latents = item
-    if model.rows and recipe.rows:
-        facts["rows_steps"] = recipe.rows.steps
-        fresh, limit = begun is None or begun.model.rows is None, until(recipe.autoencoder_share + recipe.rows_share)
-        for last in train_flow(model.rows, bare, people, recipe.rows, deadline=limit, fit=fresh, name="rows", **stage):
-            yield last
-            facts["rows_steps"] = last.step
-    samples = _samples(store, recipe, run_dir) if isinstance(store, CohortStore) else None
-    limit, facts["flow_steps"] = until(1 - recipe.texture_share - CORRECTION_SHARE), recipe.flow.steps
-    for last in train_flow(
-        model, latents, people, recipe.flow, deadline=limit, samples=samples, fit=begun is None, **stage
-    ):
-        yield last
-        facts["flow_steps"] = last.step
-    if isinstance(store, CohortStore):
-        limit = until(1 - recipe.texture_share)
-        yield from fit_correction(model, latents, people, seed=recipe.seed, deadline=limit)
-    if recipe.texture and isinstance(store, CohortStore):
-        facts["texture_steps"] = recipe.texture.steps
-        for last in train_texture(
-            model, store, rows, model.schema.encode(store.rows), recipe.texture, deadline=until(1), **stage
-        ):
-            yield last
-            facts["texture_steps"] = last.step
-    if begun:
-        facts |= {
-            "from": f"{begun.config['name']} {begun.digest}, after {begun.config['provenance']['flow_steps']} steps"
-        }
-    _save(run_dir / "checkpoint", model, recipe, store, facts)
-    if isinstance(store, CohortStore):
-        yield Progress("fingerprint", 0, 1, 0.0, {})
-        write_fingerprint(run_dir / "checkpoint", store, model.centre.device.type)
-        yield Progress("fingerprint", 1, 1, 0.0, {})
+        path = self.run_dir / "latents.safetensors"
+        return (yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed))
+
+    def _rows(self, people: Sequence[Row]) -> Iterator[Progress]:
+        """The network of rows, where the recipe has one."""
+        recipe, net = self.recipe, self.model.rows
+        if net is None or recipe.rows is None:
+            return
+        no_image = torch.zeros(len(people), 1, 0, 1)
+        fresh = self.begun is None or self.begun.model.rows is None
+        limit = self._until(recipe.autoencoder_share + recipe.rows_share)
+        steps = train_flow(
+            net, no_image, people, recipe.rows, deadline=limit, fit=fresh, name="rows", **self._settings()
+        )
+        yield from self._counted("rows_steps", recipe.rows.steps, steps)
+
+    def _flow(self, latents: Float[Tensor, "n copies tokens latent"], people: Sequence[Row]) -> Iterator[Progress]:
+        """The joint flow, and what its mean images lack."""
+        recipe, model = self.recipe, self.model
+        imaged = isinstance(self.store, CohortStore)
+        samples = _samples(self.store, recipe, self.run_dir) if isinstance(self.store, CohortStore) else None
+        steps = train_flow(
+            model,
+            latents,
+            people,
+            recipe.flow,
+            deadline=self._until(1 - recipe.texture_share - CORRECTION_SHARE),
+            samples=samples,
+            fit=self.begun is None,
+            **self._settings(),
+        )
+        yield from self._counted("flow_steps", recipe.flow.steps, steps)
+        if imaged:
+            limit = self._until(1 - recipe.texture_share)
+            yield from fit_correction(model, latents, people, seed=recipe.seed, deadline=limit)
+
+    def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
+        """The decoder's texture, where the recipe has this stage."""
+        if self.recipe.texture is None:
+            return
+        table = self.model.schema.encode(store.rows)
+        steps = train_texture(
+            self.model, store, rows, table, self.recipe.texture, deadline=self._until(1), **self._settings()
+        )
+        yield from self._counted("texture_steps", self.recipe.texture.steps, steps)
+
+    def _settings(self) -> _Settings:
+        return {"run_dir": self.run_dir, "seed": self.recipe.seed, "save_every": self.save_every}
+
+    def _until(self, share: float) -> float | None:
+        """When a stage has to end that may take the time up to this share of the limit."""
+        return None if self.seconds is None else self.began + share * self.seconds
+
+    def _counted(self, fact: str, steps: int, stage: Iterator[Progress]) -> Iterator[Progress]:
+        """The progress of a stage, its last step noted; one that had ended before has all of its ``steps``."""
+        self.facts[fact] = steps
+        for progress in stage:
+            yield progress
+            self.facts[fact] = progress.step
 
 
 def _samples(store: CohortStore, recipe: Recipe, run_dir: Path) -> Samples:
@@ -195,38 +231,9 @@ def _samples(store: CohortStore, recipe: Recipe, run_dir: Path) -> Samples:
 def _save(
     path: Path, model: JointModel, recipe: Recipe, store: CohortStore | TableCohort, training: dict[str, Any]
 ) -> None:
-    """The finished model as a checkpoint whose card says what it is, what it saw and what it is not for."""
-    imaged = isinstance(store, CohortStore)
-    trained = [store.rows[i] for i in store.split()["train"]]
-    what = "the scan and its table" if imaged else "the columns of a table; it knows no scans"
-    source = {k: store.meta[k] for k in ("source_name", "licence", "acknowledgement") if k in store.meta}
+    """The finished model as a checkpoint."""
+    source = {key: store.meta[key] for key in SOURCE if key in store.meta}
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
-    begun = " --from CHECKPOINT" if "from" in training else ""
-    drawn = training.get("texture_steps")
-    detail = " Fine detail is drawn to look like that of scans: plausible, not measured." if drawn else ""
-    columns = {
-        c.name: f"{c.seen[0]:.4g} to {c.seen[1]:.4g} {c.unit} in training"
-        if isinstance(c, Number)
-        else ", ".join(c.levels)
-        for c in model.schema.columns
-    }
-    card = {
-        "what_it_is": f"{recipe.title}: one latent flow over {what}. Every person it makes is synthetic.{detail}",
-        "what_it_is_not": "Not for diagnosis. It shows associations in its cohort, not causes, and only of people like them.",
-        "trained_on": {
-            **source,
-            "persons": training["persons"],
-            **({"faces": _faces(recipe)} if imaged else {}),
-            **({"missing": missing} if (missing := missing_cells(trained, model.schema)) else {}),
-        },
-        "licence": f"weights and what is made with them: {source.get('licence', 'that of the cohort')}",
-        "columns": {**columns, **{d.name: f"computed, {d.unit}" for d in model.schema.derived}},
-        "size": {
-            "parameters": sum(p.numel() for p in model.parameters()),
-            **(_image_size(store, recipe) if isinstance(store, CohortStore) else {}),
-        },
-        "training": {**provenance, "command": f"somatwin train {recipe.name} STORE --run-dir DIR{begun}"},
-    }
     save_checkpoint(
         path,
         model,
@@ -237,22 +244,9 @@ def _save(
         preprocess=asdict(recipe.preprocess) if recipe.preprocess else {},
         provenance=provenance,
         guidance=recipe.guidance,
-        card=card,
+        card=model_card(model, recipe, store, provenance),
         participants=recorded(store),
     )
-
-
-def _faces(recipe: Recipe) -> str:
-    return "none in view" if recipe.preprocess is None else "removed" if recipe.preprocess.deface else "kept"
-
-
-def _image_size(store: CohortStore, recipe: Recipe) -> dict[str, Any]:
-    grid, spacing = " x ".join(map(str, store.grid)), " x ".join(f"{mm:g}" for mm in store.spacing)
-    return {
-        "grid": f"{grid} voxels of {spacing} mm",
-        "image_tokens": recipe.model.image.tokens,
-        "decoder_mflop_per_voxel": round(decoder_flops(recipe.model.image) / 1e6, 4),
-    }
 
 
 def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None) -> None:
@@ -272,7 +266,7 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
             raise RunError(f"{run_dir} holds a run of another recipe, store or start; choose a new --run-dir")
         return
     run_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1), "utf-8")
+    write_text(path, json.dumps(wanted, indent=1))
 
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:

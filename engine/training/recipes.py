@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
+from engine.anatomy.torso import TORSO
 from engine.cohort.preprocess.preprocess import PreprocessConfig
+from engine.cohort.store import CohortStore
+from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
-from engine.model.joint import ModelConfig, table_config
-from engine.model.nn.autoencoder import AutoencoderConfig
-from engine.model.nn.transformer import TransformerConfig
-from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation
-from engine.training.pipeline import Recipe
+from engine.training.run import Progress
 from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
+from engine.training.stages.labelled_torsos import train_body_on
+from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
+from engine.training.stages.measure_torso import BodyRecipe
 from engine.training.stages.texture import TextureTraining
 from engine.vocabulary.catalogue import CATALOGUE, weight
 from engine.vocabulary.schema import AttributeSchema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that makes a checkpoint besides the cohort: grid, columns, networks, training stages, seed.
+
+    ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
+    ``texture`` where the decoder is left as it is; ``autoencoder_share``, ``rows_share`` and ``texture_share`` are the parts of
+    a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
+    """
+
+    name: str
+    title: str
+    schema: AttributeSchema
+    preprocess: PreprocessConfig | None
+    model: ModelConfig
+    autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
+    flow: FlowTraining = field(default_factory=FlowTraining)
+    rows: FlowTraining | None = None
+    texture: TextureTraining | None = None
+    autoencoder_share: float = 0.4
+    rows_share: float = 0.1
+    texture_share: float = 0.0
+    guidance: float = 1.0
+    seed: int = 0
+
 
 WEIGHT = weight()
 PERSON = (
@@ -78,7 +108,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
     No deformation: persons are unlimited, and a body has a left and a right.
     """
     still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0.03, gamma=0)
-    image = AutoencoderConfig(grid=GRID, channels=len(CHANNELS), latent=64, widths=(16, 48, 128, 160))
+    image = AutoencoderConfig(grid=GRID, channels=len(TORSO.channels), latent=64, widths=(16, 48, 128, 160))
     big = size == "gpu"
     flow = TransformerConfig(width=320, depth=8, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
     return Recipe(
@@ -149,3 +179,28 @@ TABLE = "table"
 RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "torso_dixon": torso_dixon, "tiny": tiny}
 #: encoders whose features the evaluation takes distances in
 ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}
+
+
+class RulerTraining(Protocol):
+    """Trains a ruler on a labelled store; yields progress and leaves ``run_dir/checkpoint``.
+
+    Raises :class:`engine.training.run.RunError` at once for a store that cannot be learned from.
+    """
+
+    def __call__(self, store: CohortStore, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]: ...
+
+
+def measure_head(store: CohortStore, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]:
+    """The ruler of T1-weighted heads, from a store with DLMUSE labels."""
+    recipe = MeasureRecipe()
+    labelled_rows(recipe, store)
+    return train_measure(recipe, store, run_dir, minutes=minutes)
+
+
+def measure_torso(store: CohortStore, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]:
+    """The ruler of torsos, from an in-silico store with label maps."""
+    return train_body_on(BodyRecipe(), store, run_dir, minutes=minutes)
+
+
+#: rulers, whose trainers know their recipe
+RULERS: dict[str, RulerTraining] = {"measure_head": measure_head, "measure_torso": measure_torso}

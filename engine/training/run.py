@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from engine.storage.whole import whole_file
 from engine.training.ema import PowerEMA
-from engine.training.journal import stop_asked
 from engine.vocabulary.refusal import Refusal
 
 
@@ -58,34 +58,60 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW (arXiv 1711.05101) with its ``betas`` and weight ``decay``; gradients are cut at norm ``clip`` (None: never). With
+    ``averaged`` a stage ends in the average of its weights (:class:`engine.training.ema.PowerEMA`), else in the last."""
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    decay: float = 0.0
+    clip: float | None = 1.0
+    averaged: bool = True
+
+
+ADAMW = OptimizerConfig()
+
+
 class Stage:
     """One stage's module, optimizer and average, and what ``extra`` belongs to it, saved and restored together."""
 
-    def __init__(
-        self, name: str, run_dir: Path, modules: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.99)
-    ) -> None:
-        self.name, self.path, self.modules = name, run_dir / f"{name}.safetensors", modules
+    def __init__(self, name: str, run_dir: Path | None, modules: nn.Module, optimizer: OptimizerConfig = ADAMW) -> None:
+        """``run_dir`` None: the stage is kept in memory only."""
+        self.name = name
+        self.modules = modules
+        self.path = None if run_dir is None else run_dir / f"{name}.safetensors"
+        self.config = optimizer
         self.parameters = dict(modules.named_parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=rate, betas=betas, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), betas=optimizer.betas, weight_decay=optimizer.decay
+        )
         self.ema = PowerEMA(modules)
-        self.step, self.seconds, self.done = 0, 0.0, False
+        self.step = 0
+        self.seconds = 0.0
+        self.done = False
         self.extra: dict[str, Tensor] = {}
 
-    def advance(self, loss: Tensor, rate: float) -> None:
-        """One optimizer step on ``loss``, gradients cut at norm 1; saves and ends the training where that was asked for."""
+    def advance(self, loss: Float[Tensor, ""], rate: float) -> None:
+        """One optimizer step on ``loss`` at the learning ``rate``."""
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        if self.config.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
         self.optimizer.step()
         self.step += 1
-        self.ema.update(self.modules, self.step)
-        if stop_asked():
-            self.save()
-            raise KeyboardInterrupt
+        if self.config.averaged:
+            self.ema.update(self.modules, self.step)
+
+    def finish(self) -> None:
+        """Put the averaged weights, where they are kept, into the modules."""
+        if self.config.averaged:
+            self.ema.copy_to(self.modules)
 
     def save(self) -> None:
         """Write the stage, whole or not at all."""
+        if self.path is None:
+            return
         tensors = {f"extra.{k}": v for k, v in self.extra.items()}
         for name, parameter in self.parameters.items():
             tensors[f"weights.{name}"] = parameter.detach()
@@ -97,7 +123,7 @@ class Stage:
 
     def load(self) -> dict[str, Tensor]:
         """Restore from disk if there is a file; returns the extra tensors (empty for a fresh stage)."""
-        if not self.path.exists():
+        if self.path is None or not self.path.exists():
             return {}
         tensors, meta = load_tensors(self.path)
         self.step, self.seconds, self.done = meta["step"], meta["seconds"], meta["done"]
@@ -120,17 +146,14 @@ class Stage:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """A safetensors file with JSON metadata, written beside its place and renamed."""
-    partial = path.with_name(f".{path.name}.part")
     try:
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, {"json": json.dumps(meta)})
-        os.replace(partial, path)
+        with whole_file(path) as part:
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, {"json": json.dumps(meta)})
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunError(
             f"{path} cannot be written ({reason}); free some space, and the same command goes on from the last save"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 
 from engine.checkpoints.checkpoint import Checkpoint
+from engine.checkpoints.config import CheckpointConfig
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model
 from engine.model.joint import JointModel
@@ -71,12 +72,18 @@ class Samples:
     @torch.inference_mode()
     def _persons(self, model: JointModel) -> list[tuple[str, Volume]]:
         """Words and scan of each person of :func:`asked`, by the code that draws for users."""
-        config = {
-            "name": "in training",
-            "guidance": self.guidance,
-            "channels": self.channels,
-            "affine": self.affine.tolist(),
-        }
+        config = CheckpointConfig(
+            name="in-training",
+            title="A model in training",
+            model=model.config,
+            schema=model.schema,
+            affine=tuple(tuple(row) for row in self.affine.tolist()),
+            channels=tuple(self.channels),
+            preprocess={},
+            provenance={},
+            guidance=self.guidance,
+            weights_sha256="",
+        )
         drawn = Checkpoint(path=self.run_dir, model=model, config=config, card={}, card_markdown="", digest="")
         artist = Model(drawn, str(model.centre.device))
         return [

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 
 import engine
 from engine.checkpoints import checkpoint as module
+from engine.checkpoints.card import write_card
 from engine.checkpoints.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from engine.storage.whole import file_sha256
 
 
 @pytest.fixture
@@ -28,13 +30,13 @@ def save_again(path: Path, into: Path) -> None:
     save_checkpoint(
         into,
         old.model,
-        name=c["name"],
-        title=c["title"],
+        name=c.name,
+        title=c.title,
         affine=old.affine,
-        channels=tuple(c["channels"]),
-        preprocess=c["preprocess"],
-        provenance=c["provenance"],
-        guidance=c["guidance"],
+        channels=c.channels,
+        preprocess=c.preprocess,
+        provenance=c.provenance,
+        guidance=c.guidance,
     )
 
 
@@ -87,7 +89,7 @@ def test_a_checkpoint_from_before_rows_had_a_network_is_read(copy: Path) -> None
     save_file(tensors, copy / "weights.safetensors")
     config = json.loads((copy / "config.json").read_text())
     del config["model"]["rows"]
-    config["weights_sha256"] = module.file_sha256(copy / "weights.safetensors")
+    config["weights_sha256"] = file_sha256(copy / "weights.safetensors")
     (copy / "config.json").write_text(json.dumps(config))
     model = engine.load(copy, "cpu")
     assert model.checkpoint.model.rows is None
@@ -99,7 +101,7 @@ def test_weights_of_another_size_are_refused(copy: Path) -> None:
     tensors["rotation"] = torch.eye(3)
     save_file(tensors, copy / "weights.safetensors")
     config = json.loads((copy / "config.json").read_text())
-    config["weights_sha256"] = module.file_sha256(copy / "weights.safetensors")
+    config["weights_sha256"] = file_sha256(copy / "weights.safetensors")
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
         engine.load(copy, "cpu")
@@ -133,5 +135,5 @@ def test_the_ruler_is_not_called_foreign() -> None:
 
 
 def test_a_card_says_facts_within_facts_in_words(tmp_path: Path) -> None:
-    module.write_card(tmp_path, {"name": "a", "title": "A", "trained_on": {"missing": {"age": "3.7%", "sex": "none"}}})
+    write_card(tmp_path, {"name": "a", "title": "A", "trained_on": {"missing": {"age": "3.7%", "sex": "none"}}})
     assert "* missing: age 3.7%, sex none" in (tmp_path / "model_card.md").read_text().split("\n")

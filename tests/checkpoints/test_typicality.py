@@ -173,7 +173,7 @@ def test_every_channel_has_figures_of_its_own(fitted: Path) -> None:
 def test_an_empty_scan_is_refused_without_a_fault(fitted: Path) -> None:
     model = engine.load(fitted, "cpu")
     empty = Volume(np.zeros(model.checkpoint.model.config.image.grid, np.float32), model.checkpoint.affine)
-    assert check(model, empty)
+    assert check(model.checkpoint, empty)
 
 
 # beside a checkpoint
@@ -185,7 +185,7 @@ def test_it_lies_beside_the_weights_and_changes_nothing_else(fitted: Path, tiny_
     text = (fitted / FILE).read_text("utf-8")
     assert len(text) < 8000
     assert not any(str(row["participant_id"]) in text for row in tiny_store.rows)
-    found = read_fingerprint(after)
+    found = read_fingerprint(after.checkpoint)
     assert found is not None
     split = tiny_store.split()
     assert (found.trained, found.held) == (len(split["train"]), len(split["validation"]))
@@ -195,7 +195,7 @@ def test_it_lies_beside_the_weights_and_changes_nothing_else(fitted: Path, tiny_
 def test_everybody_of_the_cohort_is_accepted(fitted: Path, tiny_store: CohortStore) -> None:
     model = engine.load(fitted, "cpu")
     for codes in tiny_store.volumes:
-        assert check(model, Volume(codes[0].astype(np.float32) / 255, tiny_store.affine)) == []
+        assert check(model.checkpoint, Volume(codes[0].astype(np.float32) / 255, tiny_store.affine)) == []
 
 
 def test_without_a_fingerprint_nothing_is_checked(tiny_run: Path, wrong: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_damaged_file_is_one_sentence(fitted: Path, tmp_path: Path, old: str, 
     (folder / FILE).write_text((folder / FILE).read_text("utf-8").replace(old, new, 1), "utf-8")
     model = engine.load(folder, "cpu")
     with pytest.raises(CheckpointError, match=words) as error:
-        check(model, model.generate(steps=1)[0].volume)
+        check(model.checkpoint, model.generate(steps=1)[0].volume)
     assert "\n" not in str(error.value)
     assert "delete it" in str(error.value)
 

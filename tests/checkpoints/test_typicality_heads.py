@@ -49,16 +49,18 @@ WRONG = {
 
 def test_generated_persons_and_mirrored_ones_are_accepted(head_t1: Model, person: Volume) -> None:
     assert (head_t1.checkpoint.path / FILE).is_file()
-    assert check(head_t1, person) == []
-    assert check(head_t1, replace(person, data=person.data[::-1].copy())) == []
+    assert check(head_t1.checkpoint, person) == []
+    assert check(head_t1.checkpoint, replace(person, data=person.data[::-1].copy())) == []
     for age, bmi in ((22, 19), (74, 35)):
-        assert check(head_t1, head_t1.generate(seed=3, given={"age": age, "bmi": bmi}, steps=4)[0].volume) == []
+        assert (
+            check(head_t1.checkpoint, head_t1.generate(seed=3, given={"age": age, "bmi": bmi}, steps=4)[0].volume) == []
+        )
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_the_shipped_heads_refuse(head_t1: Model, person: Volume, what: str) -> None:
     make, words = WRONG[what]
-    reasons = check(head_t1, replace(person, data=np.ascontiguousarray(make(person.data), np.float32)))
+    reasons = check(head_t1.checkpoint, replace(person, data=np.ascontiguousarray(make(person.data), np.float32)))
     assert any(words in reason for reason in reasons), reasons
 
 

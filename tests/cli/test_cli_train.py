@@ -34,7 +34,7 @@ def test_train_resumes_and_prints_losses_and_time_left(
     assert "autoencoder" not in second
     assert "flow 60 of 60, image " in second
     model = engine.load(run / "checkpoint")
-    assert model.checkpoint.config["provenance"]["flow_steps"] == 60
+    assert model.checkpoint.config.provenance["flow_steps"] == 60
     used = json.loads((run / "energy.json").read_text("utf-8"))
     assert used["seconds"] > 0
     assert model.card["energy of training"]["kwh"] == pytest.approx(used["kwh"], rel=0.01), "both calls together"

@@ -15,12 +15,12 @@ from torch import nn
 import engine
 from engine.evaluation.bench.cost import Cost, flop_of, sampling_cost
 from engine.evaluation.bench.energy import JOULES_PER_KWH, energy, grid_factor
-from engine.evaluation.bench.published import (
-    PublishedNetwork,
+from engine.evaluation.bench.monai_baseline import (
+    LatentDiffusionBaseline,
+    baseline_cost,
+    baseline_flop,
+    baseline_grid,
     comparison,
-    published_cost,
-    published_flop,
-    published_grid,
 )
 from engine.evaluation.bench.sampling import typical_request
 from engine.evaluation.metrics.checks import EvaluationError
@@ -190,11 +190,11 @@ def test_refusals(tmp_path: Path, model: engine.Model) -> None:
     with pytest.raises(EvaluationError, match="0 steps draw nothing"):
         sampling_cost(model, steps=0)
     with pytest.raises(EvaluationError, match="0 runs measure nothing"):
-        published_cost((32, 32, 32), runs=0)
+        baseline_cost((32, 32, 32), runs=0)
     with pytest.raises(EvaluationError, match="0 steps draw nothing"):
-        published_cost((32, 32, 32), steps=0)
+        baseline_cost((32, 32, 32), steps=0)
     with pytest.raises(EvaluationError, match="empty side"):
-        published_grid((0, 32, 32))
+        baseline_grid((0, 32, 32))
     with pytest.raises(EvaluationError, match="'UK' has no grid factor"), energy(country="UK"):
         pass
     with pytest.raises(EvaluationError, match="not a folder"), energy(tmp_path / "none"):
@@ -203,16 +203,16 @@ def test_refusals(tmp_path: Path, model: engine.Model) -> None:
 
 @pytest.mark.parametrize("grid", [(96, 112, 112), (160, 224, 160), (33, 50, 90), (8, 8, 8), (144, 112, 96)])
 def test_the_published_grid_can_be_halved_and_holds_nearly_as_much(grid: tuple[int, int, int]) -> None:
-    near = published_grid(grid)
+    near = baseline_grid(grid)
     assert all(n % 32 == 0 and n >= 32 for n in near)
     assert all(abs(a - b) < 32 for a, b in zip(near, grid, strict=True))
-    assert published_grid(near) == near
+    assert baseline_grid(near) == near
 
 
 @needs_einops
 def test_the_published_network_is_the_published_one() -> None:
     with torch.device("meta"):
-        network = PublishedNetwork()
+        network = LatentDiffusionBaseline()
     assert sum(p.numel() for p in network.unet.parameters()) == pytest.approx(553e6, rel=0.01)
     latent = network.noise((160, 224, 160))
     assert latent.shape == (1, 3, 20, 28, 20)  # the bundle's noise
@@ -221,7 +221,7 @@ def test_the_published_network_is_the_published_one() -> None:
     assert network.decode(small).shape == (1, 1, 32, 32, 32)
     with pytest.raises(EvaluationError, match="multiples of 32"):
         network.noise((32, 40, 32))
-    (one, parameters), (four, _) = (published_flop((32, 32, 32), steps=steps) for steps in (1, 4))
+    (one, parameters), (four, _) = (baseline_flop((32, 32, 32), steps=steps) for steps in (1, 4))
     decoding = flop_of(lambda: network.decode(small))
     assert four - decoding == 4 * (one - decoding)
     assert parameters == sum(p.numel() for p in network.parameters())
@@ -231,7 +231,7 @@ def test_the_published_network_is_the_published_one() -> None:
 @pytest.mark.slow
 def test_side_by_side(model: engine.Model) -> None:
     out = json.loads(json.dumps(comparison(model, n=8, steps=4)))
-    ours, theirs = out["model"], out["published"]
+    ours, theirs = out["model"], out["baseline"]
     assert ours["voxels"] == theirs["voxels"] == 32**3
     assert theirs["evaluations"] == 50
     assert "50 times one evaluation" in theirs["extrapolated"]

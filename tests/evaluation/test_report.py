@@ -14,7 +14,7 @@ from engine.checkpoints.files import CheckpointError
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
 from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.report.write import Options, entries, into_card, report
+from engine.evaluation.report.write import Options, figures_by_key, into_card, report
 from engine.evaluation.subjects import plan
 from engine.training.recipes import tiny
 from tests.conftest import ball_store
@@ -49,7 +49,7 @@ def run(kind: str, checkpoint: Path, store: Path, out: Path, options: Options = 
 def test_a_report_is_whole_and_an_interrupted_one_equals_it(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
     whole = run("evaluate", checkpoint, balls, tmp_path / "whole")
     assert [s["key"] for s in whole["sections"]] == ["image", "table", "coherence", "whatif", "subgroups"]
-    found = entries(whole)
+    found = figures_by_key(whole)
     assert {
         "frechet_radiomics",
         "recall_radiomics",
@@ -73,7 +73,7 @@ def test_a_report_is_whole_and_an_interrupted_one_equals_it(checkpoint: Path, ba
 
 def test_the_audit_and_the_card(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
     found = run("audit", checkpoint, balls, tmp_path / "audit")
-    keys = entries(found)
+    keys = figures_by_key(found)
     assert {"dcr_rows", "dcr_scans", "membership_image_loss", "membership_inside_mse"} <= keys.keys()
     assert any("encoder" in m for m in found["sections"][0]["missing"])
     assert [row[3] for row in found["sections"][0]["sheets"][0]["rows"]].count("yes") >= 5

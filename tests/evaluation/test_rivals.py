@@ -15,7 +15,7 @@ import pytest
 
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.interval import Figure
-from engine.evaluation.metrics.mixed import MixedSpace
+from engine.evaluation.metrics.table_encoding import TableEncoding
 from engine.evaluation.metrics.tabular_ranking import (
     BEST,
     Ranking,
@@ -243,7 +243,7 @@ def test_unranked_tables_have_figures_and_no_rank(standings: Ranking) -> None:
 
 def test_figures_repeat_for_a_seed() -> None:
     real, drawn = people(40, 1), people(40, 2)
-    space = MixedSpace.fitted(real, SCHEMA)
+    space = TableEncoding.fitted(real, SCHEMA)
     first, second = (_figures(real, drawn, SCHEMA, space, np.random.default_rng(5)) for _ in range(2))
     assert first == second
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from engine.evaluation.metrics.interval import Figure
-from engine.evaluation.report.entry import Entry, Section, plain
 from engine.evaluation.report.page import page
-from engine.evaluation.sections.coherence import coherence_section, matching, read_entries
+from engine.evaluation.report.parts import ReportedFigure, Section, plain
+from engine.evaluation.sections.coherence import coherence_section, matching, read_figures
 from engine.evaluation.sections.image import image_section
 from engine.evaluation.sections.privacy import privacy_section
 from engine.evaluation.sections.subgroups import groups, member, subgroup_section
@@ -28,8 +28,8 @@ def figure(value: float, low: float, high: float) -> Figure:
     return Figure(value=value, low=low, high=high, n=50)
 
 
-def entries(section: Section) -> dict[str, Entry]:
-    return {entry.key: entry for entry in section.entries}
+def figures(section: Section) -> dict[str, ReportedFigure]:
+    return {reported.key: reported for reported in section.figures}
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,20 @@ def entries(section: Section) -> dict[str, Entry]:
     ],
 )
 def test_a_verdict_is_one_sided_and_allows_for_chance(aim, value, verdict) -> None:
-    assert Entry(key="k", name="n", figure=value, aim=aim, floor=figure(1.0, 0.9, 1.1)).verdict == verdict
+    assert ReportedFigure(key="k", name="n", figure=value, aim=aim, floor=figure(1.0, 0.9, 1.1)).verdict == verdict
 
 
 def test_verdicts_of_targets_and_tests() -> None:
-    assert Entry(key="k", name="n", figure=figure(0.9, 0.8, 1.05), aim="equal", target=1.0).verdict == "as real"
     assert (
-        Entry(key="k", name="n", figure=figure(0.9, 0.8, 0.95), aim="equal", target=1.0).verdict == "differs from real"
+        ReportedFigure(key="k", name="n", figure=figure(0.9, 0.8, 1.05), aim="equal", target=1.0).verdict == "as real"
     )
-    assert [Entry(key="k", name="n", figure=figure(1, 0, 1), aim="test", p=p).verdict for p in (0.04, 0.06, None)] == [
+    assert (
+        ReportedFigure(key="k", name="n", figure=figure(0.9, 0.8, 0.95), aim="equal", target=1.0).verdict
+        == "differs from real"
+    )
+    assert [
+        ReportedFigure(key="k", name="n", figure=figure(1, 0, 1), aim="test", p=p).verdict for p in (0.04, 0.06, None)
+    ] == [
         "alarm",
         "passes",
         "",
@@ -73,28 +78,28 @@ def honest() -> tuple[dict[str, Section], Gathered]:
 
 def test_honest_persons_are_as_real(honest) -> None:
     sections, _ = honest
-    verdicts = [e.verdict for section in sections.values() for e in section.entries if e.verdict]
+    verdicts = [e.verdict for section in sections.values() for e in section.figures if e.verdict]
     assert len(verdicts) > 25
     assert np.mean([v == "as real" for v in verdicts]) > 0.85
 
 
 def test_shuffled_pairs_destroy_coherence_and_nothing_else(honest) -> None:
     data, schema = gathered(shuffled=True)
-    broken = entries(coherence_section(data, schema, np.random.default_rng(0)))
+    broken = figures(coherence_section(data, schema, np.random.default_rng(0)))
     for name in ("age", "sex", "bmi"):
         assert broken[f"read_{name}"].verdict == "worse than real"
         assert broken[f"read_{name}"].figure.value == pytest.approx(broken[f"read_{name}"].ceiling.value, rel=0.35)
     assert broken["match"].figure.low < 0.5 < broken["match"].figure.high
     assert broken["match"].verdict == "worse than real"
     assert broken["slope_fat_bmi"].verdict == "differs from real"
-    assert entries(image_section(data, np.random.default_rng(0)))["frechet_radiomics"].verdict == "as real"
+    assert figures(image_section(data, np.random.default_rng(0)))["frechet_radiomics"].verdict == "as real"
 
 
 def test_a_narrow_generator_is_not_rated_better() -> None:
     """Coverage does not see a spread of 0.7; recall and the Frechet distance do, on every seed."""
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        honest, narrow = (entries(image_section(gathered(seed, spread=s)[0], rng)) for s in (1.0, 0.7))
+        honest, narrow = (figures(image_section(gathered(seed, spread=s)[0], rng)) for s in (1.0, 0.7))
         assert narrow["recall_radiomics"].figure.value < honest["recall_radiomics"].figure.value - 0.1
         assert narrow["recall_radiomics"].verdict == "worse than real"
         assert narrow["frechet_radiomics"].figure.value > honest["frechet_radiomics"].figure.value
@@ -105,7 +110,7 @@ def test_a_shift_of_half_a_deviation_is_caught() -> None:
     made = data["synthetic"]
     moved = made.arrays["radiomics"] + 0.5 * made.arrays["radiomics"].std(0)
     made.arrays["radiomics"] = moved
-    found = entries(image_section(data, np.random.default_rng(0)))
+    found = figures(image_section(data, np.random.default_rng(0)))
     assert found["frechet_radiomics"].p < 0.01
     assert found["kernel_radiomics"].verdict == "worse than real"
     assert found["frechet_encoded"].verdict == "as real"
@@ -118,9 +123,9 @@ def test_coherence_alarms_of_honest_persons_at_most_one_in_twenty(seeds: int, mo
         data, schema = gathered(seed, n=40)
         rng = np.random.default_rng(seed)
         readers = Readers.fitted(data, schema)
-        for entry in read_entries(data, schema, readers, rng):
-            if entry.key in alarms:
-                alarms[entry.key] += entry.verdict == "worse than real"
+        for reported in read_figures(data, schema, readers, rng):
+            if reported.key in alarms:
+                alarms[reported.key] += reported.verdict == "worse than real"
         if seed % 5 == 0:
             alarms["match"] += matching(data, schema, readers, rng)[0].verdict == "worse than real"
     assert max(alarms.values()) <= most, alarms
@@ -133,12 +138,12 @@ def test_the_audit_catches_a_memoriser_and_lets_honest_persons_pass(seeds: int, 
         data, schema = audited(seed)
         section = privacy_section(data, schema, np.random.default_rng(seed))
         assert not section.missing
-        for entry in section.entries:
-            alarms[entry.key] = alarms.get(entry.key, 0) + (entry.verdict == "alarm")
+        for reported in section.figures:
+            alarms[reported.key] = alarms.get(reported.key, 0) + (reported.verdict == "alarm")
         assert all(row[3] == "yes" for row in section.sheets[0].rows)
     assert max(alarms.values()) <= most, alarms
     data, schema = audited(memoriser=True)
-    caught = entries(privacy_section(data, schema, np.random.default_rng(0)))
+    caught = figures(privacy_section(data, schema, np.random.default_rng(0)))
     assert {e.verdict for e in caught.values()} == {"alarm"}
 
 
@@ -171,7 +176,7 @@ def test_the_page_holds_every_figure_and_nothing_from_the_network(honest) -> Non
     }
     text = page(found)
     for section in sections.values():
-        assert all(entry.name.split("(")[0] in text for entry in section.entries)
+        assert all(reported.name.split("(")[0] in text for reported in section.figures)
     assert "<script src" not in text
     assert "<link" not in text
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from engine.evaluation.metrics import tabular as t
 from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.metrics.mixed import MixedSpace, as_columns
+from engine.evaluation.metrics.table_encoding import TableEncoding, as_columns
 from engine.evaluation.metrics.utility import detection, utility
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
@@ -156,7 +156,7 @@ def test_rows_and_arrays_are_one_table() -> None:
 
 def test_mixed_space_weighs_columns_alike_and_knows_missing_cells() -> None:
     rows = people(2000, 0)
-    space = MixedSpace.fitted(rows, SCHEMA)
+    space = TableEncoding.fitted(rows, SCHEMA)
     points = space(rows)
     owners = np.array(space.owners)
     for name in ("age", "sex", "race"):
@@ -164,7 +164,7 @@ def test_mixed_space_weighs_columns_alike_and_knows_missing_cells() -> None:
         apart = ((mine[:1000] - mine[1000:]) ** 2).sum(1).mean()
         assert apart == pytest.approx(2, rel=0.15)
     gaps = people(100, 1, missing=0.2)
-    held = MixedSpace.fitted(gaps, SCHEMA)
+    held = TableEncoding.fitted(gaps, SCHEMA)
     assert set(held.indicated) == {c.name for c in SCHEMA.columns}
     blank = held([dict.fromkeys(rows[0])])[0]
     assert np.allclose(blank[: -len(held.indicated)], 0)
@@ -207,7 +207,7 @@ def test_bad_tables_are_refused_in_a_sentence() -> None:
         "sides hold 40 and 30 subjects": lambda: t.marginals(rows, rows[:30], SCHEMA, rng),
         "race is missing in every real row": lambda: t.marginals(blank, rows, SCHEMA, rng),
         "race is missing in every synthetic row": lambda: t.association_difference(rows, blank, SCHEMA, rng),
-        "race is missing in every training row": lambda: MixedSpace.fitted(blank, SCHEMA),
+        "race is missing in every training row": lambda: TableEncoding.fitted(blank, SCHEMA),
         "sex is 'F' in every real row": lambda: t.association_difference(constant, rows, SCHEMA, rng),
         "holds no row": lambda: t.violations([], SCHEMA),
         "age of row 0 is 'old', which is no number": lambda: t.violations([{"age": "old"}], SCHEMA),

@@ -13,9 +13,11 @@ import torch
 import engine
 from engine.cohort.store import CohortStore
 from engine.inference.counterfactual import add_back, counterfactual, generated_counterfactual, intervened, invert
-from engine.model.flow import FactorPrior, Joint, Levels, factor_velocity
+from engine.model.flow import Joint, Levels
 from engine.model.joint import JointModel
-from engine.model.sampler import Known, LinearFlow, integrate, schedule
+from engine.model.linear import LinearFlow
+from engine.model.prior import FactorPrior, factor_velocity
+from engine.model.sampler import Known, integrate, schedule
 from engine.model.sampler import invert as invert_flow
 from engine.vocabulary.schema import AttributeSchema
 

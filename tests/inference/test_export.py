@@ -18,7 +18,7 @@ SENTENCE = "weights and pictures made with them: CC BY-SA 3.0"
 def model_of(tiny: Path, provenance: dict[str, Any], card: dict[str, Any]) -> engine.Model:
     """The tiny model with other papers."""
     checkpoint = engine.load(tiny / "tiny", "cpu").checkpoint
-    config = {**checkpoint.config, "provenance": provenance}
+    config = replace(checkpoint.config, provenance=provenance)
     return engine.Model(replace(checkpoint, config=config, card={**checkpoint.card, "licence": None, **card}), "cpu")
 
 

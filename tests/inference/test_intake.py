@@ -57,7 +57,8 @@ def test_another_head_goes_through_the_cohorts_preprocessing(model, scan: Path, 
 
 
 def test_a_field_of_view_that_is_elsewhere_is_refused(model, scan: Path, tmp_path: Path) -> None:
-    model.checkpoint.config["preprocess"] = {}
+    bare = replace(model.checkpoint.config, preprocess={})
+    model.checkpoint = replace(model.checkpoint, config=bare)
     taken = intake(model, scan)
     far = taken.affine.copy()
     far[0, 3] += 120
@@ -125,5 +126,5 @@ def test_a_volume_in_memory_is_taken_like_its_file(model, scan: Path) -> None:
 
 
 def test_intake_needs_no_key_that_reading_does_not(model, scan: Path) -> None:
-    del model.checkpoint.config["preprocess"]
+    del model.checkpoint.config.preprocess
     assert intake(model, scan).grid == (32, 32, 32)

@@ -14,6 +14,7 @@ from engine.measure.segmenter import SegmenterConfig
 from engine.training.augment import Augmentation
 from engine.training.stages.measure_head import MeasureRecipe, train_measure
 from engine.training.stages.segmenter import SegmenterTraining
+from tests.conftest import made_once
 
 GRID, SPACING = (32, 32, 32), 6.0
 CONFIG = HeadMeasureConfig(
@@ -43,7 +44,7 @@ RECIPE = MeasureRecipe(
         coarse=1.0,
         shading=0.05,
         bfloat16=False,
-        augmentation=Augmentation(rotation=0.02, scale=0.02, shift=0.0, elastic=0.0),
+        augmentation=Augmentation(rotation=1.15, scale=0.02, shift=0.0, elastic=0.0),
     ),
 )
 
@@ -77,15 +78,15 @@ def labelled_balls(path: Path, persons: int = 36) -> CohortStore:
 
 @pytest.fixture(scope="session")
 def ball_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
-    path = tmp_path_factory.getbasetemp() / "labelled-balls"
-    return CohortStore.open(path) if path.exists() else labelled_balls(path)
+    return CohortStore.open(made_once(tmp_path_factory, "labelled-balls", labelled_balls))
 
 
 @pytest.fixture(scope="session")
 def ball_measure(tmp_path_factory: pytest.TempPathFactory, ball_store: CohortStore) -> Path:
-    """The directory of a ``measure-head`` for balls, trained once a session."""
-    run = tmp_path_factory.getbasetemp() / "ball-measure"
-    if not (run / "checkpoint").exists():
-        for _ in train_measure(RECIPE, ball_store, run):
+    """The directory of a ``measure-head`` for balls, trained once a test run."""
+
+    def trained(run_dir: Path) -> None:
+        for _ in train_measure(RECIPE, ball_store, run_dir):
             pass
-    return run / "checkpoint"
+
+    return made_once(tmp_path_factory, "ball-measure", trained) / "checkpoint"

@@ -13,10 +13,11 @@ from monai.networks.nets.resnet import resnet10
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine.checkpoints.files import CheckpointError, file_sha256
+from engine.checkpoints.files import CheckpointError
 from engine.imaging.volume import VolumeError
 from engine.measure.features import FOLDS, FeatureConfig, FeatureEncoder, fold_of, new_folds
 from engine.measure.foreign_features import foreign
+from engine.storage.whole import file_sha256
 
 CONFIG = FeatureConfig(grid=(32, 32, 40), channels=("water", "fat"), widths=(8, 8, 16, 16), size=5)
 CARD = {"name": "features-torso", "title": "Made up"}

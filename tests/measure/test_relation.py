@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from engine.measure.reference import FEWEST, CohortBand
+from engine.measure.reference import MINIMUM_GROUP, CohortBand
 from engine.measure.relation import Relation, RelationError
 
 
@@ -74,7 +74,7 @@ def cohort(persons: int) -> CohortBand:
 
 def test_a_cohort_keeps_aggregates_only():
     band = cohort(60)
-    assert set(band.lines) == {"all", "F"}, f"15 men are fewer than {FEWEST}"
+    assert set(band.lines) == {"all", "F"}, f"15 men are fewer than {MINIMUM_GROUP}"
     assert set(band.levels["brain_ml"]) == {"all", "F"}
     assert numbers(cohort(60).to_json()) == numbers(cohort(600).to_json()) * 2 / 3, (
         "its size follows groups, not persons"

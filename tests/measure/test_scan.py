@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from engine.__main__ import main
+from engine.anatomy.head import HEAD
+from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume, VolumeError
 from engine.measure.scan import measure_scan, read_scan, scans_of
 from engine.phantom.cohort import make
 from engine.training.stages.measure_torso import scan_of
+from engine.vocabulary.refusal import RequestError
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
@@ -41,19 +44,21 @@ def test_a_pair_is_one_scan():
 
 
 def test_what_a_scan_is_of(tmp_path: Path, pair: tuple[Path, Path]):
-    assert read_scan(box(tmp_path / "x.nii.gz", 250))[0] == "head"
-    assert read_scan(box(tmp_path / "x_T1w.nii.gz", 500))[0] == "head"
-    assert read_scan(box(tmp_path / "y.nii.gz", 500), "head")[0] == "head"
+    assert read_scan(box(tmp_path / "x.nii.gz", 250))[0] is HEAD
+    assert read_scan(box(tmp_path / "x_T1w.nii.gz", 500))[0] is HEAD
+    assert read_scan(box(tmp_path / "y.nii.gz", 500), HEAD)[0] is HEAD
     for file in pair:
-        kind, volume = read_scan(file)
-        assert (kind, volume.channels) == ("torso", ("water", "fat"))
+        region, volume = read_scan(file)
+        assert (region, volume.channels) == (TORSO, ("water", "fat"))
 
 
 def test_what_stays_open_is_asked(tmp_path: Path):
     with pytest.raises(VolumeError, match=r"covers 50 x 50 x 50 cm, more than a head.*or say --as head"):
         read_scan(box(tmp_path / "x.nii.gz", 500))
     with pytest.raises(VolumeError, match="is no file of a torso"):
-        read_scan(box(tmp_path / "x.nii.gz", 500), "torso")
+        read_scan(box(tmp_path / "x.nii.gz", 500), TORSO)
+    with pytest.raises(RequestError, match="there is no region 'arm'; the regions are head, torso"):
+        measure_scan(box(tmp_path / "x.nii.gz", 250), "arm")
 
 
 def test_either_file_gives_the_same_record(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):

@@ -3,15 +3,17 @@ every conditional distribution. Source: E[z | z_t] of a linear Gaussian model, e
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
 
-from engine.model.flow import FactorPrior, Joint, Levels, NoiseMixture, factor_velocity, interpolate
-from engine.model.sampler import Known, LinearFlow, Solver, guided, integrate, person_noise, sample, schedule
+from engine.model.flow import Joint, Levels, NoiseMixture, interpolate
+from engine.model.linear import LinearFlow
+from engine.model.prior import FactorPrior, factor_velocity
+from engine.model.sampler import Known, Solver, guided, integrate, person_noise, sample, schedule
 
 MEAN = torch.tensor([0.4, -0.3, 0.8, 0.0, 0.5], dtype=torch.float64)
 #: three columns, then an image of one token with two channels
@@ -258,3 +260,26 @@ def test_the_noise_mixture_has_its_shares() -> None:
     assert float((levels.table == 1).all(1).float().mean()) == pytest.approx(0.10, abs=0.02)
     with pytest.raises(ValueError, match="sum to 1"):
         NoiseMixture(equal=0.9)
+
+
+@pytest.mark.parametrize("steps", [8, 32, 100])
+@pytest.mark.parametrize(("shift", "power"), [(1.0, 1.0), (3.0, 1.0), (3.0, 0.7)])
+def test_single_precision_carries_as_double_does(steps: int, shift: float, power: float) -> None:
+    """Every factor of the linear flow over variances of 1e-4 to 1e5; the shipped models have some of 3,014."""
+    variances = torch.logspace(-4, 5, 91)
+    one = Joint(torch.ones(1, 1, len(variances)), torch.ones(1, len(variances), 1))
+    known = Known(one, torch.tensor([False]), torch.zeros(1, len(variances), dtype=torch.bool))
+
+    def factors(kind: torch.dtype, now: Levels, then: Levels) -> torch.Tensor:
+        v = variances.to(kind)
+        none = torch.zeros(len(v), 1, dtype=kind)
+        flow = LinearFlow(directions=none, spread=torch.ones(1, dtype=kind), image=v[None], table=v[:, None])
+        state = Joint(*(part.to(kind) for part in one))
+        at, to = (Levels(*(part.to(kind) for part in levels)) for levels in (now, then))
+        carried, advanced = flow.carry(state, at, to), flow.advance(state, at, to)
+        return torch.cat([part.flatten() for part in (*carried, *advanced)]).double()
+
+    for t, s in pairwise(schedule(steps, power=power)):
+        now, then = known.levels(t, shift), known.levels(s, shift)
+        found, exact = factors(torch.float32, now, then), factors(torch.float64, now, then)
+        assert torch.allclose(found, exact, rtol=1e-5, atol=1e-6)

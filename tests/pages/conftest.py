@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ ASYMMETRIC = """
 import numpy as np
 import streamlit as st
 from engine.imaging.volume import Volume
-from pages.components.viewer import payload, viewer
+from pages.components.parts.viewer.viewer import payload, viewer
 
 
 def torso(block_fat, low_water):
@@ -80,10 +81,9 @@ def serving(script: Path, checkpoints: Path, log: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true", f"--server.port={port}"]
     command += ["--server.address=127.0.0.1", "--server.fileWatcherType=none"]
-    runs = os.environ.get("SOMATWIN_RUNS", str(log.parent / "runs"))
     environment = os.environ | {
         "SOMATWIN_CHECKPOINTS": str(checkpoints),
-        "SOMATWIN_RUNS": runs,
+        "SOMATWIN_RUNS": str(log.parent / "runs"),
         "PYTHONPATH": str(ROOT),
     }
     with log.open("w") as output:
@@ -121,17 +121,37 @@ def checkpoints(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pyt
     return folder
 
 
-@pytest.fixture(scope="session")
-def app_address(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(ROOT / "app.py", tiny_checkpoint, tmp_path_factory.mktemp("server") / "log.txt") as address:
-        yield address
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """The app's server: its ``address``, and the folders in which it looks for ``checkpoints`` and ``runs``."""
+
+    address: str
+    checkpoints: Path
+    runs: Path
 
 
 @pytest.fixture(scope="session")
-def ruled_address(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app with a ruler for its model."""
-    with serving(ROOT / "app.py", checkpoints, tmp_path_factory.mktemp("server") / "log.txt") as address:
-        yield address
+def served(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests, with the tiny model alone; a test that adds to its folders takes that away again."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "tiny").symlink_to((tiny_checkpoint / "tiny").resolve())
+    with serving(ROOT / "app.py", folder / "checkpoints", folder / "log.txt") as address:
+        yield Served(address=address, checkpoints=folder / "checkpoints", runs=folder / "runs")
+
+
+@pytest.fixture(scope="session")
+def app_address(served: Served) -> str:
+    return served.address
+
+
+@pytest.fixture(scope="module")
+def ruled_address(served: Served, ball_measure: Path) -> Iterator[str]:  # noqa: F811
+    """The app with a ruler for its model, for as long as a module's tests run."""
+    ruler = served.checkpoints / "measure-head"
+    ruler.symlink_to(ball_measure)
+    yield served.address
+    ruler.unlink()
 
 
 @pytest.fixture(scope="session")

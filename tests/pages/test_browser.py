@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 from playwright.sync_api import expect
 
-from pages.components.frame import BANNER, pages
 from tests.pages.visit import AMBER, QUARTERS, Visit, jump
 
 #: what a browser on a hospital's virtual desktop may refuse
@@ -194,9 +193,3 @@ def test_a_saved_picture_carries_the_warning(block: Visit):
     assert download.value.suggested_filename == "block.png"
     amber = block.viewer.evaluate_handle("root => root.somatwin.picture").evaluate(AMBER)
     assert amber > 300, "the footer is drawn in amber"
-
-
-@pytest.mark.parametrize("name", ["", *(name for _, name in pages())])
-def test_the_banner_stands_on_a_cold_deep_link(visit: Callable[..., Visit], app_address: str, name: str):
-    here = visit().open(f"{app_address}/{name.replace(' ', '_')}")
-    expect(here.page.locator(".banner").get_by_text(BANNER)).to_be_visible()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components.frame import BANNER, pages
+from pages.components.parts.frame import BANNER, pages
 
 ROOT = Path(__file__).parents[2]
 EXPLORE = "pages/1_Explore.py"

@@ -8,6 +8,7 @@ import pytest
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
 from engine.phantom.cohort import make
+from engine.phantom.counted import COUNTED_LAWS, LINES
 from engine.phantom.dimensions import ANSUR, STATURE
 from engine.phantom.shape.frame import SPACING, VOXEL_ML
 from engine.phantom.tissue import IMAT, LIVER, MEDIASTINAL_FAT, MUSCLE, SAT, VAT
@@ -73,7 +74,12 @@ def crowd() -> dict[str, np.ndarray]:
         z = height * 0.862 + (np.arange(person.labels.shape[2]) - person.labels.shape[2] + 0.5) * SPACING[2]
         trunk = person.labels[:, :, (z / height > float(people.dims["crotch_height"]) / height) & (z / height < 0.832)]
         fat = sum(int((trunk == tissue.code).sum()) for tissue in (SAT, VAT, MEDIASTINAL_FAT, IMAT)) * VOXEL_ML / 1000
-        rows.append(person.row | {"trunk_fat": fat * KG_PER_LITRE, "target_waist": float(people.waist)})
+        model = {name: float(getattr(people, name)) for name in ("trunk_sat", "vat", "liver", "waist")}
+        rows.append(
+            person.row
+            | {"trunk_fat": fat * KG_PER_LITRE, "target_waist": model["waist"]}
+            | {f"model {name}": value for name, value in model.items()}
+        )
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -115,6 +121,28 @@ def test_the_tape_reads_the_waist_of_the_regression(crowd: dict[str, np.ndarray]
         print(f"{sex} waist: {off.mean():+.1f} cm, SD {off.std():.1f}")
         assert abs(off.mean()) < 2
         assert off.std() < 5
+
+
+def test_the_counted_laws_are_those_of_the_bodies(crowd: dict[str, np.ndarray]) -> None:
+    """Within a third of the spread that the persons' own size leaves: a given value belongs to the right persons."""
+    men = crowd["sex"] == "M"
+    for public, (name, spread) in {
+        "sat": ("trunk_sat", (2.6, 3.0)),
+        "vat": ("vat", (1.2, 0.7)),
+        "liver_volume": ("liver", (220.0, 200.0)),
+        "waist": ("waist", (4.2, 5.7)),
+    }.items():
+        for index, who in enumerate((men, ~men)):
+            line = LINES[name]
+            law = line.start[index] + line.slope[index] * crowd[f"model {name}"][who]
+            off = crowd[public][who].astype(float) - law
+            print(f"{public}: {off.mean():+.2f}, SD {off.std():.2f}")
+            assert abs(off.mean()) < spread[index] / 3
+    person = {"male": men.astype(float)} | {name: crowd[name].astype(float) for name in ("age", "height", "bmi")}
+    score = COUNTED_LAWS["muscle"].score(person, crowd["muscle"].astype(float))
+    print(f"muscle: score {score.mean():+.2f}, SD {score.std():.2f}")
+    assert abs(score.mean()) < 1 / 3
+    assert 0.7 < score.std() < 1.3
 
 
 def test_labels_are_found_in_every_body(crowd: dict[str, np.ndarray]) -> None:

@@ -29,7 +29,7 @@ TINY = FeatureRecipe(
     name="features-head",
     title="Tiny",
     encoder=FeatureConfig(grid=(32, 32, 32), channels=("T1w",), widths=(4, 8, 8, 8), groups=2, size=4),
-    views=Views(window=1.0, shift=1, augmentation=Augmentation(rotation=0.02, scale=0.0, shift=0.0, elastic=0.0)),
+    views=Views(window=1.0, shift=1, augmentation=Augmentation(rotation=1.15, scale=0.0, shift=0.0, elastic=0.0)),
     steps=6,
     batch=4,
     warmup=2,
@@ -105,16 +105,16 @@ def test_views_keep_what_must_be_seen():
     still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0, gamma=0)
     volumes = torch.rand(3, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     config = Views(window=1.0, shift=0, noise=0.0, augmentation=still)
-    for view in two_views(volumes, config, torch.Generator().manual_seed(1)):
+    for view in two_views(volumes, config, torch.Generator().manual_seed(1), spacing=(1, 1, 1)):
         assert torch.allclose(view, volumes, atol=1e-5)
-    deformed, moved = two_views(volumes, replace(config, shift=3), torch.Generator().manual_seed(1))
+    deformed, moved = two_views(volumes, replace(config, shift=3), torch.Generator().manual_seed(1), spacing=(1, 1, 1))
     assert torch.allclose(deformed, volumes, atol=1e-5)
     assert not torch.allclose(moved, volumes)
     kept = set(volumes.flatten().tolist()) | {0.0}
     assert set(moved.flatten().tolist()) <= kept, "moved by whole voxels: nothing is blurred"
-    noisy = two_views(volumes, replace(config, noise=0.02), torch.Generator().manual_seed(1))[1]
+    noisy = two_views(volumes, replace(config, noise=0.02), torch.Generator().manual_seed(1), spacing=(1, 1, 1))[1]
     assert 0 < float((noisy - volumes).abs().max()) < 0.15
-    part = two_views(volumes, replace(config, window=0.5), torch.Generator().manual_seed(1))
+    part = two_views(volumes, replace(config, window=0.5), torch.Generator().manual_seed(1), spacing=(1, 1, 1))
     assert part[0].shape == (3, 2, 8, 8, 8)
     assert torch.allclose(*part, atol=1e-5), "without variation both show the same place"
     assert set(part[1].flatten().tolist()) <= kept

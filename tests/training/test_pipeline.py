@@ -94,7 +94,7 @@ def test_a_warm_start_keeps_the_latents_and_learns_on(
     kept = ("autoencoder.linear", "autoencoder.encoder", "autoencoder.logvar", "autoencoder.template")
     assert all(torch.equal(one[name], other[name]) for name in one if name.startswith(kept))
     assert before.model.schema == after.model.schema
-    assert after.config["provenance"]["from"] == f"tiny {before.digest}, after 60 steps"
+    assert after.config.provenance["from"] == f"tiny {before.digest}, after 60 steps"
     with pytest.raises(RunError, match="another recipe, store or start"):
         train(tiny_recipe, tiny_store, tmp_path / "run")
 
@@ -114,7 +114,7 @@ def test_a_warm_start_gives_a_model_without_rows_a_network_of_rows(
     warm = [p.stage for p in train(short, tiny_store, tmp_path / "warm", source=old.path)]
     new = load_checkpoint(tmp_path / "warm" / "checkpoint")
     assert "rows" in warm
-    assert new.config["provenance"]["rows_steps"] == 20
+    assert new.config.provenance["rows_steps"] == 20
     assert new.model.alone.table_loadings.abs().sum() > 0, "its linear part is fitted"
     joint = with_rows(old.model, short.model.rows, 0)
     assert all(torch.equal(value, joint.state_dict()[name]) for name, value in old.model.state_dict().items())
@@ -135,18 +135,18 @@ def test_a_warm_start_from_a_model_of_other_kind_is_refused(
 def test_augmentation_of_nothing_is_the_identity() -> None:
     still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0, gamma=0)
     x = torch.rand(2, 2, 16, 16, 16)
-    assert torch.allclose(augment(x, still, torch.Generator().manual_seed(0)), x, atol=1e-5)
+    assert torch.allclose(augment(x, still, torch.Generator().manual_seed(0), spacing=(1, 1, 1)), x, atol=1e-5)
 
 
 def test_mirror_flips_left_and_right_only() -> None:
     still = Augmentation(mirror=1, rotation=0, scale=0, shift=0, elastic=0, gain=0, gamma=0)
     x = torch.rand(1, 1, 8, 12, 16)
-    assert torch.allclose(augment(x, still, torch.Generator().manual_seed(0)), x.flip(2), atol=1e-5)
+    assert torch.allclose(augment(x, still, torch.Generator().manual_seed(0), spacing=(1, 1, 1)), x.flip(2), atol=1e-5)
 
 
 def test_masks_move_with_the_volume_and_keep_their_brightness() -> None:
     x = (torch.rand(1, 1, 16, 16, 16) > 0.5).float().repeat(1, 2, 1, 1, 1) * 0.4
-    out = augment(x, Augmentation(gain=0.3, gamma=0), torch.Generator().manual_seed(3))
+    out = augment(x, Augmentation(gain=0.3, gamma=0), torch.Generator().manual_seed(3), spacing=(1, 1, 1))
     assert float(out[:, 1].max()) <= 1 + 1e-6
     ratio = out[:, 0][out[:, 1] > 0.1] / out[:, 1][out[:, 1] > 0.1]
     assert float(ratio.std()) < 0.05

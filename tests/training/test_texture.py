@@ -100,6 +100,6 @@ def test_a_recipe_with_texture_ends_with_it(tiny_recipe: Recipe, tiny_store: Coh
     order = ["autoencoder", "latents", "rows", "flow", "correction", "texture", "fingerprint"]
     assert [stage for i, stage in enumerate(stages) if stage not in stages[:i]] == order
     found = load_checkpoint(tmp_path / "run" / "checkpoint")
-    assert found.config["provenance"]["texture_steps"] == 2
-    assert found.config["provenance"]["flow_steps"] == 2
+    assert found.config.provenance["texture_steps"] == 2
+    assert found.config.provenance["flow_steps"] == 2
     assert "plausible, not measured" in (tmp_path / "run" / "checkpoint" / "model_card.md").read_text("utf-8")

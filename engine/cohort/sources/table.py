@@ -12,7 +12,6 @@ import csv
 import itertools
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -23,6 +22,7 @@ import numpy as np
 
 from engine.cohort.participants import Roles
 from engine.cohort.split import Parts, split
+from engine.storage.whole import whole_file
 from engine.vocabulary.cells import Row, parse_rows
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
@@ -112,15 +112,10 @@ def read_cells(path: Path) -> list[dict[str, str]]:
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Rows as CSV, or as TSV where the name ends so: whole or not at all, missing cells as n/a."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows([_text(row.get(name)) for name in columns] for row in rows)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_text(row.get(name)) for name in columns] for row in rows)
     return path
 
 

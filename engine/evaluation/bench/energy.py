@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from engine.checkpoints.files import write_card
+from engine.checkpoints.card import write_card
+from engine.checkpoints.files import amended_checkpoint
 from engine.evaluation.metrics.checks import EvaluationError
+from engine.storage.whole import write_text
 
 JOULES_PER_KWH = 3.6e6
 
@@ -141,10 +143,8 @@ def energy(
         used.add(seconds, kwh)
         total.add(seconds, kwh)
         if path is not None:
-            part = path.with_suffix(".part")
             with suppress(OSError):  # a full disk is for the work itself to tell
-                part.write_text(json.dumps(asdict(total), indent=1), "utf-8")
-                part.replace(path)
+                write_text(path, json.dumps(asdict(total), indent=1))
 
 
 def energy_into_card(run_dir: Path) -> None:
@@ -160,7 +160,8 @@ def energy_into_card(run_dir: Path) -> None:
         "hours": float(f"{used['seconds'] / 3600:.3g}"),
         "how": f"{used['method']}; {used['country']}, {used['grams_per_kwh']:.0f} g CO2e a kWh",
     }
-    write_card(path, card)
+    with amended_checkpoint(path) as part:
+        write_card(part, card)
 
 
 def _resume(total: Energy, path: Path) -> None:

@@ -60,21 +60,21 @@ def benchmark_infer(
             net = step
     assert net is not None
     seconds, test = time.monotonic() - began, parts["test"]
-    direct = read_directly(net, store, test, training)
+    by_resnet = read_directly(net, store, test, training)
     found: list[dict[str, Any]] = []
     for done, row in enumerate(test):
         scan = Volume(store.scan(row), model.checkpoint.affine, store.channels)
         found.append(posterior(schema, infer(model, scan, samples=draws, seed=seed), {}))
         report("reading test scans", done + 1, len(test))
     rows = [store.rows[i] for i in test]
-    centre, spread = scale(schema, store, parts["train"], names)
+    centre, sd = scale(schema, store, parts["train"], names)
     columns = {}
     for k, name in enumerate(names):
         column, answers = schema[name], [f[name] for f in found]
         if isinstance(column, Category):
-            columns[name] = wrong_level(column, rows, answers, direct[:, k])
+            columns[name] = wrong_level(column, rows, answers, by_resnet[:, k])
         else:
-            columns[name] = errors_of(name, rows, answers, direct[:, k] * spread[k] + centre[k], seed)
+            columns[name] = errors_of(name, rows, answers, by_resnet[:, k] * sd[k] + centre[k], seed)
     return {
         "checkpoint": {"name": model.name, "digest": model.digest},
         "machine": machine(model.device),
@@ -94,7 +94,7 @@ def targets(
 ) -> tuple[Float[Tensor, "n k"], Bool[Tensor, " k"], list[str]]:
     """Modelled numbers, standardised, and categories of two levels as 0 and 1; NaN where missing."""
     names = [c.name for c in schema.columns if isinstance(c, Number) or len(c.levels) == 2]
-    centre, spread = scale(schema, store, rows, names)
+    centre, sd = scale(schema, store, rows, names)
     values = []
     for name in names:
         column = schema[name]
@@ -104,7 +104,7 @@ def targets(
         else:
             values.append([np.nan if c is None else float(c) for c in cells])
     binary = torch.tensor([isinstance(schema[name], Category) for name in names])
-    return torch.tensor((np.array(values).T - centre) / spread, dtype=torch.float32), binary, names
+    return torch.tensor((np.array(values).T - centre) / sd, dtype=torch.float32), binary, names
 
 
 def scale(
@@ -120,13 +120,13 @@ def scale(
 
 
 def errors_of(
-    name: str, rows: list[Row], answers: list[dict[str, Any]], direct: Float[np.ndarray, " n"], seed: int
+    name: str, rows: list[Row], answers: list[dict[str, Any]], by_resnet: Float[np.ndarray, " n"], seed: int
 ) -> dict[str, Any]:
     """Of a number, over the persons whose table has it."""
     there = [i for i, row in enumerate(rows) if row.get(name) is not None]
     truth = np.array([float(rows[i][name]) for i in there])  # pyright: ignore[reportArgumentType]
     ours = np.abs([answers[i]["mean"] for i in there] - truth)
-    theirs = np.abs(direct[there] - truth)
+    theirs = np.abs(by_resnet[there] - truth)
     inside = sum(
         bool(answers[i]["interval"][0] <= t <= answers[i]["interval"][1]) for i, t in zip(there, truth, strict=True)
     )
@@ -143,11 +143,11 @@ def errors_of(
 
 
 def wrong_level(
-    column: Category, rows: list[Row], answers: list[dict[str, Any]], direct: Float[np.ndarray, " n"]
+    column: Category, rows: list[Row], answers: list[dict[str, Any]], by_resnet: Float[np.ndarray, " n"]
 ) -> dict[str, Any]:
     """Of a category of two levels: how many are read wrongly."""
     there = [i for i, row in enumerate(rows) if row.get(column.name) is not None]
     truth = [str(rows[i][column.name]) for i in there]
     ours = sum(answers[i]["likeliest"] != t for i, t in zip(there, truth, strict=True))
-    theirs = sum(column.levels[int(direct[i] > 0)] != t for i, t in zip(there, truth, strict=True))
+    theirs = sum(column.levels[int(by_resnet[i] > 0)] != t for i, t in zip(there, truth, strict=True))
     return {"wrong": asdict(proportion(ours, len(there))), "wrong_resnet": asdict(proportion(theirs, len(there)))}

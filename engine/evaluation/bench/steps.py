@@ -15,19 +15,15 @@ from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.coherence import correlation, slope
 from engine.evaluation.metrics.distribution import SUBJECTS_PER_FEATURE, Projection, frechet_distance
-from engine.evaluation.subjects.extract import ruler_named
 from engine.evaluation.subjects.plan import extractors
 from engine.inference.generate import Model, load
 from engine.measure.features import FeatureEncoder
+from engine.measure.shipped import load_ruler
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Row
 
-#: components of the projection at most, and what is set against what a ruler reads, where the model has both
+#: components of the projection at most
 COMPONENTS = 8
-PAIRS = {
-    "measure-head": (("age", "ventricles_ml"), ("bmi", "neck_ml")),
-    "measure-torso": (("bmi", "sat"), ("age", "vat")),
-}
 
 
 def benchmark_steps(
@@ -52,9 +48,9 @@ def benchmark_steps(
     if len(test) < 4 * SUBJECTS_PER_FEATURE:
         raise RequestError(f"{len(test)} test persons carry no distance; give a store with 12 or more")
     used = extractors(store, None)
-    if used.encoder is None or used.ruler is None:
+    if used.encoder is None or used.region is None:
         raise RequestError("no encoder or no ruler at hand sees such scans; train one with somatwin train features_...")
-    encoder, ruler = FeatureEncoder.load(used.encoder), ruler_named(used.ruler)
+    encoder, ruler = FeatureEncoder.load(used.encoder), load_ruler(used.region)
     train = store.split()["train"][: 3 * persons]
     components = min(COMPONENTS, len(test) // SUBJECTS_PER_FEATURE)
     project = Projection.fitted(_features(encoder, [store.scan(i) for i in train]), components)
@@ -74,7 +70,7 @@ def benchmark_steps(
         distance = frechet_distance(real, project(_features(encoder, [scan.data for scan in scans])))
         found[str(k)] = {"frechet": round(distance, 3), "seconds_a_person": round(float(np.median(seconds)), 3)}
         read = [ruler.measure(scan) for scan in scans]
-        for attribute, measure in PAIRS.get(used.ruler, ()):
+        for attribute, measure in used.region.relations:
             x = np.array([float(store.rows[i].get(attribute) or np.nan) for i in test])
             y = np.array([one.get(measure, np.nan) for one in read])
             ok = np.isfinite(x) & np.isfinite(y)

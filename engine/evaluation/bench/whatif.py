@@ -12,15 +12,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_dilation
 
+from engine.anatomy.torso import TORSO
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.interval import bootstrap
 from engine.imaging.volume import Volume, centred_affine
 from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import load
-from engine.measure.torso import TorsoMeasure
+from engine.measure.shipped import load_ruler
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.cohort import PhantomPerson, make, person_seeds
-from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import SPACING
 from engine.phantom.tissue import PELVIS, RIBS, VERTEBRAE
 from engine.vocabulary.refusal import RequestError
@@ -54,8 +54,8 @@ def benchmark_whatif(
     measure-torso, beside those of leaving the scan as it is; how far each bone lies off the truth, in voxels; and the
     PSNR of a null intervention beside the autoencoder's. Raises :class:`RequestError` for a model of another anatomy.
     """
-    model, ruler = load(checkpoint, device), TorsoMeasure.load()
-    if tuple(model.checkpoint.config["channels"]) != CHANNELS:
+    model, ruler = load(checkpoint, device), load_ruler(TORSO)
+    if model.checkpoint.config.channels != TORSO.channels:
         raise RequestError(f"{model.name} makes no torsos; give a model of in-silico torsos")
     if persons < 4:
         raise RequestError(f"{persons} persons tell nothing; give 4 or more")
@@ -115,7 +115,7 @@ def pair(seed: int, rng: np.random.Generator) -> tuple[PhantomPerson, PhantomPer
 
 def volume_of(person: PhantomPerson) -> Volume:
     """The scan, intensities 0 to 1."""
-    return Volume(person.images.astype(np.float32) / 255, centred_affine(person.labels.shape, SPACING), CHANNELS)
+    return Volume(person.images.astype(np.float32) / 255, centred_affine(person.labels.shape, SPACING), TORSO.channels)
 
 
 def bone_offset(one: Volume, other: Volume, bone: Bool[np.ndarray, "x y z"]) -> float:

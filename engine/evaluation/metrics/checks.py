@@ -8,7 +8,7 @@ from jaxtyping import Float, Num
 from engine.vocabulary.refusal import Refusal
 
 #: fewest subjects a figure is computed from
-FEWEST = 4
+MINIMUM_SUBJECTS = 4
 
 
 class EvaluationError(Refusal):
@@ -18,8 +18,8 @@ class EvaluationError(Refusal):
 def checked_features(name: str, features: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """``features`` in double precision; raises :class:`EvaluationError` on too few subjects or a cell not finite."""
     out = np.asarray(features, float)
-    if len(out) < FEWEST:
-        raise EvaluationError(f"{name} features hold {len(out)} subjects: give {FEWEST} or more")
+    if len(out) < MINIMUM_SUBJECTS:
+        raise EvaluationError(f"{name} features hold {len(out)} subjects: give {MINIMUM_SUBJECTS} or more")
     if out.shape[1] < 1:
         raise EvaluationError(f"{name} features have no column: give one or more")
     if bad := int((~np.isfinite(out)).any(1).sum()):
@@ -32,7 +32,7 @@ def checked_values(name: str, values: Num[np.ndarray, " n"]) -> Float[np.ndarray
     return checked_features(name, np.asarray(values)[:, None])[:, 0]
 
 
-def checked_spread(name: str, values: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def checked_varying(name: str, values: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """``values`` that differ between subjects; raises :class:`EvaluationError` on a constant."""
     out = checked_values(name, values)
     if np.ptp(out) <= 1e-12 * max(1.0, float(np.abs(out).max())):

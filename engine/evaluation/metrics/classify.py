@@ -7,11 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.interval import Figure, bootstrap
@@ -25,7 +20,13 @@ FOLD_SUBJECTS = 2
 def classifier(kind: Kind, n: int, seed: int) -> Any:
     """An unfitted two-class model for ``n`` rows; a boosted leaf holds a tenth of them at most."""
     if kind == "linear":
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
         min_samples_leaf=min(20, max(2, n // 10)),
         early_stopping=False,  # pyright: ignore[reportArgumentType]
@@ -36,12 +37,23 @@ def classifier(kind: Kind, n: int, seed: int) -> Any:
 def regressor(kind: Kind, n: int, seed: int) -> Any:
     """An unfitted model of a number for ``n`` rows."""
     if kind == "linear":
-        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
+        return ridge(np.logspace(-2, 4, 13))
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     return HistGradientBoostingRegressor(
         min_samples_leaf=min(20, max(2, n // 10)),
         early_stopping=False,  # pyright: ignore[reportArgumentType]
         random_state=seed,
     )
+
+
+def ridge(strengths: Float[np.ndarray, " k"], *, per_target: bool = False) -> Any:
+    """An unfitted ridge regression on standardised inputs, its strength one of ``strengths`` by leave-one-out."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), RidgeCV(strengths, alpha_per_target=per_target))
 
 
 def auc(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float:
@@ -50,6 +62,8 @@ def auc(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> floa
     negative = len(labels) - positive
     if not positive or not negative:
         return float("nan")
+    from scipy.stats import rankdata
+
     return float((rankdata(scores)[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 

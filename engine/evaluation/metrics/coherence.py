@@ -10,18 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from engine.evaluation.metrics.checks import (
     EvaluationError,
     checked_features,
-    checked_spread,
     checked_values,
+    checked_varying,
     require_equal_n,
 )
-from engine.evaluation.metrics.classify import FOLDS, Kind, cross_validated_auc, subject_folds
+from engine.evaluation.metrics.classify import FOLDS, Kind, cross_validated_auc, ridge, subject_folds
 from engine.evaluation.metrics.interval import Figure, bootstrap, bootstrap_two
 
 #: derangements of the rows that each match is set against
@@ -63,7 +60,7 @@ def line(
 
     Raises :class:`EvaluationError` on a constant attribute. Measurements that never move have slope 0, correlation 0.
     """
-    x, y = checked_spread(name, attribute), checked_values("measured", measured)
+    x, y = checked_varying(name, attribute), checked_values("measured", measured)
     who = np.arange(len(x)) if subjects is None else subjects
     flat = Figure(value=0.0, low=0.0, high=0.0, n=len(np.unique(who)))
     return Line(
@@ -103,8 +100,8 @@ def coherence(
     ``real_measured`` must come of the same ruler or regressor as ``synthetic_measured``: a regressor shrinks slopes, by
     the same factor on both sides, which the ratio divides out. One row a subject.
     """
-    x, y = checked_spread("real attribute", real_attribute), checked_values("real measured", real_measured)
-    u = checked_spread("synthetic attribute", synthetic_attribute)
+    x, y = checked_varying("real attribute", real_attribute), checked_values("real measured", real_measured)
+    u = checked_varying("synthetic attribute", synthetic_attribute)
     v = checked_values("synthetic measured", synthetic_measured)
     real, synthetic = line(y, x, rng, resamples=resamples), line(v, u, rng, resamples=resamples)
     shuffled = line(v[rng.permutation(len(v))], u, rng, resamples=resamples)
@@ -151,7 +148,7 @@ def response(
     each person's mean is taken off both, so that differences between persons, which nobody requested, count nothing.
     The ratio is None where the regressor's slope on real data is not told from 0.
     """
-    checked_spread("requested", requested)
+    checked_varying("requested", requested)
     asked, seen = (
         _within(checked_values(n, v), persons) for n, v in (("requested", requested), ("measured", measured))
     )
@@ -242,7 +239,7 @@ def matching_auc(
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
-    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11), alpha_per_target=True))
+    model = ridge(np.logspace(-1, 4, 11), per_target=True)
     return model.fit(x, y).predict(at).reshape(len(at), -1)
 
 

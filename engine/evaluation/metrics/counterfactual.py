@@ -88,13 +88,13 @@ def composition(
 ) -> Likeness:
     """Null interventions (composition of Monteiro et al. 2023, applied once) against the scans, all intensities 0..1, over all
     voxels or those in ``mask``. The autoencoder's own reconstruction is the most that can be reached."""
-    direct, through = _errors(scans, reconstructions, mask), _errors(scans, nulls, mask)
+    bare, through = _errors(scans, reconstructions, mask), _errors(scans, nulls, mask)
     return Likeness(
         psnr=_mean(_decibel(through[0]), rng),
         l1=_mean(through[1], rng),
-        autoencoder_psnr=_mean(_decibel(direct[0]), rng),
-        autoencoder_l1=_mean(direct[1], rng),
-        loss=_mean(_decibel(direct[0]) - _decibel(through[0]), rng),
+        autoencoder_psnr=_mean(_decibel(bare[0]), rng),
+        autoencoder_l1=_mean(bare[1], rng),
+        loss=_mean(_decibel(bare[0]) - _decibel(through[0]), rng),
     )
 
 
@@ -136,11 +136,11 @@ def minimality(
         checked_features(name, values)
         for name, values in (("factual", before), ("counterfactual", after), ("real", real))
     )
-    spread = cohort.std(0, ddof=1)
-    if (flat := np.flatnonzero(spread <= 1e-12 * np.maximum(1, np.abs(cohort).max(0)))).size:
+    sd = cohort.std(0, ddof=1)
+    if (flat := np.flatnonzero(sd <= 1e-12 * np.maximum(1, np.abs(cohort).max(0)))).size:
         raise EvaluationError(f"{names[flat[0]]} is the same in all {len(cohort)} real persons: leave it out")
-    change = np.abs(two - one) / spread
-    broken = np.mean([np.abs(np.roll(two, shift, axis=0) - one) / spread for shift in range(1, len(one))], axis=(0, 2))
+    change = np.abs(two - one) / sd
+    broken = np.mean([np.abs(np.roll(two, shift, axis=0) - one) / sd for shift in range(1, len(one))], axis=(0, 2))
     return Minimality(
         measures={name: _mean(change[:, k], rng) for k, name in enumerate(names)},
         overall=_mean(change.mean(1), rng),

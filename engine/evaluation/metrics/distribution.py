@@ -2,7 +2,7 @@
 
 Everything is a function of feature matrices (n, d), one row per subject. Distances whose bias depends on N refuse
 unequal N, and each stands beside :func:`real_floor`, what two disjoint halves of real data score. Small N lies: with
-d near N the Frechet distance rates a generator of 0.7 of the spread above an honest one, so it is refused below
+d near N the Frechet distance rates a generator of 0.7 of the SD above an honest one, so it is refused below
 ``SUBJECTS_PER_FEATURE`` subjects a feature; project first (:class:`Projection`, eight components for 28 heads).
 """
 
@@ -43,9 +43,9 @@ class Projection:
         Raises :class:`EvaluationError` when training spans fewer than ``components`` dimensions.
         """
         features = checked_features("training", training)
-        mean, spread = features.mean(0), features.std(0)
-        varies = spread > 1e-9 * np.maximum(1, np.abs(mean))
-        scale = np.where(varies, spread, np.inf)
+        mean, sd = features.mean(0), features.std(0)
+        varies = sd > 1e-9 * np.maximum(1, np.abs(mean))
+        scale = np.where(varies, sd, np.inf)
         _, singular, basis = np.linalg.svd((features - mean) / scale, full_matrices=False)
         rank = int((singular > 1e-9 * max(singular[0], 1e-300)).sum()) if varies.any() else 0
         if rank < components:

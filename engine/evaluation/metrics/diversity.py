@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from monai.metrics.regression import compute_ms_ssim
 
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.interval import Figure, bootstrap
@@ -34,6 +32,9 @@ def ms_ssim_diversity(volumes: Float[np.ndarray, "n c x y z"], rng: np.random.Ge
     use it so on 3D heads). Scales that the grid is too small for are left out. Every volume enters about
     equally often; the interval is a bootstrap over the mean of each volume's pairs, and so approximate.
     """
+    import torch
+    from monai.metrics.regression import compute_ms_ssim
+
     n = len(volumes)
     if n < 4:
         raise EvaluationError(f"{n} volumes make too few pairs: give 4 or more")

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Num, Shaped
-from scipy import stats
 
-from engine.evaluation.metrics.checks import FEWEST, EvaluationError
+from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError
 
 Rows = Int[np.ndarray, " m"]
 #: share of resamples on which a statistic may be undefined before the interval is refused
@@ -59,8 +58,8 @@ def bootstrap(
     Raises :class:`EvaluationError` on fewer than four subjects.
     """
     names, codes = np.unique(subjects, return_inverse=True)
-    if len(names) < FEWEST:
-        raise EvaluationError(f"a bootstrap over {len(names)} subjects tells nothing: give {FEWEST} or more")
+    if len(names) < MINIMUM_SUBJECTS:
+        raise EvaluationError(f"a bootstrap over {len(names)} subjects tells nothing: give {MINIMUM_SUBJECTS} or more")
     order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
     members = np.split(order, np.cumsum(counts)[:-1])
     draws, single = [], int(counts.max()) == 1
@@ -81,8 +80,10 @@ def bootstrap_two(
     level: float = 0.95,
 ) -> Figure:
     """:func:`bootstrap` of a statistic of two independent sets of subjects, each drawn from itself."""
-    if min(n, m) < FEWEST:
-        raise EvaluationError(f"a bootstrap over {n} and {m} subjects tells nothing: give {FEWEST} or more of each")
+    if min(n, m) < MINIMUM_SUBJECTS:
+        raise EvaluationError(
+            f"a bootstrap over {n} and {m} subjects tells nothing: give {MINIMUM_SUBJECTS} or more of each"
+        )
     draws = [float(statistic(rng.integers(n, size=n), rng.integers(m, size=m))) for _ in range(resamples)]
     low, high = _limits(draws, level, "resamples")
     return Figure(value=float(statistic(np.arange(n), np.arange(m))), low=low, high=high, n=min(n, m))
@@ -104,8 +105,10 @@ def half_sampling(
     halves' quantiles are moved to be centred at the full figure, since its bias depends on n; ``within`` cuts them
     at what the figure can be.
     """
-    if min(n, m) < 2 * FEWEST:
-        raise EvaluationError(f"halves of {n} and {m} subjects are too few: give {2 * FEWEST} or more on each side")
+    if min(n, m) < 2 * MINIMUM_SUBJECTS:
+        raise EvaluationError(
+            f"halves of {n} and {m} subjects are too few: give {2 * MINIMUM_SUBJECTS} or more on each side"
+        )
     value = float(statistic(np.arange(n), np.arange(m)))
     draws = [float(statistic(rng.permutation(n)[: n // 2], rng.permutation(m)[: m // 2])) for _ in range(repeats)]
     low, high = _limits(draws, level, "halves")
@@ -120,12 +123,16 @@ def proportion(successes: int, n: int, *, level: float = 0.95) -> Figure:
         raise EvaluationError(f"{successes} of {n} is no proportion: count between 0 and n")
     if n == 0:
         return Figure(value=math.nan, low=0.0, high=1.0, n=0)
+    from scipy import stats
+
     found = stats.binomtest(successes, n).proportion_ci(level, method="exact")
     return Figure(value=successes / n, low=float(found.low), high=float(found.high), n=n)
 
 
 def p_above(successes: int, n: int, share: float) -> float:
     """One-sided exact binomial p: that ``successes`` or more of ``n`` arise from a true share of at most ``share``."""
+    from scipy import stats
+
     return float(stats.binom.sf(successes - 1, n, share)) if n else 1.0
 
 
@@ -135,6 +142,8 @@ def p_preceding(preceding: int, m: int, rank: int, n: int) -> float:
     That ``preceding`` or more of ``m`` values lie below the ``rank``-th smallest of ``n`` others, both drawn from one
     continuous distribution: the tail of the negative hypergeometric.
     """
+    from scipy import stats
+
     return float(stats.nhypergeom.sf(preceding - 1, m + n, m, rank)) if preceding else 1.0
 
 

@@ -117,7 +117,7 @@ def supports(
     lie innermost about the synthetic mean. So the authors compute it, at k = 1, where honest data end at 1/2; here they
     end at 1 - 2^-k. (Their text searches the beta-support anew at each beta; in several dimensions the few innermost
     then reach most of real, and honest curves leave the diagonal.)
-    The space is the normalised mixed one (:class:`engine.evaluation.metrics.mixed.MixedSpace`), not a trained one-class
+    The space is the normalised one (:class:`engine.evaluation.metrics.table_encoding.TableEncoding`), not a trained one-class
     embedding. Raises :class:`EvaluationError` on unequal N.
     """
     one, two = checked_pair(real, synthetic)

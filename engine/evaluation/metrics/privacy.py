@@ -1,6 +1,6 @@
 """Whether synthetic persons lie closer to those trained on than to others: points in, shares and exact tests out.
 
-A point is a row in the mixed space, an image's features, or both beside each other. Training stands against a holdout of
+A point is a row in the table encoding, an image's features, or both beside each other. Training stands against a holdout of
 equal size, persons never trained on, so that 50% is ideal; a small distance to the closest record alone proves nothing.
 """
 

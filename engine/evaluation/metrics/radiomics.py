@@ -69,11 +69,11 @@ def radiomics(volumes: Float[np.ndarray, "n c x y z"], *, body: float = BODY) ->
 
 def _moments(values: np.ndarray) -> tuple[float, float, float, float]:
     """Mean, standard deviation, skewness and excess kurtosis; the last two 0 where values are constant."""
-    mean, spread = float(values.mean()), float(values.std())
-    if spread < 1e-9:
-        return mean, spread, 0.0, 0.0
-    z = (values - mean) / spread
-    return mean, spread, float((z**3).mean()), float((z**4).mean() - 3)
+    mean, sd = float(values.mean()), float(values.std())
+    if sd < 1e-9:
+        return mean, sd, 0.0, 0.0
+    z = (values - mean) / sd
+    return mean, sd, float((z**3).mean()), float((z**4).mean() - 3)
 
 
 def _channel(volume: Float[np.ndarray, "x y z"], mask: Bool[np.ndarray, "x y z"]) -> list[float]:

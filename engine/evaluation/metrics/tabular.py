@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from engine.evaluation.metrics.checks import FEWEST, EvaluationError, require_equal_n
+from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError, require_equal_n
 from engine.evaluation.metrics.interval import Figure, half_sampling, proportion
-from engine.evaluation.metrics.mixed import Columns, Table, as_columns, present, require_present, take
+from engine.evaluation.metrics.table_encoding import Columns, Table, as_columns, present, require_present, take
 from engine.vocabulary.schema import INCONSISTENT, AttributeSchema, Category, Derived
 
 #: quantile bins of the real column; fewer where they would hold less than five cells
@@ -52,6 +51,8 @@ def wasserstein(real: np.ndarray, synthetic: np.ndarray, levels: tuple[str, ...]
     """First Wasserstein distance of two columns without missing cells, the integral of |F - G|; with ``levels``,
     categories, 1 apart."""
     if not levels:
+        from scipy import stats
+
         return float(stats.wasserstein_distance(real, synthetic))
     return float(np.abs(_frequencies(real, levels) - _frequencies(synthetic, levels)).sum() / 2)
 
@@ -101,11 +102,11 @@ def _marginal(
             lambda i, j: distance(a[i], b[j], levels), len(a), len(b), rng, repeats=repeats, within=(0, top)
         )
 
-    moved, spread = figure(wasserstein, np.inf), 1.0 if levels else float(a.std())
+    moved, sd = figure(wasserstein, np.inf), 1.0 if levels else float(a.std())
     return Marginal(
         name=name,
         wasserstein=moved,
-        scaled=moved.value / spread if spread > 0 else (0.0 if moved.value == 0 else np.inf),
+        scaled=moved.value / sd if sd > 0 else (0.0 if moved.value == 0 else np.inf),
         jensen_shannon=figure(jensen_shannon, 1.0),
         missing_real=1 - len(a) / len(real),
         missing_synthetic=1 - len(b) / len(synthetic),
@@ -157,7 +158,7 @@ def association(columns: Columns, schema: AttributeSchema) -> Float[np.ndarray, 
         for j in range(i):
             a, b = columns[names[i]], columns[names[j]]
             both = present(a) & present(b)
-            if both.sum() < FEWEST:
+            if both.sum() < MINIMUM_SUBJECTS:
                 fault = f"{names[i]} and {names[j]} are both present in {int(both.sum())} rows"
                 raise EvaluationError(f"{fault}: leave one out of the schema, or give more rows")
             out[i, j] = out[j, i] = _associated(a[both], b[both])

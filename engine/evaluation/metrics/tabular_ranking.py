@@ -18,7 +18,7 @@ from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.classify import cross_validated_auc, subject_folds
 from engine.evaluation.metrics.interval import Figure, half_sampling
 from engine.evaluation.metrics.manifold import supports
-from engine.evaluation.metrics.mixed import Columns, MixedSpace, Table, as_columns, present, take
+from engine.evaluation.metrics.table_encoding import Columns, Table, TableEncoding, as_columns, present, take
 from engine.evaluation.metrics.tabular import association_difference, jensen_shannon, wasserstein
 from engine.evaluation.metrics.utility import utility
 from engine.vocabulary.schema import AttributeSchema, Category
@@ -92,7 +92,7 @@ def ranking(
 ) -> Ranking:
     """Rank ``candidates`` by their nearness to ``real_test``, rows that no candidate has seen.
 
-    N is the smallest table's size; of larger ones N rows are drawn. Distances are taken in the mixed space of
+    N is the smallest table's size; of larger ones N rows are drawn. Distances are taken in the table encoding of
     ``real_train``; the utility is that of a model trained on N synthetic rows. Every measure has one vote in the mean
     rank, the targets together one; ties share their rank. Raises :class:`EvaluationError` on a missing cell, no
     candidate, no target, or a candidate named as an unranked table is.
@@ -107,7 +107,7 @@ def ranking(
     for name in set(tables) & set(UNRANKED):
         raise EvaluationError(f"a candidate is named {name}, as an unranked table is: give it another name")
     n = min(_rows(columns) for columns in (train, test, *tables.values()))
-    space = MixedSpace.fitted(train, modelled)
+    space = TableEncoding.fitted(train, modelled)
     reference, learnt = _drawn(test, n, rng), _drawn(train, n, rng)
     tables |= {"real": learnt, "bootstrap": bootstrap_rows(train, n, rng), "shuffled": shuffled_columns(learnt, rng)}
     figures, scores = {}, {}
@@ -147,7 +147,7 @@ def _drawn(columns: Columns, n: int, rng: np.random.Generator) -> Columns:
 
 
 def _figures(
-    real: Columns, synthetic: Columns, schema: AttributeSchema, space: MixedSpace, rng: np.random.Generator
+    real: Columns, synthetic: Columns, schema: AttributeSchema, space: TableEncoding, rng: np.random.Generator
 ) -> dict[str, Figure]:
     one, two, n = space(real), space(synthetic), _rows(real)
 
@@ -156,8 +156,8 @@ def _figures(
         for column in schema.columns:
             levels = column.levels if isinstance(column, Category) else ()
             a, b = real[column.name], synthetic[column.name]
-            spread = 1.0 if levels else float(a.std()) or 1.0
-            found.append((wasserstein(a[i], b[j], levels) / spread, jensen_shannon(a[i], b[j], levels)))
+            sd = 1.0 if levels else float(a.std()) or 1.0
+            found.append((wasserstein(a[i], b[j], levels) / sd, jensen_shannon(a[i], b[j], levels)))
         return np.mean(found, axis=0)
 
     def support(i: np.ndarray, j: np.ndarray) -> np.ndarray:

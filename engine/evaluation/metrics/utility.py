@@ -1,6 +1,6 @@
 """Whether a classifier tells synthetic rows from real ones, and whether a model learnt on synthetic rows works on real.
 
-Missing cells enter as the training mean with an indicator column beside (:class:`engine.evaluation.metrics.mixed.MixedSpace`),
+Missing cells enter as the training mean with an indicator column beside (:class:`engine.evaluation.metrics.table_encoding.TableEncoding`),
 so a wrong pattern of missing cells is detected too. The target of a prediction must be present: rows without are left out.
 """
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.evaluation.metrics.checks import FEWEST, EvaluationError, require_equal_n
+from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError, require_equal_n
 from engine.evaluation.metrics.classify import Kind, auc, classifier, cross_validated_auc, regressor, subject_folds
 from engine.evaluation.metrics.interval import Figure, bootstrap
-from engine.evaluation.metrics.mixed import Columns, MixedSpace, Table, as_columns, present, size, take
+from engine.evaluation.metrics.table_encoding import Columns, Table, TableEncoding, as_columns, present, size, take
 from engine.vocabulary.schema import AttributeSchema, Category, Derived
 
 
@@ -28,11 +28,11 @@ class Detection:
 def detection(real: Table, synthetic: Table, schema: AttributeSchema, rng: np.random.Generator) -> Detection:
     """Classifier two-sample test (Lopez-Paz & Oquab 2017) by gradient boosting and by logistic regression.
 
-    Both sees the modelled columns in the real table's mixed space; the linear one has no products of columns, so it
+    Both sees the modelled columns in the real table's encoding; the linear one has no products of columns, so it
     sees margins only. Raises :class:`EvaluationError` on unequal N and below ten rows a side.
     """
     require_equal_n(size(real), size(synthetic), "the detection AUC")
-    space = MixedSpace.fitted(real, schema, beside=synthetic)
+    space = TableEncoding.fitted(real, schema, beside=synthetic)
     inputs = np.concatenate([space(real), space(synthetic)])
     n = size(real)
     folds = np.concatenate([subject_folds(n, rng), subject_folds(n, rng)])
@@ -89,15 +89,15 @@ def utility(
 
 def _known(columns: Columns, target: str, side: str) -> Columns:
     rows = np.flatnonzero(present(columns[target]))
-    if len(rows) < FEWEST:
+    if len(rows) < MINIMUM_SUBJECTS:
         raise EvaluationError(
-            f"{target} is present in {len(rows)} {side} rows: give {FEWEST} or more, or another target"
+            f"{target} is present in {len(rows)} {side} rows: give {MINIMUM_SUBJECTS} or more, or another target"
         )
     return take(columns, rows)
 
 
 def _score(train: Columns, test: Columns, others: AttributeSchema, column, kind: Kind, rng) -> Figure:
-    space = MixedSpace.fitted({c.name: train[c.name] for c in others.columns}, others, beside=test)
+    space = TableEncoding.fitted({c.name: train[c.name] for c in others.columns}, others, beside=test)
     x, z = space(train), space(test)
     y, truth = train[column.name], test[column.name]
     seed, rows = int(rng.integers(2**31)), np.arange(len(truth))

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
-from engine.checkpoints.files import one_line
+from engine.checkpoints.card import one_line
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b2733; --soft: #5b6b7a; --line: #d9e0e6; --paper: #fff; --bad: #a33a00; --good: #00617a; }
@@ -103,7 +103,7 @@ def _section(section: Mapping[str, Any]) -> str:
         f'<details class="method soft"><summary>Method</summary><p>{escape(section["method"])}</p></details>'
     ]
     if section["entries"]:
-        parts.append(_entries(section["entries"]))
+        parts.append(_figures(section["entries"]))
         parts.append(_ladder(section["entries"]))
     parts += [_sheet(sheet) for sheet in section["sheets"]]
     parts.append('<div class="grid">' + "".join(_plot(plot) for plot in section["plots"]) + "</div>")
@@ -114,20 +114,20 @@ def _section(section: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _entries(entries: Sequence[Mapping[str, Any]]) -> str:
+def _figures(figures: Sequence[Mapping[str, Any]]) -> str:
     head = "".join(f"<th>{h}</th>" for h in ("figure", "this model", "real", "broken", "p", "verdict", ""))
     rows = []
-    for entry in entries:
-        tone = "" if not entry["verdict"] else "good" if entry["verdict"] in GOOD else "bad"
+    for reported in figures:
+        tone = "" if not reported["verdict"] else "good" if reported["verdict"] in GOOD else "bad"
         floor = (
-            f"target {entry['target']:.3g}"
-            if entry["floor"] is None and entry["target"] is not None
-            else cell(entry["floor"])
+            f"target {reported['target']:.3g}"
+            if reported["floor"] is None and reported["target"] is not None
+            else cell(reported["floor"])
         )
         rows.append(
-            f"<tr><td>{escape(entry['name'])}</td><td>{cell(entry['figure'])} {escape(entry['unit'])}</td><td>{floor}</td>"
-            f"<td>{cell(entry['ceiling'])}</td><td>{cell(entry['p'])}</td><td class='{tone}'>{escape(entry['verdict'])}</td>"
-            f"<td class='soft'>{escape(entry['note'])}</td></tr>"
+            f"<tr><td>{escape(reported['name'])}</td><td>{cell(reported['figure'])} {escape(reported['unit'])}</td><td>{floor}</td>"
+            f"<td>{cell(reported['ceiling'])}</td><td>{cell(reported['p'])}</td><td class='{tone}'>{escape(reported['verdict'])}</td>"
+            f"<td class='soft'>{escape(reported['note'])}</td></tr>"
         )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
@@ -166,17 +166,17 @@ def _sheet(sheet: Mapping[str, Any]) -> str:
     return f'<h3>{escape(sheet["title"])}</h3><div class="scroll"><table><tr>{head}</tr>{rows}</table></div>{note}'
 
 
-def _ladder(entries: Sequence[Mapping[str, Any]]) -> str:
+def _ladder(figures: Sequence[Mapping[str, Any]]) -> str:
     """Every figure with floor and ceiling on one scale: 0 is real against real, 1 is broken."""
     placed = []
-    for entry in entries:
-        if entry["floor"] is None or entry["ceiling"] is None or entry["figure"]["value"] is None:
+    for reported in figures:
+        if reported["floor"] is None or reported["ceiling"] is None or reported["figure"]["value"] is None:
             continue
-        zero, one = entry["floor"]["value"], entry["ceiling"]["value"]
+        zero, one = reported["floor"]["value"], reported["ceiling"]["value"]
         if zero is None or one is None or abs(one - zero) < 1e-12:
             continue
-        values = [(entry["figure"][k] - zero) / (one - zero) for k in ("value", "low", "high")]
-        placed.append((entry["name"], *values))
+        values = [(reported["figure"][k] - zero) / (one - zero) for k in ("value", "low", "high")]
+        placed.append((reported["name"], *values))
     if not placed:
         return ""
     names, value, low, high = zip(*reversed(placed), strict=True)

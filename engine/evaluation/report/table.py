@@ -13,9 +13,9 @@ import numpy as np
 from engine.cohort.sources.table import TableCohort
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.metrics.mixed import Table
+from engine.evaluation.metrics.table_encoding import Table
 from engine.evaluation.metrics.tabular import violations
-from engine.evaluation.report.entry import Section, Sheet
+from engine.evaluation.report.parts import Section, Sheet
 from engine.evaluation.rivals.rivals import RIVALS
 from engine.evaluation.sections.ranking import TITLES, ranking_section, rival_tables
 from engine.evaluation.sections.table import table_section
@@ -49,7 +49,7 @@ def table_sections(
     if absent := [name for name in model.schema.names if name not in cohort.rows[0]]:
         raise EvaluationError(f"{cohort.path} has no column {absent[0]}: give the table that {model.name} was made for")
     parts = cohort.split()
-    if min(len(parts["test"]), len(parts["train"])) < plan.FEWEST:
+    if min(len(parts["test"]), len(parts["train"])) < plan.MINIMUM_SIDE:
         raise EvaluationError(
             f"{cohort.path} leaves {len(parts['test'])} rows to test: give more rows, with age and sex"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.checkpoints.checkpoint import find
-from engine.checkpoints.files import write_card
+from engine.anatomy.region import Region
+from engine.checkpoints.card import write_card
+from engine.checkpoints.files import CONFIG, amended_checkpoint, find, stated
 from engine.cohort.participants import judged, read_participants
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.report.entry import Section
 from engine.evaluation.report.page import page
+from engine.evaluation.report.parts import Section
 from engine.evaluation.report.table import ROWS, table_sections
 from engine.evaluation.rivals.rivals import RIVALS
 from engine.evaluation.sections.coherence import coherence_section
@@ -32,11 +32,13 @@ from engine.evaluation.sections.subgroups import subgroup_section
 from engine.evaluation.sections.table import table_section
 from engine.evaluation.sections.whatif import whatif_section
 from engine.evaluation.subjects import plan
-from engine.evaluation.subjects.extract import Setting, Task, ruler_named
+from engine.evaluation.subjects.extract import Setting, Task
 from engine.evaluation.subjects.gather import Step, claim, gather
 from engine.evaluation.subjects.gaussian import LatentGaussian
 from engine.evaluation.subjects.people import Gathered
 from engine.inference.generate import DISCLAIMER, Model, load
+from engine.measure.shipped import load_ruler
+from engine.storage.whole import write_text
 from engine.vocabulary.schema import AttributeSchema
 
 FORMAT, VERSION = "somatwin-report", 1
@@ -69,8 +71,8 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     :class:`engine.cohort.store.StoreError` for a changed store.
     """
     began = time.monotonic()
-    if options.n is not None and options.n < plan.FEWEST:
-        raise EvaluationError(f"n {options.n} is too few persons: draw {plan.FEWEST} or more")
+    if options.n is not None and options.n < plan.MINIMUM_SIDE:
+        raise EvaluationError(f"n {options.n} is too few persons: draw {plan.MINIMUM_SIDE} or more")
     model = load(checkpoint, options.device)
     if not model.has_image:
         yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)
@@ -96,11 +98,11 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
         steps=options.steps or model.steps,
         guidance=options.guidance,
         encoder=None if used.encoder is None else str(used.encoder),
-        ruler=used.ruler,
+        region=None if used.region is None else used.region.name,
         folder=str(work),
     )
     yield from gather(setting, tasks, work, workers=options.workers)
-    units = ruler_units(used.ruler)
+    units = ruler_units(used.region)
     data = plan.assembled(work, tasks, about, used, units)
     makers, sections = section_makers(kind, model, options), []
     if options.rivals:
@@ -170,7 +172,7 @@ def facts(
         "checkpoint": {
             "name": model.name,
             "digest": model.digest,
-            "weights_sha256": model.checkpoint.config["weights_sha256"],
+            "weights_sha256": model.checkpoint.config.weights_sha256,
         },
         "trained_on": model.card.get("trained_on", "unknown"),
         "licence": model.licence,
@@ -186,7 +188,7 @@ def facts(
 
 def prepare(model: Model, store: CohortStore, work: Path, tasks: Sequence[Task]) -> None:
     """The mean image and the normal distribution of latents, fitted on training persons, where the tasks need them."""
-    train = plan.spread(store.split()["train"], plan.TRAINING, 0)
+    train = plan.subsample(store.split()["train"], plan.TRAINING, 0)
     needed = {task.make for task in tasks}
     if "mean" in needed and not (work / "mean.npy").exists():
         total = np.zeros(store.volumes.shape[1:], np.float64)
@@ -197,14 +199,12 @@ def prepare(model: Model, store: CohortStore, work: Path, tasks: Sequence[Task])
         LatentGaussian.fitted(model, store, train).save(work)
 
 
-def ruler_units(name: str | None) -> dict[str, str]:
-    """What a ruler measures, with units."""
-    if name is None:
+def ruler_units(region: Region | None) -> dict[str, str]:
+    """What the ruler of a region measures, with units."""
+    if region is None:
         return {}
-    ruler = ruler_named(name)
-    from engine.measure import torso as body
-
-    return {measure: body.UNITS[measure] if name == body.NAME else "ml" for measure in ruler.measures}
+    ruler = load_ruler(region)
+    return {measure: ruler.units[measure] for measure in ruler.measures}
 
 
 def pins_of(path: Path) -> dict[str, str]:
@@ -235,9 +235,7 @@ def write(out: Path, about: dict[str, Any], sections: Sequence[Section]) -> None
     """Both files, each whole or not at all."""
     found = {**about, "sections": [section.to_json() for section in sections]}
     for name, text in (("report.json", json.dumps(found, indent=1, ensure_ascii=False)), ("report.html", page(found))):
-        part = out / f".{name}.part"
-        part.write_text(text, "utf-8")
-        os.replace(part, out / name)
+        write_text(out / name, text)
 
 
 def into_card(checkpoint: str | Path, out: Path) -> Path:
@@ -246,8 +244,8 @@ def into_card(checkpoint: str | Path, out: Path) -> Path:
     Raises :class:`EvaluationError` when the report is of other weights.
     """
     path, found = find(checkpoint), json.loads((out / "report.json").read_text("utf-8"))
-    config = json.loads((path / "config.json").read_text("utf-8"))
-    if found["checkpoint"]["weights_sha256"] != config["weights_sha256"]:
+    config = stated(path / CONFIG)
+    if found["checkpoint"]["weights_sha256"] != config.get("weights_sha256"):
         raise EvaluationError(f"{out} reports on other weights than those in {path}: evaluate these")
     card = json.loads((path / "model_card.json").read_text("utf-8"))
     kind, sampling = found["kind"], found["sampling"]
@@ -256,32 +254,33 @@ def into_card(checkpoint: str | Path, out: Path) -> Path:
         + ", ".join(found["extractors"].values())
     }
     for section in found["sections"]:
-        for entry in section["entries"]:
-            lines[entry["name"]] = in_words(entry)
+        for reported in section["entries"]:
+            lines[reported["name"]] = in_words(reported)
     card["evaluation" if kind == "evaluate" else "privacy audit"] = lines
-    write_card(path, card)
     pins = {**pins_of(path), **found["extractors"]}
-    (path / "evaluation.json").write_text(json.dumps({"extractors": pins}, indent=1), "utf-8")
+    with amended_checkpoint(path) as part:
+        write_card(part, card)
+        write_text(part / "evaluation.json", json.dumps({"extractors": pins}, indent=1))
     return path / "model_card.md"
 
 
-def in_words(entry: dict[str, Any]) -> str:
-    """An entry as one line: value, interval, N, floor, p, verdict."""
-    figure, floor = entry["figure"], entry["floor"]
-    text = f"{_digits(figure['value'])} {entry['unit']}".strip()
+def in_words(reported: dict[str, Any]) -> str:
+    """A reported figure as one line: value, interval, N, floor, p, verdict."""
+    figure, floor = reported["figure"], reported["floor"]
+    text = f"{_digits(figure['value'])} {reported['unit']}".strip()
     if figure["low"] is not None:
         text += f" ({_digits(figure['low'])} to {_digits(figure['high'])}, n = {figure['n']})"
     if floor is not None:
         text += f"; real {_digits(floor['value'])} ({_digits(floor['low'])} to {_digits(floor['high'])})"
-    if entry["p"] is not None:
-        text += f"; p = {entry['p']:.2g}"
-    return f"{text}; {entry['verdict']}" if entry["verdict"] else text
+    if reported["p"] is not None:
+        text += f"; p = {reported['p']:.2g}"
+    return f"{text}; {reported['verdict']}" if reported["verdict"] else text
 
 
 def _digits(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3g}"
 
 
-def entries(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """All entries of a report by key."""
-    return {entry["key"]: entry for section in found["sections"] for entry in section["entries"]}
+def figures_by_key(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """All figures of a report by key."""
+    return {reported["key"]: reported for section in found["sections"] for reported in section["entries"]}

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.metrics.mixed import Columns, Table, as_columns, present, take
+from engine.evaluation.metrics.table_encoding import Columns, Table, as_columns, present, take
 from engine.vocabulary.schema import AttributeSchema, Category
 
 #: conditional GAN and variational autoencoder (Xu et al. 2019), adversarial random forest (Watson et al. 2023), copula

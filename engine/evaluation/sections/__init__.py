@@ -1,1 +1,1 @@
-"""The sections of a report: gathered persons in, one :class:`engine.evaluation.report.entry.Section` out."""
+"""The sections of a report: gathered persons in, one :class:`engine.evaluation.report.parts.Section` out."""

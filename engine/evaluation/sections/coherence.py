@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.evaluation.metrics.checks import FEWEST, EvaluationError
+from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError
 from engine.evaluation.metrics.coherence import coherence, match_or_shuffle, response, slope
 from engine.evaluation.metrics.interval import Figure, bootstrap, proportion
-from engine.evaluation.metrics.mixed import MixedSpace
-from engine.evaluation.report.entry import Entry, Plot, Section, Sheet
+from engine.evaluation.metrics.table_encoding import TableEncoding
+from engine.evaluation.report.parts import Plot, ReportedFigure, Section, Sheet
 from engine.evaluation.sections.image import fitted_projection
 from engine.evaluation.subjects.people import Gathered, People
 from engine.evaluation.subjects.readers import Readers, truth
@@ -24,9 +24,9 @@ COMPONENTS = 16
 def coherence_section(data: Gathered, schema: AttributeSchema, rng: np.random.Generator) -> Section:
     """Regressors, measured anatomy, requested against measured, matching, scan to table, and learning from made pairs."""
     readers = Readers.fitted(data, schema)
-    parts: list[Entry | Sheet | Plot] = []
+    parts: list[ReportedFigure | Sheet | Plot] = []
     missing: list[str] = []
-    for part in (read_entries, anatomy, requested, matching, inferred, learnt_from_pairs):
+    for part in (read_figures, anatomy, requested, matching, inferred, learnt_from_pairs):
         try:
             parts += part(data, schema, readers, rng)
         except EvaluationError as error:
@@ -41,7 +41,7 @@ def coherence_section(data: Gathered, schema: AttributeSchema, rng: np.random.Ge
         method="Ridge regressors on frozen features and measures, fitted on real training persons, read attributes off the scans; a "
         "ruler measures anatomy. Slopes and correlations are compared with those of real persons (training and test together), "
         "requested against read values within persons and divided by the regressor's own slope on real test persons.",
-        entries=[p for p in parts if isinstance(p, Entry)],
+        figures=[p for p in parts if isinstance(p, ReportedFigure)],
         sheets=[p for p in parts if isinstance(p, Sheet)],
         plots=[p for p in parts if isinstance(p, Plot)],
         missing=missing,
@@ -54,12 +54,14 @@ def mean_of(values: np.ndarray, rng: np.random.Generator) -> Figure:
     return bootstrap(lambda i: float(seen[i].mean()), np.arange(len(seen)), rng, resamples=RESAMPLES)
 
 
-def read_entries(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator) -> list[Entry]:
+def read_figures(
+    data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
+) -> list[ReportedFigure]:
     """Attributes read off synthetic scans against their own rows, beside real test persons; ceiling: shuffled rows."""
-    entries = []
+    figures = []
     for name in readers.models:
         made, real = (readers.errors(data, data[side], name) for side in ("synthetic", "test"))
-        if min(np.isfinite(made).sum(), np.isfinite(real).sum()) < FEWEST:
+        if min(np.isfinite(made).sum(), np.isfinite(real).sum()) < MINIMUM_SUBJECTS:
             continue
         side = data["synthetic"]
         order = rng.permutation(len(side))
@@ -69,8 +71,8 @@ def read_entries(data: Gathered, schema: AttributeSchema, readers: Readers, rng:
             if isinstance(schema[name], Category)
             else ("mean error of reading", getattr(schema[name], "unit", ""))
         )
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"read_{name}",
                 name=f"{name}: {kind}",
                 unit=unit,
@@ -80,14 +82,16 @@ def read_entries(data: Gathered, schema: AttributeSchema, readers: Readers, rng:
                 ceiling=mean_of(readers.errors(data, broken, name), rng),
             )
         )
-    return entries
+    return figures
 
 
-def anatomy(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator) -> list[Entry | Sheet]:
+def anatomy(
+    data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
+) -> list[ReportedFigure | Sheet]:
     """Correlation and slope of every measure on every attribute, synthetic beside real."""
     if not data.measures:
         return []
-    entries, rows = [], []
+    figures, rows = [], []
     for measure, unit in data.measures.items():
         for attribute in [a for a in ATTRIBUTES if a in schema.names and isinstance(schema[a], Number)]:
             real, made = (_seen(data, names, measure, attribute) for names in (("train", "test"), ("synthetic",)))
@@ -107,8 +111,8 @@ def anatomy(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.r
                 )
             )
             if found.slope_ratio is not None:
-                entries.append(
-                    Entry(
+                figures.append(
+                    ReportedFigure(
                         key=f"slope_{measure}_{attribute}",
                         name=f"{measure} on {attribute}: synthetic over real slope",
                         figure=found.slope_ratio,
@@ -120,7 +124,7 @@ def anatomy(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.r
     title = "Measured anatomy on attributes"
     columns = ("measure", "attribute", "r real", "r made", "slope real", "slope made", "ratio")
     return [
-        *entries,
+        *figures,
         Sheet(title=title, columns=columns, rows=tuple(rows), note="Unpaired: free samples of the model."),
     ]
 
@@ -135,9 +139,9 @@ def _seen(data: Gathered, names: tuple[str, ...], measure: str, attribute: str) 
 
 def requested(
     data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
-) -> list[Entry | Plot]:
+) -> list[ReportedFigure | Plot]:
     """The same noise asked for other values: slope of what is read on what was asked, over the reader's slope on real persons."""
-    parts: list[Entry | Plot] = []
+    parts: list[ReportedFigure | Plot] = []
     for name in [n for n in readers.models if f"asked_{n}" in data.sides]:
         side, test = data[f"asked_{name}"], data["test"]
         asked, read = side.column(name), readers.read(data, side, name)
@@ -151,7 +155,7 @@ def requested(
             else "raw: the reader's own slope is not told from 0"
         )
         parts.append(
-            Entry(
+            ReportedFigure(
                 key=f"asked_{name}",
                 name=f"{name}: read on requested, slope",
                 figure=figure,
@@ -184,9 +188,11 @@ def _regression(x: np.ndarray, y: np.ndarray, over: np.ndarray) -> list[list[flo
     return [ends.tolist(), (y.mean() + slope(x, y) * (ends - x.mean())).tolist()]
 
 
-def matching(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator) -> list[Entry]:
+def matching(
+    data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
+) -> list[ReportedFigure]:
     """AUC of telling a scan's own row from another's, made and real."""
-    space = MixedSpace.fitted(data["train"].rows, schema)
+    space = TableEncoding.fitted(data["train"].rows, schema)
     n = min(len(data["test"]), len(data["synthetic"]))
     projections = [fitted_projection(data["train"].features(name), min(COMPONENTS, n // 3)) for name in data.features]
 
@@ -198,7 +204,7 @@ def matching(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.
 
     found = match_or_shuffle(pair("test"), pair("synthetic"), rng)
     return [
-        Entry(
+        ReportedFigure(
             key="match",
             name="own row told from another's, AUC",
             figure=found.synthetic,
@@ -209,12 +215,14 @@ def matching(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.
     ]
 
 
-def inferred(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator) -> list[Entry]:
+def inferred(
+    data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
+) -> list[ReportedFigure]:
     """The model's own reading of real test scans, beside the ridge readers on frozen features; coverage of its intervals."""
     side = data.sides.get("test_read")
     if side is None or "inferred" not in side.arrays:
         return []
-    entries, draws = [], side.arrays["inferred"]
+    figures, draws = [], side.arrays["inferred"]
     count = draws.shape[1]
     for name in readers.models:
         place, column = schema.index(name), schema[name]
@@ -225,8 +233,8 @@ def inferred(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.
             cells = [column.decode(d[:, place, : column.width]) for d in draws]
             second = np.array([np.mean([c == column.levels[1] for c in person]) for person in cells])
             wrong = (np.where(second >= 0.5, 1.0, -1.0) != y)[known].astype(float)
-            entries.append(
-                Entry(
+            figures.append(
+                ReportedFigure(
                     key=f"infer_{name}",
                     name=f"{name} from the bare scan: share wrong",
                     figure=mean_of(wrong, rng),
@@ -239,8 +247,8 @@ def inferred(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.
         assert isinstance(column, Number)
         values = np.array([column.decode(d[:, place, :1]) for d in draws], float)
         error = np.abs(values.mean(1) - y)[known]
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"infer_{name}",
                 name=f"{name} from the bare scan: mean error",
                 unit=column.unit,
@@ -252,8 +260,8 @@ def inferred(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.
         )
         inside = ((values.min(1) <= y) & (y <= values.max(1)))[known]
         nominal = (count - 1) / (count + 1)
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"coverage_{name}",
                 name=f"{name}: test persons within the range of {count} draws",
                 figure=proportion(int(inside.sum()), len(inside)),
@@ -262,23 +270,23 @@ def inferred(data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.
                 note=f"{nominal:.1%} when calibrated; exact binomial interval",
             )
         )
-    return entries
+    return figures
 
 
 def learnt_from_pairs(
     data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
-) -> list[Entry]:
+) -> list[ReportedFigure]:
     """Readers trained on synthetic pairs, tested on real test persons, beside readers trained on as many real pairs."""
     n = min(len(data["synthetic"]), len(data["train"]))
     sides = [
         Readers.fitted(data, schema, data[s].take(rng.permutation(len(data[s]))[:n])) for s in ("synthetic", "train")
     ]
-    entries = []
+    figures = []
     for name in [m for m in sides[0].models if m in sides[1].models]:
         made, real = (mean_of(s.errors(data, data["test"], name), rng) for s in sides)
         kind = "share wrong" if isinstance(schema[name], Category) else "mean error"
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"pairs_{name}",
                 name=f"{name} learnt from {n} made pairs: {kind} on real test scans",
                 figure=made,
@@ -288,4 +296,4 @@ def learnt_from_pairs(
                 note="floor: learnt from as many real pairs",
             )
         )
-    return entries
+    return figures

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.evaluation.bench.published import comparison
+from engine.evaluation.bench.monai_baseline import comparison
 from engine.evaluation.metrics.interval import Figure
-from engine.evaluation.report.entry import Entry, Section, Sheet
+from engine.evaluation.report.parts import ReportedFigure, Section, Sheet
 from engine.inference.generate import Model
 
 ROWS = (
@@ -28,8 +28,8 @@ def cost_section(model: Model, steps: int) -> Section:
 
 
 def section_of(found: Mapping[str, Any]) -> Section:
-    """The section of what :func:`engine.evaluation.bench.published.comparison` found."""
-    ours, theirs = found["model"], found["published"]
+    """The section of what :func:`engine.evaluation.bench.monai_baseline.comparison` found."""
+    ours, theirs = found["model"], found["baseline"]
     seconds = ours["seconds"]
     figure = Figure(value=seconds["median"], low=seconds["min"], high=seconds["max"], n=seconds["runs"])
     rows = [
@@ -43,8 +43,8 @@ def section_of(found: Mapping[str, Any]) -> Section:
         method=f"{ours['what']} beside {theirs['what']}, random weights, on the same machine ({found['machine']['cpu']}, "
         f"{ours['device']}, {found['machine']['threads']} threads, load {found['machine']['load']}). Energy: {ours['method']}; "
         f"{ours['grams_per_kwh']:g} g CO2e a kWh ({ours['country']}). Published network: {theirs['extrapolated'] or 'measured whole'}.",
-        entries=[
-            Entry(
+        figures=[
+            ReportedFigure(
                 key="seconds",
                 name="seconds from request to volume, warm",
                 unit="s",

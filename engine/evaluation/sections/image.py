@@ -19,7 +19,7 @@ from engine.evaluation.metrics.distribution import (
 from engine.evaluation.metrics.diversity import ms_ssim_diversity
 from engine.evaluation.metrics.interval import Figure, bootstrap
 from engine.evaluation.metrics.manifold import manifold, prdc
-from engine.evaluation.report.entry import Entry, Section, Sheet
+from engine.evaluation.report.parts import ReportedFigure, Section, Sheet
 from engine.evaluation.subjects.fidelity import decibel
 from engine.evaluation.subjects.people import ENCODED, Gathered, People
 
@@ -39,16 +39,16 @@ BASELINES = {
 
 def image_section(data: Gathered, rng: np.random.Generator) -> Section:
     """Distances and neighbours in every feature space, diversity, and what the autoencoder loses."""
-    entries, sheets, missing = [*autoencoder_entries(data, rng)], [], []
+    figures, sheets, missing = [*autoencoder_figures(data, rng)], [], []
     for space in data.features:
         found, sheet = space_figures(data, space, rng)
-        entries += found
+        figures += found
         sheets.append(sheet)
     if ENCODED not in data.features:
         missing.append(
             "Contrastive features: no frozen encoder fits this grid; train one, or give weights with --features."
         )
-    entries += diversity_entries(data, rng)
+    figures += diversity_figures(data, rng)
     return Section(
         key="image",
         title="Image fidelity",
@@ -58,7 +58,7 @@ def image_section(data: Gathered, rng: np.random.Generator) -> Section:
         "as many synthetic persons with the test persons, never trained on; the floor does the same with real training "
         f"persons, the ceiling with normal noise of twice the spread ({DRAWS} draws each, 95% of them in brackets). Intervals of figures "
         "are from half-samples; p is of the permutation test that both come of one distribution.",
-        entries=entries,
+        figures=figures,
         sheets=sheets,
         missing=missing,
     )
@@ -112,7 +112,7 @@ def noise_like(real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return real.mean(0) + 2 * real.std(0) * rng.standard_normal(real.shape)
 
 
-def space_figures(data: Gathered, space: str, rng: np.random.Generator) -> tuple[list[Entry], Sheet]:
+def space_figures(data: Gathered, space: str, rng: np.random.Generator) -> tuple[list[ReportedFigure], Sheet]:
     """Frechet and kernel distance, precision, recall, density and coverage of the model; a table with the baselines beside."""
     n = min(len(data["test"]), len(data["synthetic"]))
     k = 5 if n >= MANY else 3
@@ -122,15 +122,15 @@ def space_figures(data: Gathered, space: str, rng: np.random.Generator) -> tuple
     noise = noise_like(np.concatenate([test, train]), rng)
     mine, theirs = test[rng.permutation(len(test))[:n]], made[rng.permutation(len(made))[:n]]
     name = f"{NAMES.get(space, space)}, {components} components"
-    entries = []
+    figures = []
     for key, title, tested, statistic in (
         ("frechet", "Fréchet distance", frechet_test, frechet_distance),
         ("kernel", "kernel distance (KID)", kernel_test, kernel_distance),
     ):
         found = tested(mine, theirs, rng)
         floor, ceiling = (between(statistic, test, other, size, rng) for other in (train, noise))
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"{key}_{space}",
                 name=f"{title} ({name})",
                 figure=found.distance,
@@ -147,8 +147,8 @@ def space_figures(data: Gathered, space: str, rng: np.random.Generator) -> tuple
             return prdc(real, other, k)[place]
 
         floor, ceiling = (between(one, test, other, size, rng) for other in (train, noise))
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"{key}_{space}",
                 name=f"{key} ({name}, k = {k})",
                 figure=getattr(neighbours, key),
@@ -157,7 +157,7 @@ def space_figures(data: Gathered, space: str, rng: np.random.Generator) -> tuple
                 ceiling=ceiling,
             )
         )
-    return entries, _beside(scores, space, n, k, rng)
+    return figures, _beside(scores, space, n, k, rng)
 
 
 def _beside(scores: dict[str, np.ndarray], space: str, n: int, k: int, rng: np.random.Generator) -> Sheet:
@@ -181,24 +181,26 @@ def _beside(scores: dict[str, np.ndarray], space: str, n: int, k: int, rng: np.r
     )
 
 
-def autoencoder_entries(data: Gathered, rng: np.random.Generator) -> list[Entry]:
+def autoencoder_figures(data: Gathered, rng: np.random.Generator) -> list[ReportedFigure]:
     """PSNR and SSIM of test scans after the autoencoder: no sample can be sharper."""
     side = data["test"]
     if "inside_mse" not in side.arrays:
         return []
-    entries, rows = [], np.arange(len(side))
+    figures, rows = [], np.arange(len(side))
     for key, name in (("inside_mse", "inside the mask"), ("whole_mse", "whole volume")):
         error = side.arrays[key]
         figure = bootstrap(lambda i: decibel(float(error[i].mean())), rows, rng)  # noqa: B023
-        entries.append(Entry(key=f"psnr_{key[:-4]}", name=f"autoencoder PSNR, {name}", figure=figure, unit="dB"))
+        figures.append(
+            ReportedFigure(key=f"psnr_{key[:-4]}", name=f"autoencoder PSNR, {name}", figure=figure, unit="dB")
+        )
     if (few := data.sides.get("test_read")) is not None and "ssim_value" in few.arrays:
         value = few.arrays["ssim_value"]
         figure = bootstrap(lambda i: float(value[i].mean()), np.arange(len(few)), rng)
-        entries.append(Entry(key="ssim", name="autoencoder SSIM", figure=figure))
-    return entries
+        figures.append(ReportedFigure(key="ssim", name="autoencoder SSIM", figure=figure))
+    return figures
 
 
-def diversity_entries(data: Gathered, rng: np.random.Generator) -> list[Entry]:
+def diversity_figures(data: Gathered, rng: np.random.Generator) -> list[ReportedFigure]:
     """MS-SSIM of pairs, synthetic beside real."""
     sides = [data.sides.get(name) for name in ("synthetic_small", "train_small")]
     if any(s is None or "small" not in s.arrays or len(s) < 4 for s in sides):
@@ -208,4 +210,6 @@ def diversity_entries(data: Gathered, rng: np.random.Generator) -> list[Entry]:
     except EvaluationError:
         return []
     note = "of pairs at half resolution; below real: noise, above: too alike"
-    return [Entry(key="ms_ssim", name="MS-SSIM between persons", figure=made, aim="none", floor=real, note=note)]
+    return [
+        ReportedFigure(key="ms_ssim", name="MS-SSIM between persons", figure=made, aim="none", floor=real, note=note)
+    ]

@@ -11,9 +11,9 @@ from scipy.spatial.distance import cdist
 
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.distribution import Projection
-from engine.evaluation.metrics.mixed import MixedSpace
 from engine.evaluation.metrics.privacy import Closeness, closest_records, copy_rate, membership_inference, replay_rate
-from engine.evaluation.report.entry import Entry, Section, Sheet
+from engine.evaluation.metrics.table_encoding import TableEncoding
+from engine.evaluation.report.parts import ReportedFigure, Section, Sheet
 from engine.evaluation.sections.table import varying
 from engine.evaluation.subjects.people import ENCODED, RADIOMICS, Gathered, People
 from engine.measure.features import fold_of
@@ -46,11 +46,11 @@ def privacy_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gene
         data["synthetic"],
         data["replay"],
     )
-    entries, control = [], []
+    figures, control = [], []
     for part in (row_records, scan_records, scan_copies, pair_copies, membership):
         try:
             found, caught = part(data, equal, schema, rng)
-            entries += found
+            figures += found
             control += caught
         except EvaluationError as error:
             missing.append(f"{error}.")
@@ -63,7 +63,7 @@ def privacy_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gene
         "Copies: the share of made persons nearer to a training scan than 95% of held-out real persons are, by the encoder fold "
         "that never saw that training person; p is of the exact precedence test. Membership: AUC of the velocity's loss. The memoriser "
         "replays training scans, perturbed, with rows jittered: tests that do not catch it prove nothing.",
-        entries=entries,
+        figures=figures,
         sheets=[
             Sheet(
                 title="Positive control: a memoriser through the same tests",
@@ -75,15 +75,15 @@ def privacy_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gene
     )
 
 
-Found = tuple[list[Entry], list[tuple[str, float, float, str]]]
+Found = tuple[list[ReportedFigure], list[tuple[str, float, float, str]]]
 
 
 def _control(name: str, mine: float, theirs: float) -> tuple[str, float, float, str]:
     return name, mine, theirs, "yes" if theirs < 0.05 else "NO"
 
 
-def _closeness(key: str, name: str, found: Closeness, note: str) -> Entry:
-    return Entry(key=key, name=name, figure=found.share, aim="test", p=found.p, target=0.5, note=note)
+def _closeness(key: str, name: str, found: Closeness, note: str) -> ReportedFigure:
+    return ReportedFigure(key=key, name=name, figure=found.share, aim="test", p=found.p, target=0.5, note=note)
 
 
 def jittered(side: People, schema: AttributeSchema, rng: np.random.Generator) -> list[dict]:
@@ -91,10 +91,10 @@ def jittered(side: People, schema: AttributeSchema, rng: np.random.Generator) ->
     rows = [dict(row) for row in side.rows]
     for column in schema.columns:
         if isinstance(column, Number):
-            spread = float(np.nanstd(side.column(column.name)))
+            sd = float(np.nanstd(side.column(column.name)))
             for row in rows:
                 if (cell := row.get(column.name)) is not None:
-                    row[column.name] = float(cell) + JITTER * spread * float(rng.standard_normal())
+                    row[column.name] = float(cell) + JITTER * sd * float(rng.standard_normal())
     for row in rows:
         for derived in schema.derived:
             row[derived.name] = derived.value(row)
@@ -103,7 +103,7 @@ def jittered(side: People, schema: AttributeSchema, rng: np.random.Generator) ->
 
 def row_records(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.random.Generator) -> Found:
     """Distance to the closest record and nearest-neighbour ratio, on rows."""
-    space = MixedSpace.fitted(data["train"].rows, schema, beside=sides.holdout.rows)
+    space = TableEncoding.fitted(data["train"].rows, schema, beside=sides.holdout.rows)
     train, holdout = space(sides.train.rows), space(sides.holdout.rows)
     return _records(
         "rows", (train, holdout), space(sides.synthetic.rows), space(jittered(sides.train, schema, rng)), rng
@@ -114,10 +114,10 @@ def scan_records(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.
     """The same on scans, by the training-free features, for which training persons are as new as all others."""
     n = min(COMPONENTS, len(sides.train) - 2)
     projection = Projection.fitted(sides.train.features(RADIOMICS), n)
-    spread = projection(np.concatenate([sides.train.features(RADIOMICS), sides.holdout.features(RADIOMICS)])).std(0)
+    sd = projection(np.concatenate([sides.train.features(RADIOMICS), sides.holdout.features(RADIOMICS)])).std(0)
 
     def points(side: People) -> np.ndarray:
-        return projection(side.features(RADIOMICS)) / spread
+        return projection(side.features(RADIOMICS)) / sd
 
     return _records(
         "scans", (points(sides.train), points(sides.holdout)), points(sides.synthetic), points(_replays_of(sides)), rng
@@ -168,7 +168,7 @@ def _copies(
     found, caught = copy_rate(made, held), copy_rate(replay_distances.min(1), held)
     replayed, _ = replay_rate(made, replay_distances.min(1))
     note = f"as near as 95% of perturbed replays: {replayed.value:.1%} ({replayed.low:.1%} to {replayed.high:.1%})"
-    entry = Entry(
+    reported = ReportedFigure(
         key=key,
         name=f"{what}: copy rate",
         figure=found.synthetic,
@@ -177,7 +177,7 @@ def _copies(
         floor=found.holdout,
         note=note,
     )
-    return [entry], [_control(f"{what}, copy rate", found.p, caught.p)]
+    return [reported], [_control(f"{what}, copy rate", found.p, caught.p)]
 
 
 def scan_copies(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.random.Generator) -> Found:
@@ -193,7 +193,7 @@ def pair_copies(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.r
     """Copies of scan and row together: squared distances of both, each scaled to a median of 1, added."""
     _require_encoder(data)
     train = data["train"]
-    space = MixedSpace.fitted(train.rows, schema, beside=data["holdout"].rows)
+    space = TableEncoding.fitted(train.rows, schema, beside=data["holdout"].rows)
     known = space(train.rows)
     scale = float(np.median(cdist(known, known)[np.triu_indices(len(known), 1)]))
 
@@ -216,7 +216,7 @@ def _require_encoder(data: Gathered) -> None:
 def membership(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.random.Generator) -> Found:
     """Membership inference on the velocity's loss, and on what the autoencoder loses."""
     train, holdout = data["train"], data["holdout"]
-    entries, control = [], []
+    figures, control = [], []
     for key, name, score in (
         ("image_loss", "velocity loss of the scan", lambda s: -s.arrays["image_loss"].astype(float).mean(1)),
         ("table_loss", "velocity loss of the row", lambda s: -s.arrays["table_loss"].astype(float).mean(1)),
@@ -227,8 +227,8 @@ def membership(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.ra
             continue
         found = membership_inference(score(train), score(holdout), rng)
         worst = membership_inference(score(train) + 3 * score(train).std(), score(holdout), rng)
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"membership_{key}",
                 name=f"membership by {name}, AUC",
                 figure=found.auc,
@@ -239,4 +239,4 @@ def membership(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.ra
             )
         )
         control.append(_control(f"membership by {name} (members' loss three SD lower)", found.p, worst.p))
-    return entries, control
+    return figures, control

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.metrics.mixed import Table
+from engine.evaluation.metrics.table_encoding import Table
 from engine.evaluation.metrics.tabular_ranking import BEST, ranking
-from engine.evaluation.report.entry import Section, Sheet
+from engine.evaluation.report.parts import Section, Sheet
 from engine.evaluation.rivals.rivals import RIVALS, complete_cases, rivals
 from engine.evaluation.sections.table import TARGETS, varying
 from engine.evaluation.subjects.people import Gathered

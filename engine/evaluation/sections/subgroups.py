@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from engine.evaluation.metrics.interval import proportion
 from engine.evaluation.metrics.manifold import kth_neighbour
-from engine.evaluation.report.entry import Plot, Section, Sheet
+from engine.evaluation.report.parts import Plot, Section, Sheet
 from engine.evaluation.sections.image import projected
 from engine.evaluation.subjects.people import Gathered
 from engine.evaluation.subjects.readers import Readers
@@ -19,7 +19,7 @@ from engine.vocabulary.schema import AttributeSchema, Category
 AGES = ((0, 40), (40, 60), (60, 200))
 BMIS = ((0, 25), (25, 30), (30, 100))
 #: fewest real persons of a group that are counted: below this a rate says too much of each of them
-FEWEST = 5
+MINIMUM_GROUP = 5
 
 
 def groups(schema: AttributeSchema) -> dict[str, Mapping[str, Any]]:
@@ -68,14 +68,14 @@ def subgroup_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gen
         theirs = sum(member(row, rule) for row in real)
         cells: list[Any] = [
             name,
-            proportion(theirs, len(real)) if theirs >= FEWEST else f"under {FEWEST}",
+            proportion(theirs, len(real)) if theirs >= MINIMUM_GROUP else f"under {MINIMUM_GROUP}",
             proportion(int(mine.sum()), len(made)),
         ]
-        some = mine.sum() >= FEWEST
+        some = mine.sum() >= MINIMUM_GROUP
         cells.append(float(within[mine].mean()) if some else None)
         cells += [float(np.nanmean(e[mine])) if some and np.isfinite(e[mine]).any() else None for e in errors.values()]
         rows.append(tuple(cells))
-        if theirs >= FEWEST:
+        if theirs >= MINIMUM_GROUP:
             labels.append(name)
             heat.append([float(mine.mean() - theirs / len(real)), cells[3]])
     return Section(
@@ -84,7 +84,7 @@ def subgroup_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gen
         meaning="For whom does the model draw too few or too many, and for whom does it draw badly?",
         method="Rates with exact binomial intervals, free samples beside real persons (training and test). Within the support: nearer to "
         "some real person than that one's third real neighbour, in the features' projection. Reading errors are those of the "
-        f"frozen regressors. Real groups of fewer than {FEWEST} are not counted.",
+        f"frozen regressors. Real groups of fewer than {MINIMUM_GROUP} are not counted.",
         sheets=[
             Sheet(
                 title="Groups",

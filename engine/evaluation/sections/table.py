@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import ot
 
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.interval import Figure, half_sampling
 from engine.evaluation.metrics.manifold import supports
-from engine.evaluation.metrics.mixed import MixedSpace, Table
+from engine.evaluation.metrics.table_encoding import Table, TableEncoding
 from engine.evaluation.metrics.tabular import association_difference, marginals, violations
 from engine.evaluation.metrics.utility import detection, utility
-from engine.evaluation.report.entry import Entry, Plot, Section, Sheet
+from engine.evaluation.report.parts import Plot, ReportedFigure, Section, Sheet
 from engine.evaluation.subjects.people import Gathered
 from engine.vocabulary.schema import AttributeSchema, Number
 
@@ -33,14 +32,14 @@ def table_section(data: Gathered, schema: AttributeSchema, rng: np.random.Genera
         return [rows[i] for i in rng.permutation(len(rows))[:n]]
 
     mine, theirs = some(test), some(made)
-    entries = [*space_entries(mine, theirs, train, schema, rng, n)]
-    parts: list[Entry | Sheet | Plot] = []
+    figures = [*space_figures(mine, theirs, train, schema, rng, n)]
+    parts: list[ReportedFigure | Sheet | Plot] = []
     for part in (_columns, _associations, _detection, _usefulness):
         try:
             parts += part(mine, theirs, some(train), train, schema, rng)
         except EvaluationError as error:
             missing.append(f"{error}.")
-    entries += [p for p in parts if isinstance(p, Entry)]
+    figures += [p for p in parts if isinstance(p, ReportedFigure)]
     return Section(
         key="table",
         title="Table fidelity",
@@ -48,7 +47,7 @@ def table_section(data: Gathered, schema: AttributeSchema, rng: np.random.Genera
         method="As many synthetic rows as test rows; the floor is the same figure for real training rows. Wasserstein distances are in "
         "units of the column and in real standard deviations; associations are Pearson's r, the correlation ratio or Cramér's V; "
         "detection is the cross-validated AUC of telling both apart (0.5 is ideal).",
-        entries=[*entries, *_rules(made, schema)],
+        figures=[*figures, *_rules(made, schema)],
         sheets=[p for p in parts if isinstance(p, Sheet)],
         plots=[p for p in parts if isinstance(p, Plot)],
         missing=missing,
@@ -73,16 +72,16 @@ def varying(data: Gathered, schema: AttributeSchema, side: str = "test") -> tupl
     ]
 
 
-def space_entries(
+def space_figures(
     mine: Table, theirs: Table, train: Table, schema: AttributeSchema, rng: np.random.Generator, n: int
-) -> list[Entry]:
-    """Alpha-precision, beta-recall and the Sinkhorn divergence in the mixed space, with floors."""
-    space = MixedSpace.fitted(train, schema, beside=mine)
+) -> list[ReportedFigure]:
+    """Alpha-precision, beta-recall and the Sinkhorn divergence in the table encoding, with floors."""
+    space = TableEncoding.fitted(train, schema, beside=mine)
     real, made, other = space(mine), space(theirs), space(train)
     rows = [rng.permutation(len(other))[:n] for _ in range(DRAWS)]
-    entries = []
+    figures = []
     for key, name in (("precision", "alpha-precision"), ("recall", "beta-recall")):
-        floor = spread([getattr(supports(real, other[i], k=1), key) for i in rows], n)
+        floor = quantile_range([getattr(supports(real, other[i], k=1), key) for i in rows], n)
         value = half_sampling(
             lambda i, j, key=key: float(getattr(supports(real[i], made[j], k=1), key)),
             n,
@@ -91,12 +90,12 @@ def space_entries(
             repeats=50,
             within=(-1, 1),
         )
-        entries.append(Entry(key=f"table_{key}", name=name, figure=value, aim="high", floor=floor))
-    floor = spread([sinkhorn(real, other[i]) for i in rows], n)
-    ceiling = spread([sinkhorn(real, _shuffled(other[i], rng)) for i in rows[:5]], n)
+        figures.append(ReportedFigure(key=f"table_{key}", name=name, figure=value, aim="high", floor=floor))
+    floor = quantile_range([sinkhorn(real, other[i]) for i in rows], n)
+    ceiling = quantile_range([sinkhorn(real, _shuffled(other[i], rng)) for i in rows[:5]], n)
     value = half_sampling(lambda i, j: sinkhorn(real[i], made[j]), n, n, rng, repeats=20, within=(0, np.inf))
-    entries.append(
-        Entry(
+    figures.append(
+        ReportedFigure(
             key="sinkhorn",
             name="Sinkhorn divergence",
             figure=value,
@@ -106,10 +105,10 @@ def space_entries(
             note="ceiling: shuffled columns",
         )
     )
-    return entries
+    return figures
 
 
-def spread(scores: list[float], n: int) -> Figure:
+def quantile_range(scores: list[float], n: int) -> Figure:
     """Median and central 95% of draws."""
     low, value, high = np.quantile(scores, [0.025, 0.5, 0.975])
     return Figure(value=float(value), low=float(low), high=float(high), n=n)
@@ -124,6 +123,8 @@ def sinkhorn(real: np.ndarray, made: np.ndarray) -> float:
 
     OT(a, b) - (OT(a, a) + OT(b, b)) / 2, with a regularisation of :data:`REGULAR` of the median cost.
     """
+    import ot
+
     scale = float(np.median(ot.dist(real, made))) or 1.0
     value = ot.bregman.empirical_sinkhorn_divergence(
         real / scale**0.5, made / scale**0.5, REGULAR, numIterMax=200, warn=False
@@ -163,7 +164,7 @@ def _columns(mine, theirs, some_train, train, schema, rng) -> list[Sheet]:
     ]
 
 
-def _associations(mine, theirs, some_train, train, schema, rng) -> list[Entry | Plot]:
+def _associations(mine, theirs, some_train, train, schema, rng) -> list[ReportedFigure | Plot]:
     found = association_difference(mine, theirs, schema, rng, repeats=30)
     floor = association_difference(mine, some_train, schema, rng, repeats=30)
     heat = {
@@ -173,17 +174,17 @@ def _associations(mine, theirs, some_train, train, schema, rng) -> list[Entry | 
         "synthetic": found.synthetic.tolist(),
     }
     return [
-        Entry(
+        ReportedFigure(
             key="association", name="mean difference of associations", figure=found.mean, aim="low", floor=floor.mean
         ),
         Plot(title="Associations, synthetic minus real", kind="heat", x="", y="", series=heat),
     ]
 
 
-def _detection(mine, theirs, some_train, train, schema, rng) -> list[Entry]:
+def _detection(mine, theirs, some_train, train, schema, rng) -> list[ReportedFigure]:
     found, floor = (detection(mine, other, schema, rng) for other in (theirs, some_train))
     return [
-        Entry(
+        ReportedFigure(
             key=f"detection_{kind}",
             name=f"detection AUC, {title}",
             figure=getattr(found, kind),
@@ -194,14 +195,14 @@ def _detection(mine, theirs, some_train, train, schema, rng) -> list[Entry]:
     ]
 
 
-def _usefulness(mine, theirs, some_train, train, schema, rng) -> list[Entry]:
+def _usefulness(mine, theirs, some_train, train, schema, rng) -> list[ReportedFigure]:
     names = [c.name for c in schema.columns]
-    entries = []
+    figures = []
     for target in [t for t in TARGETS if t in names][:2]:
         found = utility(some_train, theirs, mine, schema, target, rng, kind="linear")
         score = "R²" if isinstance(schema[target], Number) else "AUC"
-        entries.append(
-            Entry(
+        figures.append(
+            ReportedFigure(
                 key=f"utility_{target}",
                 name=f"{target} predicted after training on synthetic rows, {score}",
                 figure=found.from_synthetic,
@@ -209,15 +210,15 @@ def _usefulness(mine, theirs, some_train, train, schema, rng) -> list[Entry]:
                 floor=found.from_real,
             )
         )
-    return entries
+    return figures
 
 
-def _rules(made: list, schema: AttributeSchema) -> list[Entry]:
+def _rules(made: list, schema: AttributeSchema) -> list[ReportedFigure]:
     """Impossible cells of the synthetic table."""
     found = violations(made, schema)
     worst = max(found, key=lambda name: found[name].value if np.isfinite(found[name].value) else -1)
     return [
-        Entry(
+        ReportedFigure(
             key="violations",
             name=f"rows that break a rule, worst column ({worst})",
             figure=found[worst],

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from monai.metrics.regression import SSIMMetric
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
+from engine.anatomy import region_named
 from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.evaluation.metrics.checks import EvaluationError
@@ -22,10 +22,9 @@ from engine.imaging.volume import Volume, VolumeError
 from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import Model, load
 from engine.inference.infer import infer
-from engine.measure import head
-from engine.measure import torso as body
 from engine.measure.features import FeatureEncoder
 from engine.measure.foreign_features import ForeignEncoder, foreign
+from engine.measure.shipped import load_ruler
 from engine.model.flow import Joint, Levels, interpolate, shifted
 from engine.model.joint import JointModel
 from engine.vocabulary.schema import Row
@@ -43,7 +42,7 @@ REPLAY_NOISE, REPLAY_SHIFT = 0.02, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """All a worker needs to build itself; plain enough to be sent to another process."""
+    """All a worker needs to build itself; plain enough to be sent to another process. ``region`` is what is measured."""
 
     checkpoint: str
     store: str
@@ -52,7 +51,7 @@ class Setting:
     steps: int
     guidance: float | None
     encoder: str | None
-    ruler: str | None
+    region: str | None
     folder: str
 
 
@@ -78,11 +77,6 @@ class Extracted:
     arrays: dict[str, np.ndarray]
 
 
-def ruler_named(name: str) -> head.HeadMeasure | body.TorsoMeasure:
-    """The ruler ``measure-head`` or ``measure-torso``."""
-    return body.TorsoMeasure.load() if name == body.NAME else head.HeadMeasure.load()
-
-
 def encoder_at(path: str | Path, channels: int) -> FeatureEncoder | ForeignEncoder:
     """The frozen encoder in a folder, or somebody else's weights in a file."""
     return FeatureEncoder.load(path) if Path(path).is_dir() else foreign(path, channels)
@@ -95,7 +89,7 @@ class Extractor:
         self.setting = setting
         self.model: Model = load(setting.checkpoint, setting.device)
         self.store = CohortStore.open(setting.store)
-        self.ruler = None if setting.ruler is None else ruler_named(setting.ruler)
+        self.ruler = None if setting.region is None else load_ruler(region_named(setting.region))
         self.encoder = None if setting.encoder is None else encoder_at(setting.encoder, len(self.store.channels))
         self.gaussian: LatentGaussian | None = None
         self.extractions = {
@@ -189,6 +183,8 @@ class Extractor:
         mask = np.asarray(self.store.mask[task.index])
         found = {"whole_mse": np.array(error.mean()), "inside_mse": np.array(error[mask].mean())}
         if "infer" in task.wants:  # of the few that are read, since it takes as long as all else
+            from monai.metrics.regression import SSIMMetric
+
             ssim = SSIMMetric(spatial_dims=3, data_range=1.0)(back.cpu(), volume.cpu())
             found["ssim_value"] = np.array(float(torch.as_tensor(ssim).mean()))
         return found

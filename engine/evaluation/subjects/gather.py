@@ -22,6 +22,7 @@ import torch
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.subjects.extract import Extracted, Extractor, Setting, Task
 from engine.evaluation.subjects.people import People
+from engine.storage.whole import whole_file, write_text
 
 #: fewer tasks than this are done in this process: another one takes seconds to start
 ALONE = 12
@@ -55,7 +56,7 @@ def claim(folder: Path, wanted: dict[str, Any]) -> None:
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1), "utf-8")
+    write_text(path, json.dumps(wanted, indent=1))
 
 
 def gather(setting: Setting, tasks: Sequence[Task], folder: Path, *, workers: int | None = None) -> Iterator[Step]:
@@ -121,18 +122,14 @@ def _file(folder: Path, task: Task) -> Path:
 
 def _write(path: Path, found: Extracted) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     about = np.array(json.dumps({"id": found.id, "row": found.row}))
     try:
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, about=about, **found.arrays)
-        os.replace(part, path)
     except OSError as error:
         raise EvaluationError(
             f"{path} cannot be written ({error.strerror}); free some space and run it again"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def people(folder: Path, tasks: Sequence[Task]) -> People:

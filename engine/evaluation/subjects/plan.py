@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.anatomy import region_of
+from engine.anatomy.region import Region
 from engine.checkpoints.files import directory
 from engine.cohort.store import CohortStore
 from engine.evaluation.metrics.checks import EvaluationError
@@ -17,21 +19,17 @@ from engine.evaluation.subjects.extract import Task, encoder_at
 from engine.evaluation.subjects.gather import people
 from engine.evaluation.subjects.people import ENCODED, RADIOMICS, Gathered
 from engine.inference.generate import Model
-from engine.measure import head
-from engine.measure import torso as body
 from engine.measure.features import NAMES as ENCODERS
 from engine.measure.features import FeatureEncoder
-from engine.measure.scan import HEAD_MM
+from engine.measure.shipped import load_ruler
 from engine.vocabulary.schema import AttributeSchema, Number
 
 #: fewest test persons that anything is said of
-FEWEST = 8
+MINIMUM_SIDE = 8
 #: training and test persons gathered at most, those of a baseline, those read by the model, and those kept at half resolution
 TRAINING, TEST, BASELINE, READ, SMALL = 300, 1000, 200, 64, 24
 #: persons asked for other values of an attribute, and where in the training distribution the values lie
 ASKED, VALUES = 16, (0.1, 0.37, 0.63, 0.9)
-#: mm of voxel beyond which the head's ruler reads nothing
-COARSEST = 3.0
 #: attributes they are asked for
 SLIDERS = ("age", "bmi")
 #: test persons whose counterfactuals are drawn, and by what share of the training range they are moved
@@ -42,19 +40,20 @@ BLOCK = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Extractors:
-    """What sees the scans, with the hash of each: the frozen encoder (None: none fits), the ruler (None: none fits)."""
+    """What sees the scans, with the hash of each: the frozen encoder (None: none fits), the ruler of ``region`` (None: none
+    fits)."""
 
     encoder: Path | None
-    ruler: str | None
+    region: Region | None
     pins: dict[str, str]
 
 
 def checked(model: Model, store: CohortStore) -> None:
     """Refuse a store that the model was not made for, or one of too few persons; raises :class:`EvaluationError`."""
     image, config = model.checkpoint.model.config.image, model.checkpoint.config
-    if store.channels != tuple(config["channels"]):
+    if store.channels != config.channels:
         raise EvaluationError(
-            f"the store holds {', '.join(store.channels)} and {model.name} makes {', '.join(config['channels'])}: that is another anatomy; "
+            f"the store holds {', '.join(store.channels)} and {model.name} makes {', '.join(config.channels)}: that is another anatomy; "
             "choose the store of its recipe"
         )
     if store.grid != image.grid or not np.allclose(store.affine, model.checkpoint.affine, atol=1e-3):
@@ -64,11 +63,9 @@ def checked(model: Model, store: CohortStore) -> None:
     split = store.split()
     for part in ("test", "train"):
         unseen = f" whom {model.name} has not seen in training" if part == "test" else ""
-        if len(split[part]) < FEWEST:
-            raise EvaluationError(
-                f"the store has {len(split[part])} {part} persons of {len(store)}: an evaluation needs {FEWEST} or more "
-                f"with age and sex{unseen}"
-            )
+        if len(split[part]) < MINIMUM_SIDE:
+            found = f"the store has {len(split[part])} {part} persons of {len(store)}"
+            raise EvaluationError(f"{found}: an evaluation needs {MINIMUM_SIDE} or more with age and sex{unseen}")
     if not any(name in store.rows[0] for name in model.schema.names):
         raise EvaluationError(
             f"the store's table has none of {', '.join(model.schema.names)}: give it the columns of {model.name}"
@@ -91,16 +88,19 @@ def extractors(store: CohortStore, features: Path | None) -> Extractors:
             found = FeatureEncoder.load(path)
             if found.grid == store.grid and found.channels == store.channels:
                 encoder, pins[ENCODED] = path, f"{found.name} {found.digest}"
-    ruler = None
-    if store.channels == body.CHANNELS:
-        ruler, pins["ruler"] = body.NAME, f"{body.NAME} {body.TorsoMeasure.load().digest}"
-    elif (
-        len(store.channels) == 1
-        and max(n * mm for n, mm in zip(store.grid, store.spacing, strict=True)) <= HEAD_MM
-        and max(store.spacing) <= COARSEST
-    ):
-        ruler, pins["ruler"] = head.NAME, f"{head.NAME} {head.HeadMeasure.load().digest}"
-    return Extractors(encoder, ruler, pins)
+    region = _measurable(store)
+    if region is not None:
+        pins["ruler"] = f"{region.ruler} {load_ruler(region).digest}"
+    return Extractors(encoder, region, pins)
+
+
+def _measurable(store: CohortStore) -> Region | None:
+    """The region that a store's scans are of, where its ruler can read them."""
+    region = region_of(store.channels)
+    longest = max(n * mm for n, mm in zip(store.grid, store.spacing, strict=True))
+    if region is None or longest > region.largest_mm or max(store.spacing) > region.coarsest_mm:
+        return None
+    return region
 
 
 def _sample(
@@ -119,7 +119,7 @@ def _real(side: str, rows: np.ndarray, wants: Sequence[tuple[str, ...]], make: s
     ]
 
 
-def spread(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+def subsample(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
     """At most ``most`` of the rows, drawn without replacement."""
     return rows if len(rows) <= most else np.sort(np.random.default_rng([seed, 7]).permutation(rows)[:most])
 
@@ -127,7 +127,7 @@ def spread(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int) -> list[Task]:
     """Test and training persons, free samples, the same noise at other values, what-ifs, and the baselines."""
     split = store.split()
-    test, train = spread(split["test"], min(TEST, n), seed), spread(split["train"], TRAINING, seed)
+    test, train = subsample(split["test"], min(TEST, n), seed), subsample(split["train"], TRAINING, seed)
     seen, base = ("features", "measures"), seed * BLOCK
     tasks = _real("test", test, [(*seen, "reconstruction", "infer")] * READ + [(*seen, "reconstruction")])
     tasks += _real("train", train, [(*seen, "small")] * SMALL + [seen])
@@ -168,8 +168,8 @@ def whatif_tasks(model: Model, store: CohortStore, test: np.ndarray, name: str) 
 def audit_tasks(model: Model, store: CohortStore, n: int, seed: int) -> list[Task]:
     """Training and held-out persons with the losses they have, free samples, and a memoriser's replays."""
     split = store.split()
-    train = spread(split["train"], TRAINING, seed)
-    held = spread(np.sort(np.concatenate([split["validation"], split["test"]])), TRAINING, seed)
+    train = subsample(split["train"], TRAINING, seed)
+    held = subsample(np.sort(np.concatenate([split["validation"], split["test"]])), TRAINING, seed)
     seen = [("features", "reconstruction", "loss")]
     tasks = _real("train", train, seen) + _real("holdout", held, seen)
     tasks += _sample("synthetic", range(seed * BLOCK, seed * BLOCK + n), wants=("features",))
@@ -199,8 +199,8 @@ def assembled(
             arrays = {k.removeprefix(f"{when}_"): v for k, v in sides[name].arrays.items() if k.startswith(f"{when}_")}
             sides[f"{name}_{when}"] = replace(sides[name], arrays=arrays)
     for name in ("synthetic", "test", "train"):
-        if name in sides and len(sides[name]) < FEWEST:
+        if name in sides and len(sides[name]) < MINIMUM_SIDE:
             raise EvaluationError(
-                f"{len(sides[name])} of the {name} persons can be used, the others are empty: {FEWEST} or more are needed"
+                f"{len(sides[name])} of the {name} persons can be used, the others are empty: {MINIMUM_SIDE} or more are needed"
             )
     return Gathered(sides=sides, measures=measures, features=features, about=about)

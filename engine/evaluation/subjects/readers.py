@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from engine.evaluation.metrics.checks import FEWEST
+from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS
+from engine.evaluation.metrics.classify import ridge
 from engine.evaluation.subjects.people import Gathered, People
 from engine.vocabulary.schema import AttributeSchema, Category, Number
 
@@ -63,9 +61,8 @@ class Readers:
                 continue
             y = truth(people, column.name, schema)
             known = np.isfinite(y)
-            if known.sum() > FEWEST and np.ptp(y[known]) > 0:
-                model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 16)))
-                models[column.name] = model.fit(x[known], y[known])
+            if known.sum() > MINIMUM_SUBJECTS and np.ptp(y[known]) > 0:
+                models[column.name] = ridge(np.logspace(0, 5, 16)).fit(x[known], y[known])
         return cls(models, schema)
 
     def read(self, data: Gathered, side: People, name: str) -> Float[np.ndarray, " n"]:

@@ -10,46 +10,12 @@ Each token covers 16 x 16 x 16 voxels: a grid of 96 x 112 x 112 makes 6 x 7 x 7 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from monai.networks.nets.autoencoderkl import AEKLResBlock
 from torch import Tensor, nn
 
-#: voxels along each side of the cube one token stands for
-FACTOR = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
-    """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution."""
-
-    grid: tuple[int, int, int]
-    channels: int = 1
-    latent: int = 64
-    widths: tuple[int, int, int, int] = (16, 48, 128, 160)
-    blocks: int = 2
-
-    def __post_init__(self) -> None:
-        if any(n % FACTOR for n in self.grid):
-            raise ValueError(
-                f"grid {self.grid} is not a multiple of {FACTOR} along each axis; crop or pad the recipe's grid"
-            )
-
-    @property
-    def tokens(self) -> int:
-        x, y, z = self.token_grid
-        return x * y * z
-
-    @property
-    def token_grid(self) -> tuple[int, int, int]:
-        x, y, z = self.grid
-        return x // FACTOR, y // FACTOR, z // FACTOR
-
-
-#: of a model that knows tables only
-NO_IMAGE = AutoencoderConfig(grid=(0, 0, 0), channels=0, latent=1)
+from engine.model.config import FACTOR, AutoencoderConfig
 
 
 def space_to_depth(x: Float[Tensor, "b c x y z"], factor: int = 2) -> Float[Tensor, "b c_f x_f y_f z_f"]:

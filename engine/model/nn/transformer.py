@@ -8,28 +8,14 @@ and one a column, and gathered by token.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
+from engine.model.config import TransformerConfig
 from engine.model.nn.embedding import ColumnEmbedding, NoiseEmbedding, grid_positions
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
-    """Size of the velocity network; ``width`` is a multiple of ``heads``."""
-
-    width: int = 192
-    depth: int = 6
-    heads: int = 4
-    fusion: bool = True
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads; change one of them")
 
 
 class Block(nn.Module):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from engine.cohort.store import CohortStore
 from engine.training.augment import Augmentation, augment
-from engine.training.run import Progress, step_generator
+from engine.training.loop import Limits, Loss, Objective, optimise
+from engine.training.run import OptimizerConfig, Progress, Stage, step_generator
 from engine.training.stages.features import load_scans
 
 
@@ -30,6 +31,9 @@ class DirectTraining:
     pool: int = 2
     width: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def learning_rate(self, step: int) -> float:
+        return self.rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
 def train_direct(
@@ -50,26 +54,37 @@ def train_direct(
         num_classes=target.shape[1],
         widen_factor=config.width,
     ).train()
-    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
-    for step in range(config.steps):
+    optimizer = OptimizerConfig(betas=(0.9, 0.999), decay=config.decay, clip=None, averaged=False)
+    stage = Stage("direct", None, net, optimizer)
+    objective = _column_error(net, store, rows, (target, binary), config, seed)
+    yield from optimise(stage, objective, config.learning_rate, Limits(steps=config.steps, report_every=1))
+    yield net.eval()
+
+
+def _column_error(
+    net: ResNet,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    wanted: tuple[Float[Tensor, "n k"], Bool[Tensor, " k"]],
+    config: DirectTraining,
+    seed: int,
+) -> Objective:
+    """Squared error of numbers and cross-entropy of binary columns, over the cells that are there."""
+    target, binary = wanted
+
+    def loss(step: int) -> Loss:
         generator = step_generator(seed, step)
         pick = torch.randint(len(rows), (config.batch,), generator=generator)
-        volumes = augment(load_scans(store, rows[pick.numpy()]), config.augmentation, generator, len(store.channels))
-        found, wanted = net(nn.functional.avg_pool3d(volumes, config.pool)), target[pick]
-        there = wanted.isfinite()
-        wanted = wanted.nan_to_num()
-        error = torch.where(
-            binary,
-            nn.functional.binary_cross_entropy_with_logits(found, wanted.clamp(0, 1), reduction="none"),
-            (found - wanted).square(),
-        )
-        loss = error[there].mean()
-        optimiser.param_groups[0]["lr"] = config.rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        yield Progress("direct", step + 1, config.steps, 0.0, {"loss": float(loss.detach())})
-    yield net.eval()
+        scans = load_scans(store, rows[pick.numpy()])
+        volumes = augment(scans, config.augmentation, generator, len(store.channels), spacing=store.spacing)
+        found = net(nn.functional.avg_pool3d(volumes, config.pool))
+        there = target[pick].isfinite()
+        cells = target[pick].nan_to_num()
+        entropy = nn.functional.binary_cross_entropy_with_logits(found, cells.clamp(0, 1), reduction="none")
+        error = torch.where(binary, entropy, (found - cells).square())[there].mean()
+        return Loss(error, {"loss": error})
+
+    return loss
 
 
 @torch.inference_mode()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +16,12 @@ from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import FACTOR, patch_components
 from engine.training.augment import Augmentation, augment
+from engine.training.ema import PowerEMA
+from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
 
+#: state (m, k, d) and known cells (m, k) of every row of a store
+Table = tuple[Float[np.ndarray, "m k d"], Bool[np.ndarray, "m k"]]
 #: persons whose volumes are held in memory at once to start from
 FIRST = 128
 
@@ -41,6 +44,9 @@ class AutoencoderTraining:
     inside: float = 1.0
     bfloat16: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:
@@ -106,7 +112,7 @@ def train_autoencoder(
     model: JointModel,
     store: CohortStore,
     rows: Int[np.ndarray, " n"],
-    table: tuple[Float[np.ndarray, "m k d"], Bool[np.ndarray, "m k"]],
+    table: Table,
     config: AutoencoderTraining,
     *,
     run_dir: Path,
@@ -122,50 +128,61 @@ def train_autoencoder(
     learned of them.
     """
     device = model.centre.device
-    fast = config.bfloat16 and bfloat16_is_fast(device)
     coder = model.autoencoder
     modules = nn.ModuleList([coder] if model.fusion is None else [coder, model.fusion]).requires_grad_(True)
     if decoder_only:
         for part in (coder.linear, coder.encoder, coder.logvar, model.fusion):
             if part is not None:
                 part.requires_grad_(False)
-    stage = Stage("autoencoder", run_dir, modules, config.rate)
+
+    stage = Stage("autoencoder", run_dir, modules)
     extra = stage.load()
     if extra:
-        model.autoencoder.template.copy_(extra["template"])
+        coder.template.copy_(extra["template"])
     elif not decoder_only:
         initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
-        stage.ema.__init__(modules)
-    stage.extra = {"template": model.autoencoder.template}
+        stage.ema = PowerEMA(modules)
+    stage.extra = {"template": coder.template}
+
     lay_out(coder, torch.channels_last_3d)
     compiled((coder.encoder, coder.decoder), device)
+    # the latents of everything that follows are this stage's, so once ended it stays as it is
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, closes=True)
+    with batches(store, rows, config.batch, seed) as read:
+        objective = _evidence_bound(model, store, rows, table, config, read, seed)
+        yield from optimise(stage, objective, config.learning_rate, limits)
+    lay_out(coder, torch.contiguous_format)
+
+
+def _evidence_bound(
+    model: JointModel,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    table: Table,
+    config: AutoencoderTraining,
+    read: ReadAhead[Batch],
+    seed: int,
+) -> Objective:
+    """Minus the evidence lower bound of volumes (Kingma and Welling, arXiv 1312.6114, equation 3), the divergence weighed."""
+    device = model.centre.device
+    fast = config.bfloat16 and bfloat16_is_fast(device)
     state, known = (torch.from_numpy(part).to(device) for part in table)
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    for pick, generator, read in batches(stage, store, rows, config.batch, config.steps, seed):
-        batch = augment(scaled(read, device), config.augmentation, generator, len(store.channels))
-        volumes, mask = batch[:, :-1], batch[:, -1:]
-        index = torch.from_numpy(rows[pick]).to(device)
-        means, tokens = encoded(model, volumes, (state[index], known[index]), generator, (seed, stage.step), fast)
+
+    def loss(step: int) -> Loss:
+        batch = read(step)
+        scans = scaled(batch.scans, device)
+        seen = augment(scans, config.augmentation, batch.generator, len(store.channels), spacing=store.spacing)
+        volumes, mask = seen[:, :-1], seen[:, -1:]
+        index = torch.from_numpy(rows[batch.pick]).to(device)
+        means, tokens = encoded(model, volumes, (state[index], known[index]), batch.generator, (seed, step), fast)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = model.autoencoder.decode(tokens)
         error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
         divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()
-        loss = error / (2 * config.noise**2) + config.beta * divergence
-        stage.advance(loss, learning_rate(stage.step, config.rate, config.warmup, config.constant))
-        for name, value in (("reconstruction", error), ("divergence", divergence)):
-            sums[name] = sums.get(name, 0.0) + value.detach()
-        count, stage.seconds = count + 1, time.monotonic() - began
-        late = deadline is not None and time.monotonic() > deadline
-        if late or stage.step == config.steps or time.monotonic() - saved > save_every:
-            stage.done = late or stage.step == config.steps
-            stage.save()
-            saved = time.monotonic()
-        if stage.done or stage.step % 25 == 0:
-            losses = {name: float(value) / count for name, value in sums.items()}
-            sums, count = {}, 0
-            yield Progress("autoencoder", stage.step, config.steps, stage.seconds, losses)
-    stage.ema.copy_to(modules)
-    lay_out(coder, torch.contiguous_format)
+        total = error / (2 * config.noise**2) + config.beta * divergence
+        return Loss(total, {"reconstruction": error, "divergence": divergence})
+
+    return loss
 
 
 def encoded(
@@ -199,18 +216,20 @@ def lay_out(module: nn.Module, form: torch.memory_format) -> None:
             layer.to(memory_format=form)
 
 
-def batches(
-    stage: Stage, store: CohortStore, rows: Int[np.ndarray, " n"], batch: int, steps: int, seed: int
-) -> Iterator[tuple[Int[np.ndarray, " b"], torch.Generator, tuple[np.ndarray, np.ndarray]]]:
-    """Which persons, the randomness and the scans of every step that is left, read while the step before is computed."""
+class Batch(NamedTuple):
+    """A step's persons (b,), places in the rows that are trained on; its randomness; their scans and masks as stored."""
 
-    def prepare(step: int) -> tuple[Int[np.ndarray, " b"], torch.Generator, tuple[np.ndarray, np.ndarray]]:
+    pick: Int[np.ndarray, " b"]
+    generator: torch.Generator
+    scans: tuple[np.ndarray, np.ndarray]
+
+
+def batches(store: CohortStore, rows: Int[np.ndarray, " n"], batch: int, seed: int) -> ReadAhead[Batch]:
+    """The batch of every step, read while the step before is computed."""
+
+    def prepare(step: int) -> Batch:
         generator = step_generator(seed, step)
         pick = torch.randint(len(rows), (batch,), generator=generator).numpy()
-        return pick, generator, _read(store, rows[pick])
+        return Batch(pick, generator, _read(store, rows[pick]))
 
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(prepare, stage.step)
-        while stage.step < steps and not stage.done:
-            ready, coming = coming.result(), reader.submit(prepare, stage.step + 1)
-            yield ready
+    return ReadAhead(prepare)

@@ -31,7 +31,7 @@ DAMAGES = {
 }
 ATTRIBUTES = ("age", "sex", "height", "bmi")
 #: persons by part from which an attribute is scored
-FEWEST = 10
+MINIMUM_PROBED = 10
 
 
 def figures(encoder: FeatureEncoder, store: CohortStore, views: TwoViews, most: int, seed: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def probed(
         there = np.array([v is not None for v in values], bool)
         cells = [float(v == "M") if name == "sex" else float(v) for v in values if v is not None]
         data[part] = features[there], np.array(cells)
-    if any(len(y) < FEWEST or np.ptp(y) == 0 for _, y in data.values()):
+    if any(len(y) < MINIMUM_PROBED or np.ptp(y) == 0 for _, y in data.values()):
         return {}
     probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 13))).fit(*data["train"])
     score = roc_auc_score if name == "sex" else r2_score

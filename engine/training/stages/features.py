@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from monai.losses.contrastive import ContrastiveLoss
 from torch import Tensor, nn
 
+from engine.anatomy.head import HEAD
+from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore
 from engine.measure.features import FOLDS, FeatureConfig, FeatureEncoder, fold_of, new_folds
-from engine.phantom.dixon import CHANNELS
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation, augment
+from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, learning_rate, step_generator
 from engine.training.stages.feature_figures import figures, model_card
 from engine.training.stages.segmenter import window_of
@@ -34,7 +35,11 @@ class Views:
     noise: float = 0.01
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(
-            mirror=0.0, rotation=0.04, scale=0.015, shift=0.02, elastic=0.003, gain=0.04, gamma=0.06
+            mirror=0.0,
+            rotation=2.29,
+            scale=0.015,
+            shift=(3.6, 3.0, 6.48),
+            elastic=(0.54, 0.45, 0.97),
         )
     )
 
@@ -60,22 +65,31 @@ class FeatureRecipe:
     judged: int = 100
     seed: int = 0
 
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
+
 
 def head_features() -> FeatureRecipe:
     """The encoder of T1-weighted heads, for which left and right are the same."""
-    views = Views(augmentation=Augmentation(mirror=0.5, rotation=0.05, scale=0.015, shift=0.02))
-    config = FeatureConfig(grid=(96, 112, 112), channels=("T1w",))
-    return FeatureRecipe(name="features-head", title="Features of a head", encoder=config, views=views)
+    views = Views(
+        augmentation=Augmentation(rotation=2.86, scale=0.015, shift=(1.44, 1.68, 1.68), elastic=(0.29, 0.34, 0.34))
+    )
+    config = FeatureConfig(grid=(96, 112, 112), channels=HEAD.channels)
+    return FeatureRecipe(name=HEAD.features, title="Features of a head", encoder=config, views=views)
 
 
 def torso_features() -> FeatureRecipe:
     """The encoder of in-silico torsos, which have a left and a right."""
-    config = FeatureConfig(grid=GRID, channels=CHANNELS)
-    return FeatureRecipe(name="features-torso", title="Features of a torso", encoder=config)
+    config = FeatureConfig(grid=GRID, channels=TORSO.channels)
+    return FeatureRecipe(name=TORSO.features, title="Features of a torso", encoder=config)
 
 
 def two_views(
-    volumes: Float[Tensor, "b c i j k"], config: Views, generator: torch.Generator
+    volumes: Float[Tensor, "b c i j k"],
+    config: Views,
+    generator: torch.Generator,
+    *,
+    spacing: tuple[float, float, float],
 ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"]]:
     """The deformed and the moved view of each person, every value 0 to 1; x, y, z are those of the window."""
     grid = volumes.shape[2:]
@@ -87,7 +101,7 @@ def two_views(
         deformed.append(window_of(volume[None], size, (corner[0], corner[1], corner[2])))
         i, j, k = (c + m for c, m in zip(corner, move, strict=True))
         moved.append(window_of(volume[None], size, (i, j, k)))
-    first = augment(torch.cat(deformed), config.augmentation, generator, volumes.shape[1])
+    first = augment(torch.cat(deformed), config.augmentation, generator, volumes.shape[1], spacing=spacing)
     gain = 1 + torch.randn(len(moved), 1, 1, 1, 1, generator=generator) * config.augmentation.gain
     gamma = torch.exp(torch.randn(len(moved), 1, 1, 1, 1, generator=generator) * config.augmentation.gamma)
     second = torch.cat(moved) ** gamma * gain
@@ -132,7 +146,9 @@ def train_features(
     folds.load_state_dict({k: v.detach().bfloat16() for k, v in folds.named_parameters()})
     encoder = FeatureEncoder(recipe.name, recipe.encoder, folds.requires_grad_(False).eval(), {})
     whole = replace(recipe.views, window=1.0)
-    found = figures(encoder, store, lambda v, g: two_views(v, whole, g), recipe.judged, recipe.seed)
+    found = figures(
+        encoder, store, lambda v, g: two_views(v, whole, g, spacing=store.spacing), recipe.judged, recipe.seed
+    )
     persons = [len(r) for r in rows]
     encoder.card.update(model_card(recipe.name, recipe.title, store, persons, found))
     encoder.save(
@@ -149,39 +165,43 @@ def _optimise(
     deadline: float | None,
     save_every: float,
 ) -> Iterator[Progress]:
-    """The training loop; ends with the averaged weights in ``folds``."""
+    """Train the folds, each with a head that is thrown away; ends with the averaged weights in ``folds``."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    fast = recipe.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
     size = recipe.encoder.size
     heads = nn.ModuleList(
         nn.Sequential(nn.Linear(size, recipe.head), nn.ReLU(), nn.Linear(recipe.head, size)) for _ in folds
     )
-    stage = Stage("features", run_dir, nn.ModuleList([folds, heads]), recipe.rate)
+    stage = Stage("features", run_dir, nn.ModuleList([folds, heads]))
     stage.load()
+    limits = Limits(steps=recipe.steps, deadline=deadline, save_every=save_every, report_every=10)
+    yield from optimise(stage, _contrast(recipe, store, rows, folds, heads), recipe.learning_rate, limits)
+
+
+def _contrast(
+    recipe: FeatureRecipe,
+    store: CohortStore,
+    rows: list[Int[np.ndarray, " _"]],
+    folds: nn.ModuleList,
+    heads: nn.ModuleList,
+) -> Objective:
+    """NT-Xent of two views of a batch (arXiv 2002.05709, equation 1), the folds taking turns."""
+    from monai.losses.contrastive import ContrastiveLoss
+
     contrast = ContrastiveLoss(recipe.temperature)
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    while stage.step < recipe.steps:
-        generator, fold = step_generator(recipe.seed, stage.step), stage.step % FOLDS
+    fast = recipe.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
+
+    def loss(step: int) -> Loss:
+        generator, fold = step_generator(recipe.seed, step), step % FOLDS
         pick = torch.randperm(len(rows[fold]), generator=generator)[: recipe.batch].numpy()
-        views = two_views(load_scans(store, np.sort(rows[fold][pick])), recipe.views, generator)
+        scans = load_scans(store, np.sort(rows[fold][pick]))
+        views = two_views(scans, recipe.views, generator, spacing=store.spacing)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             features = [folds[fold](view) for view in views]
         first, second = (heads[fold](f) for f in features)
-        loss = contrast(first, second)
         with torch.no_grad():
             # of each moved view, whether its own person's deformed view is the nearest
             found = (features[1] @ features[0].T).argmax(1) == torch.arange(recipe.batch)
-        stage.advance(loss, learning_rate(stage.step, recipe.rate, recipe.warmup, recipe.constant))
-        for name, value in (("contrast", loss.detach()), ("found", found.float().mean())):
-            sums[name] = sums.get(name, 0.0) + float(value)
-        count, stage.seconds = count + 1, time.monotonic() - began
-        late = deadline is not None and time.monotonic() > deadline
-        if late or stage.step == recipe.steps or time.monotonic() - saved > save_every:
-            stage.save()
-            saved = time.monotonic()
-        if late or stage.step == recipe.steps or stage.step % 10 == 0:
-            yield Progress("features", stage.step, recipe.steps, stage.seconds, {k: v / count for k, v in sums.items()})
-            sums, count = {}, 0
-        if late:
-            break
-    stage.ema.copy_to(stage.modules)
+        total = contrast(first, second)
+        return Loss(total, {"contrast": total, "found": found.float().mean()})
+
+    return loss

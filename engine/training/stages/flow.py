@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from engine.cohort.store import CohortStore
 from engine.model.flow import Joint, Levels, NoiseMixture, flow_loss, interpolate
 from engine.model.joint import JointModel
 from engine.training.augment import Augmentation, augment
+from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import (
     Progress,
     Stage,
@@ -55,6 +55,9 @@ class FlowTraining:
     mixture: NoiseMixture = field(default_factory=NoiseMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
+
 
 @torch.no_grad()
 def encode_cohort(
@@ -65,30 +68,31 @@ def encode_cohort(
     *,
     path: Path,
     seed: int,
-) -> Iterator[Progress | Float[Tensor, "n copies tokens latent"]]:
-    """Bare latents of every row, the first copy undeformed; yields progress and at the end the latents.
+) -> Generator[Progress, None, Float[Tensor, "n copies tokens latent"]]:
+    """Bare latents of every row, the first copy undeformed; yields progress and returns the latents.
 
     Bare: no column enters here, so the cache leaks nothing. Kept in ``path`` for the next resume.
     """
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
     if path.exists():
-        yield load_tensors(path)[0]["latents"]
-        return
+        return load_tensors(path)[0]["latents"]
     coded, began = [], time.monotonic()
     for done, row in enumerate(rows):
         batch = load_batch(store, rows[done : done + 1], device)[:, :-1]
         versions = []
         for copy in range(config.copies):
             generator = step_generator(seed + 1 + int(row), copy)
-            volume = augment(batch, config.augmentation, generator, len(store.channels)) if copy else batch
+            volume = batch
+            if copy:
+                volume = augment(batch, config.augmentation, generator, len(store.channels), spacing=store.spacing)
             with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 versions.append(model.autoencoder.encode(volume)[0].half().cpu())
         coded.append(torch.stack(versions))
         yield Progress("latents", done + 1, len(rows), time.monotonic() - began, {})
     latents = torch.stack(coded)
     save_tensors(path, {"latents": latents}, {})
-    yield latents
+    return latents
 
 
 def train_flow(
@@ -112,8 +116,7 @@ def train_flow(
     standardisation and the linear Gaussian part it has, which its network was trained beside.
     """
     device = model.centre.device
-    fast = config.bfloat16 and bfloat16_is_fast(device)
-    stage = Stage(name, run_dir, model.velocity_net, config.rate)
+    stage = Stage(name, run_dir, model.velocity_net)
     stage.load()
     tables = _tables(model, rows, config.table_versions, seed, device)
     model.velocity_net.requires_grad_(True)
@@ -121,38 +124,41 @@ def train_flow(
         model.fit_standardisation(latents.flatten(0, 1).float().to(device), config.whitening)
     if fit:
         model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents]), *tables[:2])
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    latents = latents.to(device)
+
     compiled(model.velocity_net.blocks, device)
     if samples:
         samples.begin(stage.step, stage.seconds)
-    while stage.step < config.steps:
-        clean, noise, levels, here = _examples(model, latents, tables, config, seed + 7, stage.step)
+
+    def observe(stage: Stage, left: float, last: bool) -> None:
+        if samples and (last or samples.due(stage.seconds)):
+            samples.draw(model, stage.ema, stage.step, stage.seconds, left)
+
+    objective = _velocity_error(model, latents.to(device), tables, config, seed + 7)
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, report_every=50)
+    yield from optimise(stage, objective, config.learning_rate, limits, observe=observe)
+
+
+def _velocity_error(
+    model: JointModel,
+    latents: Float[Tensor, "n copies tokens latent"],
+    tables: Tables,
+    config: FlowTraining,
+    seed: int,
+) -> Objective:
+    """Mean squared velocity errors of the image and of the columns (Liu et al., arXiv 2209.03003, equation 1)."""
+    device = model.centre.device
+    fast = config.bfloat16 and bfloat16_is_fast(device)
+    has_image = torch.ones(config.batch, dtype=torch.bool, device=device)
+
+    def loss(step: int) -> Loss:
+        clean, noise, levels, here = _examples(model, latents, tables, config, seed, step)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             predicted = model.velocity(interpolate(clean, noise, levels), levels)
-        has_image = torch.ones(config.batch, dtype=torch.bool, device=device)
         image, columns = flow_loss(predicted, clean, noise, levels, here, has_image, model.mask)
-        rate = learning_rate(stage.step, config.rate, config.warmup, config.constant)
-        stage.advance(image + config.table_weight * columns, rate)
-        for part, value in (("image", image), ("table", columns)):
-            sums[part] = sums.get(part, 0.0) + value.detach()
-        count, stage.seconds = count + 1, time.monotonic() - began
-        late = deadline is not None and time.monotonic() > deadline
-        last = late or stage.step == config.steps
-        if last or time.monotonic() - saved > save_every:
-            stage.save()
-            saved = time.monotonic()
-        if samples and (last or samples.due(stage.seconds)):
-            left = (config.steps - stage.step) * stage.seconds / stage.step
-            limit = math.inf if deadline is None else deadline - time.monotonic()
-            samples.draw(model, stage.ema, stage.step, stage.seconds, min(left, limit))
-        if last or stage.step % 50 == 0:
-            losses = {part: float(value) / count for part, value in sums.items() if part != "image" or model.has_image}
-            sums, count = {}, 0
-            yield Progress(name, stage.step, config.steps, stage.seconds, losses)
-        if late:
-            break
-    stage.ema.copy_to(model.velocity_net)
+        parts = {"image": image, "table": columns} if model.has_image else {"table": columns}
+        return Loss(image + config.table_weight * columns, parts)
+
+    return loss
 
 
 @torch.no_grad()

@@ -16,13 +16,15 @@ from scipy.ndimage import gaussian_filter
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.measure.head import CLASSES, DEFINITIONS, MEASURES, NAME, HeadMeasure, HeadMeasureConfig, classes_of_codes
-from engine.measure.reference import FEWEST, CohortBand
+from engine.measure.reference import MINIMUM_GROUP, CohortBand
 from engine.measure.segmenter import Segmenter
 from engine.training.run import Progress, RunError
 from engine.training.stages.segmenter import SegmenterTraining, head_batches, train_segmenter
 
 #: attributes whose regressions over the training persons are kept
 ATTRIBUTES = ("age", "bmi", "height", "weight")
+#: fewest labelled persons of each part: fewer have no correlation
+MINIMUM_LABELLED = 3
 #: SD in voxels of the blur with which robustness is reported
 BLUR = 1.0
 
@@ -42,13 +44,9 @@ def train_measure(
     """Train on the store's training persons; yields progress and leaves ``run_dir/checkpoint``.
 
     The same call again resumes; ``minutes`` limits the training of this call. Only labelled persons take part. Raises
-    :class:`RunError` for a store without labels or on another grid.
+    :class:`RunError` for a store without labels, on another grid or of too few persons.
     """
-    if store.labels is None:
-        raise RunError(f"{store.path} has no labels, so there is nothing to learn from; ingest a labelled data set")
-    if not np.allclose(store.affine, recipe.measure.frame.affine) or store.grid != recipe.measure.grid:
-        raise RunError(f"the store's grid {store.grid} is not the measure's {recipe.measure.grid}; ingest it anew")
-    rows = {part: members[store.labelled[members]] for part, members in store.split().items()}
+    rows = labelled_rows(recipe, store)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     torch.manual_seed(recipe.seed)
     net = Segmenter(recipe.measure.segmenter)
@@ -70,6 +68,20 @@ def train_measure(
     ruler.save(
         run_dir / "checkpoint", {"recipe": asdict(recipe), "training_persons": len(rows["train"]), "figures": figures}
     )
+
+
+def labelled_rows(recipe: MeasureRecipe, store: CohortStore) -> dict[str, Int[np.ndarray, " n"]]:
+    """The labelled persons of each part of the split; raises :class:`RunError` for a store that cannot be learned from."""
+    if store.labels is None:
+        raise RunError(f"{store.path} has no labels, so there is nothing to learn from; ingest a labelled data set")
+    if not np.allclose(store.affine, recipe.measure.frame.affine) or store.grid != recipe.measure.grid:
+        raise RunError(f"the store's grid {store.grid} is not the measure's {recipe.measure.grid}; ingest it anew")
+    rows = {part: members[store.labelled[members]] for part, members in store.split().items()}
+    for part, members in rows.items():
+        if len(members) < MINIMUM_LABELLED:
+            found = f"{store.path} has {len(members)} labelled {part} persons"
+            raise RunError(f"{found}, {MINIMUM_LABELLED} are needed; ingest more with labels, age and sex")
+    return rows
 
 
 def reference(config: HeadMeasureConfig, labels: Volume) -> Float[np.ndarray, "k x y z"]:
@@ -158,7 +170,7 @@ def model_card(store: CohortStore, persons: int, figures: Mapping[str, Any]) -> 
         "licence": f"Weights and figures derive from the cohort's images, whose licence is {licence}: say so wherever they "
         f"are used. {facts.get('acknowledgement', '')}",
         "contains": "No image and no row of any person. The cohort's regressions are aggregates over the training persons; "
-        f"groups under {FEWEST} persons are left out",
+        f"groups under {MINIMUM_GROUP} persons are left out",
         "measures": dict(DEFINITIONS),
         "figures": lines,
         "limits": [

@@ -41,7 +41,7 @@ ATTRIBUTES = ("age", "bmi", "height", "weight")
 #: SD in voxels of the blur with which robustness is reported, on every fourth person
 BLUR, EVERY = 1.0, 4
 #: fewest persons of whom something must be read to be calibrated and reported
-FEWEST = 5
+MINIMUM_READ = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +69,17 @@ class Judged:
 
 
 def train_body(
-    recipe: BodyRecipe, run_dir: Path, *, minutes: float | None = None, maker: Maker = make
+    recipe: BodyRecipe,
+    run_dir: Path,
+    *,
+    minutes: float | None = None,
+    maker: Maker = make,
+    available: int | None = None,
 ) -> Iterator[Progress]:
     """Train, calibrate and test; yields progress and leaves ``run_dir/checkpoint``.
 
-    The same call again resumes; ``minutes`` limits the training of this call. ``maker`` takes seeds to persons.
+    The same call again resumes; ``minutes`` limits the training of this call. ``maker`` takes seeds to persons, of whom
+    ``available`` are for training (None: without end).
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     torch.manual_seed(recipe.seed)
@@ -106,7 +112,7 @@ def train_body(
     band = CohortBand.fit(rows, [one.have.values for one in found["test"]], ATTRIBUTES)
     figures = agreement(found["test"])
     about = {"recipe": asdict(recipe), "steps": steps, "phantom": PHANTOM, "figures": figures}
-    ruler = replace(ruler, cohort=band, card=model_card(recipe, steps, figures))
+    ruler = replace(ruler, cohort=band, card=model_card(recipe, steps, figures, available))
     ruler.save(run_dir / "checkpoint", about)
 
 
@@ -137,7 +143,7 @@ def gains(found: Sequence[Judged]) -> tuple[float, ...]:
     factors = dict.fromkeys(CLASSES, 1.0)
     for measure, source in COUNTED.items():
         want, have = _pairs(found, measure)
-        if len(want) >= FEWEST:
+        if len(want) >= MINIMUM_READ:
             factors[source] = float(1 / np.median(have / want))
     return tuple(round(factors[name], 4) for name in CLASSES)
 
@@ -148,12 +154,12 @@ def agreement(found: Sequence[Judged]) -> dict[str, Any]:
     For each measure: Pearson r and the mean relative difference (of ``waist`` in cm and ``liver_pdff`` in percentage points:
     the mean difference), each with a 95 % bootstrap interval over persons, the difference's SD, and the mean relative
     change by a blur of :data:`BLUR` voxels; for each class mean and least Dice; how many swaps were told. What was read
-    of fewer than :data:`FEWEST` is left out.
+    of fewer than :data:`MINIMUM_READ` is left out.
     """
     measures = {}
     for name in MEASURES:
         want, have = _pairs(found, name)
-        if len(want) < FEWEST:
+        if len(want) < MINIMUM_READ:
             continue
         off = have - want if name in ("waist", "liver_pdff") else have / want - 1
         blurred = np.array([one.blurred[name] / one.have.values[name] - 1 for one in found if one.blurred])
@@ -188,9 +194,12 @@ def _interval(values: Float[np.ndarray, " n"]) -> list[float]:
     return [float(v) for v in np.quantile(means, [0.025, 0.975])]
 
 
-def model_card(recipe: BodyRecipe, steps: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+def model_card(
+    recipe: BodyRecipe, steps: int, figures: Mapping[str, Any], available: int | None = None
+) -> dict[str, Any]:
     """The facts of the card, in words."""
     persons = recipe.training.pool + steps // recipe.training.refresh
+    persons = persons if available is None else min(persons, available)
     lines: dict[str, str] = {}
     for name, by in figures["measures"].items():
         (r, low, high), (mean, least, most, sd) = by["r"], by["difference"]

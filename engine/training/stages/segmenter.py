@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.nn.functional import conv3d, grid_sample, interpolate, pad
 from engine.cohort.store import CohortStore
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.training.augment import Augmentation, augment
+from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
 
 #: voxels beside a part that deformation may bring into it
@@ -52,8 +52,13 @@ class SegmenterTraining:
     swell: float = 0.6
     bfloat16: bool = True
     augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(rotation=0.1, scale=0.06, shift=0.0, elastic=0.006, gain=0.1, gamma=0.2)
+        default_factory=lambda: Augmentation(
+            rotation=5.73, scale=0.06, shift=0.0, elastic=(0.38, 0.67, 0.67), gain=0.1, gamma=0.2
+        )
     )
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def load_labelled(
@@ -106,6 +111,7 @@ def deformed_part(
     window: tuple[int, int, int],
     config: SegmenterTraining,
     generator: torch.Generator,
+    spacing: tuple[float, float, float],
 ) -> Float[Tensor, "b c w y z"]:
     """A part ``config.width`` wide of the window at voxel ``origin``, displaced and deformed; deformed with a margin."""
     width = min(config.width, window[0])
@@ -114,7 +120,7 @@ def deformed_part(
     wide = window_of(volumes, (width + 2 * MARGIN, volumes.shape[3], volumes.shape[4]), (i - MARGIN, 0, 0))
     middle = torch.tensor([origin[0] + window[0] / 2 - i + MARGIN, volumes.shape[3] / 2, origin[2] + 0.6 * window[2]])
     wide = swollen(wide, middle, window[2] / 6, config, generator)
-    wide = augment(wide, config.augmentation, generator)
+    wide = augment(wide, config.augmentation, generator, spacing=spacing)
     return window_of(wide, (width, *window[1:]), (MARGIN, origin[1] + j, origin[2] + k))
 
 
@@ -178,7 +184,7 @@ def head_batches(
     def batch_of(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
         whole = load_labelled(store, rows[pick], table, len(frame.classes))
-        part = deformed_part(whole, origin, frame.window, config, generator)
+        part = deformed_part(whole, origin, frame.window, config, generator, store.spacing)
         return degrade(part[:, :1], config, generator), part[:, 1:]
 
     return batch_of
@@ -199,27 +205,21 @@ def train_segmenter(
     Resumes from ``run_dir``; ends with the averaged weights in ``net``.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    fast = config.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
-    stage = Stage("segmenter", run_dir, net, config.rate)
+    stage = Stage("segmenter", run_dir, net)
     stage.load()
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
-    while stage.step < config.steps:
-        images, target = batch_of(stage.step, step_generator(seed, stage.step))
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
+    yield from optimise(stage, _overlap(net, batch_of, config, seed), config.learning_rate, limits)
+
+
+def _overlap(net: Segmenter, batch_of: BatchOf, config: SegmenterTraining, seed: int) -> Objective:
+    """:func:`segmentation_loss` of each step's batch."""
+    fast = config.bfloat16 and bfloat16_is_fast(torch.device("cpu"))
+
+    def loss(step: int) -> Loss:
+        images, target = batch_of(step, step_generator(seed, step))
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             scores = net(images)
         entropy, overlap = segmentation_loss(scores, target)
-        stage.advance(entropy + overlap, learning_rate(stage.step, config.rate, config.warmup, config.constant))
-        for name, value in (("entropy", entropy), ("overlap", overlap)):
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        count, stage.seconds = count + 1, time.monotonic() - began
-        late = deadline is not None and time.monotonic() > deadline
-        if late or stage.step == config.steps or time.monotonic() - saved > save_every:
-            stage.save()
-            saved = time.monotonic()
-        if late or stage.step == config.steps or stage.step % 25 == 0:
-            losses = {name: value / count for name, value in sums.items()}
-            sums, count = {}, 0
-            yield Progress("segmenter", stage.step, config.steps, stage.seconds, losses)
-        if late:
-            break
-    stage.ema.copy_to(net)
+        return Loss(entropy + overlap, {"entropy": entropy, "overlap": overlap})
+
+    return loss

@@ -7,22 +7,30 @@ What is sharper afterwards is plausible, not known: squared errors rise.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
-from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled
-from engine.training.stages.autoencoder import batches, encoded, lay_out, reconstruction_loss, scaled
+from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
+from engine.training.run import OptimizerConfig, Progress, Stage, bfloat16_is_fast, compiled
+from engine.training.stages.autoencoder import (
+    Batch,
+    Table,
+    batches,
+    encoded,
+    lay_out,
+    reconstruction_loss,
+    scaled,
+)
 
 #: the loss that a trained decoder has left, about; it brings gradients to the size that :class:`Stage` cuts them at
 LEFT = 0.005
@@ -51,7 +59,7 @@ def train_texture(
     model: JointModel,
     store: CohortStore,
     rows: Int[np.ndarray, " n"],
-    table: tuple[Float[np.ndarray, "m k d"], Bool[np.ndarray, "m k"]],
+    table: Table,
     config: TextureTraining,
     *,
     run_dir: Path,
@@ -65,7 +73,6 @@ def train_texture(
     :func:`engine.training.stages.autoencoder.train_autoencoder`.
     """
     device, coder = model.centre.device, model.autoencoder
-    fast = config.bfloat16 and bfloat16_is_fast(device)
     model.requires_grad_(False)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -73,43 +80,52 @@ def train_texture(
             spatial_dims=3, channels=config.width, in_channels=len(store.channels), norm="INSTANCE"
         ).to(device)
     modules = nn.ModuleList([coder.head, coder.decoder, coder.tail, critic]).requires_grad_(True)
-    stage = Stage("texture", run_dir, modules, config.rate, betas=(0.5, 0.9))
+    stage = Stage("texture", run_dir, modules, OptimizerConfig(betas=(0.5, 0.9)))
     stage.load()
-    stage.done = stage.step >= config.steps  # of a limited time there may be more
-    state, known = (torch.from_numpy(part).to(device) for part in table)
-    began, saved, sums, count = time.monotonic() - stage.seconds, time.monotonic(), {}, 0
     lay_out(coder, torch.channels_last_3d)
     compiled((coder.decoder,), device)
-    for pick, generator, read in batches(stage, store, rows, config.batch, config.steps, seed + 3):
-        real = scaled(read, device)
-        mirrored = torch.rand(len(real), generator=generator) < config.mirror
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
+    with batches(store, rows, config.batch, seed + 3) as read:
+        objective = _adversarial(model, critic, rows, table, config, read, seed + 3)
+        yield from optimise(stage, objective, lambda step: config.rate, limits)
+    lay_out(coder, torch.contiguous_format)
+
+
+def _adversarial(
+    model: JointModel,
+    critic: PatchDiscriminator,
+    rows: Int[np.ndarray, " n"],
+    table: Table,
+    config: TextureTraining,
+    read: ReadAhead[Batch],
+    seed: int,
+) -> Objective:
+    """Reconstruction and the critic's verdict, of adaptive weight (arXiv 2012.09841, equation 7), and the critic's own loss."""
+    device, coder = model.centre.device, model.autoencoder
+    fast = config.bfloat16 and bfloat16_is_fast(device)
+    state, known = (torch.from_numpy(part).to(device) for part in table)
+
+    def loss(step: int) -> Loss:
+        batch = read(step)
+        real = scaled(batch.scans, device)
+        mirrored = torch.rand(len(real), generator=batch.generator) < config.mirror
         real[mirrored] = real[mirrored].flip(2)
         volumes, mask = real[:, :-1], real[:, -1:]
-        index = torch.from_numpy(rows[pick]).to(device)
+        index = torch.from_numpy(rows[batch.pick]).to(device)
         with torch.no_grad():
-            table_of = state[index], known[index]
-            _, tokens = encoded(model, volumes, table_of, generator, (seed + 3, stage.step), fast)
+            cells = state[index], known[index]
+            _, tokens = encoded(model, volumes, cells, batch.generator, (seed, step), fast)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = coder.decode(tokens).float()
         error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
-        where = _cube(mask, config.crop, generator)
+        where = _cube(mask, config.crop, batch.generator)
         judged = judgement(critic, output[where], volumes[where])
-        amount = config.weight * min(1.0, stage.step / config.warmup) * _ratio(error, judged.drawn, coder.tail.weight)
-        stage.advance((error + amount * judged.drawn) / LEFT + judged.critic, config.rate)
-        parts = {"reconstruction": error, "drawn": judged.drawn, "critic": judged.critic}
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value.detach()
-        count, stage.seconds = count + 1, time.monotonic() - began
-        stage.done = stage.step == config.steps or (deadline is not None and time.monotonic() > deadline)
-        if stage.done or time.monotonic() - saved > save_every:
-            stage.save()
-            saved = time.monotonic()
-        if stage.done or stage.step % 25 == 0:
-            losses = {name: float(value) / count for name, value in sums.items()}
-            sums, count = {}, 0
-            yield Progress("texture", stage.step, config.steps, stage.seconds, losses)
-    stage.ema.copy_to(modules)
-    lay_out(coder, torch.contiguous_format)
+        ramp = min(1.0, step / config.warmup)
+        amount = config.weight * ramp * _ratio(error, judged.drawn, coder.tail.weight)
+        total = (error + amount * judged.drawn) / LEFT + judged.critic
+        return Loss(total, {"reconstruction": error, "drawn": judged.drawn, "critic": judged.critic})
+
+    return loss
 
 
 @dataclass(frozen=True)

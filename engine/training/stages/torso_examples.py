@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.measure.torso import CLASSES, classes_of_codes
 from engine.phantom.cohort import PhantomPerson, make, person_seeds
+from engine.phantom.shape.frame import SPACING
 from engine.training.augment import Augmentation, augment
 from engine.training.stages.segmenter import BatchOf, SegmenterTraining, degrade
 
@@ -46,7 +47,13 @@ class BodyTraining:
             shading=0.1,
             cut=0.0,
             augmentation=Augmentation(
-                mirror=0.0, rotation=0.04, scale=0.05, shift=0.02, elastic=0.004, gain=0.1, gamma=0.12
+                mirror=0.0,
+                rotation=2.29,
+                scale=0.05,
+                shift=(4.8, 4.0, 8.64),
+                elastic=(0.96, 0.8, 1.73),
+                gain=0.1,
+                gamma=0.12,
             ),
         )
     )
@@ -81,7 +88,7 @@ def varied(
         return float(torch.rand(1, generator=generator))
 
     if uniform() > config.still:
-        example = augment(example, config.segmenter.augmentation, generator, intensity=2)
+        example = augment(example, config.segmenter.augmentation, generator, intensity=2, spacing=SPACING)
     slices = example.shape[-1]
     if uniform() < config.short:
         fewest = min(config.shortest, slices)

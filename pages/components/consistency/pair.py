@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,13 @@ from scipy.special import ndtri
 
 from engine.figures.cohort import Known, pair_figure
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
-from pages.components.consistency.run import COHORTS, Plan, Point, column_key
-from pages.components.consistency.show import picture
-from pages.components.person_table import level
-from pages.components.population.filter import titled
-from pages.components.whatif.measure import Reader
+from pages.components.consistency.view import picture
+from pages.components.consistency.work import COHORTS, Plan, Point, column_key
+from pages.components.parts.person_table import level, titled
+from pages.components.parts.ruler.reader import Reader
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: share of a cohort that the range of a column holds
 MIDDLE = 0.95
@@ -60,7 +61,7 @@ def axes_of(schema: AttributeSchema, reader: Reader) -> dict[str, Axis]:
     return {axis.key: axis for axis in axes}
 
 
-def pair_shown(model: Any, reader: Reader, plan: Plan, points: list[Point]) -> None:
+def pair_shown(model: Model, reader: Reader, plan: Plan, points: list[Point]) -> None:
     """The plot of a pair that the reader chooses, and how it goes together."""
     axes, places = axes_of(model.schema, reader), st.columns(2)
     with places[0]:
@@ -82,7 +83,7 @@ def pair_shown(model: Any, reader: Reader, plan: Plan, points: list[Point]) -> N
         st.table(together(reader, x, y, seen, plan.sex or "all"))
     asked = f"but the sex ({level('sex', plan.sex)}) " if plan.sex else ""
     said = KINDS[kind].format(cohort=COHORTS[reader.kind].lower())
-    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config["guidance"], kind=said))
+    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config.guidance, kind=said))
 
 
 def _choice(title: str, axes: Mapping[str, Axis], name: str, first: str) -> Axis:
@@ -92,7 +93,7 @@ def _choice(title: str, axes: Mapping[str, Axis], name: str, first: str) -> Axis
     return axes[st.selectbox(title, list(axes), key=key, format_func=lambda each: axes[each].title)]
 
 
-def _there(value: Any) -> bool:
+def _there(value: str | float | None) -> bool:
     return isinstance(value, str) or (value is not None and math.isfinite(value))
 
 
@@ -130,10 +131,11 @@ def _range(reader: Reader, axis: Axis, group: str) -> tuple[tuple[float, float, 
 def together(reader: Reader, x: Axis, y: Axis, seen: Sequence[Point], group: str) -> pd.DataFrame:
     """Pearson's r of a pair of numbers with its 95 % interval, beside that of the cohort where it follows from what is
     stored."""
-    relation = importlib.import_module("engine.measure.relation")
+    from engine.measure.relation import Relation, RelationError
+
     try:
-        synthetic = relation.Relation.fit([p[x.key] for p in seen], [p[y.key] for p in seen])
-    except relation.RelationError:
+        synthetic = Relation.fit([p[x.key] for p in seen], [p[y.key] for p in seen])
+    except RelationError:
         synthetic = None
     lines = (
         reader.ruler.cohort.line(other.measure, one.column.name, group) if one.column and other.measure else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import threading
@@ -14,16 +13,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cohort.bids_write import write_bids
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Row
-from pages.components.download import add_file, table_csv
-from pages.components.frame import BANNER
-from pages.components.generation import Report, time_left
-from pages.components.population.run import BREATH, Cohort, drawn
+from pages.components.parts.download import add_file, table_csv
+from pages.components.parts.frame import BANNER
+from pages.components.population.work import BREATH, Cohort, drawn
+from pages.components.state.generation import Report, time_left
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: persons with scans in a zip, and bytes of it, at most
 MOST_SCANS, MOST_BYTES = 200, 10**9
@@ -66,7 +68,7 @@ def to_csv(cohort: Cohort, numbers: Sequence[int]) -> bytes:
     return table_csv(cohort.request, cohort.digest, cohort.schema.names, people)
 
 
-def too_many(model: Any, numbers: Sequence[int]) -> str:
+def too_many(model: Model, numbers: Sequence[int]) -> str:
     """Why these persons cannot be zipped; empty when they can."""
     if not model.has_image or len(numbers) <= MOST_SCANS:
         return ""
@@ -76,7 +78,7 @@ def too_many(model: Any, numbers: Sequence[int]) -> str:
 
 
 def write_zip(
-    model: Any,
+    model: Model,
     cohort: Cohort,
     numbers: Sequence[int],
     lock: threading.Lock,
@@ -88,13 +90,15 @@ def write_zip(
     One person is in memory at a time. Raises :class:`ExportError` above :data:`MOST_SCANS` persons or ``most`` bytes, and
     :class:`engine.cohort.sources.bids.BidsError` when the disk is full.
     """
+    from engine.inference.export import further_columns
+
     if refusal := too_many(model, numbers):
         raise ExportError(refusal)
     folder = Path(mkdtemp(prefix="somatwin-"))
     found = Export(cohort=cohort, numbers=tuple(numbers), path=folder / "bids.zip")
     weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     root = folder / "bids"
-    about = importlib.import_module("engine.inference.export").further_columns(model)
+    about = further_columns(model)
     subjects = _subjects(model, cohort, numbers, lock, report)
     write_bids(
         root,
@@ -102,17 +106,17 @@ def write_zip(
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin(model, cohort, numbers)],
         licence=model.licence,
-        acknowledge=str(model.checkpoint.config["provenance"].get("acknowledgement", "")),
+        acknowledge=str(model.checkpoint.config.provenance.get("acknowledgement", "")),
         columns={**SEED, **about},
     )
     _zip(root, found.path, model.name, report)
     return found
 
 
-def origin(model: Any, cohort: Cohort, numbers: Sequence[int]) -> dict[str, Any]:
+def origin(model: Model, cohort: Cohort, numbers: Sequence[int]) -> dict[str, Any]:
     """Everything needed to draw these persons again."""
     request = cohort.request
-    how = {"given": dict(request.given), "steps": request.steps, "guidance": model.checkpoint.config["guidance"]}
+    how = {"given": dict(request.given), "steps": request.steps, "guidance": model.checkpoint.config.guidance}
     return {
         "Name": "Somatwin",
         "Version": version("somatwin"),
@@ -123,7 +127,7 @@ def origin(model: Any, cohort: Cohort, numbers: Sequence[int]) -> dict[str, Any]
 
 
 def _subjects(
-    model: Any, cohort: Cohort, numbers: Sequence[int], lock: threading.Lock, report: Report
+    model: Model, cohort: Cohort, numbers: Sequence[int], lock: threading.Lock, report: Report
 ) -> Iterator[Subject]:
     """The persons, one after the other."""
     began, total = time.monotonic(), len(numbers)

@@ -1,0 +1,79 @@
+"""``somatwin ingest`` and ``somatwin phantom``: a cohort to a store."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from engine.cli.terminal import Meter
+
+if TYPE_CHECKING:
+    from engine.cohort.store import CohortStore
+    from engine.phantom.cohort import PhantomProgress
+    from engine.training.recipes import Recipe
+
+
+def recipe_named(name: str, size: str = "cpu") -> Recipe:
+    from engine.training.recipes import ENCODERS, RECIPES, RULERS, TABLE
+    from engine.vocabulary.refusal import RequestError
+
+    if name not in RECIPES:
+        known = [*RECIPES, TABLE, *ENCODERS, *RULERS]
+        raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join(known)}")
+    return RECIPES[name](size)
+
+
+def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
+    """A BIDS data set to a store; on stdout what became of it."""
+    from engine.cohort.ingest import ingest
+    from engine.inference.generate import choose_device
+    from engine.vocabulary.refusal import RequestError
+
+    choose_device(args.device)
+    if (settings := recipe_named(args.recipe).preprocess) is None:
+        raise RequestError(f"recipe {args.recipe} trains on computed persons; make them with somatwin phantom")
+    steps = ingest(args.source, args.store, settings, recipe=args.recipe)
+    spent: list[float] = []
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            store = end.value
+            break
+        if step.seconds > 0.01:  # less: done by an earlier, interrupted ingest
+            spent.append(step.seconds)
+        left = sum(spent) / max(len(spent), 1) * (step.total - step.done)
+        meter.show(f"{step.done} of {step.total} persons ({step.subject})", left, now=step.done == step.total)
+    meter.close()
+    gone, grid = store.meta["left_out"], " x ".join(map(str, store.grid))
+    print(f"{args.store}: {len(store)} persons, {grid} voxels, {len(gone)} left out (see quality.html there)")
+    for who in gone:
+        print(f"{who['participant_id']} left out: {who['reason']}")
+
+
+def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
+    """An in-silico cohort as a store; on stdout what was made."""
+    from engine.inference.generate import choose_device
+    from engine.phantom.cohort import write_cohort, write_nifti
+
+    device = choose_device(args.device)
+    steps = write_cohort(args.store, n=args.n, seed=args.seed, device=device, labels=args.labels, nifti=args.nifti)
+    store = show_computed(steps, meter)
+    print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
+    if args.nifti:
+        print(write_nifti(store, args.nifti, device))
+
+
+def show_computed(steps: Generator[PhantomProgress, None, CohortStore], meter: Meter) -> CohortStore:
+    """The finished store of an in-silico cohort, its progress shown."""
+    first: int | None = None
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            meter.close()
+            return end.value
+        first = step.done if first is None else first
+        left = step.seconds / (step.done - first) * (step.total - step.done) if step.done > first else None
+        meter.show(f"{step.done} of {step.total} persons", left, now=step.done == step.total)

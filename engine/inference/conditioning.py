@@ -1,0 +1,73 @@
+"""What is known of persons: the only maker of :class:`engine.model.sampler.Known`, for every ask.
+
+The leak to avoid: a scan is encoded with the columns that are given and with no other, so that an image token never carries
+a value that is to be inferred from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.model.flow import Joint
+from engine.model.joint import JointModel
+from engine.model.sampler import Known
+from engine.vocabulary.schema import Row
+
+#: voxels of a scan on the model's grid (:meth:`engine.checkpoints.checkpoint.Checkpoint.on_grid`)
+Voxels = Float[Tensor, "c x y z"]
+
+
+def given_rows(net: JointModel, rows: Sequence[Row]) -> Known:
+    """The cells that each of the ``rows`` has; nobody's scan is known. ``net`` is the network that is asked."""
+    image = net.config.image
+    table, given = _cells(net, rows)
+    return Known(
+        Joint(table.new_zeros(len(rows), image.tokens, image.latent), table), torch.zeros_like(given[:, 0]), given
+    )
+
+
+def given_scans(net: JointModel, rows: Sequence[Row], scans: Sequence[Voxels | None]) -> Known:
+    """The cells that each of the ``rows`` has, and its scan where there is one, encoded with these cells alone."""
+    known = given_rows(net, rows)
+    for i, voxels in enumerate(scans):
+        if voxels is not None:
+            one = slice(i, i + 1)
+            coded = net.encode(voxels[None].to(known.image.device), known.value.table[one], known.table[one])
+            known.value.image[i] = coded[0]
+            known.image[i] = True
+    return known
+
+
+def given_again(known: Known, samples: int) -> Known:
+    """What is known of one person, ``samples`` times over."""
+    value = Joint(known.value.image.expand(samples, -1, -1), known.value.table.expand(samples, -1, -1))
+    return Known(value, known.image.expand(samples), known.table.expand(samples, -1))
+
+
+def given_for_inversion(net: JointModel, row: Row, voxels: Voxels, held: Collection[str]) -> Known:
+    """Of a whole ``row`` the ``held`` columns; the other cells and the scan, encoded with the held ones, are the clean
+    values from which the flow is run backwards, and not themselves known."""
+    table, _ = _cells(net, [row])
+    given = torch.tensor([[column.name in held for column in net.schema.columns]], device=table.device)
+    image = net.encode(voxels[None].to(table.device), table, given)
+    return Known(Joint(image, table), torch.zeros(1, dtype=torch.bool, device=table.device), given)
+
+
+def given_otherwise(net: JointModel, known: Known, noise: Joint, target: Row) -> Known:
+    """Two rows for the same columns: first what is ``known`` of the one person, then their values in the row ``target``.
+
+    No scan is known; in its place stands the image of the ``noise`` that both start from.
+    """
+    table, _ = _cells(net, [target])
+    value = Joint(noise.image.expand(2, -1, -1), torch.cat([known.value.table, table]))
+    return Known(value, known.image.expand(2), known.table.expand(2, -1))
+
+
+def _cells(net: JointModel, rows: Sequence[Row]) -> tuple[Float[Tensor, "b k d"], Tensor]:
+    """States of the rows' cells, and which of them there are."""
+    table, given = (torch.from_numpy(part).to(net.mask.device) for part in net.schema.encode(rows))
+    return table, given

@@ -1,0 +1,38 @@
+"""How far an ask has come: one type for every one of them, and the way to cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.model.flow import Joint, Levels, VelocityField
+
+#: called with network evaluations done and in all, after every one of them; what it raises ends the ask
+ProgressCallback = Callable[[int, int], None]
+
+
+class Tally:
+    """The evaluations that one ask has made, of ``total``; ``report`` hears of every further one.
+
+    An exception that ``report`` raises passes through the ask unchanged. An ask changes no model, so nothing is left over.
+    """
+
+    def __init__(self, report: ProgressCallback | None, total: int) -> None:
+        self.report = report
+        self.total = total
+        self.done = 0
+
+    def add(self, *_of_part: int) -> None:
+        """One evaluation more. It is itself a :data:`ProgressCallback`, for an ask that is part of this one."""
+        self.done += 1
+        if self.report:
+            self.report(self.done, self.total)
+
+    def counting(self, field: VelocityField) -> VelocityField:
+        """The same ``field``; every evaluation of it is counted."""
+
+        def counted(state: Joint, levels: Levels) -> Joint:
+            found = field(state, levels)
+            self.add()
+            return found
+
+        return counted

@@ -1,0 +1,101 @@
+"""Sizes of the networks: no network is imported to read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.schema import AttributeSchema
+
+#: voxels along each side of the cube one token stands for
+FACTOR = 16
+
+
+class ConfigError(Refusal):
+    """Sizes or settings that nothing can be made of; the message names the value and the remedy."""
+
+
+def _whole(value: int, name: str, least: int) -> int:
+    """The whole number itself, once it is sure that it is one and not too small."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} {value!r} is not possible; give a whole number from {least}")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution. Raises :class:`ConfigError`."""
+
+    grid: tuple[int, int, int]
+    channels: int = 1
+    latent: int = 64
+    widths: tuple[int, int, int, int] = (16, 48, 128, 160)
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        if len(self.grid) != 3 or any(_whole(n, "grid", 0) % FACTOR for n in self.grid):
+            raise ConfigError(
+                f"grid {self.grid} is not a multiple of {FACTOR} along each of three axes; crop or pad the recipe's grid"
+            )
+        if len(self.widths) != 4:
+            raise ConfigError(f"widths {self.widths} are not four; give one for each halving of the resolution")
+        for width in self.widths:
+            _whole(width, "widths", 1)
+        _whole(self.channels, "channels", 0)
+        _whole(self.latent, "latent", 1)
+        _whole(self.blocks, "blocks", 1)
+
+    @property
+    def tokens(self) -> int:
+        x, y, z = self.token_grid
+        return x * y * z
+
+    @property
+    def token_grid(self) -> tuple[int, int, int]:
+        x, y, z = self.grid
+        return x // FACTOR, y // FACTOR, z // FACTOR
+
+
+#: of a model that knows tables only
+NO_IMAGE = AutoencoderConfig(grid=(0, 0, 0), channels=0, latent=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Size of the velocity network; ``width`` is a multiple of ``heads``. Raises :class:`ConfigError`."""
+
+    width: int = 192
+    depth: int = 6
+    heads: int = 4
+    fusion: bool = True
+
+    def __post_init__(self) -> None:
+        _whole(self.depth, "depth", 1)
+        if _whole(self.width, "width", 1) % _whole(self.heads, "heads", 1):
+            raise ConfigError(f"width {self.width} is not a multiple of {self.heads} heads; change one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the networks, the ``rank`` of the linear Gaussian part (:class:`engine.model.prior.FactorPrior`) with
+    ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
+    the columns' (:func:`engine.model.flow.shifted`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the
+    network of :attr:`engine.model.joint.JointModel.rows` (None: there is none). Raises :class:`ConfigError`."""
+
+    image: AutoencoderConfig
+    flow: TransformerConfig
+    rank: int = 32
+    table_rank: int = 0
+    shift: float = 3.0
+    rows: TransformerConfig | None = None
+
+    def __post_init__(self) -> None:
+        _whole(self.rank, "rank", 0)
+        _whole(self.table_rank, "table_rank", 0)
+        if not 0 < self.shift < float("inf"):
+            raise ConfigError(f"shift {self.shift} is not possible; give a number above 0, such as 3")
+
+
+def table_config(flow: TransformerConfig, schema: AttributeSchema) -> ModelConfig:
+    """A model of tables alone, whose linear Gaussian part can hold any covariance of the columns."""
+    return ModelConfig(image=NO_IMAGE, flow=flow, rank=0, table_rank=int(schema.mask.sum()), shift=1.0)

@@ -1,0 +1,134 @@
+"""What was asked for against what was measured: the plot, the slopes, and what could not be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine.figures.charts import consistency_figure
+from engine.vocabulary.schema import Number
+from pages.components.consistency.work import COHORTS, Plan, Point, number, to_csv, visit
+from pages.components.parts.choice import one_of
+from pages.components.parts.person_table import label, unit
+from pages.components.parts.ruler.reader import Reader
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+    from engine.measure.relation import Relation
+
+NOTE = (
+    "Grey: the {cohort} persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
+    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
+    "Slopes are of straight lines. Fine detail of generated scans is unlike the cohort's and measures a little "
+    "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
+    "weight does to anyone."
+)
+HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
+
+
+def asked_shown(model: Model, reader: Reader, plan: Plan, points: list[Point]) -> None:
+    """The measure that the reader chooses over the attribute asked for."""
+    head, cohort = reader.ruler, COHORTS[reader.kind]
+    column = number(model.schema, plan.attribute)
+    assert column is not None
+    shown = [name for name in head.measures if name != "intracranial_ml"]
+    measure = one_of("Measure", shown, "consistency.measure", format_func=head.measures.get)
+    group, seen = plan.sex or "all", [point for point in points if measure in point]
+    line = fit_line(seen, measure)
+    figure = consistency_figure(
+        [point["requested"] for point in seen],
+        [point[measure] for point in seen],
+        hover=[HOVER.format_map(point) for point in seen],
+        real=head.cohort.curve(measure, column.name, group),
+        synthetic=line,
+        titles=(axis_title(column), f"{head.measures[measure]} measured, {reader.units[measure]}"),
+        span=(plan.low, plan.high),
+        cohort=cohort,
+    )
+    st.plotly_chart(figure, key="consistency plot", config=picture(plan, measure))
+    other = head.cohort.line(measure, column.name, group)
+    st.table(slope_table(line, other, column, len(seen), reader.units[measure], cohort))
+    st.caption(f"{head.definitions[measure]} {note(model, reader)}")
+
+
+def unmeasured(points: list[Point]) -> None:
+    """Say which scans could not be measured, and why."""
+    if problems := [point["problem"] for point in points if point["problem"]]:
+        st.warning(f"{len(problems)} of {len(points)} scans could not be measured: {problems[0]}.")
+
+
+def picture(plan: Plan, *names: str) -> dict[str, Any]:
+    """Settings of a figure whose camera saves a PNG file of a telling name."""
+    name = "_".join(["somatwin", plan.model, *names]).replace(" ", "-")
+    return {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": name}}
+
+
+def note(model: Model, reader: Reader) -> str:
+    """What is grey, what is orange, and what agreement means."""
+    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config.guidance)
+
+
+def fit_line(points: Iterable[Point], measure: str) -> Relation | None:
+    """The straight line through the points, or None while they are too few."""
+    from engine.measure.relation import Relation, RelationError
+
+    pairs = [(point["requested"], point[measure]) for point in points]
+    try:
+        return Relation.fit([x for x, _ in pairs], [y for _, y in pairs])
+    except RelationError:
+        return None
+
+
+def slope_table(
+    synthetic: Relation | None,
+    real: Relation | None,
+    column: Number,
+    sampled: int,
+    of: str = "ml",
+    cohort: str = "Real",
+) -> pd.DataFrame:
+    """Slopes, in units ``of`` the measure for one of the attribute, with 95 % intervals: of ``sampled`` synthetic persons beside
+    those of the ``cohort``."""
+    per = f"{of} per {unit(column.unit).removesuffix('s')}"
+    rows = []
+    for name, relation, persons in (("Synthetic persons", synthetic, sampled), (f"{cohort} cohort", real, None)):
+        found = relation.slope() if relation else None
+        none = "none yet" if persons == 0 else "too few persons"
+        rows.append(
+            {
+                "": name,
+                "persons": str(relation.n if relation else persons or ""),
+                f"slope, {per}": f"{found.estimate:+.2f}" if found else none,
+                "95 % interval": f"{found.low:+.2f} to {found.high:+.2f}" if found else "",
+            }
+        )
+    return pd.DataFrame(rows).set_index("")
+
+
+def axis_title(column: Number) -> str:
+    return f"{label(column.name)} asked for, {unit(column.unit)}"
+
+
+def said(plan: Plan) -> None:
+    """Why the run of another plan ended of itself, or what was refused."""
+    here = visit()
+    if here.ended is not None and here.ended[0] != plan:
+        st.warning(here.ended[1], icon=":material/stop_circle:")
+    if here.problem:
+        st.warning(here.problem, icon=":material/error:")
+
+
+def concluded(plan: Plan, points: list[Point], wanted: int, status: DeltaGenerator) -> None:
+    """Say how many persons were measured, and offer them as a table."""
+    if not points:
+        return
+    there = f"{len(points)} of {wanted}" if len(points) < wanted else f"{len(points)}"
+    with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        st.caption(f"{there} persons measured", width="content")
+        table = to_csv(plan, points)
+        name, icon = "somatwin_consistency.csv", ":material/download:"
+        st.download_button("Download", table, name, "text/csv", on_click="ignore", icon=icon)

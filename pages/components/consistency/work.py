@@ -1,0 +1,190 @@
+"""Persons sampled over a range of one attribute, and what the ruler reads off each of them."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.schema import AttributeSchema, Cell, Number
+from pages.components.parts.facts import refused
+from pages.components.parts.ruler.reader import Reader, read, reader_for
+from pages.components.state.address import Request, tidy
+from pages.components.state.generation import Report, people_of, time_left
+from pages.components.state.session import kept
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+    from pages.components.parts.ruler.reader import Ruler
+
+Point = dict[str, Any]
+#: share of a person's time that drawing takes; the rest is measuring
+DRAWING = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which persons are asked for: ``attribute`` over ``low`` to ``high``, the rest free (or of one ``sex``); everything
+    is free where there is no ``attribute``."""
+
+    model: str
+    digest: str
+    attribute: str | None
+    low: float
+    high: float
+    sex: str | None
+    steps: int
+    seed: int
+
+    def request(self, column: Number | None, i: int) -> Request:
+        """Person ``i``: the ends first, then ever finer between them, so that few persons cover the range already."""
+        share = float(i) if i < 2 else _van_der_corput(i - 1)
+        given: list[tuple[str, Cell]] = []
+        if self.attribute is not None and column is not None:
+            given.append((self.attribute, tidy(column, self.low + share * (self.high - self.low))))
+        if self.sex is not None:
+            given.append(("sex", self.sex))
+        return Request(model=self.model, given=tuple(given), seed=self.seed + i, steps=self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A plan being carried out: ``done`` persons were measured when it began."""
+
+    plan: Plan
+    done: int
+    began: float = field(default_factory=time.monotonic)
+
+    def report(self, bar: DeltaGenerator, i: int, wanted: int) -> Report:
+        """For person ``i`` of ``wanted``: what is being done, and how long the whole run will take."""
+
+        def report(fraction: float, text: str) -> None:
+            share = (i - self.done + fraction) / (wanted - self.done)
+            who = f"Person {i + 1} of {wanted}: {text[:1].lower()}{text[1:]}"
+            bar.progress((i + fraction) / wanted, who + time_left(self.began, share))
+
+        return report
+
+
+def ended(old: Plan, new: Plan, measured: int) -> str:
+    """Why a run ended of itself: the question it was to answer is no longer the one on the page."""
+    if old.model != new.model:
+        change, back = f"the model was changed from {old.model} to {new.model}", f"choose {old.model} again"
+    elif old.digest != new.digest:
+        change, back = f"the checkpoint {old.model} was replaced by another", ""
+    else:
+        change, back = "what to ask for was changed", "set it back"
+    kept = f"; {back} to see the {measured} measured so far and go on" if back and measured else ""
+    return f"The run was ended because {change}{kept}."
+
+
+def _van_der_corput(i: int) -> float:
+    """The i-th term of the sequence 1/2, 1/4, 3/4, 1/8, ... (base 2)."""
+    share, weight = 0.0, 0.5
+    while i:
+        share = share + weight * (i & 1)
+        i = i >> 1
+        weight = weight / 2
+    return share
+
+
+#: whose regressions a ruler holds, by its kind
+COHORTS = {"head": "Real", "torso": "In-silico"}
+
+
+def ruler(model: Model) -> Reader:
+    """The shipped ruler for what the model draws, one for all sessions; without it the page ends here with a sentence."""
+    reader, problem = reader_for(model)
+    if reader is None:
+        st.error(problem)
+        st.stop()
+    return reader
+
+
+def sample_one(model: Model, measure: Ruler, plan: Plan, i: int, report: Report) -> Point:
+    """Draw person ``i`` of the plan and measure them; ``problem`` says why a scan could not be measured."""
+    request = plan.request(number(model.schema, plan.attribute), i)
+    ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
+    report(DRAWING, "measuring")
+    values, problem = read(measure, found.person.volume)
+    # what is sampled and measured under one name stands in the table twice
+    row = {column_key(k, measure): v for k, v in found.person.attributes.items()}
+    asked: Point = {"seed": request.seed}
+    if plan.attribute is not None:
+        asked["requested"] = dict(request.given)[plan.attribute]
+    return {**asked, **row, **values, "problem": problem}
+
+
+def number(schema: AttributeSchema, name: str | None) -> Number | None:
+    """The column of numbers of that name; None where none is asked for."""
+    if name is None:
+        return None
+    column = schema[name]
+    assert isinstance(column, Number)
+    return column
+
+
+def column_key(name: str, measure: Ruler) -> str:
+    """A column's name in a point: another than that of a measure, whether or not the scan could be measured."""
+    return f"{name} (sampled)" if name in measure.measures else name
+
+
+def to_csv(plan: Plan, points: list[Point]) -> bytes:
+    """One row a person, what it takes to draw them again in the first columns."""
+    stream = io.StringIO()
+    table = pd.DataFrame(points).assign(synthetic="SYNTHETIC - not for diagnosis", model=plan.model, steps=plan.steps)
+    first = [name for name in ("synthetic", "model", "steps", "seed", "requested") if name in table]
+    table[[*first, *(name for name in table if name not in first)]].to_csv(stream, index=False, float_format="%.4f")
+    return stream.getvalue().encode()
+
+
+@dataclass
+class Visit:
+    """What Consistency keeps: the persons ``measured`` so far, by plan; the run that goes on; the plan whose run ``ended`` of
+    itself, and why; and the ``problem`` of the last one, a sentence."""
+
+    measured: dict[Plan, list[Point]] = field(default_factory=dict)
+    running: Run | None = None
+    ended: tuple[Plan, str] | None = None
+    problem: str = ""
+
+    def look(self, plan: Plan, pressed: bool) -> list[Point]:
+        """The persons measured for the plan on the page; a run of another plan ends."""
+        points = self.measured.get(plan, [])
+        if pressed:
+            self.running = Run(plan=plan, done=len(points))
+            self.ended = None
+            self.problem = ""
+        if (run := self.running) is not None and run.plan != plan:
+            self.ended = run.plan, ended(run.plan, plan, len(self.measured.get(run.plan, [])))
+            self.running = None
+        return points
+
+    def stop(self) -> None:
+        self.running = None
+
+
+def visit() -> Visit:
+    return kept("consistency", Visit)
+
+
+def carry_out(model: Model, measure: Ruler, run: Run, wanted: int, status: DeltaGenerator) -> None:
+    """Draw and measure one more person, then run the page again: each point appears as soon as it is there."""
+    here = visit()
+    points = here.measured.get(run.plan, [])
+    with status.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(len(points) / wanted, "Starting")
+        st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
+    try:
+        point = sample_one(model, measure, run.plan, len(points), run.report(bar, len(points), wanted))
+        here.measured = here.measured | {run.plan: [*points, point]}
+    except Refusal as error:
+        here.stop()
+        here.problem = refused(error)
+    st.rerun()

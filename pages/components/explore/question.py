@@ -1,0 +1,75 @@
+"""What Explore is asked: who, by attributes, seed, number and sampling steps."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.components.explore.work import DRAFT_STEPS, visit
+from pages.components.parts.attribute_controls import COUNT_TEXTS, attribute_controls, restore_controls
+from pages.components.state.address import COUNTS, Request, read_query
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
+
+def arrive(name: str, model: Model) -> None:
+    """Take over a new address, or another model; on the way back from another page, bring back who was shown."""
+    here, address = visit(), st.query_params.to_dict()
+    fresh = address not in ({}, here.address)
+    if not fresh and here.controls == model.digest and "seed" in st.session_state:
+        return
+
+    source = address
+    if not fresh and here.drawn is not None:
+        source = replace(here.drawn.request, model=name).to_query()
+    request, here.problems = read_query(source, name, model.schema)
+    restore_controls(request, model.schema)
+    here.wanted = None if here.problems else request
+    here.controls = model.digest
+    here.address = address
+
+
+def ask(name: str, model: Model) -> bool:
+    """Draw the controls; note what they want when a button was pressed, or in live mode when they changed."""
+    given, counts = attribute_controls(model.schema), count_controls()
+    pressed, live = generate_buttons(DRAFT_STEPS)
+    request = Request(model=name, given=given, **counts)
+    if pressed or (live and request != visit().followed):
+        visit().ask(request)
+    return live
+
+
+def count_controls() -> dict[str, int]:
+    """Seed, number of persons and sampling steps."""
+    for place, (name, (title, text)) in zip(st.columns(3), COUNT_TEXTS.items(), strict=True):
+        _, low, high = COUNTS[name]
+        place.number_input(title, low, high, key=name, help=text)
+    return {name: int(st.session_state[name]) for name in COUNT_TEXTS}
+
+
+def generate_buttons(draft_steps: int) -> tuple[bool, bool]:
+    """Was a button pressed that asks for people, and does the page follow every change?"""
+    with st.container(horizontal=True, key="go"):  # frame.css keeps it in sight
+        pressed = st.button("Generate", type="primary", width="stretch")
+        another = st.button(
+            "Another", icon=":material/casino:", on_click=_another_seed, help="Draw a new seed and generate."
+        )
+    live = st.toggle(
+        "Live",
+        key="live",
+        on_change=_follow_anew,
+        help=f"Follow every change: a draft of {draft_steps} steps, then in full.",
+    )
+    return pressed or another, live
+
+
+def _follow_anew() -> None:
+    visit().followed = None
+
+
+def _another_seed() -> None:
+    st.session_state["seed"] = secrets.randbelow(1_000_000)

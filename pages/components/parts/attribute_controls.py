@@ -1,0 +1,93 @@
+"""A control for every column: fixed by the reader, or free for the model to sample."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
+from pages.components.parts.person_table import label, level, sentence, unit
+from pages.components.state.address import COUNTS, Request, seen_range, tidy, whole
+
+FREE = "free"
+#: columns shown at once; the others wait under a heading
+FIRST = ("age", "sex", "bmi")
+#: with more options than this a list replaces the buttons
+MOST_BUTTONS = 4
+
+
+COUNT_TEXTS = {
+    "seed": ("Seed", "The same seed makes the same person."),
+    "n": ("Persons", "Person i is drawn from the seed plus i."),
+    "steps": ("Steps", "Sampling steps: more are slower and finer."),
+}
+
+
+def restore_controls(request: Request, schema: AttributeSchema) -> None:
+    """Set every control to what ``request`` says; call before the controls are drawn."""
+    given = dict(request.given)
+    st.session_state.update({name: getattr(request, name) for name in COUNTS})
+    for column in schema.columns:
+        value = given.get(column.name)
+        if isinstance(column, Category):
+            st.session_state[f"{column.name}.level"] = FREE if value is None else value
+            continue
+        low, high = seen_range(column)
+        middle = column.knots[len(column.knots) // 2] if column.knots else (low + high) / 2
+        st.session_state[f"{column.name}.fixed"] = value is not None
+        start = min(high, max(low, float(middle if value is None else value)))  # pyright: ignore[reportArgumentType]
+        st.session_state[f"{column.name}.value"] = round(start) if whole(column) else round(start, 1)
+
+
+def attribute_controls(schema: AttributeSchema) -> tuple[tuple[str, Cell], ...]:
+    """Draw the controls; the given columns in the schema's order."""
+    first = [column for name in FIRST for column in schema.columns if column.name == name]
+    rest = [column for column in schema.columns if column not in first]
+    cells = {column.name: _control(column) for column in first}
+    if rest:
+        with st.expander("More attributes" if first else "Attributes", expanded=not first):
+            cells |= {column.name: _control(column) for column in rest}
+    return tuple((c.name, cells[c.name]) for c in schema.columns if cells[c.name] is not None)
+
+
+def _control(column: Number | Category) -> Cell:
+    return _levels(column) if isinstance(column, Category) else _slider(column)
+
+
+def _levels(column: Category) -> Cell:
+    options, key = (FREE, *column.levels), f"{column.name}.level"
+    help_text = f"{sentence(column.description)} Free: the model samples it, and the scan to go with it."
+
+    def name(option: str) -> str:
+        words = level(column.name, option)
+        return words[:1].upper() + words[1:]
+
+    if len(options) > MOST_BUTTONS:
+        chosen = st.selectbox(label(column.name), options, key=key, format_func=name, help=help_text)
+    else:
+        chosen = st.segmented_control(
+            label(column.name), options, key=key, format_func=name, help=help_text, width="stretch"
+        )
+    return None if chosen in (None, FREE) else chosen
+
+
+def _slider(column: Number) -> Cell:
+    low, high = seen_range(column)
+    units = unit(column.unit)
+    fixed = st.toggle(
+        f"{label(column.name)}, {units}" if units else label(column.name),
+        key=f"{column.name}.fixed",
+        help=f"{sentence(column.description)} Trained on {low:g} to {high:g} {units}. "
+        "Off: free, the model samples it, and the scan to go with it.",
+    )
+    whole_steps = whole(column)
+    value = st.slider(
+        f"{label(column.name)} value",
+        int(low) if whole_steps else low,
+        int(high) if whole_steps else high,
+        step=1 if whole_steps else 0.1,
+        format="%d" if whole_steps else "%.1f",
+        key=f"{column.name}.value",
+        disabled=not fixed,
+        label_visibility="collapsed",
+    )
+    return tidy(column, value) if fixed else None

@@ -1,0 +1,101 @@
+"""What every page begins with: its title, the navigation, and the banner that no link can bypass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+if TYPE_CHECKING:
+    pass
+
+HERE = Path(__file__).parent
+BANNER = "Synthetic. Associations, not causes. Not for diagnosis."
+#: icon and one sentence for each page
+CARDS = {
+    "Explore": (
+        ":material/person_search:",
+        "Set age, sex and BMI, or leave them free; look at the scan and the table.",
+    ),
+    "Consistency": (
+        ":material/monitoring:",
+        "See whether the anatomy follows what was asked for, beside the real cohort.",
+    ),
+    "What if": (
+        ":material/compare:",
+        "The same person, but older, heavier, of the other sex: synthetic, or in a scan of yours.",
+    ),
+    "Population": (
+        ":material/groups:",
+        "Draw a cohort of hundreds, filter and plot it, and take it away as files.",
+    ),
+    "Review": (
+        ":material/rate_review:",
+        "Rate scans blindly, with the keyboard if you like, and see how well you can tell.",
+    ),
+    "Train": (
+        ":material/model_training:",
+        "Train on a cohort of your own, and watch it learn.",
+    ),
+    "Model review": (
+        ":material/fact_check:",
+        "How good a model is, with the floor and the ceiling of every figure.",
+    ),
+    "About": (
+        ":material/info:",
+        "Limits, licences, keyboard shortcuts, and what the models have cost.",
+    ),
+}
+
+
+def frame(title: str) -> DeltaGenerator:
+    """Configure the page; draw navigation, banner and title. Returns the place beside the title, for a status."""
+    st.set_page_config(
+        page_title=f"{title} · Somatwin", page_icon=(HERE / "icon.svg").read_text(encoding="utf-8"), layout="wide"
+    )
+    st.html(HERE / "frame.css")
+    with st.sidebar:
+        st.html('<div class="wordmark">Somatwin<small>people who do not exist</small></div>')
+        st.page_link("app.py", label="Overview", icon=":material/home:")
+        for path, name in pages():
+            st.page_link(path, label=name, icon=CARDS.get(name, (":material/chevron_right:", ""))[0])
+    st.session_state["banner"] = st.empty()
+    trained_on()
+    left, right = st.columns([1, 3], vertical_alignment="center")
+    left.title(title, anchor=False)
+    st.session_state["notice"] = st.container()
+    return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
+
+
+def pages() -> list[tuple[str, str]]:
+    """Path and name of every page but the front page."""
+    files = sorted(HERE.parents[1].glob("[0-9]*_*.py"))
+    return [(f"pages/{file.name}", file.stem.split("_", 1)[1].replace("_", " ")) for file in files]
+
+
+def trained_on(*cards: Mapping[str, Any]) -> None:
+    """Say in the banner what the models on this page were trained on."""
+    sentences = " ".join(dict.fromkeys(training_data(card) for card in cards))
+    trained = f"<span>{escape(sentences)}</span>" if sentences else ""
+    st.session_state["banner"].html(f'<div class="banner" role="note"><strong>{BANNER}</strong>{trained}</div>')
+
+
+def training_data(card: Mapping[str, Any]) -> str:
+    """One sentence from the model card."""
+    facts = card.get("trained_on")
+    if not isinstance(facts, Mapping):
+        return str(facts or "What this model was trained on is not recorded.")
+    parts = [f"{facts['persons']} persons"] if "persons" in facts else []
+    parts += [f"of {facts['source_name']}"] if "source_name" in facts else []
+    faces = f", faces {facts['faces']}" if "faces" in facts else ""
+    return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{faces}."
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the page with a sentence in its main part, wherever it is called."""
+    st.session_state["notice"].error(sentence)
+    st.stop()

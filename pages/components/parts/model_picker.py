@@ -1,0 +1,107 @@
+"""Which model answers, and the device it runs on."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import hashlib
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.schema import AttributeSchema, Number
+from pages.components.parts.facts import facts_list
+from pages.components.parts.frame import refuse, trained_on, training_data
+from pages.components.parts.person_table import label
+from pages.components.state.address import seen_range
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
+#: keys of a model card that its short form shows
+FACTS = {"what_it_is": "What it is", "what_it_is_not": "What it is not", "licence": "Licence"}
+
+
+def checkpoint_names(*, scans: bool = True) -> list[str]:
+    """The models at hand, in alphabetical order; with ``scans`` but for those of tables alone."""
+    with st.spinner("Starting the engine"):  # the first import of its networks takes seconds
+        from engine.checkpoints.files import checkpoints
+
+    return checkpoints(scans=scans)
+
+
+def load_model(name: str) -> Model:
+    """One copy of a model for all sessions; a checkpoint that was replaced is read again."""
+    from engine.checkpoints.checkpoint import find
+
+    return _load(name, hashlib.sha256((find(name) / "config.json").read_bytes()).hexdigest())
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the model")
+def _load(name: str, config_digest: str) -> Model:
+    del config_digest  # it holds the hash of the weights; here it is only part of the cache's key
+    with st.spinner("Starting the engine"):
+        from engine.inference.generate import load
+
+    model = load(name, device="auto")
+    # Streamlit collects garbage after every run of a page: without the hundred thousands of objects of the libraries it
+    # takes 5 ms instead of 220, which is what a draft on a moved slider would wait
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # or nanobind complains of leaks at the end
+    return model
+
+
+def model_picker() -> tuple[str, Model]:
+    """Name and model chosen in the control or in the address; without one the page ends here with a sentence."""
+    names = checkpoint_names()
+    if not names:
+        refuse("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
+    asked = st.query_params.get("model")
+    state = st.session_state
+    if asked in names and state.get("model asked") != asked:
+        state["model asked"] = state["model"] = asked
+    elif "model" not in state and state.get("model last") in names:
+        state["model"] = state["model last"]
+    name = state["model last"] = st.selectbox(
+        "Model", names, key="model", help="A checkpoint: its weights, its columns and its card."
+    )
+    try:
+        model = load_model(name)
+    except Refusal as error:
+        refuse(str(error))
+    st.caption(f"Runs on {device_name(model.device)} · weights {model.digest}")
+    trained_on(model.card)
+    return name, model
+
+
+def device_name(device: str) -> str:
+    """The device in words."""
+    kind = str(device).split(":")[0]
+    return {"cpu": "the processor", "cuda": "the graphics card"}.get(kind, str(device))
+
+
+def model_card(name: str, model: Model) -> None:
+    """The few facts a reader needs, and the whole card on demand."""
+    card = model.card
+    facts = {title: str(card[key]) for key, title in FACTS.items() if key in card}
+    facts |= {"Cohort": training_data(card), "Columns": columns_in_words(model.schema)}
+    facts |= {"Grid": card["size"]["grid"]} if "grid" in card.get("size", {}) else {}
+    facts["Weights"] = model.digest
+    st.subheader(card.get("title", name), anchor=False)
+    facts_list({"Name": name, **facts})
+    with st.expander("Model card"):
+        st.markdown(model.card_markdown)
+
+
+def columns_in_words(schema: AttributeSchema) -> str:
+    """``Age 20 to 86 years, Sex, ... and Weight, computed``."""
+    words = []
+    for column in schema.columns:
+        extent = ""
+        if isinstance(column, Number):
+            low, high = seen_range(column)
+            extent = f" {low:g} to {high:g} {column.unit}"
+        words.append(label(column.name) + extent)
+    return ", ".join([*words, *(f"{label(d.name)} (computed)" for d in schema.derived)])

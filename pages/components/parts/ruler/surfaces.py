@@ -1,0 +1,154 @@
+"""The surfaces of a person shown: made when asked for, looked at where the browser has WebGL, taken away as STL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from streamlit.components.v2 import component
+
+from engine.figures.surface import Part, surface_figure
+from engine.imaging.surface import Surface, SurfaceError, softened, surface
+from engine.imaging.volume import Volume
+from engine.vocabulary.refusal import Refusal
+from pages.components.parts.download import stem, stl_zip
+from pages.components.parts.ruler.reader import Reader, classes_of, look, reader_for
+from pages.components.state.generation import Drawn, Report, time_left
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model, Person
+
+#: name, classes of the ruler, colour and opacity of what is inside, by what the ruler is for
+INSIDE = {
+    "torso": (
+        ("Visceral fat", ("vat",), "#e3b62f", 0.45),
+        ("Lungs", ("lungs",), "#6fa8c9", 0.55),
+        ("Liver", ("liver",), "#9c4a36", 1.0),
+        ("Spleen", ("spleen",), "#7d5ba6", 1.0),
+        ("Kidneys", ("kidneys",), "#c0563f", 1.0),
+        ("Bones", ("bone", "pelvis"), "#d8cfb8", 1.0),
+    ),
+    "head": (
+        ("Brain", ("brain", "ventricles"), "#c98f86", 0.4),
+        ("Ventricles", ("ventricles",), "#3f78c4", 1.0),
+    ),
+}
+SKIN = ("Skin", "#cfa98c", 0.18)
+#: triangles of a surface that is shown, at most: a browser without a graphics card draws them, too
+SHOWN = 20_000
+NO_WEBGL = (
+    "This browser cannot show surfaces: WebGL is missing or switched off. The fourth view of the viewer above shows the body "
+    "in 3D without it, and the STL files can be saved all the same."
+)
+ABOUT = (
+    "Where the ruler that measures scans sees each tissue, as smoothed borders in mm (right, anterior, superior positive). "
+    "Drag to turn; a click in the legend hides a part. This person does not exist."
+)
+_webgl = component("somatwin_webgl", html="<span></span>", js=Path(__file__).with_name("webgl.js").read_text("utf-8"))
+
+
+def surfaces_section(model: Model, drawn: Drawn) -> None:
+    """A section that makes the surfaces of one of the people shown when asked."""
+    st.fragment(_section)(model, drawn)
+
+
+def _section(model: Model, drawn: Drawn) -> None:
+    state = st.session_state
+    with st.expander("Surfaces", icon=":material/deployed_code:"):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            number = 0
+            if len(drawn.people) > 1:
+                number = st.selectbox("Of", range(len(drawn.people)), format_func=lambda i: f"Person {i + 1}", width=160,
+                                      key=f"surfaces.of.{len(drawn.people)}")  # fmt: skip
+            person = drawn.people[number]
+            key = (drawn.digest, drawn.request.given, drawn.request.steps, person.seed)
+            made = state.get("surfaces")
+            if made is None or made[0] != key:
+                wish = partial(state.update, {"surfaces wanted": key})
+                st.button("Make surfaces", on_click=wish, icon=":material/deployed_code:", help="Takes some seconds.")
+            else:
+                named = {part.name: part.surface for part in made[1]}
+                st.download_button("STL files", partial(stl_zip, drawn, [(person, named)]), f"{stem(drawn, person)}_stl.zip",
+                                   "application/zip", on_click="ignore", icon=":material/save_alt:")  # fmt: skip
+        if made is not None and made[0] == key:
+            _show(*made[1:])
+        elif state.get("surfaces wanted") == key:
+            _make(model, person, key)
+
+
+def _make(model: Model, person: Person, key: tuple[Any, ...]) -> None:
+    """Make the surfaces with a way out, and show them by running the section again."""
+    state = st.session_state
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, "Starting")
+        st.button("Stop", key="surfaces stop", on_click=lambda: state.update({"surfaces wanted": None}), type="tertiary",
+                  icon=":material/stop_circle:")  # fmt: skip
+    reader, why_not = reader_for(model)
+    parts, notes = surfaces_of(reader, person.volume, bar.progress)
+    state.update({"surfaces": (key, parts, [why_not, *notes] if why_not else notes), "surfaces wanted": None})
+    st.rerun(scope="fragment")
+
+
+def _show(parts: list[Part], notes: list[str]) -> None:
+    place = st.container()
+    there = _webgl(key="webgl", on_there_change=lambda: None).there
+    if there:
+        # the wheel scrolls the page, as everywhere
+        config = {"displaylogo": False, "scrollZoom": False}
+        place.plotly_chart(surface_figure(parts), key="surfaces figure", config=config)
+        place.caption(ABOUT)
+    elif there is False:
+        place.info(NO_WEBGL, icon=":material/visibility_off:")
+    for note in notes:
+        st.caption(f":material/info: {note}")
+
+
+def surfaces_of(reader: Reader | None, volume: Volume, report: Report) -> tuple[list[Part], list[str]]:
+    """Skin, and what the ruler finds inside; and sentences on what could not be made."""
+    began = time.monotonic()
+
+    def said(share: float, text: str) -> None:
+        report(share, text + time_left(began, share))
+
+    said(0.0, "Finding the skin")
+    jobs = [(*SKIN, _skin(volume), volume.affine)]
+    notes: list[str] = []
+    if reader is not None:
+        said(0.1, "Finding what is inside")
+        try:
+            jobs += list(_inside(reader, volume))
+        except Refusal as error:
+            notes.append(f"Only the skin is shown: {error}.")
+    parts = []
+    for done, (name, colour, opacity, field, affine) in enumerate(jobs):
+        said(0.6 + 0.4 * done / len(jobs), f"Surface {done + 1} of {len(jobs)}: {name.lower()}")
+        try:
+            parts.append(Part(name, surface(field, affine, most=SHOWN), colour, opacity))
+        except SurfaceError as error:
+            notes.append(f"{name}: {error}.")
+    return parts, notes
+
+
+def skin_surface(volume: Volume) -> Surface:
+    """The body's outline; raises :class:`SurfaceError` where there is no body."""
+    return surface(_skin(volume), volume.affine, most=SHOWN)
+
+
+def _skin(volume: Volume) -> np.ndarray:
+    """A field on the volume's voxels, 0.5 at the skin."""
+    return softened(look(None, volume).masks["body"])
+
+
+def _inside(reader: Reader, volume: Volume) -> Iterator[tuple[str, str, float, np.ndarray, np.ndarray]]:
+    """Name, colour, opacity, field and its affine of each part that the ruler tells apart."""
+    found, classes = classes_of(reader, volume), reader.ruler.segmenter.config.classes
+    if not found.placed:
+        raise SurfaceError("the ruler knows this model's heads only after turning them")
+    for name, of, colour, opacity in INSIDE[reader.kind]:
+        field = found.probabilities[[classes.index(each) for each in of]].sum(0)
+        yield name, colour, opacity, field, found.affine

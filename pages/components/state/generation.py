@@ -1,0 +1,201 @@
+"""Drawing people: one at a time, each kept, the model shared by all sessions behind one lock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import streamlit as st
+
+from engine.vocabulary.schema import Cell
+from pages.components.parts.person_table import person_rows, summary
+from pages.components.parts.viewer.viewer import payload
+from pages.components.state.address import Request
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model, Person
+
+#: people kept in memory, over all sessions; a head takes 5 MB
+KEPT = 48
+#: what decides who a person is: weights, given cells, seed, steps
+Key = tuple[str, tuple[tuple[str, Cell], ...], int, int]
+#: called with a fraction done and a sentence; every call is a point at which a newer request takes over
+Report = Callable[[float, str], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The people of one request, and the scene that the viewer shows of them.
+
+    ``seconds`` is what drawing them took; ``kept`` of them were drawn for an earlier request.
+    """
+
+    request: Request
+    digest: str
+    people: list[Person]
+    scene: bytes
+    seconds: float
+    kept: int = 0
+    guidance: float | None = None
+    licence: str | None = None
+
+    def in_words(self) -> str:
+        """How long the drawing took, and whether it was now."""
+        drawing = f"rawn in {self.seconds:.1f} s with {self.request.steps} steps"
+        if self.kept == len(self.people):
+            return f"Kept from before, d{drawing}"
+        return f"D{drawing}" + (f", {self.kept} of {len(self.people)} kept from before" if self.kept else "")
+
+
+class _Kept(NamedTuple):
+    """A person, and the seconds that drawing them took."""
+
+    person: Person
+    seconds: float
+
+
+@dataclass
+class _Shared:
+    """What all sessions have in common."""
+
+    model: threading.Lock = field(default_factory=threading.Lock)
+    access: threading.Lock = field(default_factory=threading.Lock)
+    people: OrderedDict[Key, _Kept] = field(default_factory=OrderedDict)
+
+    def get(self, key: Key) -> _Kept | None:
+        with self.access:
+            if key in self.people:
+                self.people.move_to_end(key)
+            return self.people.get(key)
+
+    def put(self, key: Key, person: _Kept) -> None:
+        with self.access:
+            self.people[key] = person
+            while len(self.people) > KEPT:
+                self.people.popitem(last=False)
+
+
+@st.cache_resource
+def _shared() -> _Shared:
+    return _Shared()
+
+
+def model_lock() -> threading.Lock:
+    """Held by whoever lets the model work: one run at a time, see :func:`turn`. Ask for it in a page, not in a thread of its own."""
+    return _shared().model
+
+
+def draw(model: Model, request: Request, report: Report, draft: bool = False) -> Drawn:
+    """Generate the people of ``request``, or take those still kept, and prepare their view."""
+    began = time.monotonic()
+    found, kept = people_of(model, request, lambda share, text: report(share, text + time_left(began, share)))
+    report(1.0, "Preparing the view")
+    people = [each.person for each in found]
+    return Drawn(
+        request=request,
+        digest=model.digest,
+        people=people,
+        scene=scene_of(model, request, people, draft=draft),
+        seconds=sum(each.seconds for each in found),
+        kept=kept,
+        guidance=model.checkpoint.config.guidance,
+        licence=model.licence,
+    )
+
+
+def people_of(model: Model, request: Request, report: Report) -> tuple[list[_Kept], int]:
+    """The people of ``request``, and how many of them were kept from before.
+
+    Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
+    finished before a run is given up are not drawn again.
+    """
+    shared = _shared()
+    keys = [(model.digest, request.given, request.seed + i, request.steps) for i in range(request.n)]
+    people = {i: found for i, key in enumerate(keys) if (found := shared.get(key))}
+    missing = [i for i in range(request.n) if i not in people]
+    for position, i in enumerate(missing):
+        people[i] = _person(model, request, i, (position / len(missing), 1 / len(missing)), report)
+        shared.put(keys[i], people[i])
+    return [people[i] for i in range(request.n)], request.n - len(missing)
+
+
+def _person(model: Model, request: Request, i: int, share: tuple[float, float], report: Report) -> _Kept:
+    """Person ``i``; ``share`` is the fraction of the whole run done before this person, and this person's part of it."""
+    who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
+
+    def progress(done: int, total: int) -> None:
+        report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total)}")
+
+    with turn(model_lock(), report):
+        progress(0, request.steps + 1)
+        began = time.monotonic()
+        (person,) = model.generate(
+            n=1, given=dict(request.given), seed=request.seed + i, steps=request.steps, progress=progress
+        )
+        return _Kept(person, time.monotonic() - began)
+
+
+def step_in_words(done: int, total: int) -> str:
+    """``3 of 8``: the engine's last unit of work is the decoding.
+
+    >>> step_in_words(3, 9), step_in_words(8, 9)
+    ('3 of 8', '8 of 8, building the scan')
+    """
+    last = total - 1
+    return f"{done} of {last}" if done < last else f"{last} of {last}, building the scan"
+
+
+def time_left(began: float, share: float) -> str:
+    """``, about 3 s left``, for a run of which ``share`` was done since ``began``; nothing while there is none."""
+    if share <= 0:
+        return ""
+    seconds = max(1, round((time.monotonic() - began) * (1 / share - 1)))
+    return f", about {seconds} s left" if seconds < 90 else f", about {round(seconds / 60)} min left"
+
+
+@contextmanager
+def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
+    """Hold the model; say so while another session has it."""
+    started = time.monotonic()
+    while not lock.acquire(timeout=0.2):
+        report(0.0, f"Waiting for another reader's turn to end, {time.monotonic() - started:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def engaged(doing: str, report: Report) -> Iterator[Callable[[int, int], None]]:
+    """Hold the model for one ask; lends the ask's ``progress``, which reports each network evaluation as
+    ``doing, step 3 of 8``. Whatever ``report`` raises ends the ask."""
+
+    def progress(done: int, total: int) -> None:
+        report(done / total, f"{doing}, step {min(done + 1, total)} of {total}")
+
+    with turn(model_lock(), report):
+        report(0.0, doing)
+        yield progress
+
+
+def scene_of(model: Model, request: Request, people: list[Person], *, draft: bool = False, **marked: Any) -> bytes:
+    """What the viewer shows: every channel of everybody's scan, and their tables; ``marked``: labels and legend of
+    :func:`payload`."""
+    given = dict(request.given)
+    described = [
+        {
+            "title": f"Person {i + 1}" if request.n > 1 else "This person",
+            "subtitle": f"{summary(person.attributes)} · seed {person.seed}",
+            "file": f"{request.model}_seed-{person.seed}",
+            "rows": person_rows(model.schema, person.attributes, given),
+        }
+        for i, person in enumerate(people)
+    ]
+    note = f"Percentiles place a value in the cohort that {request.model} was trained on. This person does not exist."
+    scans = [person.volume for person in people]
+    return payload(scans, described, model=request.model, draft=draft, note=note, **marked)

@@ -1,0 +1,307 @@
+"""Who the person is, and for every column whether it stays, follows, or is set to something else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
+from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST
+from pages.components.parts.person_table import label, level, sentence, titled, unit
+from pages.components.state.address import COUNTS, seen_range, tidy, whole
+from pages.components.state.intervention import Cells, Question, read_question
+from pages.components.whatif.upload import File, Scan, upload_panel
+from pages.components.whatif.visit import Plan, visit, with_cells
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
+SYNTHETIC, OWN = "Synthetic", "Scan of yours"
+#: who a person is, and stays at first; what their body is made of follows
+STAYING = ("age", "sex", "height", "ethnicity", "smoking")
+STAYS = "stays"
+FOLLOWS = "follows"
+SET = "set to"
+#: sampling steps at first: of a synthetic person, and of a scan, which is also run backwards
+STEPS = {SYNTHETIC: 8, OWN: 16}
+#: values of a sweep, least, at first and most; and along each side of a grid
+SWEEP, GRID = (3, 5, 11), 3
+#: how far into the seen range the ends of a grid lie
+ENDS = (0.1, 0.9)
+PREFIX = "whatif."
+HOW = (
+    "Stays: held as it was before. Follows: moves with what is set, as it does in the cohort. "
+    "Set to: the intervention. A computed column such as weight follows."
+)
+#: what a control of an uploaded scan's person is called apart from that of a synthetic one
+WHOSE = {SYNTHETIC: "person", OWN: "scan"}
+#: how the keys of controls begin that are kept while another page is shown
+KEPT = ("whatif.source", "whatif.person.", "whatif.scan.", "whatif.sweep.", "whatif.grid.")
+
+
+def remember() -> None:
+    """Keep what the controls say: Streamlit forgets a control that a page, or another choice, does not show."""
+    state = st.session_state
+    kept = state.setdefault("kept whatif", {})
+    kept.update({str(key): state[key] for key in state if str(key).startswith(KEPT)})
+    for key, value in kept.items():
+        state.setdefault(key, value)
+
+
+def restore(question: Question, schema: AttributeSchema) -> None:
+    """Set every control to what ``question`` says of a synthetic person; call before the controls are drawn."""
+    before, change = dict(question.before), dict(question.change)
+    values: dict[str, Any] = {"whatif.source": st.session_state.get("whatif.source", SYNTHETIC)}
+    values |= {_key(SYNTHETIC, name, "count"): getattr(question, name) for name in ("seed", "steps")}
+    for column in schema.columns:
+        name = column.name
+        values[_key(SYNTHETIC, name, "given")] = name in before
+        stays = name in before or name in question.held
+        how = STAYS if stays else FOLLOWS
+        values[_key(SYNTHETIC, name, "how")] = SET if name in change else how
+        values[_key(SYNTHETIC, name, "before")] = _start(column, before.get(name))
+        values[_key(SYNTHETIC, name, "after")] = _start(column, change.get(name, before.get(name)))
+    st.session_state["kept whatif"] = {**st.session_state.get("kept whatif", {}), **values}
+    st.session_state.update(values)
+
+
+def arrive(name: str, model: Model) -> None:
+    """Take over a new address, or another model; at first an example."""
+    here, address = visit(), st.query_params.to_dict()
+    if set(address) - {"model"} and address != here.address:
+        question, problems = read_question(address, name, model)
+        st.session_state["whatif.source"] = SYNTHETIC
+    elif here.controls != model.digest:
+        question, problems = example(name, model), []
+    else:
+        return
+
+    restore(question, model.schema)
+    here.problems = problems
+    here.wanted = () if problems else ((question, True),)
+    here.controls = model.digest
+    here.address = address
+
+
+def example(name: str, model: Model) -> Question:
+    """What is asked at first: somebody young, of age or of the first number there is, and the same at the other end."""
+    columns = [c for c in model.schema.columns if isinstance(c, Number)]
+    chosen = next((c for c in columns if c.name == "age"), columns[0] if columns else None)
+    cells: list[Cells] = [(), ()]
+    if chosen:
+        low, high = seen_range(chosen)
+        cells = [((chosen.name, tidy(chosen, low + share * (high - low))),) for share in (0.15, 0.85)]
+    apart = tuple(sorted(c.name for c in model.schema.columns if c is not chosen and c.name in STAYING))
+    asked = Question(model=name, digest=model.digest, steps=STEPS[SYNTHETIC], held=apart)
+    return replace(asked, before=cells[0], change=cells[1])
+
+
+def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | None, list[File]]:
+    """Draw the controls: the what-if they ask for (None while there is no scan), the scan in use, files to be read."""
+    source = st.segmented_control("Who", [SYNTHETIC, OWN], key="whatif.source", required=True, width="stretch")
+    asked = Question(model=name, digest=model.digest)
+    if source == OWN:
+        scan, files = upload_panel(model)
+        if scan is None:
+            return None, None, files
+        asked = replace(asked, scan=scan.key, steps=_count("steps", OWN))
+        before, known = _scan_before(scan, model.schema)
+        how, change = _changes(OWN, model.schema, before, known)
+        loose = tuple(sorted(column for column in before if how[column] == FOLLOWS))
+        return replace(asked, before=tuple(before.items()), change=change, loose=loose), scan, []
+    left, right = st.columns(2)
+    asked = replace(asked, seed=_count("seed", SYNTHETIC, left), steps=_count("steps", SYNTHETIC, right))
+    before = _person_before(model.schema)
+    how, change = _changes(SYNTHETIC, model.schema, before, set(before))
+    held = tuple(sorted(column for column in how if column not in before and how[column] == STAYS))
+    return replace(asked, before=tuple(before.items()), change=change, held=held), None, []
+
+
+def _count(name: str, source: str, place: DeltaGenerator | None = None) -> int:
+    default, low, high = COUNTS[name]
+    key = _key(source, name, "count")
+    st.session_state.setdefault(key, STEPS[source] if name == "steps" else default)
+    return int((place or st).number_input(name.capitalize(), low, high, key=key, help=COUNT_TEXTS[name][1]))
+
+
+def _key(source: str, column: str, part: str) -> str:
+    return f"{PREFIX}{WHOSE[source]}.{column}.{part}"
+
+
+def _ordered(schema: AttributeSchema) -> tuple[list[Number | Category], list[Number | Category]]:
+    """The columns shown at once, and those under a heading."""
+    first = [column for name in FIRST for column in schema.columns if column.name == name]
+    return first, [column for column in schema.columns if column not in first]
+
+
+def _person_before(schema: AttributeSchema) -> dict[str, Cell]:
+    """The given attributes of the synthetic person, in the schema's order; the others are sampled."""
+    cells: dict[str, Cell] = {}
+    with st.expander("Before: who this is"):
+        for column in [part for group in _ordered(schema) for part in group]:
+            key = _key(SYNTHETIC, column.name, "given")
+            st.session_state.setdefault(key, False)
+            text = f"{sentence(column.description)} Off: the model samples it, and the scan to go with it."
+            if st.toggle(titled(column), key=key, help=text, on_change=_regard, args=(SYNTHETIC, column.name)):
+                cells[column.name] = _value(column, _key(SYNTHETIC, column.name, "before"), "before", None)
+    return {column.name: cells[column.name] for column in schema.columns if column.name in cells}
+
+
+def _scan_before(scan: Scan, schema: AttributeSchema) -> tuple[dict[str, Cell], set[str]]:
+    """Every attribute of the scan's person, as the model reads it or as the reader corrects it; and which were corrected."""
+    cells: dict[str, Cell] = {}
+    known = set()
+    with st.expander("Before: as read off the scan", expanded=True):
+        st.caption("With what the model thinks possible. Correct what you know.")
+        for column in [part for group in _ordered(schema) for part in group]:
+            read, words = _read(column, scan.columns[column.name])
+            key = _key(OWN, column.name, "given")
+            st.session_state.setdefault(key, False)
+            title = f"{titled(column)}: {words}"
+            if st.toggle(title, key=key, help="On: correct it.", on_change=_regard, args=(OWN, column.name)):
+                read = _value(column, _key(OWN, column.name, "before"), "before", read)
+                known.add(column.name)
+            cells[column.name] = read
+    return {column.name: cells[column.name] for column in schema.columns}, known
+
+
+def _regard(source: str, name: str) -> None:
+    """What is now given stays, what is no longer given follows, unless it is set."""
+    state, how = st.session_state, _key(source, name, "how")
+    if state.get(how) != SET:
+        state[how] = STAYS if state[_key(source, name, "given")] else FOLLOWS
+
+
+def _read(column: Number | Category, found: dict[str, Any]) -> tuple[Cell, str]:
+    """The likeliest value of a column, and in words how sure the model is."""
+    if isinstance(column, Category):
+        name = found["likeliest"]
+        return name, f"{level(column.name, name)} ({found['shares'][name]:.0%})"
+    low, high = found["interval"]
+    least, most = seen_range(column)
+    value = tidy(column, min(most, max(least, found["median"])))
+    return value, f"{value:g} ({low:.0f} to {high:.0f})"
+
+
+def _changes(
+    source: str, schema: AttributeSchema, before: Mapping[str, Cell], known: Collection[str]
+) -> tuple[dict[str, str], Cells]:
+    """For every column whether it stays, follows or is set; and what is set, by name."""
+    how: dict[str, str] = {}
+    cells: dict[str, Cell] = {}
+    st.markdown("**What if**", help=HOW)
+    first, rest = _ordered(schema)
+    places = [(column, st.container()) for column in first]
+    if rest:
+        with st.expander("More attributes" if first else "Attributes", expanded=not first):
+            places += [(column, st.container()) for column in rest]
+    for column, place in places:
+        name = column.name
+        key, options = _key(source, name, "how"), [STAYS, FOLLOWS, SET]
+        if source == SYNTHETIC and name in known:
+            options.remove(FOLLOWS)
+        usual = STAYS if name in known else FOLLOWS
+        if st.session_state.get(key) not in options:
+            st.session_state[key] = usual
+        with place:
+            how[name] = str(st.segmented_control(titled(column), options, key=key, required=True, width="stretch"))
+            if how[name] == SET:
+                cells[name] = _value(column, _key(source, name, "after"), "in the what-if", before.get(name))
+    return how, tuple(sorted(cells.items()))
+
+
+def _start(column: Number | Category, value: Cell) -> Cell:
+    """What a control of the column stands at first: ``value`` within its range, or the middle of the cohort."""
+    if isinstance(column, Category):
+        return value if value in column.levels else column.levels[0]
+    low, high = seen_range(column)
+    return tidy(column, min(high, max(low, float(column.median if value is None else value))))
+
+
+def _value(column: Number | Category, key: str, when: str, start: Cell) -> Cell:
+    """A value of the column."""
+    title = f"{label(column.name)} {when}"
+    if isinstance(column, Category):
+        if st.session_state.get(key) not in column.levels:
+            st.session_state[key] = _start(column, start)
+        return st.selectbox(
+            title,
+            column.levels,
+            key=key,
+            format_func=lambda one: level(column.name, one).capitalize(),
+            label_visibility="collapsed",
+        )
+    low, high = seen_range(column)
+    st.session_state[key] = _start(column, st.session_state.get(key, start))
+    by_ones = whole(column)
+    value = st.slider(
+        title,
+        int(low) if by_ones else low,
+        int(high) if by_ones else high,
+        step=1 if by_ones else 0.1,
+        format="%d" if by_ones else "%.1f",
+        key=key,
+        label_visibility="collapsed",
+    )
+    return tidy(column, value)
+
+
+def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
+    """Which attribute, between which ends, in how many steps; the what-ifs when the button was pressed."""
+    numbers = [column for column in schema.columns if isinstance(column, Number)]
+    left, middle, right, button = st.columns([2, 4, 1.4, 1.6], vertical_alignment="bottom")
+    st.session_state.setdefault("whatif.sweep.column", _first(numbers, "age"))
+    name = left.selectbox("Attribute", [c.name for c in numbers], key="whatif.sweep.column", format_func=label)
+    column = next(c for c in numbers if c.name == name)
+    low, high = seen_range(column)
+    key = f"whatif.sweep.{name}.ends"
+    ends = st.session_state.get(key, (low, high))
+    st.session_state[key] = tuple(min(high, max(low, float(end))) for end in ends)
+    chosen: Any = middle.slider(  # a pair, since its state is one
+        f"From, to ({unit(column.unit)})", low, high, step=0.5, format="%g", key=key
+    )
+    start, stop = chosen
+    st.session_state.setdefault("whatif.sweep.n", SWEEP[1])
+    n = right.number_input("Values", SWEEP[0], SWEEP[2], key="whatif.sweep.n")
+    if not button.button("Sweep", width="stretch", icon=":material/play_arrow:", disabled=start == stop):
+        return None
+    values = dict.fromkeys(tidy(column, value) for value in np.linspace(start, stop, int(n)).tolist())
+    return Plan(
+        base=question, columns=(name,), questions=tuple(with_cells(question, {name: value}) for value in values)
+    )
+
+
+def grid_controls(schema: AttributeSchema, question: Question) -> Plan | None:
+    """Which two attributes; the what-ifs, row by row, when the button was pressed."""
+    numbers = [column for column in schema.columns if isinstance(column, Number)]
+    if len(numbers) < 2:
+        st.caption("A grid needs two columns that are numbers.")
+        return None
+    names = [column.name for column in numbers]
+    left, right, button = st.columns([3, 3, 2], vertical_alignment="bottom")
+    st.session_state.setdefault("whatif.grid.across", _first(numbers, "bmi"))
+    across = left.selectbox("Across", names, key="whatif.grid.across", format_func=label)
+    others = [name for name in names if name != across]
+    if st.session_state.get("whatif.grid.down") not in others:
+        st.session_state["whatif.grid.down"] = "age" if "age" in others else others[0]
+    down = right.selectbox("Down", others, key="whatif.grid.down", format_func=label)
+    if not button.button(f"Draw {GRID} x {GRID}", width="stretch", icon=":material/grid_on:"):
+        return None
+    one, other = (next(c for c in numbers if c.name == name) for name in (across, down))
+    questions = [with_cells(question, {across: x, down: y}) for y in _grid_values(other) for x in _grid_values(one)]
+    return Plan(base=question, columns=(across, down), questions=tuple(questions))
+
+
+def _grid_values(column: Number) -> list[Cell]:
+    low, high = seen_range(column)
+    return [tidy(column, low + share * (high - low)) for share in np.linspace(*ENDS, GRID)]
+
+
+def _first(numbers: list[Number], wish: str) -> str:
+    names = [column.name for column in numbers]
+    return wish if wish in names else names[0]

@@ -1,0 +1,155 @@
+"""A scan of the reader's own: checked, brought to the model's grid, its attributes read; kept in memory, never on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from starlette.formparsers import MultiPartParser
+
+from engine.imaging.nifti import read_volume
+from engine.imaging.pair import paired
+from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.refusal import Refusal
+from pages.components.state.generation import Report, engaged
+from pages.components.whatif.visit import visit
+
+if TYPE_CHECKING:
+    from engine.cohort.preprocess.preprocess import BrainMasker
+    from engine.inference.generate import Model
+
+#: MB of a file, which .streamlit/config.toml holds the server to
+LIMIT_MB = 512
+#: draws from which the attributes are read, and network evaluations of them together
+DRAWS, STEPS = 24, 8
+
+WAITING = (
+    "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, "
+    "and the model reads age, sex and size off it; you correct them and say what is to be otherwise."
+)
+
+File = tuple[str, bytes]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scan:
+    """An uploaded scan on the grid of the model with this ``digest``: its ``volume``, a ``key`` made of its voxels, ``notes``
+    on how it was read, ``doubts`` that speak against it, and what the model reads off it by column."""
+
+    volume: Volume
+    key: str
+    digest: str
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+    columns: dict[str, dict[str, Any]]
+
+
+def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
+    """The scan in use, or the files that are to be read because the button was pressed."""
+    held_in_memory()
+    state = st.session_state
+    scan = visit().scan
+    if scan is not None and scan.digest == model.digest:
+        _in_use(scan)
+        agreed = not scan.doubts or state.get("whatif.agreed", False)
+        return (scan if agreed else None), []
+    pair = len(model.checkpoint.config.channels) > 1
+    what = "Water and fat image, two NIfTI files" if pair else "NIfTI file, or a DICOM series as zip"
+    chosen = st.file_uploader(
+        what,
+        ["nii", "gz", "zip"],
+        accept_multiple_files=pair,
+        key="whatif.files",
+        help=f"Up to {LIMIT_MB} MB; crop or resample larger scans first. Kept in this session's memory only: a head's face is "
+        "removed, of DICOM only pixels and geometry are read, and nothing is stored.",
+    )
+    files = [file for file in (chosen if isinstance(chosen, list) else [chosen]) if file is not None]
+    few = len(files) < (2 if pair else 1)
+    st.button("Read the scan", disabled=few, width="stretch", on_click=lambda: state.update({"whatif press": True}))
+    pressed = not few and state.pop("whatif press", False)  # pressed while a file was on its way: read when it is there
+    st.caption("It stays in this session's memory, without name or face, and is gone when you close the page.")
+    return None, [(file.name, file.getvalue()) for file in files] if pressed else []
+
+
+def _in_use(scan: Scan) -> None:
+    """What is said of the scan in use, and how to be rid of it."""
+    grid = " x ".join(map(str, scan.volume.grid))
+    st.caption(f":material/lock: Your scan is in use, on the model's grid of {grid} voxels. {' '.join(scan.notes)}")
+    if scan.doubts:
+        reasons = "".join(f"\n* {doubt}" for doubt in scan.doubts)
+        st.warning(f"It does not look like the scans this model knows.{reasons}\n\nGive another scan, or:")
+        st.checkbox("Use it all the same", key="whatif.agreed", help="What is drawn of it may mean nothing.")
+    st.button("Forget this scan", on_click=forget, icon=":material/delete:", width="stretch")
+
+
+def forget() -> None:
+    """Remove the scan and everything that was drawn of it."""
+    st.session_state.pop("whatif.agreed", None)
+    visit().forget()
+
+
+def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
+    """The scan in the files, on the model's grid, and what the model reads off it.
+
+    Raises :class:`VolumeError` or :class:`engine.vocabulary.refusal.RequestError`, sentences that hold no file's name.
+    """
+    from engine.inference.infer import infer, posterior
+    from engine.inference.intake import admit
+
+    report(0.0, "Checking the file")
+    try:
+        scan, notes = read_files(files, model.checkpoint.config.channels)
+        with engaged("Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)) as progress:
+            report(0.05, "Bringing the scan to the model's grid")
+            volume, doubts = admit(model, scan, force=True, masker=_masker(report))
+            draws = infer(model, volume, samples=DRAWS, steps=STEPS, progress=progress)
+    except Refusal as error:
+        said = str(error)
+        raise VolumeError(said[:1].upper() + said[1:]) from None
+    columns = posterior(model.schema, draws, {})
+    key = hashlib.sha256(np.ascontiguousarray(volume.data).tobytes()).hexdigest()[:16]
+    return Scan(volume=volume, key=key, digest=model.digest, notes=notes, doubts=tuple(doubts), columns=columns)
+
+
+def _masker(report: Report) -> BrainMasker:
+    """The brain finder, said and stoppable before it begins."""
+
+    from engine.cohort.preprocess.preprocess import deepbet_masker
+
+    def find(head: Volume) -> np.ndarray:
+        report(0.1, "Finding the brain and removing the face")
+        found = deepbet_masker()(head)
+        report(0.3, "Turning the head upright")
+        return found
+
+    return find
+
+
+def held_in_memory() -> None:
+    """Let the server hold a file in memory while it arrives; it would put what exceeds 1 MB into a temporary file."""
+    MultiPartParser.spool_max_size = 2 * LIMIT_MB * 2**20
+
+
+def read_files(files: Sequence[File], channels: Sequence[str]) -> tuple[Volume, tuple[str, ...]]:
+    """The scan that the files hold, read from their bytes, and notes on how; no refusal holds a file's name."""
+    if len(channels) == 1:
+        ((_, data),) = files
+        if data[:2] == b"PK":
+            from engine.imaging.dicom import read_series
+
+            series = read_series(data, channels[0])
+            return series.volume, series.notes
+        return read_volume(data, channels[0]), ()
+    found = []
+    for channel in channels:
+        named = [data for name, data in files if channel in name.lower()]
+        if len(named) != 1:
+            raise VolumeError(
+                f"{len(named)} of the files have {channel!r} in their name; give one for each of {', '.join(channels)}"
+            )
+        found.append(read_volume(named[0], channel, name=f"the {channel} image"))
+    return paired(*found), ()

@@ -1,0 +1,218 @@
+"""A what-if on the page: both scans, measures with their error bars, where the change lies, sweeps, and files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.person_table import label, unit
+from pages.components.parts.ruler.reader import digits_of, signed
+from pages.components.parts.session_file import session_of_whatif
+from pages.components.parts.viewer.viewer import viewer
+from pages.components.state.intervention import Question
+from pages.components.whatif.answer import Answer
+from pages.components.whatif.figures import grid_figure, sweep_figure
+from pages.components.whatif.question import grid_controls, sweep_controls
+from pages.components.whatif.visit import Plan, visit
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
+MEASURED = (
+    "± is the ruler's stated error, as if it erred anew in each of the two scans: the most it can be. "
+    "No intervention: what the measure changes when nothing is set, the error of the model itself."
+)
+#: dB from which two volumes are called equal
+EQUAL = 90.0
+
+
+def measure_table(answer: Answer) -> pd.DataFrame:
+    """One row a measure: before, after, the change with the ruler's error, and what the null intervention changes."""
+    rows = []
+    for row in answer.measured:
+        digits = digits_of(row["before"])
+        error = f" ± {row['error']:.{digits}f}" if math.isfinite(row["error"]) else " ± not stated"
+        rows.append(
+            {
+                "Measured": f"{row['title']}, {row['unit']}",
+                "Before": f"{row['before']:.{digits}f}",
+                "What if": f"{row['after']:.{digits}f}",
+                "Change ± ruler": f"{signed(row['change'], digits)}{error}",
+                "No intervention": signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
+            }
+        )
+    return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
+
+
+def place_table(answer: Answer) -> pd.DataFrame:
+    """Mean absolute change inside and outside of where it is expected, and the share of it outside."""
+    rows = [
+        {
+            "Mean change, % of white": name,
+            "inside": f"{place.inside:.2f}",
+            "outside": f"{place.outside:.2f}",
+            "share outside": f"{place.share:.0%}" if place.inside or place.outside else "no change",
+        }
+        for name, place in answer.places.items()
+    ]
+    return pd.DataFrame(rows).set_index("Mean change, % of white")
+
+
+def answer_shown(found: Answer) -> None:
+    """Before beside after, and the tables."""
+    name = next(iter(found.scenes))
+    if len(found.scenes) > 1:
+        name = st.segmented_control("Shown", list(found.scenes), default=name, required=True)
+    viewer(found.scenes[name or next(iter(found.scenes))], key="whatif viewer")
+    show_tables(found)
+
+
+def plans_shown(model: Model, current: Question, titles: Mapping[str, str]) -> None:
+    """One attribute swept, two over a grid; ``titles`` are of the measures."""
+    here = visit()
+    one, two = st.tabs(["Sweep one attribute", "Grid of two attributes"])
+    with one:
+        if plan := sweep_controls(model.schema, current):
+            here.sweep = plan
+            here.want(plan.questions, whole=False)
+        if (plan := here.sweep) and _plan_fits(plan, model, current):
+            show_sweep(model.schema, plan, here.found(), titles)
+    with two:
+        if plan := grid_controls(model.schema, current):
+            here.grid = plan
+            here.want(plan.questions, whole=False)
+        if (plan := here.grid) and _plan_fits(plan, model, current):
+            show_grid(model.schema, plan, here.found())
+
+
+def _plan_fits(plan: Plan, model: Model, current: Question) -> bool:
+    """Is the plan one of this model? Says where the controls have moved on."""
+    if plan.base.digest != model.digest:
+        return False
+    if plan.base != current:
+        st.caption(":orange[:material/history: Older than the controls on the left.]")
+    return True
+
+
+def show_tables(answer: Answer) -> None:
+    """The tables side by side, each with what it means."""
+    left, right = st.columns([6, 5], gap="medium")
+    with left:
+        st.header("Measured on both scans", anchor=False)
+        if answer.measured:
+            st.table(measure_table(answer))
+            st.caption(MEASURED)
+        else:
+            st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")
+    with right:
+        st.header("Where the change lies", anchor=False)
+        st.table(place_table(answer))
+        st.caption(places_in_words(answer))
+
+
+def places_in_words(answer: Answer) -> str:
+    """What the shares mean, and how faithful the model is when nothing is set."""
+    share = answer.places["This what-if"].share
+    if answer.nothing:
+        found = "Nothing is set, and no voxel differs."
+    else:
+        even = f"an even change of the whole picture would have {answer.even:.0%} there"
+        found = f"{share:.0%} of the change lies outside {answer.expected}, where it is not expected; {even}."
+    return f"{found} {_faithful(answer)} Change in the wrong place is the known weakness of such models."
+
+
+def _faithful(answer: Answer) -> str:
+    """The decibels in words."""
+    null = answer.psnr.get("No intervention", math.nan)
+    if "Autoencoder" not in answer.psnr:
+        same = "is the same to the last voxel" if null > EQUAL else f"comes back at {null:.1f} dB (PSNR)"
+        return f"Drawn again with nothing set, the person {same}; no scan was encoded, so no autoencoder errs."
+    alone = f"the autoencoder alone reaches {answer.psnr['Autoencoder']:.1f} dB"
+    guess = "what they draw finer than that is plausible, not the person's"
+    return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}; {guess}."
+
+
+def show_sweep(
+    schema: AttributeSchema, plan: Plan, answers: Mapping[Question, Answer], titles: Mapping[str, str]
+) -> None:
+    """The animation of what is drawn so far, with the measure that the reader chooses; ``titles`` are of the measures."""
+    found = [(value, answers[one]) for value, one in zip(plan.values(0), plan.questions, strict=True) if one in answers]
+    if not found:
+        return
+    measures = [name for name in titles if math.isfinite(found[0][1].read.get(name, math.nan))]
+    measure = _measure_chosen(measures, titles) if measures else ""
+    column: Any = schema[plan.columns[0]]
+    figure = sweep_figure(
+        [value for value, _ in found],
+        [one.slices.planes for _, one in found],
+        [one.read.get(measure, math.nan) for _, one in found],
+        (label(column.name), titles[measure] if measure else "nothing is measured"),
+        unit(column.unit),
+    )
+    st.plotly_chart(figure, key="whatif sweep plot", config={"displaylogo": False})
+    st.caption(f"{len(found)} of {len(plan.questions)} values drawn. The patient's right is on the left.")
+
+
+def _measure_chosen(measures: list[str], titles: Mapping[str, str]) -> str:
+    key = "whatif.sweep.measure"
+    if st.session_state.get(key) not in measures:
+        st.session_state[key] = measures[0]
+    return str(
+        st.segmented_control(
+            "Measured", measures, key=key, required=True, format_func=lambda one: titles[one].partition(",")[0]
+        )
+    )
+
+
+def show_grid(schema: AttributeSchema, plan: Plan, answers: Mapping[Question, Answer]) -> None:
+    """The small multiples of what is drawn so far."""
+    found = [answers.get(question) for question in plan.questions]
+    if not any(found):
+        return
+    across, down = (list(dict.fromkeys(plan.values(k))) for k in range(2))
+    pictures = [one.slices.axial if one else None for one in found]
+    rows = [pictures[k : k + len(across)] for k in range(0, len(pictures), len(across))]
+    columns: list[Any] = [schema[name] for name in plan.columns]
+    titles = [f"{label(column.name)}, {unit(column.unit)}" for column in columns]
+    st.plotly_chart(
+        grid_figure(rows, (titles[0], across), (titles[1], down)),
+        key="whatif grid plot",
+        config={"displaylogo": False},
+    )
+    drawn = sum(one is not None for one in found)
+    st.caption(f"{drawn} of {len(found)} drawn: the same person, axial slices, the patient's right on the left.")
+
+
+def concluded(found: Answer, current: Question, status: DeltaGenerator) -> None:
+    """Say what is shown, put it into the page's address, and offer its files."""
+    here = visit()
+    older = found.question != current
+    if not older and st.query_params.to_dict() != (query := current.to_query()):
+        st.query_params.from_dict(query)
+        here.address = query
+    with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        words = "Older than the controls: press Draw" if older else f"Drawn in {found.seconds:.1f} s"
+        st.caption(f":orange[:material/history: {words}]" if older else words, width="content")
+        if not found.question.scan:
+            data = session_of_whatif(found.question).to_bytes
+            st.download_button(
+                "Session", data, "somatwin_whatif_session.json", "application/json", on_click="ignore", type="tertiary",
+                icon=":material/bookmark:", help="A small file: open it on Overview to come back to this what-if.",
+            )  # fmt: skip
+        if (file := here.file) and file[0] == found.question:
+            icon = ":material/download:"
+            st.download_button(
+                "Download", file[1], "somatwin_whatif.zip", "application/zip", on_click="ignore", icon=icon
+            )
+            return
+        about = "NIfTI before and after, their difference, and whatif.json. This draws the what-if once more."
+        st.button(
+            "Prepare files", icon=":material/folder_zip:", help=about, on_click=partial(here.write, found.question)
+        )

@@ -1,0 +1,136 @@
+"""Laws of progress: every ask tells of each evaluation of its network, and what the callback raises cancels it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine
+from engine.inference.counterfactual import counterfactual, generated_counterfactual, invert
+from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
+from engine.inference.impute import impute
+from engine.inference.infer import infer
+from engine.inference.progress import ProgressCallback
+from engine.vocabulary.schema import Row
+
+GIVEN = {"age": 40.0, "sex": "F"}
+OLDER = {"age": 60.0}
+Ask = Callable[[engine.Model, engine.Volume, ProgressCallback], Any]
+
+#: every ask, and the evaluations that it makes of the joint network and of the network of rows together
+ASKS: dict[str, tuple[Ask, int]] = {
+    "infer": (lambda m, scan, told: infer(m, scan, GIVEN, samples=3, steps=5, progress=told), 5),
+    "infer without a scan": (lambda m, _, told: infer(m, None, GIVEN, samples=3, steps=5, progress=told), 5),
+    # a block of rows without a scan is drawn by the network of rows, in 32 evaluations
+    "impute": (lambda m, scan, told: list(impute(m, [GIVEN, {}], [scan, None], progress=told)), 8 + 32),
+    "impute rows": (lambda m, _, told: list(impute(m, [GIVEN, {}], steps=4, progress=told)), 4),
+    # three fixed-point rounds a step backwards; what is missing is inferred in 8 evaluations
+    "invert": (lambda m, scan, told: invert(m, scan, GIVEN, steps=2, progress=told).image, 8 + 3 * 2),
+    "counterfactual": (
+        lambda m, scan, told: (
+            counterfactual(m, scan, factual=GIVEN, intervention=OLDER, steps=2, progress=told).volume.data
+        ),
+        8 + 3 * 2 + 2,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_checkpoint: Path) -> engine.Model:
+    return engine.load(tiny_checkpoint / "tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scan(model: engine.Model) -> engine.Volume:
+    return model.generate(seed=2, steps=2)[0].volume
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_every_evaluation_is_told(model: engine.Model, scan: engine.Volume, name: str) -> None:
+    ask, expected = ASKS[name]
+    told: list[tuple[int, int]] = []
+    made: list[int] = []
+    net = model.checkpoint.model
+    assert net.rows is not None
+    watched = [part.velocity_net.register_forward_hook(lambda *_: made.append(1)) for part in (net, net.rows)]
+    try:
+        ask(model, scan, lambda done, total: told.append((done, total)))
+    finally:
+        for hook in watched:
+            hook.remove()
+    assert len(made) == expected
+    assert told == [(k, expected) for k in range(1, expected + 1)]
+
+
+class _Enough(Exception):
+    """What a caller raises to cancel."""
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_what_the_callback_raises_cancels_and_nothing_is_changed(
+    model: engine.Model, scan: engine.Volume, name: str
+) -> None:
+    ask, _ = ASKS[name]
+    before = ask(model, scan, lambda done, total: None)
+    calls: list[int] = []
+
+    def enough(done: int, total: int) -> None:
+        calls.append(done)
+        if done == 2:
+            raise _Enough
+
+    with pytest.raises(_Enough):
+        ask(model, scan, enough)
+    assert calls == [1, 2]
+    after = ask(model, scan, lambda done, total: None)
+    assert np.array_equal(after, before)
+
+
+def test_a_generated_counterfactual_counts_its_persons(model: engine.Model) -> None:
+    """Two persons, or three where columns are held, each of so many evaluations and a decoding."""
+    for hold, persons in ((), 2), (("height",), 3):
+        told: list[tuple[int, int]] = []
+        generated_counterfactual(
+            model, 3, GIVEN, OLDER, 2, hold=hold, progress=lambda done, total, told=told: told.append((done, total))
+        )
+        assert told == [(k, 3 * persons) for k in range(1, 3 * persons + 1)]
+
+
+def test_a_generated_counterfactual_takes_persons_of_the_caller(model: engine.Model) -> None:
+    asked: list[Row] = []
+
+    def draw(given: Row) -> engine.Person:
+        asked.append(given)
+        return model.generate(given=given, seed=3, steps=2)[0]
+
+    found = generated_counterfactual(model, 3, GIVEN, OLDER, 2, draw=draw)
+    expected = generated_counterfactual(model, 3, GIVEN, OLDER, 2)
+    assert [given["age"] for given in asked] == [40.0, 60.0]
+    for one, other in zip(found, expected, strict=True):
+        assert one.attributes == other.attributes
+        assert np.array_equal(one.volume.data, other.volume.data)
+
+
+def test_files_of_what_ifs_count_to_the_end_and_a_cancelled_one_leaves_none(
+    model: engine.Model, scan: engine.Volume, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    write_counterfactuals(
+        model, scan, tmp_path / "scan", factual=GIVEN, interventions=[OLDER, {"sex": "M"}], steps=2,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    total = 2 * 2 * (8 + 4 * 2)
+    assert told == [(k, total) for k in range(1, total + 1)]
+
+    def enough(done: int, total: int) -> None:
+        raise _Enough
+
+    with pytest.raises(_Enough):
+        write_generated_counterfactuals(
+            model, tmp_path / "person", seed=1, factual=GIVEN, interventions=[OLDER], steps=2, progress=enough
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["scan"]

@@ -1,0 +1,54 @@
+"""Drawing people: what was drawn before is kept, and what is said of steps and time is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engine
+from pages.components.state.address import Request
+from pages.components.state.generation import Drawn, draw, step_in_words, time_left
+
+
+def drawn(kept: int, people: int = 3) -> Drawn:
+    request = Request(model="tiny", n=people, steps=8)
+    return Drawn(request=request, digest="", people=[None] * people, scene=b"", seconds=2.13, kept=kept)
+
+
+def test_the_words_tell_the_kept_from_the_new():
+    assert drawn(0).in_words() == "Drawn in 2.1 s with 8 steps"
+    assert drawn(2).in_words() == "Drawn in 2.1 s with 8 steps, 2 of 3 kept from before"
+    assert drawn(3).in_words() == "Kept from before, drawn in 2.1 s with 8 steps"
+
+
+def test_whoever_was_drawn_is_kept_with_the_time_it_took(tiny_checkpoint: Path):
+    model = engine.load(tiny_checkpoint / "tiny", "cpu")
+    request = Request(model="tiny", seed=4100, n=2, steps=3)
+    said: list[tuple[float, str]] = []
+    first = draw(model, request, lambda share, text: said.append((share, text.split(", about")[0])))
+    steps = ["0 of 3", "1 of 3", "2 of 3", "3 of 3, building the scan", "3 of 3, building the scan"]
+    each = [f"Person {i} of 2, step {step}" for i in (1, 2) for step in steps]
+    assert [text for _, text in said] == [*each, "Preparing the view"]
+    assert [share for share, _ in said] == sorted(share for share, _ in said)
+    again = draw(model, request, lambda share, text: None)
+    assert (first.kept, again.kept) == (0, 2)
+    assert again.seconds == first.seconds > 0
+    assert all(a is b for a, b in zip(first.people, again.people, strict=True))
+    more = draw(model, Request(model="tiny", seed=4101, n=2, steps=3), lambda share, text: None)
+    assert more.kept == 1
+    assert np.array_equal(more.people[0].volume.data, first.people[1].volume.data)
+
+
+def test_steps_are_counted_as_they_were_asked_for():
+    """The engine counts the decoding too."""
+    assert [step_in_words(done, 3) for done in range(4)] == ["0 of 2", "1 of 2", *["2 of 2, building the scan"] * 2]
+
+
+def test_time_left_is_silent_before_there_is_any(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pages.components.state.generation.time.monotonic", lambda: 100.0)
+    assert time_left(90.0, 0.0) == ""
+    assert time_left(90.0, 0.25) == ", about 30 s left"
+    assert time_left(90.0, 0.01) == ", about 16 min left"
+    assert time_left(90.0, 1.0) == ", about 1 s left"
