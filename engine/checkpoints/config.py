@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.checkpoints.files import JOINT, RULER, CheckpointError
-from engine.model.config import AutoencoderConfig, ConfigError, ModelConfig, TransformerConfig
+from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class CheckpointConfig:
         for settings that there are none of."""
         from engine.cohort.preprocess.preprocess import PreprocessConfig  # needs scipy's optimisers: seconds
 
-        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in self.preprocess.items()}
+        settings = _frozen(self.preprocess)
         return PreprocessConfig(**settings) if settings else None
 
     def to_json(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ READERS: dict[tuple[str, int], Callable[[Mapping[str, Any]], CheckpointConfig]] 
 
 def _sizes(stored: Mapping[str, Any]) -> ModelConfig:
     _check_keys(ModelConfig, stored, "model")
-    image = {key: tuple(value) if isinstance(value, list) else value for key, value in stored["image"].items()}
+    image = _frozen(stored["image"])
     _check_keys(AutoencoderConfig, image, "model.image")
     flow = stored["flow"]
     rows = stored.get("rows")
@@ -153,6 +153,11 @@ def _sizes(stored: Mapping[str, Any]) -> ModelConfig:
         _check_keys(TransformerConfig, part, key)
     made = {"image": AutoencoderConfig(**image), "flow": TransformerConfig(**flow)}
     return ModelConfig(**{**stored, **made, "rows": TransformerConfig(**rows) if rows else None})
+
+
+def _frozen(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings as a dataclass takes them, which checks what they are: JSON's lists are tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 
 
 def _check_keys(kind: type, given: Mapping[str, Any], where: str) -> None:
@@ -167,6 +172,3 @@ def _check_keys(kind: type, given: Mapping[str, Any], where: str) -> None:
 def _check_type(value: Any, kind: type, key: str) -> None:
     if not isinstance(value, kind):
         raise CheckpointError(f"{key} is {value!r}, not {'a text' if kind is str else 'an object'}"[:100])
-
-
-__all__ = ["READERS", "VERSION", "CheckpointConfig", "ConfigError", "config_from"]

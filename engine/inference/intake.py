@@ -63,10 +63,11 @@ def _called(scan: Volume | str | Path) -> str:
 
 def _volume(model: Model, scan: Volume | str | Path) -> Volume:
     """The scan with the model's channels, in memory."""
-    channels = list(model.checkpoint.config.channels)
+    channels = model.checkpoint.config.channels
     if not isinstance(scan, Volume):
-        return load_pair(scan) if len(channels) > 1 else load_volume(scan, channels[0])
-    if list(scan.channels) != channels:
+        first, *others = channels
+        return load_pair(scan) if others else load_volume(scan, first)
+    if scan.channels != channels:
         given = ", ".join(scan.channels)
         raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
     return scan

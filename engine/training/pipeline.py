@@ -143,7 +143,7 @@ class _Stages:
 
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]
-            self.facts["from"] = f"{self.begun.config['name']} {self.begun.digest}, after {steps} steps"
+            self.facts["from"] = f"{self.begun.config.name} {self.begun.digest}, after {steps} steps"
         _save(self.run_dir / "checkpoint", self.model, self.recipe, self.store, self.facts)
         if isinstance(self.store, CohortStore):
             yield Progress("fingerprint", 0, 1, 0.0, {})

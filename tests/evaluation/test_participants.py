@@ -98,5 +98,5 @@ def test_a_training_that_goes_on_keeps_the_roles_of_its_source(
     assert after.cohorts[0].salt == before.cohorts[0].salt
     for part, hashes in before.cohorts[0].parts.items():
         assert hashes <= after.cohorts[0].parts[part]
-    held = load_checkpoint(tmp_path / "run/checkpoint").config["provenance"]["persons"]
+    held = load_checkpoint(tmp_path / "run/checkpoint").config.provenance["persons"]
     assert held == len(after.cohorts[0].parts["train"]) > 6

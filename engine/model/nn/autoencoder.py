@@ -10,9 +10,10 @@ Each token covers 16 x 16 x 16 voxels: a grid of 96 x 112 x 112 makes 6 x 7 x 7 
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from jaxtyping import Float
-from monai.networks.nets.autoencoderkl import AEKLResBlock
 from torch import Tensor, nn
 
 from engine.model.config import FACTOR, AutoencoderConfig
@@ -34,9 +35,31 @@ def depth_to_space(x: Float[Tensor, "b c_f x_f y_f z_f"], factor: int = 2) -> Fl
     return x.reshape(b, c // f**3, i * f, j * f, k * f)
 
 
+def _convolution(width: int) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(conv=nn.Conv3d(width, width, 3, padding=1)))
+
+
+class ResidualBlock(nn.Module):
+    """Twice normalisation, SiLU and convolution, added to what came in (He et al., arXiv 1603.05027, figure 4e).
+
+    Weights are named as those of MONAI's ``AEKLResBlock``, whose import alone takes seconds.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        groups = min(8, width // 4)
+        self.norm1 = nn.GroupNorm(groups, width, eps=1e-6)
+        self.conv1 = _convolution(width)
+        self.norm2 = nn.GroupNorm(groups, width, eps=1e-6)
+        self.conv2 = _convolution(width)
+
+    def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
+        inner = self.conv1(nn.functional.silu(self.norm1(x)))
+        return x + self.conv2(nn.functional.silu(self.norm2(inner)))
+
+
 def _stage(width: int, blocks: int) -> nn.Sequential:
-    layers = [AEKLResBlock(3, width, min(8, width // 4), 1e-6, width) for _ in range(blocks)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*[ResidualBlock(width) for _ in range(blocks)])
 
 
 class Down(nn.Module):

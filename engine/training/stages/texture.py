@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -31,6 +31,9 @@ from engine.training.stages.autoencoder import (
     reconstruction_loss,
     scaled,
 )
+
+if TYPE_CHECKING:
+    from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 
 #: the loss that a trained decoder has left, about; it brings gradients to the size that :class:`Stage` cuts them at
 LEFT = 0.005
@@ -72,6 +75,8 @@ def train_texture(
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. ``table`` as in
     :func:`engine.training.stages.autoencoder.train_autoencoder`.
     """
+    from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
+
     device, coder = model.centre.device, model.autoencoder
     model.requires_grad_(False)
     with torch.random.fork_rng():

@@ -33,7 +33,7 @@ def checkpoint_names(*, scans: bool = True) -> list[str]:
 
 def load_model(name: str) -> Model:
     """One copy of a model for all sessions; a checkpoint that was replaced is read again."""
-    from engine.checkpoints.checkpoint import find
+    from engine.checkpoints.files import find
 
     return _load(name, hashlib.sha256((find(name) / "config.json").read_bytes()).hexdigest())
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from streamlit.delta_generator import DeltaGenerator
 
-from engine.checkpoints.files import directory, whole_directory
+from engine.checkpoints.files import checkpoint_directory, directory
 from engine.training.journal import FILE, read, training_now
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.facts import refused
@@ -248,7 +248,7 @@ def install(run: Run, name: str) -> Path:
         raise TrainingError(f"{name!r} is no name for a model: use letters, digits, dots and dashes, 64 at most")
     if target.exists():
         raise TrainingError(f"there is a checkpoint {name} already: choose another name")
-    with whole_directory(target) as part:
+    with checkpoint_directory(target) as part:
         for file in source.iterdir():
             shutil.copy2(file, part / file.name)
     return target
