@@ -23,6 +23,7 @@ from torch import Tensor
 from engine.checkpoints.card import checked_config, read_card, write_card
 from engine.checkpoints.config import CheckpointConfig
 from engine.checkpoints.files import CONFIG, WEIGHTS, CheckpointError, checkpoint_directory, find
+from engine.cohort.participants import FILE, Participants
 from engine.imaging.volume import Volume
 from engine.model.joint import JointModel
 from engine.storage import strict_json
@@ -73,11 +74,12 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     guidance: float = 1.0,
     card: Mapping[str, Any] | None = None,
+    participants: Participants | None = None,
 ) -> None:
     """Write a checkpoint into a directory of its own, replacing an older one only when the new one is whole.
 
-    ``guidance`` is the weight that generation uses by default. Raises :class:`CheckpointError` when the disk refuses, or
-    when what is to be said of the model cannot be read again.
+    ``guidance`` is the weight that generation uses by default, ``participants`` those whom the weights have seen. Raises
+    :class:`CheckpointError` when the disk refuses, or when what is to be said of the model cannot be read again.
     """
     with checkpoint_directory(path) as part:
         tensors = {
@@ -102,6 +104,8 @@ def save_checkpoint(
         )
         (part / CONFIG).write_text(strict_json.text_of(config.to_json()), "utf-8")
         write_card(part, {"name": name, "title": title, **(card or {})})
+        if participants:
+            (part / FILE).write_text(strict_json.text_of(participants.to_json()), "utf-8")
 
 
 def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:

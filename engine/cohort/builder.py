@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
+from engine.cohort.split import VERSION as SPLIT_VERSION
 from engine.cohort.store import FORMAT, VERSION, CohortStore, StoreError, forget_work, mapped, part_of
 from engine.storage.whole import put_in_place, settled, whole_file, write_text
 
@@ -51,6 +52,7 @@ class StoreBuilder:
         self.head: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
+            "split": SPLIT_VERSION,
             "recipe": recipe,
             "grid": list(grid),
             "affine": affine.tolist(),

@@ -1,13 +1,11 @@
-"""A BIDS data set to a store, one person after another, with a page to check it by eye."""
+"""A cohort's scans to a store, one person after another, with a page to check it by eye."""
 
 from __future__ import annotations
 
 import html
-import json
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ from PIL import Image
 
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
-from engine.cohort.sources.bids import BidsDataset, read_bids
+from engine.cohort.sources.bids import read_bids
+from engine.cohort.sources.source import Source
 from engine.cohort.store import CohortStore
-from engine.imaging.nifti import load_volume
 from engine.imaging.volume import VolumeError
 
 MIN_BRAIN_IN_GRID = 0.98
@@ -38,7 +36,7 @@ class IngestProgress:
 
 
 def ingest(
-    source: str | Path,
+    source: str | Path | Source,
     store: str | Path,
     config: PreprocessConfig,
     *,
@@ -46,71 +44,54 @@ def ingest(
     masker: BrainMasker | None = None,
     labels_from: str | None = "dlmuse",
 ) -> Generator[IngestProgress, None, CohortStore]:
-    """Build ``store`` from the BIDS data set ``source``; yields after each person and returns the open store.
+    """Build ``store`` from ``source``, a path being that of a BIDS data set; yields after each person, returns the open store.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
     a whole is unusable and :class:`~engine.cohort.store.StoreError` when the store exists already, cannot be written,
     or nobody is left.
     """
-    data = read_bids(source, suffix=config.channels[0], labels_from=labels_from)
+    data = _opened(source, config, labels_from)
     builder = StoreBuilder(
         store,
         recipe=recipe,
         grid=config.grid,
         affine=config.affine,
         channels=config.channels,
-        plan={"preprocess": asdict(config), "labels_from": labels_from, "source_sha256": fingerprint(data)},
-        info=provenance(data),
+        plan={"preprocess": asdict(config), "labels_from": labels_from, "source_sha256": data.digest()},
+        info=data.provenance(),
     )
     left_out: list[dict[str, str]] = []
-    for done, row in enumerate(data.rows, 1):
+    for i, row in enumerate(data.rows):
         started, name, reason = time.monotonic(), str(row["participant_id"]), ""
         if not builder.has(name):
             try:
                 masker = masker or deepbet_masker()
-                _add(builder, data, name, config, masker)
+                _add(builder, data, i, config, masker)
             except VolumeError as error:
                 reason = str(error)
                 left_out.append({"participant_id": name, "reason": reason})
         yield IngestProgress(
-            done=done, total=len(data.rows), subject=name, seconds=time.monotonic() - started, left_out=reason
+            done=i + 1, total=len(data.rows), subject=name, seconds=time.monotonic() - started, left_out=reason
         )
     gone = {entry["participant_id"] for entry in left_out}
     rows: list[dict[str, Any]] = [dict(row) for row in data.rows if row["participant_id"] not in gone]
     return builder.finish(rows, left_out=left_out, flagged=data.flagged, report=write_quality)
 
 
-def _add(builder: StoreBuilder, data: BidsDataset, name: str, config: PreprocessConfig, masker: BrainMasker) -> None:
-    if name not in data.images:
-        suffix = config.channels[0]
-        raise VolumeError(f"{name} has no {suffix} image; add {name}/anat/{name}_{suffix}.nii.gz")
-    done = preprocess(load_volume(data.images[name], config.channels[0]), config, masker)
+def _opened(source: str | Path | Source, config: PreprocessConfig, labels_from: str | None) -> Source:
+    if isinstance(source, str | Path):
+        return read_bids(source, suffix=config.channels[0], labels_from=labels_from)
+    return source
+
+
+def _add(builder: StoreBuilder, data: Source, i: int, config: PreprocessConfig, masker: BrainMasker) -> None:
+    scan, codes = data.scan(i)
+    done = preprocess(scan, config, masker)
     if (share := done.quality["brain_in_grid"]) < MIN_BRAIN_IN_GRID:
         raise VolumeError(f"only {share:.0%} of the brain lies in the recipe's grid; check the scan's geometry")
-    labels = None
-    if name in data.labels:
-        codes = load_volume(data.labels[name])
-        labels = np.round(done.resample(codes, 0).data).astype(np.int16)
-    builder.add(name, done.volume.data[None], done.brain, labels, done.quality)
-
-
-def provenance(data: BidsDataset) -> dict[str, Any]:
-    """Name, licence and acknowledgement of a data set, as its dataset_description.json gives them."""
-    about = data.description
-    return {
-        "source_name": about.get("Name", data.root.name),
-        "licence": about.get("License", "unknown"),
-        "acknowledgement": about.get("HowToAcknowledge", ""),
-        "source_datasets": about.get("SourceDatasets", []),
-    }
-
-
-def fingerprint(data: BidsDataset) -> str:
-    """A SHA-256 over every file's name, size and time of change, without reading any."""
-    files = sorted([*data.images.items(), *data.labels.items()], key=lambda item: str(item[1]))
-    facts = [(name, file.name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
-    return sha256(json.dumps(facts).encode()).hexdigest()
+    labels = None if codes is None else np.round(done.resample(codes, 0).data).astype(np.int16)
+    builder.add(str(data.rows[i]["participant_id"]), done.volume.data[None], done.brain, labels, done.quality)
 
 
 def write_quality(directory: Path, store: CohortStore) -> None:

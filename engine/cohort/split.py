@@ -1,38 +1,111 @@
-"""Who trains, who validates, who tests: by hash, balanced over sex and age.
+"""Who trains, who validates, who tests: by hash. Two versions, each store keeping the one that it was made with.
 
-A person's rank is the SHA-256 of their identifier, so the split depends on neither row order nor a random generator.
-Within each stratum (sex x age tercile) the first ranks test, the next validate, the rest train. On the 148 IXI heads:
-108 / 12 / 28.
+Version 2 (:func:`by_identity`) asks nobody but the person: a hash of their identity falls into one of three fixed ranges, so
+whoever joins or leaves a cohort moves nobody else. The shares are those of :data:`TEST` and :data:`VALIDATION` on average.
+
+Version 1 (:func:`stratified`), of older stores and checkpoints, ranks the hashes within each stratum (sex x age tercile): the
+sizes are exact (108 / 12 / 28 on the 148 IXI heads), but the strata's borders, and with them persons, move with the cohort.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int
+
+from engine.vocabulary.refusal import Refusal
 
 TEST, VALIDATION = 28 / 144, 12 / 144
+#: the version of the split that a new store gets
+VERSION = 2
+#: what is hashed before an identity in version 2: another text is another split
+PREFIX = "somatwin-split-2"
+PARTS = ("train", "validation", "test")
+
+Parts = dict[str, Int[np.ndarray, " m"]]
+
+
+class SplitError(Refusal):
+    """A cohort that cannot be split; the message says why and what to do."""
 
 
 def split(
-    rows: Sequence[Mapping[str, object]], *, test: float = TEST, validation: float = VALIDATION
-) -> dict[str, np.ndarray]:
-    """Row indices (ascending, int64) under the keys ``train``, ``validation`` and ``test``.
+    rows: Sequence[Mapping[str, Any]],
+    meta: Mapping[str, Any],
+    *,
+    version: int = VERSION,
+    test: float = TEST,
+    validation: float = VALIDATION,
+) -> Parts:
+    """Row indices (ascending, int64) under the keys ``train``, ``validation`` and ``test``, by a version of the split.
 
-    ``rows`` carry ``participant_id``, ``age`` (number or None) and ``sex`` (string or None); a row that lacks age or
-    sex only trains. The whole counts are ``round(n * fraction)`` over the n complete rows, shared among the strata by
-    largest remainder. Raises :class:`ValueError` for a repeated identifier or fractions that leave nobody to train on.
+    ``rows`` carry ``participant_id``, ``age`` (number or None) and ``sex`` (string or None); a row that lacks age or sex only
+    trains. ``meta`` says how persons are told apart (:func:`identities`). Raises :class:`SplitError` for an unknown version,
+    a repeated identifier, or fractions that leave nobody to train on.
+    """
+    if version == 1:
+        return stratified(rows, test=test, validation=validation)
+    if version == 2:
+        return by_identity(rows, identities(rows, meta), test=test, validation=validation)
+    raise SplitError(f"the split's version is {version}, this program knows 1 and 2; use the version that wrote it")
+
+
+def identities(rows: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> list[str]:
+    """What tells each person from the others, wherever their row stands.
+
+    A computed person is their seed, a person of a table without identifiers (``anonymous``) is what their row says, anybody
+    else is their participant_id.
+    """
+    if "phantom" in meta.get("plan", {}):
+        return [f"seed {int(row['seed'])}" for row in rows]
+    if meta.get("anonymous"):
+        return [json.dumps({k: v for k, v in row.items() if k != "participant_id"}, sort_keys=True) for row in rows]
+    return [str(row["participant_id"]) for row in rows]
+
+
+def by_identity(
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    *,
+    test: float = TEST,
+    validation: float = VALIDATION,
+) -> Parts:
+    """Version 2: each row's part by its identity in ``names`` and by nothing else but whether it has age and sex.
+
+    >>> people = [{"participant_id": f"p{i}", "age": 40, "sex": "F"} for i in range(14400)]
+    >>> {name: round(len(rows) / 144) for name, rows in by_identity(people, [p["participant_id"] for p in people]).items()}
+    {'train': 73, 'validation': 8, 'test': 19}
+    """
+    _checked(rows, test, validation)
+    parts: dict[str, list[int]] = {name: [] for name in PARTS}
+    for i, (row, name) in enumerate(zip(rows, names, strict=True)):
+        parts[_part(name, test, validation) if _complete(row) else "train"].append(i)
+    return {name: np.array(part, dtype=np.int64) for name, part in parts.items()}
+
+
+def _part(name: str, test: float, validation: float) -> str:
+    """The part that an identity falls into."""
+    share = int.from_bytes(sha256(f"{PREFIX} {name}".encode()).digest()[:8], "big") / 2**64
+    if share < test:
+        return "test"
+    return "validation" if share < test + validation else "train"
+
+
+def stratified(rows: Sequence[Mapping[str, Any]], *, test: float = TEST, validation: float = VALIDATION) -> Parts:
+    """Version 1: within each stratum the first hashes test, the next validate, the rest train.
+
+    The whole counts are ``round(n * fraction)`` over the n complete rows, shared among the strata by largest remainder.
 
     >>> people = [{"participant_id": f"p{i}", "age": i, "sex": "FM"[i % 2]} for i in range(144)]
-    >>> {name: len(rows) for name, rows in split(people).items()}
+    >>> {name: len(rows) for name, rows in stratified(people).items()}
     {'train': 104, 'validation': 12, 'test': 28}
     """
-    if min(test, validation) < 0 or test + validation >= 1:
-        raise ValueError(f"test {test} and validation {validation} must be fractions that leave a part to train on")
+    _checked(rows, test, validation)
     names = [str(row["participant_id"]) for row in rows]
-    if len(set(names)) != len(names):
-        raise ValueError("two rows have the same participant_id; give every person their own")
     strata = _strata(rows)
     sizes = [len(members) for members in strata]
     tests = apportion(sizes, round(sum(sizes) * test))
@@ -47,9 +120,21 @@ def split(
     return {name: np.array(sorted(part), dtype=np.int64) for name, part in parts.items()}
 
 
-def _strata(rows: Sequence[Mapping[str, object]]) -> list[list[int]]:
+def _checked(rows: Sequence[Mapping[str, Any]], test: float, validation: float) -> None:
+    if min(test, validation) < 0 or test + validation >= 1:
+        raise SplitError(f"test {test} and validation {validation} must be fractions that leave a part to train on")
+    names = [str(row["participant_id"]) for row in rows]
+    if len(set(names)) != len(names):
+        raise SplitError("two rows have the same participant_id; give every person their own")
+
+
+def _complete(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("age"), int | float) and bool(row.get("sex"))
+
+
+def _strata(rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
     """Indices of the complete rows by sex and age tercile, in an order that does not depend on the rows' order."""
-    complete = [i for i, row in enumerate(rows) if isinstance(row.get("age"), int | float) and row.get("sex")]
+    complete = [i for i, row in enumerate(rows) if _complete(row)]
     by_age = sorted(complete, key=lambda i: (float(str(rows[i]["age"])), str(rows[i]["participant_id"])))
     strata: dict[tuple[str, int], list[int]] = {}
     for rank, i in enumerate(by_age):

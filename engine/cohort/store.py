@@ -2,16 +2,17 @@
 
 A store is a directory: ``volumes.npy`` (uint8, n c x y z, 255 = intensity 1.0), ``mask.npy`` (bool, n x y z: a head's
 brain, a torso's body), ``labels.npy`` (uint8 or int16, n x y z; only where the source has them), ``participants.json`` (a
-list of rows), and ``store.json``, which is written last (:mod:`engine.cohort.builder`).
+list of rows), and ``store.json``, which is written last (:mod:`engine.cohort.builder`). An older version opens by a reader
+of its own: version 2 names no version of the split and keeps the first, version 1 calls the mask ``brain``.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -20,16 +21,36 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from engine.cohort.split import split
+from engine.cohort.participants import Roles
+from engine.cohort.split import Parts, split
 from engine.storage.whole import file_sha256, settled
 from engine.vocabulary.refusal import Refusal
 
 FORMAT = "somatwin-store"
-VERSION = 2
+VERSION = 3
 
 
 class StoreError(Refusal):
     """A store that is missing, unfinished, damaged or of another format, or that cannot be written."""
+
+
+def _as_it_is(meta: dict[str, Any]) -> dict[str, Any]:
+    return meta
+
+
+def _from_second(meta: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew one split only."""
+    return {**meta, "split": 1}
+
+
+def _from_first(meta: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 held heads only, whose mask was the brain."""
+    arrays = {"mask" if name == "brain" else name: facts for name, facts in meta["arrays"].items()}
+    return {**_from_second(meta), "arrays": arrays, "files": {"mask": "brain"}}
+
+
+#: what each version of store.json says, in the words of the newest
+READERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_first, 2: _from_second, 3: _as_it_is}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +58,7 @@ class CohortStore:
     """An open store; the arrays are read-only memory maps.
 
     Shape: ``volumes`` uint8 (n, c, x, y, z); ``mask`` bool (n, x, y, z); ``labels`` like mask, or None. ``rows`` has
-    one dict per person: numbers as float, text as str, missing as None.
+    one dict per person: numbers as float, text as str, missing as None. ``roles`` take the place of the store's own split.
     """
 
     path: Path
@@ -46,6 +67,7 @@ class CohortStore:
     volumes: np.ndarray
     mask: np.ndarray
     labels: np.ndarray | None
+    roles: Roles | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> CohortStore:
@@ -62,10 +84,12 @@ class CohortStore:
             meta = json.loads((path / "store.json").read_text("utf-8"))
             if not isinstance(meta, dict) or meta.get("format") != FORMAT:
                 raise StoreError(f"{path}/store.json is not of a Somatwin store; choose another directory")
-            if meta["version"] != VERSION:
-                found = f"{path} has store version {meta['version']}"
-                raise StoreError(f"{found}, this program reads {VERSION}; ingest the data set again")
-            arrays = {name: mapped(path, name, facts) for name, facts in meta["arrays"].items()}
+            if meta["version"] not in READERS:
+                found, known = f"{path} has store version {meta['version']}", ", ".join(map(str, READERS))
+                raise StoreError(f"{found}, this program reads {known}; use the version that wrote it")
+            meta = READERS[meta["version"]](meta)
+            files = meta.get("files", {})
+            arrays = {name: mapped(path, files.get(name, name), facts) for name, facts in meta["arrays"].items()}
             text = (path / "participants.json").read_bytes()
             if sha256(text).hexdigest() != meta["participants_sha256"]:
                 raise StoreError(f"{path}/participants.json was changed after the ingest; ingest the data set again")
@@ -117,15 +141,25 @@ class CohortStore:
         """The volume of a row in memory, float32, intensities 0 to 1."""
         return np.asarray(self.volumes[row], np.float32) / 255
 
-    def split(self) -> dict[str, np.ndarray]:
-        """Row indices under ``train``, ``validation``, ``test`` (:func:`engine.cohort.split.split`)."""
-        return split(self.rows)
+    def split(self) -> Parts:
+        """Row indices under ``train``, ``validation``, ``test``: the ``roles`` given to the persons, or else the store's own
+        split, in the version that it was made with (:func:`engine.cohort.split.split`)."""
+        return self.roles.parts if self.roles else split(self.rows, self.meta, version=self.meta["split"])
+
+    def older_split(self) -> Parts:
+        """The split by version 1, whatever the store's own is."""
+        return split(self.rows, self.meta, version=1)
+
+    def with_roles(self, roles: Roles) -> CohortStore:
+        """The same store with other parts for its persons."""
+        return replace(self, roles=roles)
 
     def verify(self) -> None:
         """Read every array through and compare its SHA-256; seconds, not milliseconds. Raises :class:`StoreError`."""
         for name, facts in self.meta["arrays"].items():
-            if file_sha256(self.path / f"{name}.npy") != facts["sha256"]:
-                raise StoreError(f"{self.path}/{name}.npy is damaged (its checksum differs); ingest the data set again")
+            file = self.meta.get("files", {}).get(name, name)
+            if file_sha256(self.path / f"{file}.npy") != facts["sha256"]:
+                raise StoreError(f"{self.path}/{file}.npy is damaged (its checksum differs); ingest the data set again")
 
 
 def part_of(path: Path) -> Path:

@@ -8,7 +8,7 @@ so the same person makes the same bytes. There is no date and no birth date, bec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
@@ -21,6 +21,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from engine.imaging.dicom import LPS_TO_RAS
 from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.catalogue import CATALOGUE
 
 NOTICE = "SYNTHETIC - not for diagnosis"
 #: who every image is of
@@ -29,6 +30,12 @@ PATIENT = "SYNTHETIC^SOMATWIN"
 TOP = 2**15 - 1
 #: cosine between two axes of a grid, from which it is no grid of slices
 OBLIQUE = 1e-4
+#: how a number of the table is written in the attribute that the catalogue names: whole years, m, kg
+WRITTEN: dict[str, Callable[[float], str]] = {
+    "age": lambda years: f"{round(years):03d}Y",
+    "height": lambda cm: format_number_as_ds(cm / 100),
+    "weight": lambda kg: format_number_as_ds(float(kg)),
+}
 #: characters that the standard allows in a short and in a long text, with room to spare
 SHORT, LONG = 1000, 10000
 
@@ -87,13 +94,10 @@ def _person(origin: Origin, content: str) -> Dataset:
     made, row = Dataset(), origin.attributes
     made.SpecificCharacterSet = "ISO_IR 192"
     made.PatientName, made.PatientID = PATIENT, f"SYN-{origin.digest}-{origin.seed}"
-    made.PatientBirthDate, made.PatientSex = "", row.get("sex") if row.get("sex") in ("F", "M") else ""
-    if isinstance(age := row.get("age"), int | float):
-        made.PatientAge = f"{round(age):03d}Y"
-    if isinstance(height := row.get("height"), int | float):
-        made.PatientSize = format_number_as_ds(height / 100)
-    if isinstance(weight := row.get("weight"), int | float):
-        made.PatientWeight = format_number_as_ds(float(weight))
+    made.PatientBirthDate, made.PatientSex = "", row.get("sex") if row.get("sex") in CATALOGUE["sex"].levels else ""
+    for name, written in WRITTEN.items():
+        if isinstance(value := row.get(name), int | float):
+            setattr(made, str(CATALOGUE[name].dicom), written(value))
     made.PatientComments = NOTICE
     made.StudyInstanceUID, made.FrameOfReferenceUID = _uid(content, "study"), _uid(content, "frame")
     made.StudyDate = made.StudyTime = made.AccessionNumber = made.ReferringPhysicianName = ""

@@ -104,10 +104,10 @@ def _whole(stream: IO[bytes] | gzip.GzipFile, name: str, most: int | None) -> tu
         whole = head[:size] + stream.read(max(0, size - len(head)))
         stream.read(TAIL)
     except (EOFError, zlib.error, struct.error, gzip.BadGzipFile):
-        raise VolumeError(f"{name} cannot be read: it is cut off or damaged; {AGAIN}") from None
+        raise VolumeError(f"{name} cannot be read as NIfTI: it is cut off or damaged; {AGAIN}") from None
     if len(whole) < size:
         raise VolumeError(
-            f"{name} cannot be read: the file is cut off, {len(whole)} of {size} bytes are there; {AGAIN}"
+            f"{name} cannot be read as NIfTI: the file is cut off, {len(whole)} of {size} bytes are there; {AGAIN}"
         )
     return header, whole
 
@@ -119,7 +119,7 @@ def _header(head: bytes, name: str) -> Any:
         if magic.startswith(b"n+") and len(head) >= length:
             order = "<" if int.from_bytes(head[:4], "little") == length else ">"
             return kind(head[:length], order, check=False)
-    fault = f"{name} cannot be read: this is"
+    fault = f"{name} cannot be read as NIfTI: this is"
     if head[128:132] == b"DICM":
         raise VolumeError(
             f"{fault} a single DICOM file; convert the series to NIfTI, or in the app pack the whole series into a zip archive"
@@ -197,7 +197,9 @@ def _loaded_pair(path: Path, channel: str) -> Volume:
     try:
         image: Any = nib.load(path)
         if not isinstance(image, nib.Nifti1Pair):
-            raise VolumeError(f"{path.name} cannot be read: this is no NIfTI file but something else; {REMEDY}")
+            raise VolumeError(
+                f"{path.name} cannot be read as NIfTI: this is no NIfTI file but something else; {REMEDY}"
+            )
         voxels = image.file_map["image"].get_prepare_fileobj("rb").read()
         return _volume(image.header, BytesIO(voxels), channel, path.name)
     except (ImageFileError, HeaderDataError, WrapStructError, EOFError, zlib.error) as error:

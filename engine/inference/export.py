@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.cohort.sources.bids import COLUMNS, write_bids
+from engine.cohort.bids_write import COLUMNS, write_bids
 from engine.imaging.dicom_write import Origin, write_series
 from engine.imaging.volume import Volume
 from engine.inference.counterfactual import (
@@ -98,7 +98,7 @@ def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: s
 
 
 def further_columns(model: Model) -> dict[str, dict[str, Any]]:
-    """What participants.json says of the columns that :data:`engine.cohort.sources.bids.COLUMNS` does not know."""
+    """What participants.json says of the columns that :data:`engine.cohort.bids_write.COLUMNS` does not know."""
     about: dict[str, dict[str, Any]] = {}
     for name in model.schema.names:
         column = model.schema[name]

@@ -63,7 +63,7 @@ def _called(scan: Volume | str | Path) -> str:
 
 def _volume(model: Model, scan: Volume | str | Path) -> Volume:
     """The scan with the model's channels, in memory."""
-    channels: tuple[str, ...] = model.checkpoint.config.channels
+    channels = model.checkpoint.config.channels
     if not isinstance(scan, Volume):
         first, *others = channels
         return load_pair(scan) if others else load_volume(scan, first)

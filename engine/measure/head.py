@@ -26,7 +26,8 @@ from jaxtyping import Float, UInt8
 from engine.anatomy.head import HEAD
 from engine.anatomy.region import Region
 from engine.checkpoints.files import directory
-from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased, centring
+from engine.cohort.preprocess.centring import centring
+from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.reference import CohortBand
 from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
@@ -208,7 +209,7 @@ class HeadMeasure:
         if inside.sum() * window.voxel_ml < self.config.plausible[0]:
             raise VolumeError("no brain was found in this scan; is it a T1-weighted head?")
         seen = near.resampled(window.window, window.affine)
-        rigid, _ = centring(seen, inside, frame)
+        rigid, _ = centring(seen, inside, rotate=frame.rotate, pitch=frame.pitch)
         placed = Volume(near.data, np.linalg.inv(rigid) @ near.affine)
         cubic = placed.resampled(frame.grid, frame.affine, order=3)
         return Volume(np.maximum(cubic.data, 0), frame.affine)

@@ -16,18 +16,19 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from engine.cohort.bids_write import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
-from engine.cohort.sources.bids import write_bids
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume, centred_affine
-from engine.phantom.anthropometry import SMOKING, People, PhantomError
+from engine.phantom.anthropometry import People, PhantomError
 from engine.phantom.body import Body, build
 from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.fitting import fit
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.tissue import LIVER, MUSCLE, SAT, TISSUES, VAT
+from engine.vocabulary.catalogue import CATALOGUE
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
 NAME = "In-silico torso Dixon MRI"
@@ -38,17 +39,11 @@ ABOUT = (
 #: version of the phantom: another one makes other persons of the same seeds
 PHANTOM = 1
 BATCH_GPU = 16
+#: the columns of the table beside age, sex, height, weight and bmi
+COUNTED = ("ethnicity", "waist", "body_fat", "sat", "vat", "muscle", "liver_volume", "liver_pdff", "smoking")
 #: what participants.json says of the columns that every BIDS export does not know already
 COLUMNS: dict[str, dict[str, Any]] = {
-    "ethnicity": {"Description": "population group that shifts body composition in the model of the cohort"},
-    "waist": {"Description": "girth just above the iliac crests, measured on the body mask", "Units": "cm"},
-    "body_fat": {"Description": "body fat of the whole body, as DXA reads it", "Units": "%"},
-    "sat": {"Description": "subcutaneous fat in the field of view, counted on the label map", "Units": "L"},
-    "vat": {"Description": "visceral fat, counted on the label map", "Units": "L"},
-    "muscle": {"Description": "skeletal muscle in the field of view, counted on the label map", "Units": "L"},
-    "liver_volume": {"Description": "liver, counted on the label map", "Units": "mL"},
-    "liver_pdff": {"Description": "proton density fat fraction of the liver", "Units": "%"},
-    "smoking": {"Description": "smoking", "Levels": {level: level for level in SMOKING}},
+    **{name: CATALOGUE[name].bids() for name in COUNTED},
     "quality": {"Description": "good, or fat_water_swap: water and fat exchanged in a region"},
     "seed": {"Description": "seed of the person; the same seed makes the same person again"},
 }
@@ -204,7 +199,7 @@ def write_cohort(
 
 @dataclass(frozen=True, eq=False)
 class _Saved:
-    """What :func:`engine.cohort.sources.bids.write_bids` needs of a person."""
+    """What :func:`engine.cohort.bids_write.write_bids` needs of a person."""
 
     scan: Volume
     attributes: dict[str, Any]

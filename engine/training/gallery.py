@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from engine.cohort.sources.bids import DESCRIPTION
+from engine.cohort.bids_write import DESCRIPTION
 from engine.imaging.pictures import planes
 from engine.imaging.volume import Volume
 from engine.storage.whole import whole_file

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
+from engine.cohort.participants import inherited, read_participants, recorded
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel, with_rows
@@ -56,6 +57,8 @@ def train(
     """
     schema = fitted_schema(recipe, store)
     begun = None if source is None else _begun(load_checkpoint(source, device), recipe)
+    if begun is not None:
+        store = inherited(store, read_participants(begun.path))
     _claim(run_dir, recipe, store, begun)
     if begun is None:
         torch.manual_seed(recipe.seed)
@@ -242,6 +245,7 @@ def _save(
         provenance=provenance,
         guidance=recipe.guidance,
         card=model_card(model, recipe, store, provenance),
+        participants=recorded(store),
     )
 
 

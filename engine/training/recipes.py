@@ -22,7 +22,8 @@ from engine.training.stages.labelled_torsos import train_body_on
 from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
 from engine.training.stages.measure_torso import BodyRecipe
 from engine.training.stages.texture import TextureTraining
-from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
+from engine.vocabulary.catalogue import CATALOGUE, weight
+from engine.vocabulary.schema import AttributeSchema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,40 +51,24 @@ class Recipe:
     seed: int = 0
 
 
-WEIGHT = Derived(
-    name="weight",
-    unit="kg",
-    low=20,
-    high=350,
-    scale=1e-4,
-    powers=(("bmi", 1.0), ("height", 2.0)),
-    description="body weight, computed from height and BMI",
-)
+WEIGHT = weight()
 PERSON = (
-    Number(name="age", unit="years", low=18, high=100, description="age at scan"),
-    Category(name="sex", levels=("F", "M"), description="sex"),
-    Number(name="height", unit="cm", low=120, high=220, description="body height"),
-    Number(name="bmi", unit="kg/m²", low=12, high=70, description="body mass index"),
+    CATALOGUE["age"].number(),
+    CATALOGUE["sex"].category(),
+    CATALOGUE["height"].number(),
+    CATALOGUE["bmi"].number(),
 )
 BODY = (
-    Category(
-        name="ethnicity", levels=("white", "black", "south_asian", "east_asian", "other"), description="ethnicity"
-    ),
-    Number(name="waist", unit="cm", low=45, high=190, description="girth just above the iliac crests"),
-    Number(name="body_fat", unit="%", low=3, high=65, description="body fat of the whole body (DXA)"),
-    Number(name="sat", unit="L", low=0.3, high=80, description="subcutaneous fat in the field of view"),
-    Number(name="vat", unit="L", low=0, high=25, description="visceral fat"),
-    Number(name="muscle", unit="L", low=3, high=60, description="skeletal muscle in the field of view"),
-    Number(name="liver_volume", unit="mL", low=400, high=5000, description="liver"),
-    Number(name="liver_pdff", unit="%", low=0, high=60, description="fat fraction of the liver"),
-    Category(name="smoking", levels=("never", "former", "current"), description="smoking"),
+    CATALOGUE["ethnicity"].category(("white", "black", "south_asian", "east_asian", "other")),
+    *(CATALOGUE[name].number() for name in ("waist", "body_fat", "sat", "vat", "muscle", "liver_volume", "liver_pdff")),
+    CATALOGUE["smoking"].category(),
 )
 ETHNICITIES = ("White", "Asian or Asian British", "Black or Black British", "Chinese", "Other")
 
 
 def head_t1(size: str = "cpu") -> Recipe:
     """T1-weighted heads at 2 mm with age, sex, height, BMI and ethnicity; ``size`` cpu or gpu."""
-    ethnicity = Category(name="ethnicity", levels=ETHNICITIES, description="self-reported ethnicity")
+    ethnicity = CATALOGUE["ethnicity"].category(ETHNICITIES, "self-reported ethnicity")
     grid = PreprocessConfig().grid
     image = AutoencoderConfig(grid=grid, latent=64, widths=(16, 48, 128, 160))
     rows = TransformerConfig(width=48, depth=2)

@@ -13,7 +13,7 @@ Formalism (TabSyn's token per column, arXiv 2310.09656; the codes are fixed, not
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +22,8 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.row import Cell
 
-Cell = float | int | str | None
 #: fewest persons behind each stored quantile of a large cohort, and most quantiles of a small and of a large one
 BEHIND, FEW_KNOTS, MANY_KNOTS = 24, 33, 257
 #: fewest persons who share a value that is kept as an atom
@@ -167,10 +167,11 @@ class Category:
         return 1 if self.ordered else len(self.levels) - 1
 
     def check(self, value: Any) -> str:
-        """The level itself; raises :class:`AttributeValueError` when there is no such level."""
-        if value not in self.levels:
+        """The level that ``value`` names (:func:`level_of`); raises :class:`AttributeValueError` when there is none."""
+        level = level_of(value, self.levels)
+        if level is None:
             raise AttributeValueError(f"{self.name} {value!r} is unknown here: give one of {', '.join(self.levels)}")
-        return str(value)
+        return level
 
     def fitted(self, values: Sequence[str]) -> Category:
         """The column with the ``shares`` of its levels (half a person more each); raises for an unknown level."""
@@ -178,7 +179,8 @@ class Category:
             self.check(value)
         if not self.ordered:
             return self
-        counts = np.array([sum(v == level for v in values) + 0.5 for level in self.levels])
+        held = [self.check(value) for value in values]
+        counts = np.array([sum(v == level for v in held) + 0.5 for level in self.levels])
         return replace(self, shares=tuple((counts / counts.sum()).tolist()))
 
     @property
@@ -216,6 +218,28 @@ class Category:
             return [self.levels[i] for i in np.searchsorted(self._bounds()[1, :-1], codes[:, 0])]
         distance = ((codes[:, None] - self.codes[None]) ** 2).sum(-1)
         return [self.levels[i] for i in distance.argmin(1)]
+
+
+def level_of(value: Any, levels: Iterable[str]) -> str | None:
+    """The level that a cell names: itself, or a code that is the same number; None where there is no such level.
+
+    >>> [level_of(value, ("1", "2")) for value in ("1", 1, 1.0, "01", "2.0", "3", "one")]
+    ['1', '1', '1', '1', '2', None, None]
+    """
+    levels = tuple(levels)
+    if value in levels:
+        return str(value)
+    number = _as_number(value)
+    same = [] if number is None else [level for level in levels if _as_number(level) == number]
+    return same[0] if len(same) == 1 else None
+
+
+def _as_number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True, kw_only=True)

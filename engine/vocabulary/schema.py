@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from engine.vocabulary.columns import AttributeValueError, Category, Cell, Derived, Number
+from engine.vocabulary.columns import AttributeValueError, Category, Derived, Number
+from engine.vocabulary.row import Cell, Row
 
-Row = dict[str, Cell]
 #: relative disagreement at which a given triple such as height, weight, bmi is refused
 INCONSISTENT = 0.01
 #: how far inside its possible range a derived value is put that would lie outside, relative

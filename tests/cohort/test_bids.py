@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.cohort.sources.bids import BidsError, cell_text, read_bids, write_bids
+from engine.cohort.bids_write import cell_text, write_bids
+from engine.cohort.sources.bids import BidsError, read_bids
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, centred_affine
 from tests.cohort.heads import write_dataset
@@ -173,3 +174,14 @@ def test_data_sets_that_cannot_be_used(tmp_path: Path) -> None:
     (root / "dataset_description.json").write_text("{")
     with pytest.raises(BidsError, match="cannot be read"):
         read_bids(root)
+
+
+def test_codes_with_described_levels_are_levels(tmp_path: Path) -> None:
+    """sex and smoking by numbers, as many data sets have them; a column of one's own keeps its codes."""
+    table = "participant_id\tage\tsex\tschool\nsub-1\t40\t1\t1\nsub-2\t50\t2\t2.0\n"
+    root = write_dataset(tmp_path / "set", {}, table)
+    said = {"sex": {"1": "male", "2": "female"}, "school": {"1": "primary", "2": "secondary"}}
+    (root / "participants.json").write_text(json.dumps({name: {"Levels": levels} for name, levels in said.items()}))
+    data = read_bids(root)
+    assert data.flagged == []
+    assert [(row["sex"], row["school"]) for row in data.rows] == [("M", "1"), ("F", "2")]

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -14,9 +14,11 @@ import pytest
 
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import IngestProgress, contact_sheet, ingest
+from engine.cohort.preprocess.preprocess import PreprocessConfig, PreprocessError
 from engine.cohort.sources.bids import BidsError
 from engine.cohort.store import CohortStore, StoreError, part_of
-from engine.imaging.volume import Volume
+from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.row import Row
 from tests.cohort.heads import CONFIG, brain_of, made_up_head, write_dataset
 
 T = TypeVar("T")
@@ -185,3 +187,38 @@ def test_a_builder_needs_no_files_of_a_data_set(tmp_path: Path) -> None:
 def test_a_contact_sheet_shows_everybody() -> None:
     page = contact_sheet(np.full((7, 10, 12, 14), 200, np.uint8), columns=5)
     assert page.size == (5 * (12 + 10 + 10 + 6), 2 * 14)
+
+
+class TwoHeads:
+    """A source that is no data set on disk."""
+
+    def __init__(self) -> None:
+        names = (("a", 40.0, "F"), ("b", 50.0, "M"))
+        self.rows: list[Row] = [{"participant_id": name, "age": age, "sex": sex} for name, age, sex in names]
+        self.flagged: list[dict[str, str]] = []
+
+    def scan(self, i: int) -> tuple[Volume, Volume | None]:
+        if i == 1:
+            raise VolumeError("b has no scan; add one")
+        return made_up_head(), None
+
+    def provenance(self) -> dict[str, Any]:
+        return {"source_name": "two heads", "licence": "CC0"}
+
+    def digest(self) -> str:
+        return "two heads"
+
+
+def test_a_source_need_not_be_a_data_set_on_disk(tmp_path: Path) -> None:
+    steps = ingest(TwoHeads(), tmp_path / "s", CONFIG, masker=brain_of)
+    list(steps)
+    store = CohortStore.open(tmp_path / "s")
+    assert [row["participant_id"] for row in store.rows] == ["a"]
+    assert store.meta["source_name"] == "two heads"
+    assert store.meta["left_out"] == [{"participant_id": "b", "reason": "b has no scan; add one"}]
+
+
+@pytest.mark.parametrize("wrong", [{"grid": (4, 8, 8)}, {"spacing": 0.0}, {"percentile": 101.0}, {"order": 7}])
+def test_settings_that_cannot_be_used_are_a_refusal(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PreprocessError):
+        PreprocessConfig(**wrong)

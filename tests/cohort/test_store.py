@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine.cohort.builder import StoreBuilder
+from engine.cohort.split import split
 from engine.cohort.store import CohortStore, StoreError, part_of
 from engine.imaging.volume import centred_affine
 
@@ -218,3 +221,94 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         builder(tmp_path / "file" / "s")
+
+
+def rewritten(path: Path, **changed: Any) -> dict[str, Any]:
+    """A store whose store.json says something else."""
+    meta = json.loads((path / "store.json").read_text("utf-8")) | changed
+    (path / "store.json").write_text(json.dumps(meta), "utf-8")
+    return meta
+
+
+def test_a_new_store_has_the_split_that_asks_nobody_else(tmp_path: Path) -> None:
+    store = small_store(tmp_path / "s", 40)
+    assert (store.meta["version"], store.meta["split"]) == (3, 2)
+    expected = split(store.rows, store.meta, version=2)
+    assert {k: v.tolist() for k, v in store.split().items()} == {k: v.tolist() for k, v in expected.items()}
+
+
+def test_an_older_store_opens_and_keeps_its_split(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    new = small_store(path, 40)
+    expected = {k: v.tolist() for k, v in split(new.rows, new.meta, version=1).items()}
+    meta = rewritten(path, version=2)
+    del meta["split"]
+    (path / "store.json").write_text(json.dumps(meta), "utf-8")
+    second = CohortStore.open(path)
+    second.verify()
+    assert {k: v.tolist() for k, v in second.split().items()} == expected
+    (path / "mask.npy").rename(path / "brain.npy")
+    arrays = {("brain" if name == "mask" else name): facts for name, facts in meta["arrays"].items()}
+    rewritten(path, version=1, arrays=arrays)
+    first = CohortStore.open(path)
+    first.verify()
+    np.testing.assert_array_equal(first.mask, new.mask)
+    assert {k: v.tolist() for k, v in first.split().items()} == expected
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+#: counts down the changes to the file system; a hook cannot be taken off again, so it is switched
+fuse: dict[str, int | None] = {"left": None}
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    left = fuse["left"]
+    if left is None:
+        return
+    writes = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if not writes and event not in CHANGES:
+        return
+    if left == 0:
+        fuse["left"] = None
+        raise Killed
+    fuse["left"] = left - 1
+
+
+def test_finish_goes_on_wherever_it_was_stopped_and_redoes_nobody(tmp_path: Path) -> None:
+    """Stopped before every single change that it makes to the file system."""
+    sys.addaudithook(_audit)
+    whole = small_store(tmp_path / "whole")
+    expected = {file.name: file.read_bytes() for file in whole.path.iterdir()}
+    left_out = [{"participant_id": "sub-9", "reason": "no image"}]
+    step, stopped = 0, 0
+    while True:
+        path = tmp_path / f"s{step}"
+        build = builder(path)
+        for i in range(4):
+            volume, brain, labels = arrays(i)
+            build.add(f"sub-{i}", volume, brain, labels if i < 2 else None, {"brain_ml": float(i)})
+        fuse["left"] = step
+        try:
+            build.finish(rows(4), left_out=left_out)
+        except Killed:
+            stopped += 1
+        done = fuse["left"] is not None
+        fuse["left"] = None
+        if done:
+            break
+        if path.exists() and any(path.iterdir()):
+            with pytest.raises(StoreError, match="exists already"):
+                builder(path)
+        else:
+            again = builder(path)
+            assert all(again.has(f"sub-{i}") for i in range(4)), f"somebody is redone after step {step}"
+            again.finish(rows(4), left_out=left_out)
+        CohortStore.open(path).verify()
+        assert {file.name: file.read_bytes() for file in path.iterdir()} == expected
+        assert not part_of(path).exists()
+        step += 1
+    assert stopped >= 8

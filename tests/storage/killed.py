@@ -156,7 +156,7 @@ def checkpoint() -> Writer:
 
 
 def bids() -> Writer:
-    from engine.cohort.sources.bids import write_bids
+    from engine.cohort.bids_write import write_bids
     from engine.storage.whole import settled
 
     @dataclass

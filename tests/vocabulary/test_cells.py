@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.vocabulary.cells import parse_cell, parse_rows
+from engine.vocabulary.cells import parse_cell, parse_rows, spellings
 
 
 @pytest.mark.parametrize("text", ["n/a", "N/A", "", "nan", " NaN ", "NULL"])
@@ -55,3 +55,32 @@ def test_a_bmi_that_contradicts_height_and_weight_is_set_missing() -> None:
     assert rows[0]["bmi"] is None
     assert rows[0]["height"] == 200
     assert "bmi 35 does not follow from 200 cm and 80 kg, which give 20.0" in flags[0]["reason"]
+
+
+@pytest.mark.parametrize("text", ["1", "1.0", "01", " 1 "])
+def test_a_code_may_be_written_as_any_form_of_its_number(text: str) -> None:
+    rows, flags = parse_rows(
+        [{"participant_id": "a", "smoke": text}, {"participant_id": "b", "smoke": "2"}],
+        {"smoke": {"1": "never", "2": "former"}},
+    )
+    assert [row["smoke"] for row in rows] == ["1", "2"]
+    assert flags == []
+
+
+def test_a_code_becomes_the_level_that_its_words_name() -> None:
+    said = {"sex": {"1": "Male", "2": "Female"}, "smoking": {"0": "Never", "1": "Former"}}
+    wanted = {"sex": ("M", "F"), "smoking": ("never", "former", "current")}
+    cells = [
+        {"participant_id": "a", "sex": "1", "smoking": "0"},
+        {"participant_id": "b", "sex": "female", "smoking": "current"},
+        {"participant_id": "c", "sex": "3", "smoking": "7"},
+    ]
+    rows, flags = parse_rows(cells, said, wanted)
+    assert [(row["sex"], row["smoking"]) for row in rows] == [("M", "never"), ("F", "current"), (None, "7")]
+    assert [flag["reason"][:16] for flag in flags] == ["sex '3' is not M"]
+    assert spellings(cells, rows, wanted)["sex", "F"] == "female"
+
+
+def test_a_described_level_is_no_missing_cell() -> None:
+    rows, _ = parse_rows([{"participant_id": "a", "smoking": "none"}], {"smoking": {"none": "never smoked"}})
+    assert rows[0]["smoking"] == "none"

@@ -1,9 +1,6 @@
 """One scan to the recipe's grid: canonical, brain found, face removed, rigidly centred, resampled once, scaled.
 
-The same path serves a cohort's ingest and a single uploaded scan. Centring needs no template: the origin is the brain's
-centroid, yaw and roll come from the mirror symmetry of the blurred brain, pitch from the brain mask's long axis in the
-sagittal plane. Over 25 IXI heads this lowers the mean voxel variance by 3 % in the whole head and by 16 % in the brain,
-against translation alone.
+The same path serves a cohort's ingest and a single uploaded scan.
 """
 
 from __future__ import annotations
@@ -15,16 +12,20 @@ from dataclasses import dataclass, field
 import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from scipy.ndimage import binary_dilation, gaussian_filter
-from scipy.optimize import minimize
-from scipy.spatial.transform import Rotation
+from scipy.ndimage import gaussian_filter
 
+from engine.cohort.preprocess.centring import centring
 from engine.cohort.preprocess.deface import quickshear_keep, tangent_keep
 from engine.imaging.volume import Volume, VolumeError, centred_affine, finite
+from engine.vocabulary.refusal import Refusal
 
 BrainMasker = Callable[[Volume], np.ndarray]
 
 BRAIN_ML = (500.0, 2500.0)
+
+
+class PreprocessError(Refusal):
+    """Settings that cannot be used; the message names the value and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,11 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         if len(self.grid) != 3 or min(self.grid) < 8:
-            raise ValueError(f"grid {self.grid} is too small; give three sizes of 8 voxels or more")
+            raise PreprocessError(f"grid {self.grid} is too small; give three sizes of 8 voxels or more")
         if not (self.spacing > 0 and 0 < self.percentile <= 100 and self.headroom > 0 and self.buffer >= 0):
-            raise ValueError("spacing, percentile and headroom must be positive; check the preprocessing settings")
+            raise PreprocessError("spacing, percentile and headroom must be positive; check the preprocessing settings")
         if self.order not in (0, 1, 2, 3):
-            raise ValueError(f"spline order {self.order} is not supported; use 1 or 3")
+            raise PreprocessError(f"spline order {self.order} is not supported; use 1 or 3")
 
     @property
     def affine(self) -> Float[np.ndarray, "4 4"]:
@@ -125,7 +126,7 @@ def preprocess(volume: Volume, config: PreprocessConfig, masker: BrainMasker | N
         raise VolumeError(
             f"the brain found has {millilitres:.0f} ml, outside {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f}; check the scan"
         )
-    head_to_ras, quality = centring(head, inside, config)
+    head_to_ras, quality = centring(head, inside, rotate=config.rotate, pitch=config.pitch)
     brain = Volume(inside.astype(np.float32), head.affine)
     keep = np.ones(head.grid, bool)
     if config.deface:
@@ -161,59 +162,6 @@ def antialiased(
     """Data blurred along the axes that are finer than ``target`` mm, so that resampling does not alias."""
     sigma = np.sqrt(np.maximum((np.asarray(target) / spacing) ** 2 - 1, 0)) / 2.355
     return gaussian_filter(data, sigma) if max(sigma) > 0.1 else data
-
-
-def centring(
-    head: Volume, inside: Bool[np.ndarray, "x y z"], config: PreprocessConfig
-) -> tuple[Float[np.ndarray, "4 4"], dict[str, float]]:
-    """The rigid ``head_to_ras`` (4, 4) of a RAS head with its brain mask, and the angles and asymmetry found."""
-    points = np.argwhere(inside) @ head.affine[:3, :3].T + head.affine[:3, 3]
-    origin = points.mean(axis=0)
-    head_to_ras = np.eye(4)
-    head_to_ras[:3, 3] = origin
-    if not config.rotate:
-        return head_to_ras, {}
-    (yaw, roll, shift), asymmetry = mirror_symmetry(head, inside, origin)
-    turn = _yaw_roll(yaw, roll)
-    origin = origin + turn @ np.array([shift, 0.0, 0.0])
-    around = (points - origin) @ turn
-    axis = np.linalg.eigh(np.cov(around[:, 1:].T))[1][:, 1]
-    axis = axis * (1 if axis[0] >= 0 else -1)
-    pitch = float(np.degrees(np.arctan2(axis[1], axis[0])) - config.pitch)
-    turn = turn @ Rotation.from_euler("x", pitch, degrees=True).as_matrix()
-    head_to_ras[:3, :3], head_to_ras[:3, 3] = turn, origin
-    angles = {"yaw": yaw, "roll": roll, "pitch": pitch, "shift_mm": shift, "asymmetry": asymmetry}
-    return head_to_ras, {name: round(float(value), 3) for name, value in angles.items()}
-
-
-def _yaw_roll(yaw: float, roll: float) -> Float[np.ndarray, "3 3"]:
-    return Rotation.from_euler("zy", [yaw, roll], degrees=True).as_matrix()
-
-
-def mirror_symmetry(
-    head: Volume, inside: Bool[np.ndarray, "x y z"], origin: Float[np.ndarray, "3"], blur: float = 4.0
-) -> tuple[tuple[float, float, float], float]:
-    """Yaw, roll (degrees) and sideways shift (mm) that make the brain most like its mirror image, and what is left.
-
-    Powell's method on the squared left-right difference over the variance, on a 4 mm grid; deterministic.
-    """
-    padded = binary_dilation(inside, iterations=max(1, round(4.0 / min(head.spacing))))
-    seen = np.clip(head.data / max(float(np.percentile(head.data[inside], 99)), 1e-12), 0, 1.25) * padded
-    smooth = gaussian_filter(seen.astype(np.float32), [blur / s for s in head.spacing])
-    grid = (48, 56, 48)
-    coarse = centred_affine(grid, (4.0, 4.0, 4.0))
-
-    def asymmetry(p: np.ndarray) -> float:
-        rigid = np.eye(4)
-        rigid[:3, :3] = _yaw_roll(p[0], p[1])
-        rigid[:3, 3] = origin + rigid[:3, :3] @ np.array([p[2], 0.0, 0.0])
-        v = Volume(smooth, np.linalg.inv(rigid) @ head.affine).resampled(grid, coarse).data
-        return float(((v - v[::-1]) ** 2).sum() / max(float(((v - v.mean()) ** 2).sum()), 1e-12))
-
-    bounds = [(-20, 20), (-20, 20), (-15, 15)]
-    best = minimize(asymmetry, np.zeros(3), method="Powell", bounds=bounds, options={"xtol": 0.05, "ftol": 1e-4})
-    yaw, roll, shift = (float(v) for v in best.x)
-    return (yaw, roll, shift), float(best.fun)
 
 
 def as_float(codes: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

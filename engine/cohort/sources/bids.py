@@ -1,31 +1,21 @@
-"""BIDS 1.10 (Brain Imaging Data Structure) in and out: a cohort is read, synthetic persons are written."""
+"""A cohort as a BIDS 1.10 data set (Brain Imaging Data Structure): its table, its scans and their labels."""
 
 from __future__ import annotations
 
 import csv
-import errno
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from numbers import Real
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from engine.imaging.volume import Volume
-from engine.storage.whole import whole_directory
-from engine.vocabulary.cells import Row, parse_rows
+from engine.cohort.sources.table import codes, dictionary
+from engine.imaging.nifti import load_volume
+from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.catalogue import CATALOGUE
+from engine.vocabulary.cells import parse_rows
 from engine.vocabulary.refusal import Refusal
-
-DESCRIPTION = "SYNTHETIC - not for diagnosis"
-COLUMNS: dict[str, dict[str, Any]] = {
-    "age": {"Description": "age at scan", "Units": "years"},
-    "sex": {"Description": "sex", "Levels": {"M": "male", "F": "female"}},
-    "height": {"Description": "body height", "Units": "cm"},
-    "weight": {"Description": "body weight", "Units": "kg"},
-    "bmi": {"Description": "body mass index", "Units": "kg/m^2"},
-}
+from engine.vocabulary.row import Row
 
 
 class BidsError(Refusal):
@@ -34,9 +24,10 @@ class BidsError(Refusal):
 
 @dataclass(frozen=True, kw_only=True)
 class BidsDataset:
-    """A data set's table and files.
+    """A data set's table and files, a :class:`engine.cohort.sources.source.Source`.
 
-    ``images`` and ``labels`` map participant_id to a file; who has no image is not in ``images``.
+    ``images`` and ``labels`` map participant_id to a file; who has no image is not in ``images``. ``suffix`` is what the
+    images' names end in, and their channel.
     """
 
     root: Path
@@ -45,16 +36,31 @@ class BidsDataset:
     images: dict[str, Path]
     labels: dict[str, Path] = field(default_factory=dict)
     flagged: list[dict[str, str]] = field(default_factory=list)
+    suffix: str = "T1w"
 
+    def scan(self, i: int) -> tuple[Volume, Volume | None]:
+        """The scan of row ``i``, and its labels where it has some; raises :class:`VolumeError` for one that has no image."""
+        name = str(self.rows[i]["participant_id"])
+        if name not in self.images:
+            raise VolumeError(f"{name} has no {self.suffix} image; add {name}/anat/{name}_{self.suffix}.nii.gz")
+        labels = load_volume(self.labels[name]) if name in self.labels else None
+        return load_volume(self.images[name], self.suffix), labels
 
-@runtime_checkable
-class Person(Protocol):
-    """What :func:`write_bids` needs of a person."""
+    def provenance(self) -> dict[str, Any]:
+        """Name, licence and acknowledgement, as dataset_description.json gives them."""
+        about = self.description
+        return {
+            "source_name": about.get("Name", self.root.name),
+            "licence": about.get("License", "unknown"),
+            "acknowledgement": about.get("HowToAcknowledge", ""),
+            "source_datasets": about.get("SourceDatasets", []),
+        }
 
-    @property
-    def scan(self) -> Volume | None: ...
-    @property
-    def attributes(self) -> Mapping[str, Any]: ...
+    def digest(self) -> str:
+        """A SHA-256 over every file's name, size and time of change, without reading any."""
+        files = sorted([*self.images.items(), *self.labels.items()], key=lambda item: str(item[1]))
+        facts = [(name, file.name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in files]
+        return sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None = "dlmuse") -> BidsDataset:
@@ -71,7 +77,9 @@ def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None 
             f"{root} is not a BIDS data set, it has no dataset_description.json; give the folder that holds one"
         )
     description = _description(root / "dataset_description.json")
-    rows, flagged = parse_rows(_cells(root))
+    about = codes(dictionary(root / "participants.json"))
+    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
+    rows, flagged = parse_rows(_cells(root), about, known)
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for row in rows:
@@ -80,7 +88,9 @@ def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None 
             images[name] = file
         if labels_from and (file := _first(root / "derivatives" / labels_from / name, "dseg")):
             labels[name] = file
-    return BidsDataset(root=root, description=description, rows=rows, images=images, labels=labels, flagged=flagged)
+    return BidsDataset(
+        root=root, description=description, rows=rows, images=images, labels=labels, flagged=flagged, suffix=suffix
+    )
 
 
 def _description(file: Path) -> dict[str, Any]:
@@ -126,94 +136,3 @@ def _cells(root: Path) -> list[dict[str, str]]:
 def _first(folder: Path, suffix: str) -> Path | None:
     found = sorted(p for pattern in ("anat", "ses-*/anat") for p in folder.glob(f"{pattern}/*_{suffix}.nii*"))
     return next((p for p in found if p.name.endswith((".nii", ".nii.gz"))), None)
-
-
-def write_bids(
-    out: str | Path,
-    people: Iterable[Person],
-    *,
-    name: str,
-    generated_by: Sequence[Mapping[str, Any]],
-    licence: str,
-    acknowledge: str = "",
-    columns: Mapping[str, Mapping[str, Any]] | None = None,
-    description: str = DESCRIPTION,
-    save: Callable[[Path, str, Person], None] | None = None,
-) -> Path:
-    """Write ``people`` as a BIDS derivative and return its folder: whole or not at all.
-
-    One NIfTI file per person and channel, ``sub-0001/anat/sub-0001_T1w.nii.gz`` with that ``description``, or what ``save``
-    makes of the data set's folder, the subject's name and the person; participants.tsv with age, sex, height, weight, bmi
-    and then whatever else is known, missing cells as n/a. ``columns`` documents further columns in participants.json;
-    ``generated_by`` is BIDS's GeneratedBy. Raises :class:`BidsError` when ``out`` exists and is not empty, when nobody is
-    given, or when the disk is full.
-    """
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BidsError(f"{out} exists and is not empty; choose another folder or empty it")
-    about = {
-        "Name": name,
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "License": licence,
-        "GeneratedBy": [dict(entry) for entry in generated_by],
-        **({"HowToAcknowledge": acknowledge} if acknowledge else {}),
-    }
-    try:
-        with whole_directory(out) as part:
-            write = save or partial(_save_nifti, description)
-            rows = [_write_person(part, i, person, write) for i, person in enumerate(people, 1)]
-            if not rows:
-                raise BidsError("no person was given to write; ask for one or more")
-            _write_table(part, rows, {**COLUMNS, **(columns or {})})
-            text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-            (part / "dataset_description.json").write_text(text, "utf-8")
-    except OSError as error:
-        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise BidsError(
-            f"{out} cannot be written ({what}); nothing was kept, choose another folder or free some space"
-        ) from None
-    return out
-
-
-def _write_person(root: Path, number: int, person: Person, save: Callable[[Path, str, Person], None]) -> dict[str, Any]:
-    subject = f"sub-{number:04d}"
-    root.mkdir(parents=True, exist_ok=True)
-    if person.scan is not None:
-        save(root, subject, person)
-    return {"participant_id": subject, **{k: v for k, v in person.attributes.items() if k != "participant_id"}}
-
-
-def _save_nifti(description: str, root: Path, subject: str, person: Person) -> None:
-    folder = root / subject / "anat"
-    folder.mkdir(parents=True)
-    for part in person.scan.apart() if person.scan is not None else ():
-        part.save(folder / f"{subject}_{part.channels[0]}.nii.gz", description)
-
-
-def _write_table(root: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Mapping[str, Any]]) -> None:
-    present = {key for row in rows for key in row}
-    first = ["participant_id", *(c for c in COLUMNS if c in present)]
-    header = first + [key for key in dict.fromkeys(k for row in rows for k in row) if key not in first]
-    with (root / "participants.tsv").open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        table.writerow(header)
-        table.writerows([cell_text(row.get(key)) for key in header] for row in rows)
-    known = {key: dict(about[key]) for key in header if key in about}
-    (root / "participants.json").write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def cell_text(value: object) -> str:
-    """A value as a TSV cell: n/a where missing, a whole number without its point, tabs and newlines as spaces.
-
-    >>> [cell_text(v) for v in (None, 60.0, 171.25, float("nan"), "F")]
-    ['n/a', '60', '171.25', 'n/a', 'F']
-    """
-    if isinstance(value, Real):
-        number = float(value)
-        if not math.isfinite(number):
-            return "n/a"
-        return str(int(number)) if number.is_integer() else repr(round(number, 6))
-    if value is None:
-        return "n/a"
-    return " ".join(str(value).split()) or "n/a"

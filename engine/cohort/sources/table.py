@@ -13,20 +13,25 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.cohort.split import split
+from engine.cohort.participants import Roles
+from engine.cohort.split import Parts, split
 from engine.storage.whole import whole_file
 from engine.vocabulary.cells import Row, parse_rows
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
 ID = "participant_id"
+#: the part of a description that is of the cohort and not of a column, unless a column is named so
+WHOLE = "Cohort"
+#: the part of the people who test
+TEST = 0.2
 #: most levels of a column of words; more are names or remarks
 MOST_LEVELS = 40
 #: most decimals that a column is taken to be recorded to; more are computed
@@ -53,27 +58,37 @@ class TableCohort:
     flags: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()
     grid: tuple[int, int, int] = (0, 0, 0)
+    roles: Roles | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> TableCohort:
         """Read a table and its description; raises :class:`TableError` for one that cannot be used."""
         path = Path(path)
         cells = read_cells(path)
-        about = _description(path.with_suffix(".json"))
-        rows, flagged = parse_rows(cells)
+        about = dictionary(path.with_suffix(".json"))
+        whole = {} if WHOLE in cells[0] else about.pop(WHOLE, {})
+        rows, flagged = parse_rows(cells, codes(about))
         flags = [f"{flag[ID]}: {flag['reason']}" for flag in flagged]
         schema = described(rows, about, flags)
         digest = sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-        whole = about.get("Cohort", {})
         named = {"source_name": whole.get("Name", path.stem), "licence": whole.get("License", "that of the cohort")}
-        return cls(path, rows, schema, {**named, "participants_sha256": digest}, flags)
+        anonymous = all(row[ID] == f"row-{i}" for i, row in enumerate(rows, 1))
+        return cls(path, rows, schema, {**named, "participants_sha256": digest, "anonymous": anonymous}, flags)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def split(self) -> dict[str, np.ndarray]:
+    def split(self) -> Parts:
         """Row indices under ``train`` (80%), ``validation`` (nobody), ``test``; without age and sex everyone trains."""
-        return split(self.rows, test=0.2, validation=0.0)
+        return self.roles.parts if self.roles else split(self.rows, self.meta, test=TEST, validation=0.0)
+
+    def older_split(self) -> Parts:
+        """The split by version 1."""
+        return split(self.rows, self.meta, version=1, test=TEST, validation=0.0)
+
+    def with_roles(self, roles: Roles) -> TableCohort:
+        """The same people with other parts."""
+        return replace(self, roles=roles)
 
 
 def read_cells(path: Path) -> list[dict[str, str]]:
@@ -146,11 +161,19 @@ def _number(name: str, values: list[float], said: Mapping[str, Any]) -> Number:
     return Number(
         name=name,
         unit=str(said.get("Units", "")),
-        low=float(said.get("Minimum", low)),
-        high=float(said.get("Maximum", high)),
+        low=_figure(name, said, "Minimum", low),
+        high=_figure(name, said, "Maximum", high),
         decimals=_decimals(values),
         description=str(said.get("Description", "")),
     )
+
+
+def _figure(name: str, said: Mapping[str, Any], key: str, otherwise: float) -> float:
+    """A number of a column's description."""
+    try:
+        return float(said.get(key, otherwise))
+    except (TypeError, ValueError):
+        raise TableError(f"{key} of {name} is {said[key]!r}; give a number or leave it out") from None
 
 
 def possible(values: Sequence[float]) -> tuple[float, float]:
@@ -180,7 +203,7 @@ def _decimals(values: Sequence[float]) -> int | None:
 
 def _category(name: str, values: list[str], said: Mapping[str, Any]) -> Category:
     seen = sorted(set(values))
-    levels = tuple(map(str, said["Levels"])) if "Levels" in said else tuple(seen)
+    levels = tuple(codes({name: said}).get(name, seen))
     if unknown := sorted(set(seen) - set(levels)):
         raise TableError(f"column {name} was left out: {unknown[0]!r} is not among its described levels")
     if not 2 <= len(levels) <= MOST_LEVELS:
@@ -197,7 +220,8 @@ def _derived(name: str, said: Mapping[str, Any]) -> Derived:
         scale = float(said["Derived"].get("scale", 1))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(f'Derived of {name} is not {{"scale": 1, "powers": {{...}}}} ({error}); mend it') from None
-    low, high = float(said.get("Minimum", 0)), float(said.get("Maximum", math.inf))
+    low = _figure(name, said, "Minimum", 0.0)
+    high = _figure(name, said, "Maximum", math.inf)
     about = str(said.get("Description", "computed"))
     return Derived(
         name=name, unit=str(said.get("Units", "")), low=low, high=high, scale=scale, powers=powers, description=about
@@ -222,7 +246,28 @@ def _mass_index(rows: Sequence[Row], numbers: list[str]) -> Derived | None:
     return None
 
 
-def _description(file: Path) -> dict[str, Any]:
+def codes(about: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """What the codes of each described category mean: ``Levels`` as an object of words (or of objects), or as a list."""
+    found = {}
+    for name, said in about.items():
+        if "Levels" not in said:
+            continue
+        levels = said["Levels"]
+        if isinstance(levels, list):
+            levels = {str(level): str(level) for level in levels}
+        if not isinstance(levels, dict):
+            raise TableError(
+                f"Levels of {name} is {levels!r}: give an object of level and meaning, or a list of levels"
+            )
+        found[name] = {
+            code: str(words.get("Description", code)) if isinstance(words, dict) else str(words)
+            for code, words in levels.items()
+        }
+    return found
+
+
+def dictionary(file: Path) -> dict[str, Any]:
+    """A data dictionary, one object a column; empty where there is no such file. Raises :class:`TableError`."""
     if not file.is_file():
         return {}
     try:

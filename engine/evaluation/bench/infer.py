@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from engine.cohort.participants import judged, read_participants
 from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.interval import bootstrap, proportion
@@ -48,6 +49,7 @@ def benchmark_infer(
     model, training = load(checkpoint, device), training or DirectTraining()
     if not model.has_image or store.grid != model.checkpoint.model.config.image.grid:
         raise RequestError(f"the store's grid {store.grid} is not the model's; give the store it was trained on")
+    store, _ = judged(store, read_participants(model.checkpoint.path), model.name)
     schema, parts = model.schema, store.split()
     target, binary, names = targets(schema, store, parts["train"])
     began, net = time.monotonic(), None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from engine.cohort.participants import judged, read_participants
 from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
 from engine.evaluation.metrics.coherence import correlation, slope
@@ -41,7 +42,9 @@ def benchmark_steps(
     Real test persons (at most ``persons``) lend their rows: each synthetic person is asked for the numbers of one, from the
     same seed at every number of evaluations. Raises :class:`RequestError` for fewer than 12 test persons.
     """
-    model, test = load(checkpoint, device), store.split()["test"][:persons]
+    model = load(checkpoint, device)
+    store, _ = judged(store, read_participants(model.checkpoint.path), model.name)
+    test = store.split()["test"][:persons]
     if len(test) < 4 * SUBJECTS_PER_FEATURE:
         raise RequestError(f"{len(test)} test persons carry no distance; give a store with 12 or more")
     used = extractors(store, None)

@@ -59,6 +59,7 @@ def _about(found: Mapping[str, Any]) -> str:
             "Compared with",
             f"{store['source']}: {store['train']} training, {store['validation']} validation, {store['test']} test persons",
         ),
+        ("Participants", found.get("participants", "not asked")),
         (
             "Drawn",
             f"{sampling['n']} synthetic persons, seed {sampling['seed']}, {sampling['steps']} network evaluations each",

@@ -14,6 +14,7 @@ import numpy as np
 from engine.anatomy.region import Region
 from engine.checkpoints.card import write_card
 from engine.checkpoints.files import CONFIG, amended_checkpoint, find, stated
+from engine.cohort.participants import judged, read_participants
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.evaluation.bench.sampling import machine
@@ -76,14 +77,15 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     if not model.has_image:
         yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)
         return
-    store = CohortStore.open(store_path)
+    record = read_participants(model.checkpoint.path)
+    store, who = judged(CohortStore.open(store_path), record, model.name)
     plan.checked(model, store)
     yield Step("checking the store", 0, 1, None)
     store.verify()
     used = plan.extractors(store, options.features)
     require_pins(model, used.pins, options.features is not None)
     n = options.n or max(LEAST, len(store.split()["test"]))
-    about = facts(kind, model, store, used.pins, options, n)
+    about = facts(kind, model, store, used.pins, options, n) | {"participants": who}
     claim(out / "work", {k: about[k] for k in ("kind", "checkpoint", "store", "extractors", "sampling", "version")})
     tasks = (plan.evaluation_tasks if kind == "evaluate" else plan.audit_tasks)(model, store, n, options.seed)
     work = out / "work"
@@ -126,8 +128,9 @@ def _of_tables(kind: Kind, model: Model, cohort: TableCohort, out: Path, options
         raise EvaluationError(
             f"{model.name} knows tables only, and the audit is of scans: give a model that knows scans"
         )
+    cohort, who = judged(cohort, read_participants(model.checkpoint.path), model.name)
     n = options.n or max(ROWS, len(cohort.split()["test"]))
-    about, sections = facts(kind, model, cohort, {}, options, n), []
+    about, sections = facts(kind, model, cohort, {}, options, n) | {"participants": who}, []
     made = {"n": n, "seed": options.seed, "steps": options.steps or model.steps, "rivals": options.rivals}
     for part in table_sections(model, cohort, about, out / "work", **made):
         if isinstance(part, Step):

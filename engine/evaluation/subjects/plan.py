@@ -62,9 +62,10 @@ def checked(model: Model, store: CohortStore) -> None:
         )
     split = store.split()
     for part in ("test", "train"):
+        unseen = f" whom {model.name} has not seen in training" if part == "test" else ""
         if len(split[part]) < MINIMUM_SIDE:
             found = f"the store has {len(split[part])} {part} persons of {len(store)}"
-            raise EvaluationError(f"{found}: an evaluation needs {MINIMUM_SIDE} or more with age and sex")
+            raise EvaluationError(f"{found}: an evaluation needs {MINIMUM_SIDE} or more with age and sex{unseen}")
     if not any(name in store.rows[0] for name in model.schema.names):
         raise EvaluationError(
             f"the store's table has none of {', '.join(model.schema.names)}: give it the columns of {model.name}"

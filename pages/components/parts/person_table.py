@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Derived, Number
 
 Column = Number | Category | Derived
-LABELS = {"bmi": "BMI", "sat": "SAT", "vat": "VAT", "liver_pdff": "Liver PDFF"}
-LEVELS = {"sex": {"F": "female", "M": "male"}}
 UNITS = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years"}
 
 
 def label(name: str) -> str:
-    return LABELS.get(name, name.replace("_", " ").capitalize())
+    return CATALOGUE[name].label if name in CATALOGUE else name.replace("_", " ").capitalize()
 
 
 def level(name: str, value: object) -> str:
     """A category's level in words."""
-    return LEVELS.get(name, {}).get(str(value), str(value).replace("_", " "))
+    levels = CATALOGUE[name].levels if name in CATALOGUE else {}
+    return levels.get(str(value), str(value).replace("_", " "))
 
 
 def unit(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from engine.cohort.sources.bids import write_bids
+from engine.cohort.bids_write import write_bids
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Row

@@ -91,7 +91,7 @@ def test_a_cohort_is_summed_up(tmp_path: Path, tiny_store: CohortStore):
     assert "missing" in people.missing["body_fat"]
     balls = check(str(tiny_store.path), "tiny")
     assert balls.grid == "32 x 32 x 32 voxels of 6 x 6 x 6 mm, T1w"
-    assert balls.split == {"train": len(tiny_store.split()["train"]), "validation": 2, "test": 5}
+    assert balls.split == {"train": len(tiny_store.split()["train"]), "validation": 2, "test": 6}
 
 
 def test_what_cannot_be_trained_on_is_refused_with_a_remedy(tmp_path: Path, tiny_store: CohortStore):

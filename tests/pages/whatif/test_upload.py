@@ -151,5 +151,5 @@ def test_a_pair_is_read_by_its_names_and_no_sentence_holds_one():
 
 
 def test_a_refusal_begins_like_a_sentence(model: engine.Model):
-    with pytest.raises(VolumeError, match=r"^The scan cannot be read: this is no NIfTI file but a PDF"):
+    with pytest.raises(VolumeError, match=r"^The scan cannot be read as NIfTI: this is no NIfTI file but a PDF"):
         admitted(model, [("Doe.nii", b"%PDF-1.7")], quiet)
