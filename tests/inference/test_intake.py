@@ -123,8 +123,3 @@ def test_a_volume_in_memory_is_taken_like_its_file(model, scan: Path) -> None:
     assert np.array_equal(intake(model, person.volume).data, intake(model, scan).data)
     with pytest.raises(RequestError, match="the scan shows water, tiny takes T1w"):
         intake(model, replace(person.volume, channels=("water",)))
-
-
-def test_intake_needs_no_key_that_reading_does_not(model, scan: Path) -> None:
-    del model.checkpoint.config.preprocess
-    assert intake(model, scan).grid == (32, 32, 32)
