@@ -26,7 +26,7 @@ def quick_masker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def nifti(data: np.ndarray) -> bytes:
-    return gzip.compress(nib.Nifti1Image(data.astype(np.float32), HEAD.affine).to_bytes())
+    return gzip.compress(nib.Nifti1Image(data.astype(np.float32), HEAD.affine).to_bytes(), mtime=0)
 
 
 def test_ingest_says_who_was_left_out_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

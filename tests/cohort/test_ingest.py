@@ -83,7 +83,7 @@ def test_bad_persons_are_left_out_with_their_reason(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.nii.gz").read_bytes()
 
     def nifti(data: np.ndarray) -> bytes:
-        return gzip.compress(nib.Nifti1Image(data.astype(np.float32), good.affine).to_bytes())
+        return gzip.compress(nib.Nifti1Image(data.astype(np.float32), good.affine).to_bytes(), mtime=0)
 
     broken: dict[str, Volume | bytes | None] = {
         "sub-good": good,
