@@ -7,7 +7,7 @@ from pages.components.parts.frame import frame
 status = frame("What if")
 with st.spinner("Starting the engine"):
     from pages.components.parts.model_picker import model_picker
-    from pages.components.parts.ruler.reader import reader_for
+    from pages.components.parts.ruler.reader import ruler_for
     from pages.components.whatif.question import arrive, question_controls, remember
     from pages.components.whatif.upload import WAITING
     from pages.components.whatif.view import answer_shown, concluded, plans_shown
@@ -24,7 +24,7 @@ with st.sidebar:
             visit().want([current], whole=True)
 if files:
     visit().read(files)
-reader, why_not = reader_for(model)
+ruler, why_not = ruler_for(model)
 notice = st.empty()  # holds its place, so that nothing below moves when it goes
 if visit().problems:
     sentences = "".join(f"\n* {problem}" for problem in visit().problems)
@@ -39,8 +39,8 @@ elif found:
 elif not visit().wanted:
     st.info("Say on the left what is to be otherwise, and press Draw.")
 if current is not None:
-    plans_shown(model, current, reader.titles if reader else {})
-if work := next_work(model, scan, reader):
+    plans_shown(model, current, ruler)
+if work := next_work(model, scan, ruler):
     carry_out(work, status)
 elif found and current:
     concluded(found, current, status)

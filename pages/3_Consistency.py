@@ -9,23 +9,23 @@ with st.spinner("Starting the engine"):
     from pages.components.consistency.pair import pair_shown
     from pages.components.consistency.question import plan_controls
     from pages.components.consistency.view import asked_shown, concluded, said, unmeasured
-    from pages.components.consistency.work import carry_out, ruler, visit
+    from pages.components.consistency.work import carry_out, ruler_needed, visit
     from pages.components.parts.model_picker import model_picker
 
 with st.sidebar:
     name, model = model_picker()
-    reader = ruler(model)
-    plan, wanted = plan_controls(name, model, reader.ruler.cohort)
+    ruler = ruler_needed(model)
+    plan, wanted = plan_controls(name, model, ruler.cohort)
     with st.container(key="go"):  # frame.css keeps it in sight
         pressed = st.button("Sample and measure", type="primary", width="stretch")
 points = visit().look(plan, pressed)
 said(plan)
 if plan.attribute is None:
-    pair_shown(model, reader, plan, points)
+    pair_shown(model, ruler, plan, points)
 else:
-    asked_shown(model, reader, plan, points)
+    asked_shown(model, ruler, plan, points)
 unmeasured(points)
 if (run := visit().running) and len(points) < wanted:
-    carry_out(model, reader.ruler, run, wanted, status)
+    carry_out(model, ruler, run, wanted, status)
 visit().stop()
 concluded(plan, points, wanted, status)

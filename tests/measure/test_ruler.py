@@ -75,3 +75,20 @@ def test_classes_are_chosen_by_name():
     assert found.of(("fat", "bone"))[:, 0, 0].tolist() == [0, 1, 1]
     assert found.on(volume, ("bone",))[:, 0, 0].tolist() == [False, False, True]
     assert found.labels(volume, (("bone",), ("fat",)))[:, 0, 0].tolist() == [0, 2, 1]
+
+
+def test_labels_stand_where_the_likeliest_class_is():
+    """A class seen in one corner by a ruler of coarser, shifted voxels is labelled there, and nowhere else."""
+    probabilities = np.zeros((3, 4, 4, 4), np.float32)
+    probabilities[0], probabilities[2, 2:, :2, 3] = 0.4, 0.9
+    coarse = np.diag([4.0, 4, 4, 1])
+    coarse[:3, 3] = 1.5
+    fine = Volume(np.zeros((20, 16, 16), np.float32), np.eye(4))
+    found = Classes(framed=fine, probabilities=probabilities, affine=coarse, names=("air", "fat", "bone"), placed=True)
+    labels = found.labels(fine, [["fat"], ["bone"]])
+    assert labels.dtype == np.uint8
+    expected = np.zeros((20, 16, 16), np.uint8)
+    expected[8:16, :8, 12:] = 2
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(found.labels(fine, [["air", "bone"]])[:16], 1)
+    np.testing.assert_array_equal(found.on(fine, ["bone"])[10:14, 2:6, 13:15], True)

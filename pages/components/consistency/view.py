@@ -11,17 +11,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
-from pages.components.consistency.work import COHORTS, Plan, Point, number, to_csv, visit
+from pages.components.consistency.work import Plan, Point, cohort_of, number, to_csv, visit
 from pages.components.parts.choice import one_of
 from pages.components.parts.person_table import label, unit
-from pages.components.parts.ruler.reader import Reader
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
     from engine.measure.relation import Relation
+    from engine.measure.ruler import Ruler
 
 NOTE = (
-    "Grey: the {cohort} persons with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
+    "Grey: the {cohort} with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
     "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
     "Slopes are of straight lines. Fine detail of generated scans is unlike the cohort's and measures a little "
     "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
@@ -30,29 +30,29 @@ NOTE = (
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 
 
-def asked_shown(model: Model, reader: Reader, plan: Plan, points: list[Point]) -> None:
+def asked_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> None:
     """The measure that the reader chooses over the attribute asked for."""
-    head, cohort = reader.ruler, COHORTS[reader.kind]
+    cohort = cohort_of(ruler)
     column = number(model.schema, plan.attribute)
     assert column is not None
-    shown = [name for name in head.measures if name != "intracranial_ml"]
-    measure = one_of("Measure", shown, "consistency.measure", format_func=head.measures.get)
+    shown = [name for name in ruler.measures if name != "intracranial_ml"]
+    measure = one_of("Measure", shown, "consistency.measure", format_func=ruler.measures.get)
     group, seen = plan.sex or "all", [point for point in points if measure in point]
     line = fit_line(seen, measure)
     figure = consistency_figure(
         [point["requested"] for point in seen],
         [point[measure] for point in seen],
         hover=[HOVER.format_map(point) for point in seen],
-        real=head.cohort.curve(measure, column.name, group),
+        real=ruler.cohort.curve(measure, column.name, group),
         synthetic=line,
-        titles=(axis_title(column), f"{head.measures[measure]} measured, {reader.units[measure]}"),
+        titles=(axis_title(column), f"{ruler.measures[measure]} measured, {ruler.units[measure]}"),
         span=(plan.low, plan.high),
         cohort=cohort,
     )
     st.plotly_chart(figure, key="consistency plot", config=picture(plan, measure))
-    other = head.cohort.line(measure, column.name, group)
-    st.table(slope_table(line, other, column, len(seen), reader.units[measure], cohort))
-    st.caption(f"{head.definitions[measure]} {note(model, reader)}")
+    other = ruler.cohort.line(measure, column.name, group)
+    st.table(slope_table(line, other, column, len(seen), ruler.units[measure], cohort))
+    st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}")
 
 
 def unmeasured(points: list[Point]) -> None:
@@ -67,9 +67,9 @@ def picture(plan: Plan, *names: str) -> dict[str, Any]:
     return {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": name}}
 
 
-def note(model: Model, reader: Reader) -> str:
+def note(model: Model, ruler: Ruler) -> str:
     """What is grey, what is orange, and what agreement means."""
-    return NOTE.format(cohort=COHORTS[reader.kind].lower(), guidance=model.checkpoint.config.guidance)
+    return NOTE.format(cohort=ruler.region.cohort, guidance=model.checkpoint.config.guidance)
 
 
 def fit_line(points: Iterable[Point], measure: str) -> Relation | None:

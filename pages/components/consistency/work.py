@@ -14,14 +14,14 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Cell, Number
 from pages.components.parts.facts import refused
-from pages.components.parts.ruler.reader import Reader, read, reader_for
+from pages.components.parts.ruler.reader import read, ruler_for
 from pages.components.state.address import Request, tidy
 from pages.components.state.generation import Report, people_of, time_left
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
-    from pages.components.parts.ruler.reader import Ruler
+    from engine.measure.ruler import Ruler
 
 Point = dict[str, Any]
 #: share of a person's time that drawing takes; the rest is measuring
@@ -94,27 +94,28 @@ def _van_der_corput(i: int) -> float:
     return share
 
 
-#: whose regressions a ruler holds, by its kind
-COHORTS = {"head": "Real", "torso": "In-silico"}
+def cohort_of(ruler: Ruler) -> str:
+    """The cohort of which a ruler holds regressions, in a word: ``Real`` or ``In-silico``."""
+    return ruler.region.cohort.removesuffix(" persons").capitalize()
 
 
-def ruler(model: Model) -> Reader:
+def ruler_needed(model: Model) -> Ruler:
     """The shipped ruler for what the model draws, one for all sessions; without it the page ends here with a sentence."""
-    reader, problem = reader_for(model)
-    if reader is None:
+    ruler, problem = ruler_for(model)
+    if ruler is None:
         st.error(problem)
         st.stop()
-    return reader
+    return ruler
 
 
-def sample_one(model: Model, measure: Ruler, plan: Plan, i: int, report: Report) -> Point:
+def sample_one(model: Model, ruler: Ruler, plan: Plan, i: int, report: Report) -> Point:
     """Draw person ``i`` of the plan and measure them; ``problem`` says why a scan could not be measured."""
     request = plan.request(number(model.schema, plan.attribute), i)
     ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
     report(DRAWING, "measuring")
-    values, problem = read(measure, found.person.volume)
+    values, problem = read(ruler, found.person.volume)
     # what is sampled and measured under one name stands in the table twice
-    row = {column_key(k, measure): v for k, v in found.person.attributes.items()}
+    row = {column_key(k, ruler): v for k, v in found.person.attributes.items()}
     asked: Point = {"seed": request.seed}
     if plan.attribute is not None:
         asked["requested"] = dict(request.given)[plan.attribute]
@@ -130,9 +131,9 @@ def number(schema: AttributeSchema, name: str | None) -> Number | None:
     return column
 
 
-def column_key(name: str, measure: Ruler) -> str:
+def column_key(name: str, ruler: Ruler) -> str:
     """A column's name in a point: another than that of a measure, whether or not the scan could be measured."""
-    return f"{name} (sampled)" if name in measure.measures else name
+    return f"{name} (sampled)" if name in ruler.measures else name
 
 
 def to_csv(plan: Plan, points: list[Point]) -> bytes:
@@ -174,7 +175,7 @@ def visit() -> Visit:
     return kept("consistency", Visit)
 
 
-def carry_out(model: Model, measure: Ruler, run: Run, wanted: int, status: DeltaGenerator) -> None:
+def carry_out(model: Model, ruler: Ruler, run: Run, wanted: int, status: DeltaGenerator) -> None:
     """Draw and measure one more person, then run the page again: each point appears as soon as it is there."""
     here = visit()
     points = here.measured.get(run.plan, [])
@@ -182,7 +183,7 @@ def carry_out(model: Model, measure: Ruler, run: Run, wanted: int, status: Delta
         bar = st.progress(len(points) / wanted, "Starting")
         st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
     try:
-        point = sample_one(model, measure, run.plan, len(points), run.report(bar, len(points), wanted))
+        point = sample_one(model, ruler, run.plan, len(points), run.report(bar, len(points), wanted))
         here.measured = here.measured | {run.plan: [*points, point]}
     except Refusal as error:
         here.stop()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from engine.anatomy import region_of
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema, Row
 from pages.components.state.address import Request, read_query
@@ -85,16 +86,17 @@ class Cohort:
 def thumbnail(scan: Volume) -> np.ndarray:
     """The middle slice, uint8 (height, width), of all channels together, the patient's right on the left.
 
-    Coronal of a torso (water and fat), else axial.
+    In the plane in which its region is recognised; axial where the region is unknown.
     """
     turned = scan.reoriented("RAS")
     _, y, z = turned.grid
     mm = turned.spacing
     data = turned.data if turned.data.ndim == 4 else turned.data[None]
-    torso = "water" in turned.channels
-    plane = data[:, ::-1, y // 2, ::-1] if torso else data[:, ::-1, ::-1, z // 2]
+    region = region_of(turned.channels)
+    coronal = region is not None and region.plane == "coronal"
+    plane = data[:, ::-1, y // 2, ::-1] if coronal else data[:, ::-1, ::-1, z // 2]
     grey = np.rint(np.clip(plane.sum(0, dtype=np.float32), 0, 1) * 255).astype(np.uint8).T
-    high, wide = grey.shape[0] * mm[2 if torso else 1], grey.shape[1] * mm[0]
+    high, wide = grey.shape[0] * mm[2 if coronal else 1], grey.shape[1] * mm[0]
     scale = THUMBNAIL / max(high, wide)
     size = max(1, round(wide * scale)), max(1, round(high * scale))
     return np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR))

@@ -17,17 +17,18 @@ from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Row
 from pages.components.parts.person_table import person_rows, summary
-from pages.components.parts.ruler.reader import Reader, Seen, look
+from pages.components.parts.ruler.reader import Seen, look, region_drawn
 from pages.components.parts.viewer.viewer import payload
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, engaged, model_lock, people_of, step_in_words, turn
 from pages.components.state.intervention import Question
 from pages.components.whatif.figures import Slices, slices_of
-from pages.components.whatif.regions import Spread, compared, region, spread
+from pages.components.whatif.regions import Spread, compared, expected, spread
 from pages.components.whatif.upload import Scan
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
+    from engine.measure.ruler import Ruler
 
 GONE = "the scan of this what-if is no longer here; upload it again"
 
@@ -68,7 +69,7 @@ class _Made:
 
 
 def answer(
-    model: Model, question: Question, scan: Scan | None, reader: Reader | None, report: Report, whole: bool
+    model: Model, question: Question, scan: Scan | None, ruler: Ruler | None, report: Report, whole: bool
 ) -> Answer:
     """Draw the what-if and measure it; with ``whole`` also what the viewer shows and the error bars.
 
@@ -87,7 +88,7 @@ def answer(
     for k, volume in enumerate(volumes):
         report(0.8 + 0.2 * k / len(volumes), "Measuring")
         if id(volume) not in seen:
-            seen[id(volume)] = look(reader, volume)
+            seen[id(volume)] = look(ruler, volume)
     looked = [seen[id(volume)] for volume in volumes]
     found = Answer(
         question=question,
@@ -99,14 +100,13 @@ def answer(
     )
     if whole:
         report(1.0, "Preparing the view")
-        found = replace(found, measured=compared(reader, looked), **_whole(model, question, made, looked))
+        found = replace(found, measured=compared(ruler, looked), **_whole(model, question, made, looked))
     return replace(found, seconds=time.monotonic() - began)
 
 
 def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) -> dict[str, Any]:
     """Scenes for the viewer, and where the change lies beside the error of the null intervention."""
-    kind = "torso" if "water" in made.before.channels else "head"
-    mask, words = region(kind, looked[1], looked[0], [name for name, _ in question.change])
+    mask, words = expected(region_drawn(model), looked[1], looked[0], [name for name, _ in question.change])
     places = {"This what-if": spread(made.after.data - made.before.data, mask)}
     if made.null is not None and made.origin is not None:
         places["No intervention"] = spread(made.null.data - made.origin.data, mask)

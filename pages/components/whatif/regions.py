@@ -5,26 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from pages.components.parts.ruler.reader import Reader, Seen
+from engine.anatomy.region import BODY, Region
+from pages.components.parts.ruler.reader import Seen
+
+if TYPE_CHECKING:
+    from engine.measure.ruler import Ruler
 
 #: voxels by which a region is widened: an edge that moves is part of what changes
 MARGIN = 2
-#: where a change of an attribute is expected; every other attribute may change the whole body
-EXPECTED = {
-    "head": {"age": "brain", "bmi": "soft", "weight": "soft"},
-    "torso": {"bmi": "fat", "weight": "fat"},
-}
-WORDS = {
-    "brain": "the brain and the fluid around it",
-    "soft": "the soft tissue outside the brain",
-    "fat": "fat, muscle and liver",
-    "body": "the body",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +30,22 @@ class Spread:
     share: float
 
 
-def region(kind: str, before: Seen, after: Seen, moved: Collection[str]) -> tuple[np.ndarray, str]:
-    """Where the change is expected, on either volume, a little widened; and in words."""
-    names = {EXPECTED[kind].get(name, "body") for name in moved} or {"body"}
-    if "body" in names or not names <= before.masks.keys() & after.masks.keys():
-        names = {"body"}
-    mask = np.logical_or.reduce([seen.masks[name] for seen in (before, after) for name in sorted(names)])
-    return binary_dilation(mask, iterations=MARGIN), " and ".join(WORDS[name] for name in sorted(names))
+def expected(region: Region | None, before: Seen, after: Seen, moved: Collection[str]) -> tuple[np.ndarray, str]:
+    """Where the change of the attributes ``moved`` is expected, on either volume, a little widened; and in words.
+
+    It is the body where no area was found, and in an unknown region.
+    """
+    names = sorted({region.area_of(name) for name in moved}) if region else []
+    found = before.masks.keys() & after.masks.keys()
+    if region is None or not names or BODY in names or not found.issuperset(names):
+        return _either(before, after, [BODY]), f"the {BODY}"
+    return _either(before, after, names), " and ".join(region.area(name).words for name in names)
+
+
+def _either(before: Seen, after: Seen, names: Collection[str]) -> np.ndarray:
+    """The areas ``names`` on either volume, a little widened."""
+    mask = np.logical_or.reduce([seen.masks[name] for seen in (before, after) for name in names])
+    return binary_dilation(mask, iterations=MARGIN)
 
 
 def spread(difference: np.ndarray, mask: np.ndarray) -> Spread:
@@ -56,26 +58,28 @@ def spread(difference: np.ndarray, mask: np.ndarray) -> Spread:
     return Spread(inside=100 * inside, outside=100 * outside, share=share)
 
 
-def compared(reader: Reader | None, looked: Sequence[Seen]) -> list[dict[str, Any]]:
+def compared(ruler: Ruler | None, looked: Sequence[Seen]) -> list[dict[str, Any]]:
     """One row a measure that was read on all of the volumes ``after, before, null, scan`` (the latter two may be missing).
 
     ``error`` is the ruler's stated error of the change, as if it erred independently in both readings (it does not, so this
     is the most); ``drift`` what the null intervention alone changes.
     """
-    if reader is None or any(not seen.values for seen in looked):
+    if ruler is None or any(not seen.values for seen in looked):
         return []
+    from engine.measure.ruler import stated_error
+
     after, before, *rest = (seen.values for seen in looked)
     rows = []
-    for name, title in reader.ruler.measures.items():
+    for name, title in ruler.measures.items():
         if not all(math.isfinite(values[name]) for values in (before, after, *rest)):
             continue
-        error = math.hypot(reader.error(name, before[name]), reader.error(name, after[name]))
+        error = math.hypot(*(stated_error(ruler, name, values[name]) for values in (before, after)))
         drift = rest[0][name] - rest[1][name] if len(rest) == 2 else math.nan
         rows.append(
             {
                 "name": name,
                 "title": title,
-                "unit": reader.units[name],
+                "unit": ruler.units[name],
                 "before": before[name],
                 "after": after[name],
                 "change": after[name] - before[name],

@@ -24,6 +24,7 @@ from pages.components.whatif.visit import Plan, visit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
+    from engine.measure.ruler import Ruler
 
 MEASURED = (
     "± is the ruler's stated error, as if it erred anew in each of the two scans: the most it can be. "
@@ -74,16 +75,19 @@ def answer_shown(found: Answer) -> None:
     show_tables(found)
 
 
-def plans_shown(model: Model, current: Question, titles: Mapping[str, str]) -> None:
-    """One attribute swept, two over a grid; ``titles`` are of the measures."""
+def plans_shown(model: Model, current: Question, ruler: Ruler | None) -> None:
+    """One attribute swept, two over a grid."""
+    from engine.measure.ruler import titles
+
     here = visit()
+    measures = titles(ruler) if ruler else {}
     one, two = st.tabs(["Sweep one attribute", "Grid of two attributes"])
     with one:
         if plan := sweep_controls(model.schema, current):
             here.sweep = plan
             here.want(plan.questions, whole=False)
         if (plan := here.sweep) and _plan_fits(plan, model, current):
-            show_sweep(model.schema, plan, here.found(), titles)
+            show_sweep(model.schema, plan, here.found(), measures)
     with two:
         if plan := grid_controls(model.schema, current):
             here.grid = plan

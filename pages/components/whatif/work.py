@@ -10,7 +10,6 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.refusal import Refusal
-from pages.components.parts.ruler.reader import Reader
 from pages.components.state.generation import Report, time_left
 from pages.components.state.intervention import Question
 from pages.components.whatif.answer import answer, export
@@ -19,9 +18,10 @@ from pages.components.whatif.visit import Key, visit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
+    from engine.measure.ruler import Ruler
 
 
-def next_work(model: Model, scan: Scan | None, reader: Reader | None) -> Callable[[Report], None] | None:
+def next_work(model: Model, scan: Scan | None, ruler: Ruler | None) -> Callable[[Report], None] | None:
     """The next piece of work; None when there is none."""
     here = visit()
     if files := here.reading:
@@ -32,7 +32,7 @@ def next_work(model: Model, scan: Scan | None, reader: Reader | None) -> Callabl
     open_keys = [key for key in wanted if key not in here.answers]
     if wanted and wanted[0][0].digest == model.digest and open_keys:
         return lambda report: _draw(
-            model, scan, reader, open_keys[0], (len(wanted) - len(open_keys), len(wanted)), report
+            model, scan, ruler, open_keys[0], (len(wanted) - len(open_keys), len(wanted)), report
         )
     if wanted and wanted[-1][1] and not open_keys:
         here.shown = wanted[-1][0]
@@ -55,7 +55,7 @@ def carry_out(work: Callable[[Report], None], status: DeltaGenerator) -> None:
 
 
 def _draw(
-    model: Model, scan: Scan | None, reader: Reader | None, key: Key, place: tuple[int, int], report: Report
+    model: Model, scan: Scan | None, ruler: Ruler | None, key: Key, place: tuple[int, int], report: Report
 ) -> None:
     """Answer one question, the ``place[0]``-th of ``place[1]``."""
     done, total = place
@@ -64,7 +64,7 @@ def _draw(
     def within(share: float, text: str) -> None:
         report(share, who + text)
 
-    found = answer(model, key[0], scan, reader, within, key[1])
+    found = answer(model, key[0], scan, ruler, within, key[1])
     visit().keep(key, found)
 
 

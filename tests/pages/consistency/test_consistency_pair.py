@@ -13,14 +13,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engine
+from engine.anatomy.head import HEAD
+from engine.anatomy.torso import TORSO
 from engine.figures.cohort import Known, pair_figure
+from engine.measure.head import MEASURES as HEAD_MEASURES
 from engine.measure.head import HeadMeasure
 from engine.measure.reference import CohortBand
 from engine.measure.relation import Relation, RelationError
 from engine.vocabulary.schema import AttributeSchema, Category, Number
-from pages.components.consistency.pair import axes_of, known_of, together
-from pages.components.consistency.work import Plan, sample_one, to_csv
-from pages.components.parts.ruler.reader import Reader
+from pages.components.consistency.pair import axes_of, first_pair, known_of, together
+from pages.components.consistency.work import Plan, cohort_of, sample_one, to_csv
 from tests.pages.conftest import ROOT
 
 RNG = np.random.default_rng(2)
@@ -38,10 +40,8 @@ SCHEMA = AttributeSchema(columns=COLUMNS).fitted(
     [{"age": a, "vat": f, "sex": s} for a, f, s in zip(AGE, VAT, SEXES, strict=True)]
 )
 NAMES = {"vat": "Visceral fat", "lungs": "Lungs"}
-READER = Reader(
-    kind="torso", ruler=SimpleNamespace(measures=NAMES, cohort=BAND), units={"vat": "l", "lungs": "l"}, errors={}
-)
-AXES = axes_of(SCHEMA, READER)
+RULER = SimpleNamespace(region=TORSO, measures=NAMES, cohort=BAND, units={"vat": "l", "lungs": "l"})
+AXES = axes_of(SCHEMA, RULER)
 
 
 def test_what_is_sampled_and_what_is_measured_are_told_apart():
@@ -54,20 +54,28 @@ def test_what_is_sampled_and_what_is_measured_are_told_apart():
     }
 
 
+def test_whose_cohort_it_is_and_what_is_shown_at_first():
+    head = SimpleNamespace(region=HEAD, measures=HEAD_MEASURES)
+    assert (cohort_of(RULER), first_pair(RULER)) == ("In-silico", ("bmi", "vat"))
+    assert (cohort_of(head), first_pair(head)) == ("Real", ("age", "brain_ml"))
+    assert first_pair(SimpleNamespace(region=HEAD, measures={"neck_ml": ""})) == ("bmi", "neck_ml")
+    assert first_pair(SimpleNamespace(region=HEAD, measures={})) == ("", "")
+
+
 def test_the_most_telling_aggregate_is_shown_whichever_way_round():
-    known, kind = known_of(READER, AXES["age"], AXES["vat"], "all")
+    known, kind = known_of(RULER, AXES["age"], AXES["vat"], "all")
     assert (known.relation, known.upright, kind) == (BAND.curve("vat", "age"), False, "relation")
-    assert known_of(READER, AXES["vat"], AXES["age"], "F")[0].relation == BAND.curve("vat", "age", "F")
-    assert known_of(READER, AXES["vat"], AXES["age"], "F")[0].upright
-    known, kind = known_of(READER, AXES["sex"], AXES["lungs"], "all")
+    assert known_of(RULER, AXES["vat"], AXES["age"], "F")[0].relation == BAND.curve("vat", "age", "F")
+    assert known_of(RULER, AXES["vat"], AXES["age"], "F")[0].upright
+    known, kind = known_of(RULER, AXES["sex"], AXES["lungs"], "all")
     assert (known.groups["M"][0], kind) == (pytest.approx(VAT[1::2].mean()), "groups")
-    known, kind = known_of(READER, AXES["vat (sampled)"], AXES["vat"], "all")
+    known, kind = known_of(RULER, AXES["vat (sampled)"], AXES["vat"], "all")
     assert kind == "ranges"
     across, up = known.ranges
     assert across == pytest.approx(np.quantile(VAT, [0.025, 0.5, 0.975]), abs=0.3), "the fitted quantiles of the column"
     measured = [values["vat"] for values in MEASURED]
     assert up == pytest.approx([np.mean(measured) + k * np.std(measured, ddof=1) for k in (-1, 0, 1)])
-    assert known_of(READER, AXES["sex"], AXES["sex"], "all")[1] == ""
+    assert known_of(RULER, AXES["sex"], AXES["sex"], "all")[1] == ""
 
 
 def test_the_correlation_of_the_cohort_follows_from_its_line():
@@ -82,10 +90,10 @@ def test_the_correlation_of_the_cohort_follows_from_its_line():
     with pytest.raises(RelationError, match="straight line"):
         Relation.fit(AGE, y, degree=2, log=True).correlation()
     points = [{"age": float(age), "vat": float(fat)} for age, fat in zip(AGE[:20], VAT[:20], strict=True)]
-    table = together(READER, AXES["age"], AXES["vat"], points, "all")
+    table = together(RULER, AXES["age"], AXES["vat"], points, "all")
     assert list(table["r"]) == [f"{np.corrcoef(AGE[:20], VAT[:20])[0, 1]:+.2f}", f"{r.estimate:+.2f}"]
     assert list(table["persons"]) == ["20", "60"]
-    assert list(together(READER, AXES["vat"], AXES["lungs"], [], "all")["r"]) == ["none yet", "not stored"]
+    assert list(together(RULER, AXES["vat"], AXES["lungs"], [], "all")["r"]) == ["none yet", "not stored"]
 
 
 def test_persons_lie_over_the_cohort_and_those_of_a_level_beside_each_other():

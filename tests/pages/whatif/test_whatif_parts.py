@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from engine.anatomy.head import HEAD
 from engine.imaging.volume import Volume
-from pages.components.parts.ruler.reader import Classes, Reader, Seen
+from engine.measure.ruler import Classes, StatedError
+from pages.components.parts.ruler.reader import Seen, look
 from pages.components.whatif.figures import PIXEL, slices_of
-from pages.components.whatif.regions import compared, region, spread
+from pages.components.whatif.regions import compared, expected, spread
 
 
 def test_where_a_change_lies_is_counted():
@@ -25,12 +29,14 @@ def test_the_region_follows_the_attribute_and_the_error_the_ruler():
     brain[4, 4, 4] = True
     one = Seen({"brain_ml": 1000.0}, {"body": body, "brain": brain, "soft": body & ~brain}, "")
     other = one._replace(values={"brain_ml": 900.0})
-    mask, words = region("head", one, other, ["age"])
+    mask, words = expected(HEAD, one, other, ["age"])
     assert (int(mask.sum()), words) == (25, "the brain and the fluid around it")
-    assert region("head", one, other, ["age", "sex"])[1] == "the body"
-    ruler = type("Ruler", (), {"measures": {"brain_ml": "Brain"}})()
-    reader = Reader(kind="head", ruler=ruler, units={"brain_ml": "ml"}, errors={"brain_ml": (0.02, True)})
-    (row,) = compared(reader, [other, one, one, other])
+    for region, moved in ((HEAD, ["age", "sex"]), (HEAD, []), (None, ["age"])):
+        mask, words = expected(region, one, other, moved)
+        assert (mask.all(), words) == (True, "the body")
+    errors = {"brain_ml": StatedError(sd=0.02, relative=True)}
+    ruler = SimpleNamespace(measures={"brain_ml": "Brain"}, units={"brain_ml": "ml"}, errors=errors)
+    (row,) = compared(ruler, [other, one, one, other])
     assert (row["change"], row["drift"]) == (-100, 100)
     assert row["error"] == pytest.approx(np.hypot(20, 18))
 
@@ -45,18 +51,19 @@ def test_slices_show_the_patients_right_on_the_left():
     assert planes.shape[0] == 28
 
 
-def test_labels_stand_where_the_likeliest_class_is():
-    """A class seen in one corner by a ruler of coarser, shifted voxels is labelled there, and nowhere else."""
-    probabilities = np.zeros((3, 4, 4, 4), np.float32)
-    probabilities[0], probabilities[2, 2:, :2, 3] = 0.4, 0.9
-    coarse = np.diag([4.0, 4, 4, 1])
-    coarse[:3, 3] = 1.5
-    fine = Volume(np.zeros((20, 16, 16), np.float32), np.eye(4))
-    found = Classes(fine, probabilities, coarse, True)
-    labels = found.labels(fine, [[1], [2]])
-    assert labels.dtype == np.uint8
-    expected = np.zeros((20, 16, 16), np.uint8)
-    expected[8:16, :8, 12:] = 2
-    np.testing.assert_array_equal(labels, expected)
-    np.testing.assert_array_equal(found.labels(fine, [[0, 2]])[:16], 1)
-    np.testing.assert_array_equal(found.on(fine, [2])[10:14, 2:6, 13:15], True)
+def test_the_areas_of_a_region_are_what_its_ruler_tells_apart():
+    """Every second slice is brain: around it, within the body, lies the soft tissue."""
+    volume = Volume(np.ones((4, 4, 4), np.float32), np.eye(4))
+    probabilities = np.zeros((4, 4, 4, 4), np.float32)
+    probabilities[0, ::2] = probabilities[2, 1::2] = 1
+    names = ("background", "fluid", "brain", "ventricles")
+    found = Classes(framed=volume, probabilities=probabilities, affine=np.eye(4), names=names, placed=True)
+    ruler = SimpleNamespace(region=HEAD, classes_on=lambda volume: found, values_of=lambda found: {"brain_ml": 1.0})
+    seen = look(ruler, volume)
+    assert seen.values == {"brain_ml": 1.0}
+    assert {name: mask[:, 0, 0].tolist() for name, mask in seen.masks.items()} == {
+        "body": [True] * 4,
+        "brain": [False, True, False, True],
+        "soft": [True, False, True, False],
+    }
+    assert set(look(None, volume).masks) == {"body"}

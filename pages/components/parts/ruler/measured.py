@@ -16,18 +16,21 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
+from engine.anatomy.head import HEAD
+from engine.anatomy.region import Region
+from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.person_table import level, summary
-from pages.components.parts.ruler.reader import Reader, classes_of, digits_of, reader_for, signed, values_of
-from pages.components.parts.ruler.tissues import TISSUES, legend
+from pages.components.parts.ruler.reader import digits_of, ruler_for, signed
 from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, fingerprint, script, style
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
+    from engine.measure.ruler import Ruler
 
 HERE = Path(__file__).parent
 #: people whose readings are kept, over all sessions
@@ -36,21 +39,22 @@ KEPT = 512
 QUICK, LONG = 1.0, 2.0
 #: seconds between two looks at the progress
 LOOK = 0.5
+READ = "Read off the scan by a network that sees no table."
+#: what is to be said of a region's measures, by its name; of any other region :data:`READ`
 ABOUT = {
-    "torso": "Read off water and fat by a network that sees no table; the model sampled the table, and the scan to go with "
+    TORSO.name: "Read off water and fat by a network that sees no table; the model sampled the table, and the scan to go with "
     "it. Where both agree, body and table are one person.",
-    "head": "Read off the scan by a network that sees no table. The fine detail of generated scans is plausible, not anybody's, "
+    HEAD.name: f"{READ} The fine detail of generated scans is plausible, not anybody's, "
     "and measures a little differently from that of real ones.",
 }
 LABELS = "Labels, under the scan, colours the tissues it told apart."
-#: whose mean and SD a ruler holds, by its kind
-COHORTS = {"head": "real persons", "torso": "in-silico persons"}
 
 Key = tuple[object, ...]
 
 
 class Reading(NamedTuple):
-    """Values by measure, a sentence where there are none, and the packed labels of :data:`TISSUES`, empty where there are none."""
+    """Values by measure, a sentence where there are none, and the packed labels of the region's tissues, empty where there
+    are none."""
 
     values: dict[str, float]
     problem: str = ""
@@ -67,7 +71,7 @@ _component = component(
 
 @dataclass
 class _Shared:
-    """Readings of all sessions, and the least seconds that one took, by kind of ruler."""
+    """Readings of all sessions, and the least seconds that one took, by region."""
 
     readings: OrderedDict[Key, Reading] = field(default_factory=OrderedDict)
     pace: dict[str, float] = field(default_factory=dict)
@@ -86,27 +90,27 @@ def _shared() -> _Shared:
 def measured_section(model: Model, drawn: Drawn) -> None:
     """The people shown, measured in the background: at once where that is quick or was asked for before, else on demand."""
     st.header("Measured in the scan", anchor=False)
-    reader, problem = reader_for(model)
-    if reader is None:
+    ruler, problem = ruler_for(model)
+    if ruler is None:
         st.caption(problem)
         return
     state = st.session_state
     shared = _shared()
-    keys = keys_of(reader, drawn)
+    keys = keys_of(ruler, drawn)
     job, whom = state.get("measuring", (None, None))
     if job is not None and whom != keys:
         job.stop()
         job = None
     active = job is not None and job.active  # asked before what is missing: it may end meanwhile
     missing = {key: person for key, person in zip(keys, drawn.people, strict=True) if key not in shared.readings}
-    pace = shared.pace.get(reader.kind, math.inf)
+    pace = shared.pace.get(ruler.region.name, math.inf)
     if missing and job is None and state.get("measure wish", pace < QUICK):
-        job, active = Job(partial(measure, reader, missing, shared), session_is_open()), True
+        job, active = Job(partial(measure, ruler, missing, shared), session_is_open()), True
         state["measuring"] = job, keys
     if len(missing) < len(keys):
-        _component(data=tables(reader, model.schema, drawn, [shared.readings.get(key) for key in keys]), key="measured")
+        _component(data=tables(ruler, model.schema, drawn, [shared.readings.get(key) for key in keys]), key="measured")
         told = any(reading.labels for key in keys if (reading := shared.readings.get(key)))
-        st.caption(f"{ABOUT[reader.kind]} {LABELS if told else ''}")
+        st.caption(f"{ABOUT.get(ruler.region.name, READ)} {LABELS if told else ''}")
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
@@ -115,35 +119,34 @@ def measured_section(model: Model, drawn: Drawn) -> None:
         job.check()
 
 
-def keys_of(reader: Reader, drawn: Drawn) -> list[Key]:
+def keys_of(ruler: Ruler, drawn: Drawn) -> list[Key]:
     """What decides a reading, for each of the people."""
     request = drawn.request
-    return [(reader.ruler.digest, drawn.digest, request.given, request.steps, p.seed) for p in drawn.people]
+    return [(ruler.digest, drawn.digest, request.given, request.steps, p.seed) for p in drawn.people]
 
 
-def measure(reader: Reader, people: Mapping[Key, Person], shared: _Shared, report: Report) -> None:
+def measure(ruler: Ruler, people: Mapping[Key, Person], shared: _Shared, report: Report) -> None:
     """Measure people into ``shared``, one after the other; every report is a point to stop at."""
     began = time.monotonic()
     for done, (key, person) in enumerate(people.items()):
         share, started = done / len(people), time.monotonic()
         who = f"person {done + 1} of {len(people)}" if len(people) > 1 else "this person"
         report(share, f"Measuring {who}{time_left(began, share)}")
-        shared.put(key, _read(reader, person.volume))
+        shared.put(key, _read(ruler, person.volume))
         took = time.monotonic() - started
-        shared.pace[reader.kind] = min(took, shared.pace.get(reader.kind, took))
+        shared.pace[ruler.region.name] = min(took, shared.pace.get(ruler.region.name, took))
 
 
-def _read(reader: Reader, volume: Volume) -> Reading:
+def _read(ruler: Ruler, volume: Volume) -> Reading:
     """What the ruler reads off a scan and tells apart in it."""
     try:
-        found = classes_of(reader, volume)
-        values = values_of(reader, found)
+        found = ruler.classes_on(volume)
+        values = ruler.values_of(found)
     except Refusal as error:
         return Reading({}, str(error))
     if not found.placed:
         return Reading(values)
-    classes = reader.ruler.segmenter.config.classes
-    groups = [[classes.index(each) for each in of] for _, of, _ in TISSUES[reader.kind]]
+    groups = [tissue.classes for tissue in ruler.region.tissues]
     return Reading(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1))
 
 
@@ -152,10 +155,10 @@ def labelled_scene(model: Model, drawn: Drawn) -> bytes:
     shared, state = _shared(), st.session_state
     if not shared.readings:
         return drawn.scene
-    reader, _ = reader_for(model)
-    if reader is None:
+    ruler, _ = ruler_for(model)
+    if ruler is None:
         return drawn.scene
-    packed = [reading.labels if (reading := shared.readings.get(key)) else b"" for key in keys_of(reader, drawn)]
+    packed = [reading.labels if (reading := shared.readings.get(key)) else b"" for key in keys_of(ruler, drawn)]
     if not any(packed):
         return drawn.scene
     whose = fingerprint(drawn.scene), tuple(map(bool, packed))
@@ -165,9 +168,14 @@ def labelled_scene(model: Model, drawn: Drawn) -> bytes:
             np.frombuffer(zlib.decompress(data) if data else bytes(math.prod(grid)), np.uint8).reshape(grid)
             for data, grid in zip(packed, grids, strict=True)
         ]
-        scene = scene_of(model, drawn.request, drawn.people, labels=labels, legend=legend(reader.kind))
+        scene = scene_of(model, drawn.request, drawn.people, labels=labels, legend=legend(ruler.region))
         state["labelled"] = whose, scene
     return state["labelled"][1]
+
+
+def legend(region: Region) -> list[tuple[int, str, str]]:
+    """Label, name and colour of each tissue that the viewer colours."""
+    return [(label, tissue.title, tissue.colour) for label, tissue in enumerate(region.tissues, 1)]
 
 
 def _progress(job: Job, long: bool, looks: list[float]) -> None:
@@ -202,58 +210,58 @@ def _offer(missing: int, pace: float, job: Job | None) -> None:
         st.caption(said or f"Those drawn after are measured as well.{time_}", width="content")
 
 
-def tables(reader: Reader, schema: AttributeSchema, drawn: Drawn, readings: Sequence[Reading | None]) -> dict[str, Any]:
+def tables(ruler: Ruler, schema: AttributeSchema, drawn: Drawn, readings: Sequence[Reading | None]) -> dict[str, Any]:
     """What the browser shows: the rows of each of the people; whether a column stands ``beside`` any measure."""
     people = [
         {
             "title": f"{f'Person {i + 1}, ' if len(drawn.people) > 1 else ''}{summary(person.attributes)}",
-            "rows": rows(reader, schema, person.attributes, reading.values) if reading and reading.values else [],
+            "rows": rows(ruler, schema, person.attributes, reading.values) if reading and reading.values else [],
             "problem": f"could not be measured: {reading.problem}." if reading else "is not measured yet.",
         }
         for i, (person, reading) in enumerate(zip(drawn.people, readings, strict=True))
     ]
-    beside = any(_column(schema, name, reader) is not None for name in reader.ruler.measures)
-    return {"people": people, "beside": beside, "cohort": "Percentile" if beside else f"Among {COHORTS[reader.kind]}"}
+    beside = any(_column(schema, name, ruler) is not None for name in ruler.measures)
+    return {"people": people, "beside": beside, "cohort": "Percentile" if beside else f"Among {ruler.region.cohort}"}
 
 
 def rows(
-    reader: Reader, schema: AttributeSchema, attributes: Mapping[str, Any], values: Mapping[str, float]
+    ruler: Ruler, schema: AttributeSchema, attributes: Mapping[str, Any], values: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """One JSON-ready row a measure. Where the model has a column of that name and unit: what it ``sampled``, by how much the
     scan has more, and the ``percentile`` of the measured value in the training cohort. Elsewhere: mean and SD of the
     ``cohort`` that the ruler was made with, of the person's sex where it has them."""
     found = []
-    for name, title in reader.ruler.measures.items():
-        value, column = values.get(name, math.nan), _column(schema, name, reader)
+    for name, title in ruler.measures.items():
+        value, column = values.get(name, math.nan), _column(schema, name, ruler)
         seen, sampled = math.isfinite(value), attributes.get(name) if column else None
         digits = digits_of(value) if seen else 0
         found.append(
             {
                 "name": name,
                 "title": title,
-                "description": reader.ruler.definitions[name],
+                "description": ruler.definitions[name],
                 "value": f"{value:.{digits}f}" if seen else None,
-                "unit": reader.units[name],
+                "unit": ruler.units[name],
                 "sampled": "" if sampled is None else f"{float(sampled):.{digits}f}",
                 "difference": signed(value - float(sampled), digits) if seen and sampled is not None else "",
                 "percentile": column.percentile(value) if column and seen else None,
-                "cohort": "" if column else _cohort(reader, name, attributes),
+                "cohort": "" if column else _cohort(ruler, name, attributes),
             }
         )
     return found
 
 
-def _column(schema: AttributeSchema, name: str, reader: Reader) -> Number | None:
+def _column(schema: AttributeSchema, name: str, ruler: Ruler) -> Number | None:
     """The fitted column that says the same as a measure."""
     column = schema[name] if name in schema.names else None
-    if isinstance(column, Number) and column.knots and column.unit.lower() == reader.units[name].lower():
+    if isinstance(column, Number) and column.knots and column.unit.lower() == ruler.units[name].lower():
         return column
     return None
 
 
-def _cohort(reader: Reader, name: str, attributes: Mapping[str, Any]) -> str:
+def _cohort(ruler: Ruler, name: str, attributes: Mapping[str, Any]) -> str:
     """``mean 20.6, SD 6.6 (female)``, an aggregate that the ruler carries."""
-    groups = reader.ruler.cohort.levels.get(name, {})
+    groups = ruler.cohort.levels.get(name, {})
     sex = str(attributes.get("sex"))
     found = groups.get(sex) or groups.get("all")
     if found is None:

@@ -17,27 +17,14 @@ from engine.imaging.surface import Surface, SurfaceError, softened, surface
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.download import stem, stl_zip
-from pages.components.parts.ruler.reader import Reader, classes_of, look, reader_for
+from pages.components.parts.ruler.reader import body_of, ruler_for
 from pages.components.state.generation import Drawn, Report, time_left
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
+    from engine.measure.ruler import Ruler
 
-#: name, classes of the ruler, colour and opacity of what is inside, by what the ruler is for
-INSIDE = {
-    "torso": (
-        ("Visceral fat", ("vat",), "#e3b62f", 0.45),
-        ("Lungs", ("lungs",), "#6fa8c9", 0.55),
-        ("Liver", ("liver",), "#9c4a36", 1.0),
-        ("Spleen", ("spleen",), "#7d5ba6", 1.0),
-        ("Kidneys", ("kidneys",), "#c0563f", 1.0),
-        ("Bones", ("bone", "pelvis"), "#d8cfb8", 1.0),
-    ),
-    "head": (
-        ("Brain", ("brain", "ventricles"), "#c98f86", 0.4),
-        ("Ventricles", ("ventricles",), "#3f78c4", 1.0),
-    ),
-}
+#: title, colour and opacity
 SKIN = ("Skin", "#cfa98c", 0.18)
 #: triangles of a surface that is shown, at most: a browser without a graphics card draws them, too
 SHOWN = 20_000
@@ -88,8 +75,8 @@ def _make(model: Model, person: Person, key: tuple[Any, ...]) -> None:
         bar = st.progress(0.0, "Starting")
         st.button("Stop", key="surfaces stop", on_click=lambda: state.update({"surfaces wanted": None}), type="tertiary",
                   icon=":material/stop_circle:")  # fmt: skip
-    reader, why_not = reader_for(model)
-    parts, notes = surfaces_of(reader, person.volume, bar.progress)
+    ruler, why_not = ruler_for(model)
+    parts, notes = surfaces_of(ruler, person.volume, bar.progress)
     state.update({"surfaces": (key, parts, [why_not, *notes] if why_not else notes), "surfaces wanted": None})
     st.rerun(scope="fragment")
 
@@ -108,7 +95,7 @@ def _show(parts: list[Part], notes: list[str]) -> None:
         st.caption(f":material/info: {note}")
 
 
-def surfaces_of(reader: Reader | None, volume: Volume, report: Report) -> tuple[list[Part], list[str]]:
+def surfaces_of(ruler: Ruler | None, volume: Volume, report: Report) -> tuple[list[Part], list[str]]:
     """Skin, and what the ruler finds inside; and sentences on what could not be made."""
     began = time.monotonic()
 
@@ -118,10 +105,10 @@ def surfaces_of(reader: Reader | None, volume: Volume, report: Report) -> tuple[
     said(0.0, "Finding the skin")
     jobs = [(*SKIN, _skin(volume), volume.affine)]
     notes: list[str] = []
-    if reader is not None:
+    if ruler is not None:
         said(0.1, "Finding what is inside")
         try:
-            jobs += list(_inside(reader, volume))
+            jobs += list(_inside(ruler, volume))
         except Refusal as error:
             notes.append(f"Only the skin is shown: {error}.")
     parts = []
@@ -141,14 +128,13 @@ def skin_surface(volume: Volume) -> Surface:
 
 def _skin(volume: Volume) -> np.ndarray:
     """A field on the volume's voxels, 0.5 at the skin."""
-    return softened(look(None, volume).masks["body"])
+    return softened(body_of(volume))
 
 
-def _inside(reader: Reader, volume: Volume) -> Iterator[tuple[str, str, float, np.ndarray, np.ndarray]]:
+def _inside(ruler: Ruler, volume: Volume) -> Iterator[tuple[str, str, float, np.ndarray, np.ndarray]]:
     """Name, colour, opacity, field and its affine of each part that the ruler tells apart."""
-    found, classes = classes_of(reader, volume), reader.ruler.segmenter.config.classes
+    found = ruler.classes_on(volume)
     if not found.placed:
         raise SurfaceError("the ruler knows this model's heads only after turning them")
-    for name, of, colour, opacity in INSIDE[reader.kind]:
-        field = found.probabilities[[classes.index(each) for each in of]].sum(0)
-        yield name, colour, opacity, field, found.affine
+    for tissue in ruler.region.surfaces:
+        yield tissue.title, tissue.colour, tissue.opacity, found.of(tissue.classes), found.affine

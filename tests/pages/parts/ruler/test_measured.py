@@ -17,11 +17,12 @@ from playwright.sync_api import expect
 from streamlit.testing.v1 import AppTest
 
 import engine
+from engine.anatomy.head import HEAD
+from engine.anatomy.torso import TORSO
 from engine.measure.head import HeadMeasure
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.ruler import measured
 from pages.components.parts.ruler.measured import Reading, keys_of, labelled_scene, rows
-from pages.components.parts.ruler.reader import Reader
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, scene_of
 from tests.pages.conftest import ROOT, WAIT
@@ -32,25 +33,26 @@ WAIST = Number(name="waist", unit="inch", low=10, high=90, knots=(25.0, 35.0, 50
 SCHEMA = AttributeSchema(columns=(VAT, WAIST))
 
 
-def reader() -> Reader:
+def torso_ruler() -> SimpleNamespace:
     """A ruler of visceral fat, waist and lungs, of which it holds the means of women."""
     names = {"vat": "Visceral fat", "waist": "Waist", "lungs": "Lungs"}
     levels = {"lungs": {"all": {"mean": 3.2, "sd": 0.9}, "F": {"mean": 2.574, "sd": 0.689}}}
-    ruler = SimpleNamespace(measures=names, definitions=names, cohort=SimpleNamespace(levels=levels))
-    return Reader(kind="torso", ruler=ruler, units={"vat": "l", "waist": "cm", "lungs": "l"}, errors={})
+    units = {"vat": "l", "waist": "cm", "lungs": "l"}
+    cohort = SimpleNamespace(levels=levels)
+    return SimpleNamespace(region=TORSO, measures=names, definitions=names, units=units, cohort=cohort)
 
 
 def test_a_measure_stands_beside_the_column_that_says_the_same():
     person = {"vat": 2.5, "waist": 30.0, "sex": "F"}
-    vat, waist, lungs = rows(reader(), SCHEMA, person, {"vat": 3.0, "waist": 88.0, "lungs": math.nan})
+    vat, waist, lungs = rows(torso_ruler(), SCHEMA, person, {"vat": 3.0, "waist": 88.0, "lungs": math.nan})
     assert (vat["value"], vat["unit"], vat["sampled"], vat["difference"]) == ("3.00", "l", "2.50", "+0.50")
     assert vat["percentile"] == pytest.approx(50), "of the measured value, not of the sampled one"
     assert (waist["value"], waist["sampled"], waist["percentile"]) == ("88.0", "", None), (
         "another unit is another column"
     )
     assert (lungs["value"], lungs["cohort"]) == (None, "mean 2.57, SD 0.69 (female)")
-    assert rows(reader(), SCHEMA, {"sex": "M"}, {"lungs": 3.0})[2]["cohort"] == "mean 3.20, SD 0.90"
-    assert rows(reader(), SCHEMA, {"vat": None}, {"vat": 3.0})[0]["difference"] == ""
+    assert rows(torso_ruler(), SCHEMA, {"sex": "M"}, {"lungs": 3.0})[2]["cohort"] == "mean 3.20, SD 0.90"
+    assert rows(torso_ruler(), SCHEMA, {"vat": None}, {"vat": 3.0})[0]["difference"] == ""
 
 
 def table(app: AppTest) -> dict:
@@ -91,10 +93,9 @@ def test_who_was_measured_is_coloured(checkpoints: Path, monkeypatch: pytest.Mon
     drawn = Drawn(
         request=request, digest=model.digest, people=people, scene=scene_of(model, request, people), seconds=1
     )
-    ruler = SimpleNamespace(digest="0")
-    shared, known = measured._Shared(), Reader(kind="head", ruler=ruler, units={}, errors={})
+    shared, known = measured._Shared(), SimpleNamespace(digest="0", region=HEAD)
     monkeypatch.setattr(measured, "_shared", lambda: shared)
-    monkeypatch.setattr(measured, "reader_for", lambda model: (known, ""))
+    monkeypatch.setattr(measured, "ruler_for", lambda model: (known, ""))
     assert labelled_scene(model, drawn) == drawn.scene
     labels = np.random.default_rng(0).integers(0, 4, people[1].volume.grid).astype(np.uint8)
     shared.put(keys_of(known, drawn)[0], Reading({}, "nothing was seen"))

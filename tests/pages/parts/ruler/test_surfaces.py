@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 
+from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume, VolumeError
-from pages.components.parts.ruler.reader import Reader
+from engine.measure.ruler import Classes
 from pages.components.parts.ruler.surfaces import skin_surface, surfaces_of
 
 AFFINE = np.diag([5.0, 5, 6, 1])
@@ -34,25 +32,23 @@ def torso() -> Volume:
 class Ruler:
     """Tells the organs of :data:`PLACES` apart, or refuses the scan."""
 
-    def __init__(self, refusal: str = "") -> None:
-        self.segmenter = SimpleNamespace(config=SimpleNamespace(classes=CLASSES))
+    region = TORSO
+
+    def __init__(self, refusal: str = "", placed: bool = True) -> None:
         self.refusal = refusal
+        self.placed = placed
 
-    def framed(self, volume: Volume) -> Volume:
-        return volume
-
-    def classified(self, volume: Volume) -> tuple[Volume, np.ndarray, tuple[str, ...]]:
+    def classes_on(self, volume: Volume) -> Classes:
         if self.refusal:
             raise VolumeError(self.refusal)
-        return (
-            volume,
-            np.stack([box(*PLACES.get(name, ((0,) * 3, (0,) * 3))) for name in CLASSES]).astype(np.float32),
-            (),
+        found = [box(*PLACES.get(name, ((0,) * 3, (0,) * 3))) for name in CLASSES]
+        return Classes(
+            framed=volume,
+            probabilities=np.stack(found).astype(np.float32),
+            affine=volume.affine,
+            names=CLASSES,
+            placed=self.placed,
         )
-
-
-def reader(ruler: Any) -> Reader:
-    return Reader(kind="torso", ruler=ruler, units={}, errors={})
 
 
 def test_the_skin_is_the_body_without_its_hollows(torso: Volume):
@@ -65,7 +61,7 @@ def test_the_skin_is_the_body_without_its_hollows(torso: Volume):
 
 def test_each_organ_lies_where_the_ruler_sees_it(torso: Volume):
     said: list[float] = []
-    parts, notes = surfaces_of(reader(Ruler()), torso, lambda share, text: said.append(share))
+    parts, notes = surfaces_of(Ruler(), torso, lambda share, text: said.append(share))
     assert said == sorted(said)
     assert [part.name for part in parts] == ["Skin", "Liver", "Kidneys", "Bones"]
     assert [note.split(":")[0] for note in notes] == ["Visceral fat", "Lungs", "Spleen"]
@@ -77,8 +73,11 @@ def test_each_organ_lies_where_the_ruler_sees_it(torso: Volume):
         assert found[name].closed
 
 
-@pytest.mark.parametrize(("ruler", "words"), [(Ruler("no torso was found"), "no torso was found"), (None, "")])
+@pytest.mark.parametrize(
+    ("ruler", "words"),
+    [(Ruler("no torso was found"), "no torso was found"), (Ruler(placed=False), "only after turning"), (None, "")],
+)
 def test_without_a_ruler_there_is_the_skin(torso: Volume, ruler: Ruler | None, words: str):
-    parts, notes = surfaces_of(reader(ruler) if ruler else None, torso, lambda share, text: None)
+    parts, notes = surfaces_of(ruler, torso, lambda share, text: None)
     assert [part.name for part in parts] == ["Skin"]
     assert words in " ".join(notes)
