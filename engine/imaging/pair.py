@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def load_pair(path: str | Path) -> Volume:
             raise VolumeError(f"{file} does not exist; a torso is two files, {files[0].name} and {files[1].name}")
     water, fat = (load_volume(file, channel) for file, channel in zip(files, CHANNELS, strict=True))
     return paired(water, fat, f"{files[0].name} and {files[1].name}")
+
+
+def load_channels(path: str | Path, channels: Sequence[str]) -> Volume:
+    """The scan of these ``channels`` at ``path``: of one its file, of several the pair to which the file belongs.
+
+    Raises :class:`VolumeError` when a file is missing or cannot be read.
+    """
+    if len(channels) > 1:
+        return load_pair(path)
+    return load_volume(path, *channels)
 
 
 def paired(water: Volume, fat: Volume, names: str = "the water and the fat image") -> Volume:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.anatomy import region_of
 from engine.checkpoints.typicality import FACES, check
-from engine.cohort.preprocess.preprocess import BrainMasker, deepbet_masker, preprocess
-from engine.imaging.nifti import load_volume
-from engine.imaging.pair import load_pair
+from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.imaging.pair import load_channels
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model
 from engine.vocabulary.refusal import RequestError
@@ -46,8 +46,9 @@ def admit(
 def intake(model: Model, scan: Volume | str | Path, masker: BrainMasker | None = None) -> Volume:
     """A scan, or the one at a path (either file of a torso's pair), on the model's grid, float32 in 0..1.
 
-    A scan that lies on the grid already, such as a generated one, is taken as it is; another head goes through the
-    preprocessing of the model's cohort, another torso is resampled where it lies. Raises
+    A scan that lies on the grid already, such as a generated one, is taken as it is; another goes through the preprocessing
+    of the model's cohort where its region is taken in so (:class:`engine.anatomy.region.Region`) and the cohort had any,
+    else it is resampled where it lies. Raises
     :class:`engine.imaging.volume.VolumeError` for a file that cannot be read or shows no brain, :class:`RequestError` for a
     field of view that does not cover the model's, or the brain. What it shows is not asked: see :func:`admit`.
     """
@@ -65,8 +66,7 @@ def _volume(model: Model, scan: Volume | str | Path) -> Volume:
     """The scan with the model's channels, in memory."""
     channels = model.checkpoint.config.channels
     if not isinstance(scan, Volume):
-        first, *others = channels
-        return load_pair(scan) if others else load_volume(scan, first)
+        return load_channels(scan, channels)
     if scan.channels != channels:
         given = ", ".join(scan.channels)
         raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
@@ -81,8 +81,9 @@ def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None
     scan = _volume(model, scan).reoriented("RAS")
     if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
         return _on_grid(model, scan), []
-    if config.preprocess:
-        return _preprocessed(model, scan, masker)
+    region = region_of(config.channels)
+    if region is not None and region.intake == "preprocessed" and (settings := config.preprocessing) is not None:
+        return _preprocessed(model, scan, settings, masker)
     ones = Volume(np.ones(scan.grid, np.float32), scan.affine)
     covered = float(ones.resampled(image.grid, model.checkpoint.affine).data.mean())
     doubt = f"it covers {covered:.0%} of the field of view of {model.name}, {COVERED:.0%} is the least expected"
@@ -94,7 +95,9 @@ def _on_grid(model: Model, scan: Volume) -> Volume:
     return Volume(data, model.checkpoint.affine, model.checkpoint.config.channels)
 
 
-def _preprocessed(model: Model, scan: Volume, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
+def _preprocessed(
+    model: Model, scan: Volume, settings: PreprocessConfig, masker: BrainMasker | None
+) -> tuple[Volume, list[str]]:
     """A head through the preprocessing of the model's cohort, and whether its brain is whole."""
     doubts: list[str] = []
 
@@ -103,8 +106,6 @@ def _preprocessed(model: Model, scan: Volume, masker: BrainMasker | None) -> tup
         doubts.extend(_cut(brain))
         return brain
 
-    settings = model.checkpoint.config.preprocessing
-    assert settings is not None, "only heads of a preprocessed cohort come here"
     found = preprocess(scan, settings, looked_at)
     if (share := found.quality["brain_in_grid"]) < BRAIN_IN_GRID:
         least = f"{BRAIN_IN_GRID:.0%} is the least expected"

@@ -10,7 +10,7 @@ from typing import Any
 from engine.anatomy import region_named, region_of_file, regions
 from engine.anatomy.region import Region
 from engine.imaging.nifti import load_volume
-from engine.imaging.pair import is_pair, load_pair, pair_of
+from engine.imaging.pair import is_pair, load_channels, pair_of
 from engine.imaging.volume import Volume, VolumeError
 from engine.measure.shipped import load_ruler
 
@@ -72,8 +72,7 @@ def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]
     """
     named = region or region_of_file(path)
     if named is not None:
-        whole = load_pair(path) if len(named.channels) > 1 else load_volume(path, *named.channels)
-        return named, whole
+        return named, load_channels(path, named.channels)
     volume = load_volume(path)
     return _region_by_size(path, volume), volume
 

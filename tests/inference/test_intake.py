@@ -11,6 +11,7 @@ import pytest
 
 import engine
 from engine.__main__ import main
+from engine.anatomy.head import HEAD
 from engine.imaging.volume import Volume
 from engine.inference.generate import RequestError
 from engine.inference.infer import infer, posterior
@@ -123,3 +124,26 @@ def test_a_volume_in_memory_is_taken_like_its_file(model, scan: Path) -> None:
     assert np.array_equal(intake(model, person.volume).data, intake(model, scan).data)
     with pytest.raises(RequestError, match="the scan shows water, tiny takes T1w"):
         intake(model, replace(person.volume, channels=("water",)))
+
+
+def test_a_scan_on_the_grid_needs_no_preprocessing(model, scan: Path) -> None:
+    """Settings that there are none of stop whoever reads them."""
+    wrong = replace(model.checkpoint.config, preprocess={"nonsense": 1})
+    model.checkpoint = replace(model.checkpoint, config=wrong)
+    assert intake(model, scan).grid == (32, 32, 32)
+
+
+def test_a_region_that_is_resampled_is_never_preprocessed(model, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever settings a checkpoint carries: the region says how its scans are taken in."""
+    resampled = replace(HEAD, intake="resampled")
+    monkeypatch.setattr("engine.inference.intake.region_of", lambda channels: resampled)
+    taken = intake(model, scan)
+    near = taken.affine.copy()
+    near[0, 3] += 1
+
+    def masker(head: Volume) -> np.ndarray:
+        raise AssertionError("no brain is looked for")
+
+    found = intake(model, Volume(taken.data, near), masker)
+    assert np.allclose(found.affine, taken.affine)
+    assert not np.array_equal(found.data, taken.data)

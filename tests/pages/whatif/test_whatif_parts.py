@@ -9,8 +9,8 @@ import pytest
 
 from engine.anatomy.head import HEAD
 from engine.imaging.volume import Volume
-from engine.measure.ruler import Classes, StatedError
-from pages.components.parts.ruler.reader import Seen, look
+from engine.measure.ruler import StatedError
+from pages.components.parts.ruler.reader import Seen
 from pages.components.whatif.figures import PIXEL, slices_of
 from pages.components.whatif.regions import compared, expected, spread
 
@@ -49,21 +49,3 @@ def test_slices_show_the_patients_right_on_the_left():
     assert axial[:4, :5].min() > 200, "right and front are the left upper corner"
     assert axial[8:].max() == 0
     assert planes.shape[0] == 28
-
-
-def test_the_areas_of_a_region_are_what_its_ruler_tells_apart():
-    """Every second slice is brain: around it, within the body, lies the soft tissue."""
-    volume = Volume(np.ones((4, 4, 4), np.float32), np.eye(4))
-    probabilities = np.zeros((4, 4, 4, 4), np.float32)
-    probabilities[0, ::2] = probabilities[2, 1::2] = 1
-    names = ("background", "fluid", "brain", "ventricles")
-    found = Classes(framed=volume, probabilities=probabilities, affine=np.eye(4), names=names, placed=True)
-    ruler = SimpleNamespace(region=HEAD, classes_on=lambda volume: found, values_of=lambda found: {"brain_ml": 1.0})
-    seen = look(ruler, volume)
-    assert seen.values == {"brain_ml": 1.0}
-    assert {name: mask[:, 0, 0].tolist() for name, mask in seen.masks.items()} == {
-        "body": [True] * 4,
-        "brain": [False, True, False, True],
-        "soft": [True, False, True, False],
-    }
-    assert set(look(None, volume).masks) == {"body"}
