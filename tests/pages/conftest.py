@@ -41,7 +41,8 @@ ASYMMETRIC = """
 import numpy as np
 import streamlit as st
 from engine.imaging.volume import Volume
-from pages.components.parts.viewer.viewer import payload, viewer
+from pages.components.parts.viewer.viewer import viewer
+from pages.components.state.scene import payload
 
 
 def torso(block_fat, low_water):

@@ -16,7 +16,7 @@ from engine.figures.cohort import Known, pair_figure
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from pages.components.consistency.view import picture
 from pages.components.consistency.work import Plan, Point, cohort_of, column_key
-from pages.components.parts.person_table import level, titled
+from pages.components.state.person_table import level, titled
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

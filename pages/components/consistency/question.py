@@ -9,8 +9,8 @@ import streamlit as st
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.consistency.work import Plan
 from pages.components.parts.choice import one_of
-from pages.components.parts.person_table import label, level, unit
 from pages.components.state.address import seen_range, tidy, whole
+from pages.components.state.person_table import label, level, unit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

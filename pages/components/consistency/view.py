@@ -13,7 +13,7 @@ from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
 from pages.components.consistency.work import Plan, Point, cohort_of, number, to_csv, visit
 from pages.components.parts.choice import one_of
-from pages.components.parts.person_table import label, unit
+from pages.components.state.person_table import label, unit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
-from pages.components.parts.person_table import label, level, sentence, unit
 from pages.components.state.address import COUNTS, Request, seen_range, tidy, whole
+from pages.components.state.person_table import label, level, sentence, unit
 
 FREE = "free"
 #: columns shown at once; the others wait under a heading

@@ -13,8 +13,8 @@ from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.facts import facts_list
 from pages.components.parts.frame import refuse, trained_on, training_data
-from pages.components.parts.person_table import label
 from pages.components.state.address import seen_range
+from pages.components.state.person_table import label
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

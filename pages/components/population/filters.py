@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number, Row
-from pages.components.parts.person_table import level, unit
 from pages.components.state.address import seen_range
+from pages.components.state.person_table import level, unit
 
 Column = Number | Category | Derived
 

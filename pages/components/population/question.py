@@ -13,10 +13,10 @@ from pages.components.parts.attribute_controls import attribute_controls, restor
 from pages.components.parts.choice import one_of
 from pages.components.parts.frame import refuse, trained_on
 from pages.components.parts.model_picker import checkpoint_names, load_model, model_picker
-from pages.components.parts.person_table import level, titled
 from pages.components.population.filters import Filters, narrowed, span
 from pages.components.population.work import FEWEST, MOST, Cohort, draw, read_cohort, visit
 from pages.components.state.address import COUNTS, Request
+from pages.components.state.person_table import level, titled
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

@@ -13,7 +13,6 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
 from pages.components.parts.choice import one_of
-from pages.components.parts.person_table import label, level, person_rows, summary, titled
 from pages.components.parts.takeaway import download_popover
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.population.export import to_csv, too_many, write_zip
@@ -22,6 +21,7 @@ from pages.components.population.question import filter_controls
 from pages.components.population.work import Cohort, visit
 from pages.components.state.generation import draw, model_lock
 from pages.components.state.job import Job, session_is_open
+from pages.components.state.person_table import label, level, person_rows, summary, titled
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

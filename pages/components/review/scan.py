@@ -8,9 +8,10 @@ from functools import partial
 
 import streamlit as st
 
-from pages.components.parts.viewer.viewer import fingerprint, marking_viewer
+from pages.components.parts.viewer.viewer import marking_viewer
 from pages.components.review.session import COMMENT, PLAUSIBILITY, RatingError, Session, read_place, write_place
 from pages.components.review.work import visit
+from pages.components.state.scene import fingerprint
 
 WORDS = {1: "Impossible", 2: "Doubtful", 3: "Possible", 4: "Plausible", 5: "Convincing"}
 PLACE = (

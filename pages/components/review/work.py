@@ -24,10 +24,10 @@ from engine.vocabulary.refusal import Refusal
 from pages.components.parts.facts import refused
 from pages.components.parts.frame import refuse, trained_on
 from pages.components.parts.model_picker import checkpoint_names, load_model
-from pages.components.parts.viewer.viewer import FOOTER, payload
 from pages.components.review.session import Place, Plan, RatingError, Session
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, people_of, time_left
+from pages.components.state.scene import FOOTER, payload
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:

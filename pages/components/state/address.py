@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Category, Cell, Number
-from pages.components.parts.person_table import label, unit
+from pages.components.state.person_table import label, unit
 
 MOST_PEOPLE = 8
 #: whole numbers in an address: default, lowest, highest

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import streamlit as st
 
 from engine.vocabulary.schema import Cell
-from pages.components.parts.person_table import person_rows, summary
-from pages.components.parts.viewer.viewer import payload
 from pages.components.state.address import Request
+from pages.components.state.person_table import person_rows, summary
+from pages.components.state.scene import payload
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person

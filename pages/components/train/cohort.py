@@ -14,7 +14,7 @@ from engine.training.pipeline import fitted_schema
 from engine.training.recipes import RECIPES, TABLE, table
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Category, Number
-from pages.components.parts.person_table import unit
+from pages.components.state.person_table import unit
 
 #: recipes a reader may choose, and what each takes
 CHOICES = {

@@ -16,12 +16,12 @@ import numpy as np
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Row
-from pages.components.parts.person_table import person_rows, summary
 from pages.components.parts.ruler.reader import Seen, look, region_drawn
-from pages.components.parts.viewer.viewer import payload
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, engaged, model_lock, people_of, step_in_words, turn
 from pages.components.state.intervention import Question
+from pages.components.state.person_table import person_rows, summary
+from pages.components.state.scene import payload
 from pages.components.whatif.figures import Slices, slices_of
 from pages.components.whatif.regions import Spread, compared, expected, spread
 from pages.components.whatif.upload import Scan

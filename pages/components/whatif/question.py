@@ -12,9 +12,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST
-from pages.components.parts.person_table import label, level, sentence, titled, unit
 from pages.components.state.address import COUNTS, seen_range, tidy, whole
 from pages.components.state.intervention import Cells, Question, read_question
+from pages.components.state.person_table import label, level, sentence, titled, unit
 from pages.components.whatif.upload import File, Scan, upload_panel
 from pages.components.whatif.visit import Plan, visit, with_cells
 

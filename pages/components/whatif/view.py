@@ -12,11 +12,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema
-from pages.components.parts.person_table import label, unit
 from pages.components.parts.ruler.reader import digits_of, signed
 from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.intervention import Question
+from pages.components.state.person_table import label, unit
 from pages.components.whatif.answer import Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.question import grid_controls, sweep_controls

@@ -22,11 +22,12 @@ from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
-from pages.components.parts.person_table import level, summary
 from pages.components.parts.ruler.reader import digits_of, ruler_for, signed
-from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, fingerprint, script, style
+from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, script, style
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
+from pages.components.state.person_table import level, summary
+from pages.components.state.scene import fingerprint
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
@@ -52,7 +53,7 @@ LABELS = "Labels, under the scan, colours the tissues it told apart."
 Key = tuple[object, ...]
 
 
-class Reading(NamedTuple):
+class Findings(NamedTuple):
     """Values by measure, a sentence where there are none, and the packed labels of the region's tissues, empty where there
     are none."""
 
@@ -73,10 +74,10 @@ _component = component(
 class _Shared:
     """Readings of all sessions, and the least seconds that one took, by region."""
 
-    readings: OrderedDict[Key, Reading] = field(default_factory=OrderedDict)
+    readings: OrderedDict[Key, Findings] = field(default_factory=OrderedDict)
     pace: dict[str, float] = field(default_factory=dict)
 
-    def put(self, key: Key, reading: Reading) -> None:
+    def put(self, key: Key, reading: Findings) -> None:
         self.readings[key] = reading
         while len(self.readings) > KEPT:
             self.readings.popitem(last=False)
@@ -137,17 +138,17 @@ def measure(ruler: Ruler, people: Mapping[Key, Person], shared: _Shared, report:
         shared.pace[ruler.region.name] = min(took, shared.pace.get(ruler.region.name, took))
 
 
-def _read(ruler: Ruler, volume: Volume) -> Reading:
+def _read(ruler: Ruler, volume: Volume) -> Findings:
     """What the ruler reads off a scan and tells apart in it."""
     try:
         found = ruler.classes_on(volume)
         values = ruler.values_of(found)
     except Refusal as error:
-        return Reading({}, str(error))
+        return Findings({}, str(error))
     if not found.placed:
-        return Reading(values)
+        return Findings(values)
     groups = [tissue.classes for tissue in ruler.region.tissues]
-    return Reading(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1))
+    return Findings(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1))
 
 
 def labelled_scene(model: Model, drawn: Drawn) -> bytes:
@@ -210,7 +211,7 @@ def _offer(missing: int, pace: float, job: Job | None) -> None:
         st.caption(said or f"Those drawn after are measured as well.{time_}", width="content")
 
 
-def tables(ruler: Ruler, schema: AttributeSchema, drawn: Drawn, readings: Sequence[Reading | None]) -> dict[str, Any]:
+def tables(ruler: Ruler, schema: AttributeSchema, drawn: Drawn, readings: Sequence[Findings | None]) -> dict[str, Any]:
     """What the browser shows: the rows of each of the people; whether a column stands ``beside`` any measure."""
     people = [
         {

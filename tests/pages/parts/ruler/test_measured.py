@@ -22,7 +22,7 @@ from engine.anatomy.torso import TORSO
 from engine.measure.head import HeadMeasure
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.ruler import measured
-from pages.components.parts.ruler.measured import Reading, keys_of, labelled_scene, rows
+from pages.components.parts.ruler.measured import Findings, keys_of, labelled_scene, rows
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, scene_of
 from tests.pages.conftest import ROOT, WAIT
@@ -98,8 +98,8 @@ def test_who_was_measured_is_coloured(checkpoints: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(measured, "ruler_for", lambda model: (known, ""))
     assert labelled_scene(model, drawn) == drawn.scene
     labels = np.random.default_rng(0).integers(0, 4, people[1].volume.grid).astype(np.uint8)
-    shared.put(keys_of(known, drawn)[0], Reading({}, "nothing was seen"))
-    shared.put(keys_of(known, drawn)[1], Reading({}, "", zlib.compress(labels.tobytes())))
+    shared.put(keys_of(known, drawn)[0], Findings({}, "nothing was seen"))
+    shared.put(keys_of(known, drawn)[1], Findings({}, "", zlib.compress(labels.tobytes())))
     raw = gzip.decompress(labelled_scene(model, drawn))
     (length,) = struct.unpack_from("<I", raw)
     header, voxels = json.loads(raw[4 : 4 + length]), np.frombuffer(raw, np.uint8, offset=4 + length)

@@ -12,7 +12,7 @@ const ENDS = [["L", "R"], ["P", "A"], ["I", "S"]];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
- * gzip(u32 header length, JSON header, uint8 volumes with x fastest); written by payload() in viewer.py.
+ * gzip(u32 header length, JSON header, uint8 volumes with x fastest); written by payload() in state/scene.py.
  * volumes[person][channel], and labels[person] where there are any.
  */
 async function unpack(bytes) {

@@ -1,4 +1,4 @@
-"""The bytes that the viewer unpacks, and the rows beside the scan."""
+"""The bytes that the viewer unpacks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import json
 import re
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.imaging.volume import Volume
-from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
-from pages.components.parts.person_table import person_rows, summary
-from pages.components.parts.viewer import viewer
-from pages.components.parts.viewer.viewer import FOOTER, fingerprint, payload, script
+from pages.components.state.scene import FOOTER, fingerprint, payload
 
 SHAPE = (5, 6, 7)
 
@@ -123,38 +119,3 @@ def torso(**changes) -> Volume:
 def test_persons_that_do_not_fit_together_are_refused(volumes: list[Volume], further: dict, sentence: str):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         payload(volumes, [{} for _ in volumes], **further)
-
-
-def test_what_is_sent_again_with_every_scene_is_small():
-    assert len(script().encode()) < 64_000
-    assert "/**" not in script()
-
-
-def test_a_view_has_a_name_before_its_first_scan_is_drawn():
-    views = re.findall(r"<canvas[^>]*>", Path(viewer.__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    names = [re.search(r'aria-label="([^"]+)"', view) for view in views]
-    assert len({name[1] for name in names if name}) == len(views) == 8
-
-
-def test_rows_say_what_was_given_sampled_and_derived():
-    schema = AttributeSchema(
-        columns=(
-            Number(name="age", unit="years", low=18, high=100),
-            Category(name="sex", levels=("F", "M")),
-            Number(name="height", unit="cm", low=120, high=220),
-            Number(name="bmi", unit="kg/m2", low=12, high=70),
-        ),
-        derived=(
-            Derived(name="weight", unit="kg", low=20, high=350, scale=1e-4, powers=(("bmi", 1.0), ("height", 2.0))),
-        ),
-    ).fitted([{"age": 20 + i, "sex": "FM"[i % 2], "height": 150 + i, "bmi": 20 + i / 4} for i in range(60)])
-    attributes = {"age": 49.5, "sex": "F", "height": 171.23, "bmi": None, "weight": None}
-    rows = {row["name"]: row for row in person_rows(schema, attributes, {"age": 49.5})}
-    assert list(rows) == ["age", "sex", "height", "bmi", "weight"]
-    assert [row["origin"] for row in rows.values()] == ["given", "sampled", "sampled", "sampled", "derived"]
-    assert (rows["age"]["value"], rows["age"]["unit"]) == ("49.5", "years")
-    assert rows["age"]["percentile"] == pytest.approx(50, abs=1)
-    assert rows["sex"]["value"] == "female"
-    assert (rows["height"]["value"], rows["bmi"]["value"], rows["bmi"]["unit"]) == ("171.2", "missing", "kg/m²")
-    assert rows["bmi"]["percentile"] is None
-    assert summary(attributes) == "female, 49"
