@@ -18,6 +18,8 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.anatomy import region_of
+from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore, StoreError
 from engine.imaging.volume import Volume, centred_affine
 from engine.vocabulary.refusal import Refusal
@@ -80,7 +82,7 @@ def open_store(path: str, model: Model) -> StorePersons:
 def fresh_possible(model: Model) -> bool:
     """Was the model trained on in-silico torsos, so that persons of the same kind can be made?"""
     config = model.checkpoint.config
-    if config.preprocess or len(config.channels) != 2:
+    if config.preprocess or region_of(config.channels) is not TORSO:
         return False
     from engine.phantom import cohort
     from engine.phantom.shape import frame
@@ -88,7 +90,6 @@ def fresh_possible(model: Model) -> bool:
     affine = centred_affine(frame.GRID, frame.SPACING)
     return (
         tuple(model.checkpoint.model.config.image.grid) == frame.GRID
-        and config.channels == cohort.CHANNELS
         and bool(np.allclose(model.checkpoint.affine, affine, atol=0.01))
         and cohort.NAME in str(config.provenance.get("source_name"))
     )

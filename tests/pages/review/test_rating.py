@@ -59,18 +59,17 @@ def plan_of(model: Model, persons: StorePersons, scans: int = 10) -> Plan:
 
 def test_in_silico_persons_stand_beside_models_of_such_torsos_only():
     recipe, cohort = torso_dixon(), import_module("engine.phantom.cohort")
-    config = {"channels": list(cohort.CHANNELS), "preprocess": None, "provenance": {"source_name": cohort.NAME}}
+    config = {"channels": tuple(cohort.CHANNELS), "preprocess": {}, "provenance": {"source_name": cohort.NAME}}
 
     def possible(**changes: object) -> bool:
         affine = centred_affine(cohort.GRID, cohort.SPACING)
         model = SimpleNamespace(config=recipe.model)
-        return fresh_possible(
-            SimpleNamespace(checkpoint=SimpleNamespace(model=model, affine=affine, config=config | changes))
-        )
+        changed = SimpleNamespace(**{**config, **changes})
+        return fresh_possible(SimpleNamespace(checkpoint=SimpleNamespace(model=model, affine=affine, config=changed)))
 
     assert possible()
     assert not possible(provenance={"source_name": "torsos of a hospital"})
-    assert not possible(channels=["T1w"])
+    assert not possible(channels=("T1w",))
     assert not possible(preprocess={"deface": True})
 
 

@@ -127,7 +127,8 @@ def panel() -> None:
 
     from pages.components.whatif.upload import upload_panel
 
-    upload_panel(SimpleNamespace(digest="0", checkpoint=SimpleNamespace(config={"channels": ["T1w"]})))
+    config = SimpleNamespace(channels=("T1w",))
+    upload_panel(SimpleNamespace(digest="0", checkpoint=SimpleNamespace(config=config)))
 
 
 def test_the_page_asks_the_server_to_hold_files_in_memory(monkeypatch: pytest.MonkeyPatch):
