@@ -158,6 +158,10 @@ def run_info(args: argparse.Namespace, meter: Meter) -> None:
     """The model card on stdout, after the whole checkpoint was checked."""
     from engine.checkpoints.card import checked_card
 
+    if args.device == "cuda":
+        from engine.inference.generate import choose_device
+
+        choose_device(args.device)
     card, markdown = checked_card(args.checkpoint)
     print(json.dumps(card, indent=2, ensure_ascii=False) if args.json else markdown.rstrip())
 

@@ -247,7 +247,8 @@ def classes_of_codes() -> UInt8[np.ndarray, "256"]:
 def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
     """From the figures of the test persons: the SD of the relative difference."""
     volumes = figures.get("test", {}).get("volumes", {})
-    return {name: StatedError(sd=float(by["relative_difference"][1]), relative=True) for name, by in volumes.items()}
+    sds = {name: by["relative_difference"][1] for name, by in volumes.items()}
+    return {name: StatedError(sd=float(sd), relative=True) for name, sd in sds.items() if sd is not None}
 
 
 def _single(volume: Volume) -> Volume:

@@ -268,8 +268,9 @@ def shipped() -> Path:
 def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
     """From the figures of the test persons: the SD of the difference."""
     found = figures.get("measures", {})
+    sds = {name: by["difference"][3] for name, by in found.items()}
     return {
-        name: StatedError(sd=float(by["difference"][3]), relative=name not in IN_UNITS) for name, by in found.items()
+        name: StatedError(sd=float(sd), relative=name not in IN_UNITS) for name, sd in sds.items() if sd is not None
     }
 
 

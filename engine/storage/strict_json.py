@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,19 @@ def read(path: Path) -> Any:
 def text_of(value: Any, indent: int | None = 1) -> str:
     """The value as JSON. Raises ValueError where a number is not finite."""
     return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def defined(value: Any) -> Any:
+    """The value with None for every number that is not finite, such as a correlation over one person.
+
+    >>> defined({"r": [float("nan"), 0.5]})
+    {'r': [None, 0.5]}
+    """
+    if isinstance(value, Mapping):
+        return {key: defined(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [defined(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _constant(name: str) -> float:

@@ -69,6 +69,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     path = _target(path)
     part = part_of(path)
     settled(path)
+    made = [folder for folder in part.parents if not folder.exists()]
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -76,6 +77,9 @@ def whole_directory(path: Path) -> Iterator[Path]:
         put_in_place(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # those that hold something stay
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def test_an_unexpected_error_shows_where(
         raise ValueError("boom")
 
     monkeypatch.setattr(engine.inference.generate, "load", broken)
-    assert main(["info", checkpoint]) == 1
+    assert main(["infer", checkpoint]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert "Traceback" in said.err

@@ -25,7 +25,7 @@ from engine.evaluation.metrics.tabular_ranking import (
     ranking,
     shuffled_columns,
 )
-from engine.evaluation.rivals.rivals import rivals as r
+from engine.evaluation.rivals import rivals as r
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 
 SCHEMA = AttributeSchema(

@@ -59,7 +59,7 @@ def ball(age: float, bmi: float, rng: np.random.Generator) -> tuple[np.ndarray, 
     return np.clip(data, 0, 255).astype(np.uint8), brain, np.where(middle, 51, np.where(brain, 60, 0)).astype(np.uint8)
 
 
-def labelled_balls(path: Path, persons: int = 36) -> CohortStore:
+def labelled_balls(path: Path, persons: int = 40) -> CohortStore:
     """A store with labels."""
     places = {"grid": GRID, "affine": CONFIG.frame.affine, "channels": ("T1w",)}
     builder = StoreBuilder(path, recipe="tiny", plan={}, info={"source_name": "balls"}, **places)

@@ -18,6 +18,7 @@ from engine.imaging.volume import Volume
 from engine.measure.head import CLASSES, DEFINITIONS, MEASURES, NAME, HeadMeasure, HeadMeasureConfig, classes_of_codes
 from engine.measure.reference import MINIMUM_GROUP, CohortBand
 from engine.measure.segmenter import Segmenter
+from engine.storage import strict_json
 from engine.training.run import Progress, RunError
 from engine.training.stages.segmenter import SegmenterTraining, head_batches, train_segmenter
 
@@ -65,9 +66,8 @@ def train_measure(
     band = CohortBand.fit([store.rows[i] for i in rows["train"]], measures, ATTRIBUTES)
     figures = {part: agreement(ruler, store, rows[part]) for part in ("validation", "test")}
     ruler = replace(ruler, cohort=band, card=model_card(store, len(rows["train"]), figures))
-    ruler.save(
-        run_dir / "checkpoint", {"recipe": asdict(recipe), "training_persons": len(rows["train"]), "figures": figures}
-    )
+    about = {"recipe": asdict(recipe), "training_persons": len(rows["train"]), "figures": strict_json.defined(figures)}
+    ruler.save(run_dir / "checkpoint", about)
 
 
 def labelled_rows(recipe: MeasureRecipe, store: CohortStore) -> dict[str, Int[np.ndarray, " n"]]:
@@ -91,7 +91,10 @@ def reference(config: HeadMeasureConfig, labels: Volume) -> Float[np.ndarray, "k
 
 
 def calibrated(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"]) -> HeadMeasureConfig:
-    """The ruler's settings with the power law that takes the ventricles it reads over ``rows`` to those of the labels."""
+    """The ruler's settings with the power law that takes the ventricles it reads over ``rows`` to those of the labels.
+
+    None (1, 1) where what it reads does not vary enough for a law, as after a few steps; the card's figures then show it.
+    """
     assert store.labels is not None
     exact = replace(ruler, config=replace(ruler.config, ventricles=(1.0, 1.0)))
     pairs = []
@@ -101,7 +104,10 @@ def calibrated(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n
         pairs.append((exact.measure(scan)["ventricles_ml"], want["ventricles_ml"]))
     have, want = np.log([pair for pair in pairs if min(pair) > 0]).T
     exponent = float(np.cov(have, want)[0, 1] / np.var(have, ddof=1))
-    return replace(exact.config, ventricles=(float(np.exp(want.mean() - exponent * have.mean())), exponent))
+    with np.errstate(over="ignore"):
+        factor = float(np.exp(want.mean() - exponent * have.mean()))
+    lawful = np.isfinite([factor, exponent]).all()
+    return replace(exact.config, ventricles=(factor, exponent) if lawful else (1.0, 1.0))
 
 
 def agreement(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"]) -> dict[str, Any]:

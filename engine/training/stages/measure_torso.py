@@ -31,6 +31,7 @@ from engine.measure.torso import (
 )
 from engine.phantom.cohort import LICENCE, PHANTOM, PhantomPerson, make, person_seeds
 from engine.phantom.shape.frame import GRID, SPACING
+from engine.storage import strict_json
 from engine.training.run import Progress
 from engine.training.stages.measure_head import correlation
 from engine.training.stages.segmenter import train_segmenter
@@ -111,7 +112,7 @@ def train_body(
     rows = [one.row for one in found["test"]]
     band = CohortBand.fit(rows, [one.have.values for one in found["test"]], ATTRIBUTES)
     figures = agreement(found["test"])
-    about = {"recipe": asdict(recipe), "steps": steps, "phantom": PHANTOM, "figures": figures}
+    about = {"recipe": asdict(recipe), "steps": steps, "phantom": PHANTOM, "figures": strict_json.defined(figures)}
     ruler = replace(ruler, cohort=band, card=model_card(recipe, steps, figures, available))
     ruler.save(run_dir / "checkpoint", about)
 

@@ -280,7 +280,7 @@ def test_a_training_goes_on_while_nobody_looks(
     path = page.get_by_role("textbox", name="Store folder")
     path.fill(str(tiny_store.path))
     path.press("Enter")
-    expect(page.get_by_text("24: 17 train")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("24: 16 train")).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("button", name="Stop").wait_for()
     page.close()
