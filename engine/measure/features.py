@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from engine.anatomy import regions
 from engine.imaging.volume import VolumeError
 from engine.measure.ruler import fields, read_ruler, write_ruler
+from engine.vocabulary.refusal import ConfigError
 
 NAMES = tuple(region.features for region in regions())
 FOLDS = 2
@@ -42,11 +43,11 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         if len(self.grid) != 3 or min(self.grid) < 16:
-            raise ValueError(f"grid {self.grid} is too small; give three sizes of 16 voxels or more")
+            raise ConfigError(f"grid {self.grid} is too small; give three sizes of 16 voxels or more")
         if not self.channels or self.size < 1:
-            raise ValueError(f"an encoder of {len(self.channels)} channels to {self.size} features has nothing to do")
+            raise ConfigError(f"an encoder of {len(self.channels)} channels to {self.size} features has nothing to do")
         if len(self.widths) != 4 or any(w % self.groups for w in self.widths):
-            raise ValueError(f"widths {self.widths} are not four multiples of the {self.groups} groups")
+            raise ConfigError(f"widths {self.widths} are not four multiples of the {self.groups} groups")
 
 
 class FoldEncoder(nn.Module):

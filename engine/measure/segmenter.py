@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from engine.imaging.volume import Volume, VolumeError, centred_affine
 from engine.model.nn.autoencoder import depth_to_space, space_to_depth
+from engine.vocabulary.refusal import ConfigError
 
 #: share of the 99th percentile from which a voxel counts as tissue when brightness is judged
 FOREGROUND = 0.15
@@ -44,11 +45,11 @@ class SegmenterConfig:
 
     def __post_init__(self) -> None:
         if any(n % self.multiple for n in self.window) or len(self.window) != 3:
-            raise ValueError(
+            raise ConfigError(
                 f"window {self.window} does not halve {len(self.widths)} times; use multiples of {self.multiple}"
             )
         if len(self.classes) < 2 or len(self.widths) < 3 or min(self.voxel) <= 0 or self.inputs < 1:
-            raise ValueError("a segmenter needs two classes, three levels, a channel and a positive spacing")
+            raise ConfigError("a segmenter needs two classes, three levels, a channel and a positive spacing")
 
     @property
     def multiple(self) -> int:
@@ -114,7 +115,7 @@ class Segmenter(nn.Module):
         dict is twice as long). Raises :class:`ValueError` unless names and shapes are exactly those of this network."""
         own = dict(self.named_parameters())
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
-            raise ValueError("the weights belong to a network of other sizes")
+            raise ConfigError("the weights belong to a network of other sizes")
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(weights[name])

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.refusal import ConfigError
 from engine.vocabulary.schema import AttributeSchema
 
 #: voxels along each side of the cube one token stands for
 FACTOR = 16
-
-
-class ConfigError(Refusal):
-    """Sizes or settings that nothing can be made of; the message names the value and the remedy."""
 
 
 def _whole(value: int, name: str, least: int) -> int:

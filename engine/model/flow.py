@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from engine.model.config import ConfigError
+from engine.vocabulary.refusal import ConfigError
 
 
 class Joint(NamedTuple):

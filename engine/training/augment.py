@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from engine.vocabulary.refusal import ConfigError
+
 #: one number for all three axes, or one each for x, y, z
 PerAxis = float | tuple[float, float, float]
 #: control points of the elastic deformation along each axis, the outer ones at the grid's outermost voxels
@@ -42,7 +44,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         spreads = (self.rotation, self.scale, *_each(self.shift), *_each(self.elastic), self.gain, self.gamma)
         if not 0 <= self.mirror <= 1 or min(spreads) < 0:
-            raise ValueError("an augmentation has a chance from 0 to 1 and standard deviations of 0 or more")
+            raise ConfigError("an augmentation has a chance from 0 to 1 and standard deviations of 0 or more")
 
     @property
     def moves(self) -> bool:

@@ -13,3 +13,7 @@ class Refusal(ValueError):
 
 class RequestError(Refusal):
     """A request that cannot be met."""
+
+
+class ConfigError(Refusal):
+    """Settings from which nothing can be built."""

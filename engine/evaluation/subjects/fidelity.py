@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from engine.cohort.store import CohortStore
+from engine.evaluation.metrics.checks import EvaluationError
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import depth_to_space, patch_components, space_to_depth
 
@@ -71,11 +72,11 @@ def patch_pca(
     store: CohortStore, rows: Int[np.ndarray, " n"], latent_values: int, patch: int
 ) -> Callable[[Tensor], Tensor]:
     """Project each cube of ``patch``^3 voxels on the principal components of the cubes of ``rows``, as many as
-    ``latent_values`` a person pay for. Raises ValueError when that is none."""
+    ``latent_values`` a person pay for. Raises :class:`EvaluationError` when that is none."""
     cubes = int(np.prod(store.grid)) // patch**3
     count = latent_values // cubes
     if count < 1:
-        raise ValueError(
+        raise EvaluationError(
             f"{latent_values} values a person are fewer than the {cubes} cubes of {patch} voxels; use larger ones"
         )
     volumes = torch.cat([_volumes(store, int(row)) for row in rows])
