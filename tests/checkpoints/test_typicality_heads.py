@@ -64,6 +64,7 @@ def test_the_shipped_heads_refuse(head_t1: Model, person: Volume, what: str) -> 
     assert any(words in reason for reason in reasons), reasons
 
 
+@pytest.mark.slow  # of balls: tests/inference/test_intake.py, of persons on the grid: below
 @pytest.mark.skipif(not HEADS.is_dir(), reason="needs the heads in ../shared")
 def test_a_raw_head_is_accepted_and_half_of_one_is_not(head_t1: Model, tmp_path: Path) -> None:
     path = HEADS / "sub-IXI034" / "anat" / "sub-IXI034_T1w.nii.gz"

@@ -237,6 +237,7 @@ def test_impossible_settings_and_stores_are_refused(ball_store: CohortStore, tmp
         next(train_measure(replace(RECIPE, measure=HeadMeasureConfig()), ball_store, tmp_path))
 
 
+@pytest.mark.slow  # of balls: above
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared heads are not here")
 def test_real_heads_as_scanned_agree_with_their_labels():
     """Raw scans, with their faces and stored P, S, R, are brought to the ruler's frame by themselves."""
