@@ -17,7 +17,7 @@ from engine.phantom.anthropometry import sample_people
 from engine.phantom.dimensions import DIMENSIONS, regression, waist_girth
 from tests.phantom.crowd import by_sex, population, simulate, slopes
 
-NHANES = Path("/work/shared/data/nchs-adults/adults.csv")
+NHANES = Path(__file__).parents[2] / "../shared/data/nchs-adults/adults.csv"
 ROOTS = {"age": 52.0, "ethnicity": "white", "height": 168.0, "smoking": "never"}
 
 
