@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -77,6 +77,10 @@ class Roles:
     record: Participants | None = field(default=None)
 
 
+#: the type that a method belongs to; checked calls know typing.Self in dataclasses only
+Own = TypeVar("Own")
+
+
 class People(Protocol):
     """A store of persons, with scans or without."""
 
@@ -88,7 +92,7 @@ class People(Protocol):
     def roles(self) -> Roles | None: ...
     def split(self) -> Parts: ...
     def older_split(self) -> Parts: ...
-    def with_roles(self, roles: Roles) -> Self: ...
+    def with_roles(self: Own, roles: Roles) -> Own: ...
 
 
 P = TypeVar("P", bound=People)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -27,6 +27,8 @@ from engine.storage import strict_json
 from engine.storage.whole import file_sha256
 
 VERSION = 1
+#: the type that a method belongs to; checked calls know typing.Self in dataclasses only
+Own = TypeVar("Own")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class Ruler(Protocol):
     def digest(self) -> str: ...
 
     @classmethod
-    def load(cls, path: str | Path | None = None) -> Self:
+    def load(cls: type[Own], path: str | Path | None = None) -> Own:
         """The shipped ruler, or that in the folder ``path``; raises :class:`CheckpointError` where it cannot be used."""
         ...
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -139,7 +139,7 @@ class ReadAhead(Generic[T]):
         self._coming = {step + 1: self._reader.submit(self._prepare, step + 1)}
         return found
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ReadAhead[T]:
         return self
 
     def __exit__(
