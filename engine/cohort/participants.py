@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Roles:
 Own = TypeVar("Own")
 
 
+@runtime_checkable
 class People(Protocol):
     """A store of persons, with scans or without."""
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -87,6 +87,7 @@ class Classes:
         return field.resampled(volume.grid, volume.affine, order=0).data
 
 
+@runtime_checkable
 class Ruler(Protocol):
     """Measures scans of one ``region``: load it once, then :meth:`measure` any number of them.
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -39,6 +39,7 @@ class Loss(NamedTuple):
 Objective = Callable[[int], Loss]
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Looks at a stage after a step: ``left`` seconds are still to be trained (inf: unknown), ``last`` when none are."""
 

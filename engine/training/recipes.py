@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from engine.anatomy.torso import TORSO
 from engine.cohort.preprocess.preprocess import PreprocessConfig
@@ -181,6 +181,7 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {"head_t1": head_t1, "torso_dixon"
 ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}
 
 
+@runtime_checkable
 class RulerTraining(Protocol):
     """Trains a ruler on a labelled store; yields progress and leaves ``run_dir/checkpoint``.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.imaging.volume import Volume
 from engine.vocabulary.row import Row
 
 
+@runtime_checkable
 class Source(Protocol):
     """A cohort to be ingested; BIDS data sets are one (:mod:`engine.cohort.sources.bids`).
 
