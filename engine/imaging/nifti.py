@@ -11,9 +11,9 @@ import math
 import struct
 import warnings
 import zlib
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -91,7 +91,7 @@ def _read(stream: Any, channel: str, name: str, most: int | None) -> Volume:
     return _volume(header, BytesIO(whole), channel, name)
 
 
-def _whole(stream: IO[bytes] | gzip.GzipFile, name: str, most: int | None) -> tuple[Any, bytes]:
+def _whole(stream: BufferedIOBase, name: str, most: int | None) -> tuple[Any, bytes]:
     """The header, checked, and the file's bytes from the first to the last voxel's."""
     try:
         head = stream.read(HEADER)

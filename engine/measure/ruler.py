@@ -142,7 +142,17 @@ class Ruler(Protocol):
         ...
 
 
-def titles(ruler: Ruler) -> dict[str, str]:
+@runtime_checkable
+class Measured(Protocol):
+    """What has ``measures``, each with its name in words, and their ``units``."""
+
+    @property
+    def measures(self) -> Mapping[str, str]: ...
+    @property
+    def units(self) -> Mapping[str, str]: ...
+
+
+def titles(ruler: Measured) -> dict[str, str]:
     """Each measure in words, with its unit."""
     return {name: f"{words}, {ruler.units[name]}" for name, words in ruler.measures.items()}
 

@@ -65,7 +65,7 @@ def changed(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (changed("model", "flow", "colour", to="red"), "model.flow has the unknown key colour"),
         (changed("model", "image", "colour", to="red"), "model.image has the unknown key colour"),
         (changed("model", "flow", "width", to=190), "190 is not a multiple of 4 heads"),
-        (changed("model", "flow", "depth", to=5.5), "depth 5.5 is not possible"),
+        (changed("model", "flow", "depth", to=-5), "depth -5 is not possible"),
         (changed("model", "image", "grid", to=[90, 112, 112]), "multiple of 16"),
         (changed("model", "rank", to=-1), "rank -1 is not possible"),
         (changed("model", "shift", to=0), "shift 0 is not possible"),
