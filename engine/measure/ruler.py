@@ -157,7 +157,15 @@ def titles(ruler: Measured) -> dict[str, str]:
     return {name: f"{words}, {ruler.units[name]}" for name, words in ruler.measures.items()}
 
 
-def stated_error(ruler: Ruler, measure: str, value: float) -> float:
+@runtime_checkable
+class Stated(Protocol):
+    """What has the stated ``errors`` of its measures."""
+
+    @property
+    def errors(self) -> Mapping[str, StatedError]: ...
+
+
+def stated_error(ruler: Stated, measure: str, value: float) -> float:
     """The stated error of a value in its own unit; NaN where none is stated."""
     error = ruler.errors.get(measure)
     return math.nan if error is None else error.of(value)

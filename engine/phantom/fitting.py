@@ -89,7 +89,7 @@ class _Person:
     def _copies(self, moves: Float[np.ndarray, "n k"]) -> tuple[Values, Values, Values]:
         """Values, residuals and traits of the person with each row of ``moves``."""
 
-        def copied(arrays: Values) -> Values:
+        def copied(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: np.repeat(array[self.i], len(moves)) for name, array in arrays.items()}
 
         residuals, traits = copied(self.drawn.residuals), copied(self.drawn.traits)
