@@ -182,7 +182,6 @@ class _Stages:
     def _flow(self, latents: Float[Tensor, "n copies tokens latent"], people: Sequence[Row]) -> Iterator[Progress]:
         """The joint flow, and what its mean images lack."""
         recipe, model = self.recipe, self.model
-        imaged = isinstance(self.store, CohortStore)
         samples = _samples(self.store, recipe, self.run_dir) if isinstance(self.store, CohortStore) else None
         steps = train_flow(
             model,
@@ -195,7 +194,7 @@ class _Stages:
             **self._settings(),
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
-        if imaged:
+        if model.has_image:
             limit = self._until(1 - recipe.texture_share)
             yield from fit_correction(model, latents, people, seed=recipe.seed, deadline=limit)
 
