@@ -1,4 +1,4 @@
-"""Persons to bodies: the order in which the organs are painted."""
+"""Persons to bodies: the order in which they are drawn."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from engine.phantom.anthropometry import People
-from engine.phantom.shape.abdomen import abdomen
-from engine.phantom.shape.bowel import colon, small_bowel
+from engine.phantom.shape import gut, organs
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.chest import thorax
+from engine.phantom.shape.details import breast_gland, marbling, textured
+from engine.phantom.shape.flesh import Covers, flesh
 from engine.phantom.shape.frame import Frame
 from engine.phantom.shape.limbs import right_arm, with_arms
-from engine.phantom.shape.muscles import fat_planes, flesh, glandular, psoas
-from engine.phantom.shape.pelvic import pelvic_organs
-from engine.phantom.shape.skeleton import pelvis, ribcage, shoulders
-from engine.phantom.shape.spine import spine
-from engine.phantom.shape.surface import solve
+from engine.phantom.shape.pullback import pulled
+from engine.phantom.shape.sections import Sections
+from engine.phantom.shape.signal import signals
+from engine.phantom.shape.skeleton import Skeleton
+from engine.phantom.shape.surface import abdomen, solve
+from engine.phantom.shape.template import Template, shipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,27 +39,34 @@ class Body:
 
 
 @torch.inference_mode()
-def build(people: People) -> Body:
-    """Paint every person's torso: skin, flesh, bones, chest, abdomen, pelvis, and the bowel last."""
+def build(people: People, template: Template | None = None) -> Body:
+    """Draw every person's torso: skin and wall, the pull-back within them, chest, abdomen, pelvis, the bowel last."""
     frame = Frame(people)
-    canvas = Canvas(frame)
-    texture = frame.noise("texture", (26, 22, 38))
-    outline, surface = solve(frame, contents(people))
+    sections = Sections(Skeleton(frame, template or shipped(people.height.device)))
+    outline, surface = solve(frame, sections, contents(people))
     arm = right_arm(frame, surface)
-    skin, fascia = with_arms(frame, surface, arm)
-    flesh(frame, canvas, surface, skin, fascia, texture)
-    fat_planes(frame, canvas, outline, surface, fascia)
-    glandular(frame, canvas, surface, skin, texture)
-    psoas(frame, canvas, outline)
-    ribcage(frame, canvas, surface, outline.wall)
-    shoulders(frame, canvas, surface, arm)
-    spine(frame, canvas, outline)
-    pelvis(frame, canvas, surface)
-    thorax(frame, canvas, outline, surface)
-    pelvic_organs(frame, canvas)
-    region = abdomen(frame, canvas, outline, surface, texture)
-    colon(frame, canvas, outline, surface, region)
-    small_bowel(frame, canvas, surface, region)
+    covers = Covers(*with_arms(frame, surface, arm))
+    pull = pulled(sections, surface, arm, covers.arm)
+    canvas = Canvas(frame)
+    flesh(canvas, sections.skeleton.template, pull, covers, signals(people))
+    texture = frame.noise("texture", (26, 22, 38))
+    textured(canvas, texture)
+    marbling(canvas, covers)
+    breast_gland(canvas, surface, texture)
+    region = abdomen(sections, surface)
+    gut.abdominal_fat(canvas, region)
+    viscera = organs.Viscera(sections, canvas, region, sections.ray_to(surface.fascia))
+    organs.heart(viscera)
+    organs.vessels(viscera)
+    organs.kidneys(viscera)
+    organs.spleen(viscera)
+    organs.pancreas(viscera)
+    organs.stomach(viscera)
+    organs.liver(viscera, texture)
+    organs.pelvic(viscera)
+    gut.colon(viscera, pull)
+    gut.small_bowel(viscera, pull)
+    gut.sort_fat(viscera, pull)
     return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
 
 

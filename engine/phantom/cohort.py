@@ -27,7 +27,7 @@ from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.fitting import fit
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
-from engine.phantom.tissue import LIVER, MUSCLE, SAT, TISSUES, VAT
+from engine.phantom.tissue import TISSUES, codes
 from engine.vocabulary.catalogue import CATALOGUE
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
@@ -107,16 +107,16 @@ def _draw(people: People) -> list[PhantomPerson]:
 def counts(body: Body, i: int, labels: UInt8[np.ndarray, "x y z"]) -> dict[str, float]:
     """What is counted on the label map of person ``i`` (L; the liver in mL) and measured by the tape (cm)."""
 
-    def litres(code: int) -> float:
-        return int((labels == code).sum()) * VOXEL_ML / 1000
+    def litres(group: str) -> float:
+        return int(np.isin(labels, codes(group)).sum()) * VOXEL_ML / 1000
 
     level = waist_level(labels)
     tape = float("nan") if level is None else girth(body.trunk[i, :, :, level].cpu().double().numpy(), SPACING[:2])
     return {
-        "sat": litres(SAT.code),
-        "vat": litres(VAT.code),
-        "muscle": litres(MUSCLE.code),
-        "liver_volume": litres(LIVER.code) * 1000,
+        "sat": litres("subcutaneous_fat"),
+        "vat": litres("visceral_fat"),
+        "muscle": litres("muscle"),
+        "liver_volume": litres("liver") * 1000,
         "waist": tape / 10,
     }
 

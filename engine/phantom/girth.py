@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 from scipy.spatial import ConvexHull
 
-from engine.phantom.tissue import PELVIS
+from engine.phantom.tissue import codes
 
 #: a slice belongs to the pelvis when this many of its voxels do
 CREST_VOXELS = 6
@@ -33,5 +33,5 @@ def girth(field: Float[np.ndarray, "x y"], spacing: tuple[float, float]) -> floa
 
 def waist_level(labels: Integer[np.ndarray, "x y z"]) -> int | None:
     """The slice just above the iliac crests, where NHANES takes the waist; None where no pelvis is in view."""
-    slices = np.nonzero((labels == PELVIS.code).sum((0, 1)) >= CREST_VOXELS)[0]
+    slices = np.nonzero(np.isin(labels, codes("pelvis")).sum((0, 1)) >= CREST_VOXELS)[0]
     return min(int(slices.max()) + 1, labels.shape[2] - 1) if len(slices) else None

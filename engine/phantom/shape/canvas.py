@@ -51,10 +51,11 @@ class Canvas:
         if not over:
             free = ~box.take(self.taken)
             alpha, inside = alpha.mul_(free), inside & free
-        fraction = tissue.fat if fat is None else fat
+        made = tissue.properties
+        fraction = made.fat if fat is None else fat
         for image, signal in (
-            (self.water, (1 - fraction) * tissue.water_signal),
-            (self.fat, fraction * tissue.fat_signal),
+            (self.water, (1 - fraction) * made.water_signal),
+            (self.fat, fraction * made.fat_signal),
         ):
             before = box.take(image)
             target = signal if gain is None else gain * signal
@@ -63,9 +64,3 @@ class Canvas:
             box.put(self.label, torch.where(inside, tissue.code, box.take(self.label)))
         if keep:
             box.put(self.taken, box.take(self.taken) | inside)
-
-    def millilitres(self, tissue: Tissue) -> Float[Tensor, " n"]:
-        """Volume of a label, counted."""
-        from engine.phantom.shape.frame import VOXEL_ML
-
-        return (self.label == tissue.code).sum((1, 2, 3)).float() * VOXEL_ML

@@ -47,14 +47,14 @@ def right_arm(frame: Frame, surface: Surface) -> Arm:
     )
 
 
-def with_arms(frame: Frame, surface: Surface, arm: Arm) -> tuple[Tensor, Tensor]:
-    """Skin and fascia of the whole body, arms joined at the shoulder."""
+def with_arms(frame: Frame, surface: Surface, arm: Arm) -> tuple[Tensor, Tensor, Tensor]:
+    """Skin and fascia of the whole body, arms joined at the shoulder, and the fascia of the arms alone."""
     box = frame.whole
     mirrored = Mirror(box)
     skin = tube(mirrored, arm.points, arm.radii)
     k = 3 + 26 * ((frame.u - 0.69) / 0.09).clamp(0, 1)
     fascia = smooth_min(surface.fascia, skin + arm.fat, k)
-    return smooth_min(surface.skin, skin, k + 2), fascia
+    return smooth_min(surface.skin, skin, k + 2), fascia, skin + arm.fat
 
 
 class Mirror:

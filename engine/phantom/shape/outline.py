@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.phantom.shape.frame import REFERENCE, Frame
+from engine.phantom.shape.frame import Frame
+from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
@@ -22,21 +23,19 @@ TAPE = 0.964, 0.952
 class Outline:
     """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, sections: Sections) -> None:
         self.frame = frame
+        self.sections = sections
         self.crotch = frame.dim("crotch_height") / frame.h
         self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
         self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
         across = torch.minimum(0.91 * self.girth, (frame.dim("hip_breadth") / 2 - self.gap) / 2)
         self.thigh_half = across, torch.sqrt(2 * self.girth**2 - across**2)
-        self.spine_y, self.spine_r = spine_course(frame, frame.u)
         self._skin()
         self._thighs()
         self.belly = bump(frame.u, 0.610, 0.068)
-        self.wall = self._wall()
         self.fat_rows = self._fat_rows()
         self.front_fat = self._front_fat()
-        self._cavities()
 
     def _skin(self) -> None:
         """Half breadth, depth in front of the axis and behind it."""
@@ -64,13 +63,8 @@ class Outline:
             (navel, paunch), (navel + 0.062, 0.5 * (paunch + bust)), (chest, bust), (0.775, bust * 0.95),
             (0.80, bust * 0.80), (0.82, bust * 0.60 + neck * 0.4), (0.835, neck * 2.2), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
-        curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
-        back = curve(u, [
-            (0.44, 0.058), (0.50, 0.064), (0.525, 0.063), (0.56, 0.055), (0.60, 0.0475), (0.65, 0.049), (0.70, 0.055),
-            (0.75, 0.058), (0.79, 0.056), (0.82, 0.044), (0.84, 0.035), (0.87, 0.033),
-        ])  # fmt: skip
         pad = curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]) * 0.75 * self.lean_depth()
-        behind = smooth_min(back * curl * REFERENCE * f.s + pad, torch.full_like(u, TABLE), 20.0)
+        behind = smooth_min(self.sections.skeleton.back + pad, torch.full_like(u, TABLE), 20.0)
         self.back = torch.minimum(behind, 0.62 * self.depth)
         self.front = self.depth - self.back
 
@@ -84,32 +78,6 @@ class Outline:
         self.above_thigh = ramp(u, self.crotch.clamp(max=0.48) + 0.005, self.crotch.clamp(max=0.48) + 0.05) * 90
         self.below_trunk = (((self.crotch + 0.018).clamp(max=0.496) - u) * f.h * 1.9).clamp(0, 250)
 
-    def _cavities(self) -> None:
-        """Gutters beside the spine, the rib cage towards its apex, and the inlet of the pelvis."""
-        f, u = self.frame, self.frame.u
-        self.gutter = curve(u, [(0.54, -14.0), (0.59, -2.0), (0.63, 16.0), (0.68, 32.0), (0.74, 42.0)]) * f.s
-        apex = [(0.735, 1.0), (0.76, 0.86), (0.785, 0.73), (0.805, 0.56), (0.822, 0.36), (0.835, 0.15)]
-        self.cage = self.rib * curve(u, apex)
-        flat = [(0.76, 1.1), (0.785, 0.95), (0.805, 0.74), (0.822, 0.45), (0.835, 0.2)]
-        self.cage_depth = self.depth / 2 * curve(u, flat)
-        self.cage_middle = self.depth / 2 - self.back
-        inlet = (1 + 0.05 * f.trait("pelvis_breadth")) * (1.06 - 0.06 * f.male) * f.h
-        sides = [
-            (0.49, 0.036 * inlet),
-            (0.52, 0.046 * inlet),
-            (0.55, 0.03 * inlet + 0.4 * self.waist),
-            (0.60, self.waist),
-        ]
-        self.inlet_half = curve(u, sides)
-        ahead = [
-            (0.49, 0.028 * inlet),
-            (0.515, 0.034 * inlet),
-            (0.54, 0.018 * inlet + 0.5 * self.front),
-            (0.575, self.front * 1.2),
-        ]
-        self.inlet_front = curve(u, ahead)
-        self.inlet_back = curve(u, [(0.49, 0.026 * inlet), (0.52, 0.031 * inlet), (0.60, 0.06 * inlet)])
-
     def lean_depth(self) -> Tensor:
         """A first guess of the mean thickness of the subcutaneous fat, mm: its volume over the trunk's skin."""
         d = self.frame.dim
@@ -122,20 +90,6 @@ class Outline:
         fat = f.value("body_fat")
         female = (12 + 0.70 * (fat - 20).clamp(0, 32)) * (0.22 * f.trait("breast_size")).exp()
         return (1 - f.male) * female.clamp(8, 62) + f.male * ((fat - 24) * 0.55).clamp(0, 14)
-
-    def _wall(self) -> Tensor:
-        """Thickness of the body wall (muscle, ribs) under the fascia, mm."""
-        f = self.frame
-        muscle = (
-            1 + 0.10 * f.value("muscle_residual") + 0.06 * f.trait("wall_thickness") - 0.0035 * (f.value("age") - 45)
-        )
-        knots = [(0.46, 34), (0.50, 36), (0.56, 29), (0.60, 21), (0.66, 19), (0.72, 18.5), (0.755, 20), (0.785, 30)]
-        return (
-            curve(f.u, [*knots, (0.805, 42), (0.825, 60), (0.84, 70)])
-            * f.s
-            * (0.96 + 0.08 * f.male)
-            * muscle.clamp(0.6, 1.4)
-        )
 
     def ahead(self, bulge: Number) -> Tensor:
         """Depth of the skin in front of the axis; the trunk stays within the scanner."""
@@ -203,27 +157,19 @@ class Outline:
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
         return self.breast_projection() * torch.exp(-(across**2) - up**2) * (y > 0)
 
-    def within_bones(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
-        """Where a cavity can be: in front of the spine, within rib cage and pelvis, above the pelvic floor."""
-        f, u = self.frame, self.frame.u[..., cut]
-        behind = y - (self.spine_y - 0.6 * self.spine_r)[..., cut]
-        side = ((x.abs() - 30 * f.s) / (45 * f.s)).clamp(0, 1)
-        bones = (behind + side * self.gutter[..., cut]) * -0.9
-        cage = _ellipse(x, y - self.cage_middle[..., cut], self.cage[..., cut], self.cage_depth[..., cut])
-        bones = torch.where(u > 0.735, torch.maximum(bones, cage), bones)
-        wide, deep = (
-            self.inlet_half[..., cut],
-            torch.where(y > 0, self.inlet_front[..., cut], self.inlet_back[..., cut]),
-        )
-        funnel = (torch.sqrt((x / wide) ** 2 + ((y - 0.002 * f.h) / deep) ** 2 + 1e-6) - 1) * 0.05 * f.h
-        bones = torch.where(u < 0.60, torch.maximum(bones, funnel), bones)
-        return torch.maximum(bones, (0.492 - u) * f.h)
+    def within_bones(self, polar: Polar, rows: Tensor) -> Tensor:
+        """Where a cavity can be: within the bones that hold it, mm."""
+        return (polar.radius - polar.look(self.sections.limit, rows)) * self.sections.skeleton.scale
 
-    def cavity(self, fascia: Tensor, bones: Tensor, cut: slice, bulge: Tensor) -> Tensor:
+    def wall(self, polar: Polar, rows: Tensor) -> Tensor:
+        """Thickness of the body wall under the fascia, mm."""
+        return polar.look(self.sections.wall, rows) * self.sections.skeleton.scale
+
+    def cavity(self, fascia: Tensor, wall: Tensor, bones: Tensor, cut: slice, bulge: Tensor) -> Tensor:
         """The cavity of chest and abdomen: within the body wall and the bones."""
         u = self.frame.u[..., cut]
-        wall = self.wall[..., cut] * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
-        return torch.maximum(fascia + wall, bones)
+        thick = wall * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
+        return torch.maximum(fascia + thick, bones)
 
 
 def standing_out(bulge: Number) -> Tensor:
@@ -240,35 +186,3 @@ def _less_one(x: Tensor) -> Tensor:
 def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
     r = torch.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-6)
     return (r - 1) * r / torch.sqrt((x / rx / rx) ** 2 + (y / ry / ry) ** 2 + 1e-9)
-
-
-def spine_course(frame: Frame, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre (y) and radius of the vertebral bodies at the heights ``u``, mm."""
-    bend = [
-        (0.36, -0.030),
-        (0.50, -0.040),
-        (0.535, -0.040),
-        (0.56, -0.028),
-        (0.60, -0.012),
-        (0.64, -0.011),
-        (0.68, -0.021),
-    ]
-    course = curve(u, [*bend, (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
-    lordosis = 5 * frame.trait("lordosis") * bump(u, 0.61, 0.04) - 4 * frame.trait("kyphosis") * bump(u, 0.74, 0.06)
-    radius = curve(u, [(0.57, 26.0), (0.62, 25.0), (0.68, 21.0), (0.75, 16.5), (0.83, 12.0)]) * frame.s
-    return course * REFERENCE * frame.s + lordosis, radius
-
-
-def diaphragm(frame: Frame, x: Tensor, y: Tensor) -> Tensor:
-    """Height of the diaphragm's underside over each place, mm: two domes, the right one higher."""
-    h, s = frame.h, frame.s
-    right = 0.733 * h + 7 * frame.trait("diaphragm")
-    left = right - 0.010 * h
-
-    def dome(centre: Tensor) -> Tensor:
-        return ((x - centre) / (0.064 * 1790 * s)) ** 2 + ((y - 0.004 * h) / (0.062 * h)) ** 2
-
-    fall = 0.052 * h
-    a = right - fall * dome(0.041 * 1790 * s).clamp(0, 2.0)
-    b = left - fall * dome(-0.041 * 1790 * s).clamp(0, 2.0)
-    return -smooth_min(-a, -b, 12.0)

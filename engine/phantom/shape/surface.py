@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from engine.phantom.shape.frame import VOXEL_ML, Frame, column
-from engine.phantom.shape.outline import Outline, diaphragm
+from engine.phantom.shape.outline import Outline
+from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import level
 
 #: how often fat and bulge are solved in turn, bisections of the bulge, its range, and the stride of the coarse grid
@@ -34,22 +35,25 @@ class Surface:
     layer: Tensor
     breadth: Tensor
     front: Tensor
+    polar: Polar
 
 
-def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
+def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, Surface]:
     """Skin, fascia and cavity of every person; ``contents`` (n,) is what the abdomen shall hold, in litres.
 
     Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
     """
-    outline = Outline(frame)
+    outline = Outline(frame, sections)
     every = slice(None, None, STRIDE)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
-    ceiling = diaphragm(frame, x, y)
+    ceiling = dome(sections, every)
+    polar, slices = sections.polar(STRIDE), torch.arange(0, frame.z.shape[-1], STRIDE)
     litre = 1000 / (VOXEL_ML * STRIDE**3)
     rows = (frame.u > outline.crotch) & (frame.u < 0.832)
     thick, lift = outline.thickness(x, y, every), outline.breast(x, y, every)
-    thighs, bones = outline.thighs(x, y, every), outline.within_bones(x, y, every)
-    below = frame.z[..., every] < ceiling
+    thighs, bones = outline.thighs(x, y, every), outline.within_bones(polar, slices)
+    wall = outline.wall(polar, slices)
+    below = sections.skeleton.height[..., every] < ceiling
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
     want_fat, want_room = frame.people.trunk_sat * litre, contents * litre
@@ -61,7 +65,7 @@ def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
         for _ in range(BULGES):
             bulge = (low + high) / 2
             fascia = outline.base(x, y, every, bulge, thighs) + fat
-            room = (outline.cavity(fascia, bones, every, bulge) < 0) & below
+            room = (outline.cavity(fascia, wall, bones, every, bulge) < 0) & below
             small = column(room.sum((1, 2, 3)).float() < want_room)
             low, high = torch.where(small, bulge, low), torch.where(small, high, bulge)
     whole = slice(None)
@@ -72,7 +76,9 @@ def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
     lift = outline.breast(x, y, whole)
     layer = _layer(base, lift, thick, rows, want_fat * STRIDE**3)
     fascia = base + layer * thick
-    cavity = outline.cavity(fascia, outline.within_bones(x, y, whole), whole, bulge)
+    polar, slices = sections.polar(), torch.arange(frame.z.shape[-1])
+    bones, wall = outline.within_bones(polar, slices), outline.wall(polar, slices)
+    cavity = outline.cavity(fascia, wall, bones, whole, bulge)
     return outline, Surface(
         skin=base - lift,
         fascia=fascia,
@@ -81,7 +87,24 @@ def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
         layer=layer,
         breadth=outline.aside(bulge),
         front=outline.ahead(bulge),
+        polar=polar,
     )
+
+
+def dome(sections: Sections, cut: slice) -> Tensor:
+    """Height of the diaphragm over each place, mm of the template."""
+    skeleton, frame = sections.skeleton, sections.frame
+    x = skeleton.across(frame.x[:, cut, cut, cut], skeleton.wide[..., cut])
+    y = skeleton.ahead(frame.y[:, cut, cut, cut], skeleton.shift[..., cut])
+    return skeleton.template.under_lungs(x, y) + 7 * frame.trait("diaphragm")
+
+
+def abdomen(sections: Sections, surface: Surface) -> Tensor:
+    """Signed distance to the abdomen: within the cavity and below the diaphragm, mm."""
+    skeleton, frame = sections.skeleton, sections.frame
+    height = skeleton.up(frame.z + frame.lift)
+    above = (height - dome(sections, slice(None)) + 5) * skeleton.scale
+    return torch.maximum(surface.cavity, above)
 
 
 def _layer(base: Tensor, lift: Tensor, thick: Tensor, rows: Tensor, voxels: Tensor) -> Tensor:

@@ -1,0 +1,128 @@
+"""Axial sections in polar coordinates about the middle of the cavity, in mm of the template."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.phantom.shape.frame import GRID, SPACING, Frame
+from engine.phantom.shape.shapes import bump
+from engine.phantom.shape.skeleton import Skeleton
+from engine.phantom.shape.template import ANGLES
+
+#: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
+ROOM, THIN = 70.0, 8.0
+#: radii at which a ray asks for a surface, mm of the template
+RADII = torch.arange(0.0, 264.0, 4.0)
+Rows = Float[Tensor, "n angle z"]
+
+
+@dataclass(frozen=True, eq=False)
+class Polar:
+    """Places of voxels in their sections: ``radius`` (n, x, y, z) in mm of the template, the ray below each and the
+    part of the way to the next."""
+
+    radius: Tensor
+    ray: Tensor
+    part: Tensor
+
+    @classmethod
+    def about(cls, x: Tensor, y: Tensor) -> Polar:
+        """Of points ``x``, ``y`` from their middle, in mm of the template."""
+        place = torch.atan2(y, x) * (ANGLES / (2 * math.pi))
+        ray = place.floor()
+        return cls(torch.sqrt(x * x + y * y), ray.long() % ANGLES, place - ray)
+
+    def look(self, table: Rows, rows: Tensor) -> Tensor:
+        """A table (angle, slice) at the voxels, of which ``rows`` are the slices."""
+        n, _, count = table.shape
+        person = torch.arange(n, device=table.device).reshape(n, *(1,) * (self.ray.ndim - 1))
+        flat = table.reshape(-1)
+        base = person * (ANGLES * count) + rows
+        low = flat[base + self.ray * count]
+        high = flat[base + ((self.ray + 1) % ANGLES) * count]
+        return torch.lerp(low, high, self.part)
+
+
+class Sections:
+    """The template's sections at a person's slices: how far cavity, bones and muscles reach, and the wall's thickness."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.skeleton, self.frame = skeleton, skeleton.frame
+        template = skeleton.template
+        self.cavity = skeleton.table(template.cavity)
+        self.bone = skeleton.table(template.bone)
+        self.fascia = skeleton.table(template.fascia)
+        self.rigid = skeleton.table(template.rigid)
+        self.limit = self.cavity + (1 - self.rigid) * ROOM
+        muscle = self._muscle()
+        free = (self.fascia - self.cavity) * muscle
+        self.wall = free * (1 - self.rigid) + THIN * self.rigid
+
+    def _muscle(self) -> Float[Tensor, "n 1 1"]:
+        """Thickness of the wall's muscle relative to the template's young man."""
+        f = self.frame
+        one = 1 + 0.10 * f.value("muscle_residual") + 0.06 * f.trait("wall_thickness")
+        one = one - 0.0035 * (f.value("age") - 45)
+        return (one * (0.88 + 0.12 * f.male)).clamp(0.55, 1.4)[..., 0]
+
+    def polar(self, every: int = 1) -> Polar:
+        """Of every voxel, or of every second one along each axis."""
+        cut = slice(None, None, every)
+        s = self.skeleton
+        x = s.across(self.frame.x[:, cut, cut, cut], s.wide[..., cut])
+        y = s.ahead(self.frame.y[:, cut, cut, cut], s.middle[..., cut])
+        return Polar.about(x, y)
+
+    def ray_to(self, field: Float[Tensor, "n x y z"]) -> Rows:
+        """How far each ray is within a surface (negative inside), mm of the template; the last such radius."""
+        s = self.skeleton
+        angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
+        x = torch.cos(angle)[:, None] * RADII
+        y = torch.sin(angle)[:, None] * RADII
+        return reach(self.frame, field, x, y, s.scale, s.middle, s.wide)
+
+
+def reach(
+    frame: Frame,
+    field: Float[Tensor, "n x y z"],
+    x: Float[Tensor, "a r"],
+    y: Float[Tensor, "a r"],
+    scale: Tensor,
+    middle: Tensor,
+    wide: Tensor,
+    start: Tensor | None = None,
+    first: bool = False,
+) -> Rows:
+    """Radii at which rays leave a surface in every slice: the last crossing, or the ``first`` one."""
+    n, _, _, slices = field.shape
+    px = scale * wide * x[None, :, :, None].reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
+    py = scale * y.reshape(1, -1, 1, 1).expand(n, -1, 1, slices) + middle
+    if start is not None:
+        px = px + start
+    i = (px - frame.axes[0][0]) / SPACING[0]
+    j = (py - frame.axes[1][0] - 72.0) / SPACING[1]
+    i0 = i.floor().clamp(0, GRID[0] - 2)
+    j0 = j.floor().clamp(0, GRID[1] - 2)
+    a, b = (i - i0).clamp(0, 1), (j - j0).clamp(0, 1)
+    base = torch.arange(n)[:, None, None, None] * (GRID[0] * GRID[1] * slices) + torch.arange(slices)
+    flat = field.reshape(-1)
+    at = base + (i0 * GRID[1] + j0).long() * slices
+    found = torch.lerp(
+        torch.lerp(flat[at], flat[at + slices], b),
+        torch.lerp(flat[at + GRID[1] * slices], flat[at + (GRID[1] + 1) * slices], b),
+        a,
+    ).reshape(n, ANGLES, len(RADII), slices)
+    inside = found < 0
+    if first:
+        inside = torch.cumprod(inside.to(torch.uint8), 2).bool()
+    steps = torch.arange(len(RADII))[:, None]
+    last = torch.where(inside, steps, -1).amax(2).clamp(0, len(RADII) - 2)
+    inner = found.gather(2, last[:, :, None])[:, :, 0]
+    outer = found.gather(2, last[:, :, None] + 1)[:, :, 0]
+    part = (inner / (inner - outer).clamp(max=-1e-3)).clamp(0, 1)
+    return (last + part) * (RADII[1] - RADII[0])
