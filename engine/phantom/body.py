@@ -12,10 +12,10 @@ from engine.phantom.anthropometry import People
 from engine.phantom.shape import gut, organs
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.details import breast_gland, marbling, textured
-from engine.phantom.shape.flesh import Covers, flesh
+from engine.phantom.shape.flesh import flesh
 from engine.phantom.shape.frame import Frame
 from engine.phantom.shape.limbs import right_arm, with_arms
-from engine.phantom.shape.pullback import pulled
+from engine.phantom.shape.pullback import Covers, pulled
 from engine.phantom.shape.sections import Sections
 from engine.phantom.shape.signal import signals
 from engine.phantom.shape.skeleton import Skeleton
@@ -46,7 +46,7 @@ def build(people: People, template: Template | None = None) -> Body:
     outline, surface = solve(frame, sections, contents(people))
     arm = right_arm(frame, surface)
     covers = Covers(*with_arms(frame, surface, arm))
-    pull = pulled(sections, surface, arm, covers.arm)
+    pull = pulled(sections, surface, arm, covers)
     canvas = Canvas(frame)
     flesh(canvas, sections.skeleton.template, pull, covers, signals(people))
     texture = frame.noise("texture", (26, 22, 38))
@@ -74,5 +74,5 @@ def contents(people: People) -> Float[Tensor, " n"]:
     """What the abdominal cavity shall hold, litres: organs, vessels, bowel (varying) and visceral fat."""
     solid = people.liver + people.spleen + people.kidney_left + people.kidney_right + people.pancreas
     hollow = 0.36 * (0.28 * people.traits["stomach_fill"]).exp() + 0.22 * (0.5 * people.traits["bladder_fill"]).exp()
-    bowel = (2.25 + 0.35 * people.male) * (0.15 * people.traits["bowel_volume"]).exp() * (people.height / 172) ** 2
+    bowel = (1.75 + 0.30 * people.male) * (0.15 * people.traits["bowel_volume"]).exp() * (people.height / 172) ** 2
     return solid / 1000 + hollow + bowel + 0.30 + people.vat

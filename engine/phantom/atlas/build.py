@@ -100,11 +100,11 @@ INLET, FLOOR, CREST = 1372.0, 782.0, 967.0
 GAP, SEAM, WALL = 14.0, 17.0, 9.0
 #: how far muscles grow into what lies between them, and the plane of fat that stays, mm
 GROWN: Mapping[str, float] = {
-    "paraspinal": 14.0, "gluteal": 24.0, "back": 6.0, "shoulder": 8.0, "pectoral": 6.0, "thigh_front": 8.0,
-    "thigh_inner": 10.0, "thigh_back": 12.0, "psoas": 4.0, "hip_rotators": 5.0, "neck_muscle": 6.0, "rectus": 5.0,
+    "paraspinal": 14.0, "gluteal": 24.0, "back": 6.0, "shoulder": 8.0, "pectoral": 6.0, "thigh_front": 22.0,
+    "thigh_inner": 22.0, "thigh_back": 22.0, "psoas": 4.0, "hip_rotators": 8.0, "neck_muscle": 6.0, "rectus": 5.0,
     "oblique": 5.0,
 }  # fmt: skip
-PLANE = 2.6
+PLANE = 1.8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -290,7 +290,7 @@ def _fill_cortical(labels: UInt8[np.ndarray, "x y z"]) -> None:
 
 #: the box of the bowel and of the female pelvis, in the frame of the body
 VISCERA = Lattice(origin=(-120.0, -205.0, 765.0), spacing=(2.5, 2.5, 2.5), shape=(97, 73, 134))
-PELVIS = Lattice(origin=(-60.0, -135.0, 790.0), spacing=(2.0, 2.0, 2.0), shape=(61, 46, 56))
+PELVIS = Lattice(origin=(-80.0, -135.0, 790.0), spacing=(2.0, 2.0, 2.0), shape=(81, 46, 60))
 #: where the box of the second bowel's colon lies in the frame of the body, mm
 COLON = ((-106.0, -188.0, 776.0), (106.0, -32.0, 1090.0))
 #: how far the uterus of the source is enlarged, and where its middle lies, mm

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.flesh import Covers
+from engine.phantom.shape.pullback import Covers
 from engine.phantom.shape.surface import Surface
 from engine.phantom.tissue import BY_NAME, codes
 

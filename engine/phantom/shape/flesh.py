@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import product
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -12,24 +10,17 @@ from torch import Tensor
 
 from engine.phantom.atlas.build import ARM, NAMES
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.pullback import Pulled, looked_up
+from engine.phantom.shape.pullback import Covers, Pulled, looked_up
 from engine.phantom.shape.signal import label_of_class
 from engine.phantom.shape.template import Template
 from engine.phantom.tissue import code
 
 #: share of the subcutaneous layer that lies above its membrane (Scarpa's fascia)
 SUPERFICIAL = 0.5
+#: four of the eight halves of a voxel, balanced along each axis
+CORNERS = ((0.25, 0.25, 0.25), (0.25, -0.25, -0.25), (-0.25, 0.25, -0.25), (-0.25, -0.25, 0.25))
 #: skin this far away leaves a voxel empty, mm
 NEAR = 6.0
-
-
-@dataclass(frozen=True, eq=False)
-class Covers:
-    """Signed distances (n, x, y, z), mm: skin and fascia of the whole body, and the fascia of the arms alone."""
-
-    skin: Tensor
-    fascia: Tensor
-    arm: Tensor
 
 
 def flesh(
@@ -39,25 +30,21 @@ def flesh(
     covers: Covers,
     shown: Float[Tensor, "n two 256"],
 ) -> None:
-    """Fill the bodies: labels at voxels' centres, signals as means of the eight halves of voxels at an edge."""
+    """Fill the bodies: labels at voxels' centres, signals at an edge as means of four halves."""
     for i in range(canvas.frame.n):
         tissue = _Tissue(template, pull, covers, i)
         near = covers.skin[i] < NEAR
         labels = torch.zeros_like(canvas.label[i])
-        labels[near] = tissue.labels(near, (0.0, 0.0, 0.0))
+        labels[near] = tissue.at(near)()
         canvas.label[i] = labels
         edge = _edges(labels) & near
         table = shown[i].to(canvas.water.device)
         canvas.water[i] = table[0][labels.long()]
         canvas.fat[i] = table[1][labels.long()]
-        water = torch.zeros(int(edge.sum()), device=canvas.water.device)
-        fat = torch.zeros_like(water)
-        for offset in product((-0.25, 0.25), repeat=3):
-            found = tissue.labels(edge, offset).long()
-            water += table[0][found] / 8
-            fat += table[1][found] / 8
-        canvas.water[i][edge] = water
-        canvas.fat[i][edge] = fat
+        beside = tissue.at(edge, differences=True)
+        found = [beside(offset).long() for offset in CORNERS]
+        for image, signal in ((canvas.water, table[0]), (canvas.fat, table[1])):
+            image[i][edge] = torch.stack([signal[labels] for labels in found]).mean(0)
 
 
 def _edges(labels: UInt8[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
@@ -87,41 +74,49 @@ class _Tissue:
         self.arms = torch.zeros(256, dtype=torch.bool, device=device)
         self.arms[[NAMES.index(name) for name in ARM]] = True
 
-    def labels(self, where: Bool[Tensor, "x y z"], offset: tuple[float, float, float]) -> UInt8[Tensor, " v"]:
-        """Of the voxels ``where``, at ``offset`` (voxels) from their centres."""
+    def at(self, where: Bool[Tensor, "x y z"], differences: bool = False) -> Callable[..., UInt8[Tensor, " v"]]:
+        """The labels of the voxels ``where``, as a function of the offset (voxels) from their centres."""
         flat = torch.nonzero(where.reshape(-1))[:, 0]
-        at = self._reader(flat, where.shape, offset)
+        arms = torch.nonzero(self.fields["arm"].reshape(-1)[flat] < NEAR)[:, 0]
+        trunk = {name: self._read(name, flat, differences) for name in ("x", "y", "z", "skin", "fascia", "arm")}
+        limb = {name: self._read(name, flat[arms], differences) for name in ("arm_x", "arm_y", "arm_z")}
         lattice = self.template.labels, self.template.origin, self.template.spacing
-        skin, fascia, arm = at("skin"), at("fascia"), at("arm")
-        classes = looked_up(*lattice, at("x"), at("y"), at("z"))
-        # the template's own arms hang elsewhere
-        classes = torch.where(self.arms[classes.long()], 0, classes)
-        close = torch.nonzero(arm < 0)[:, 0]
-        near = self._reader(flat[close], where.shape, offset)
-        in_arm = looked_up(*lattice, near("arm_x"), near("arm_y"), near("arm_z"))
-        classes[close] = torch.where(self.arms[in_arm.long()], in_arm, classes[close])
-        labels = self.table[classes.long()]
-        deep = -skin >= SUPERFICIAL * (fascia - skin)
-        fat = torch.where(deep, code("subcutaneous_fat_deep"), code("subcutaneous_fat_superficial")).to(torch.uint8)
-        labels = torch.where(fascia < 0, labels, fat)
-        return torch.where(skin < 0, labels, 0).to(torch.uint8)
 
-    def _reader(self, flat: Tensor, shape: torch.Size, offset: tuple[float, ...]) -> Callable[[str], Tensor]:
-        """Fields at voxels, moved by ``offset`` along their central differences."""
+        def labels(offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[Tensor, " v"]:
+            at = {name: _moved(values, offset) for name, values in (trunk | limb).items()}
+            classes = looked_up(*lattice, at["x"], at["y"], at["z"])
+            # the template's own arms hang elsewhere
+            classes = torch.where(self.arms[classes.long()], 0, classes)
+            in_arm = looked_up(*lattice, at["arm_x"], at["arm_y"], at["arm_z"])
+            own = (at["arm"][arms] < 0) & self.arms[in_arm.long()]
+            classes[arms] = torch.where(own, in_arm, classes[arms])
+            found = self.table[classes.long()]
+            skin, fascia = at["skin"], at["fascia"]
+            deep = -skin >= SUPERFICIAL * (fascia - skin)
+            fat = torch.where(deep, code("subcutaneous_fat_deep"), code("subcutaneous_fat_superficial"))
+            found = torch.where(fascia < 0, found, fat.to(torch.uint8))
+            return torch.where(skin < 0, found, 0).to(torch.uint8)
+
+        return labels
+
+    def _read(self, name: str, flat: Tensor, differences: bool) -> list[Tensor]:
+        """A field at voxels and, where wanted, its central differences along each axis."""
+        whole = self.fields[name]
+        field, shape = whole.reshape(-1), whole.shape
         strides = (shape[1] * shape[2], shape[2], 1)
-        sides = []
-        for axis, part in enumerate(offset):
-            if part:
+        values = [field[flat]]
+        if differences:
+            for axis in range(3):
                 place = flat // strides[axis] % shape[axis]
                 ahead = flat + strides[axis] * (place < shape[axis] - 1)
                 behind = flat - strides[axis] * (place > 0)
-                sides.append((part / 2, ahead, behind))
+                values.append((field[ahead] - field[behind]) / 2)
+        return values
 
-        def at(name: str) -> Tensor:
-            field = self.fields[name].reshape(-1)
-            value = field[flat]
-            for half, ahead, behind in sides:
-                value = value + half * (field[ahead] - field[behind])
-            return value
 
-        return at
+def _moved(values: list[Tensor], offset: tuple[float, float, float]) -> Tensor:
+    """To first order."""
+    moved = values[0]
+    for part, slope in zip(offset, values[1:], strict=False):
+        moved = moved + part * slope
+    return moved

@@ -9,8 +9,8 @@ from engine.phantom.shape.frame import Frame
 from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 
-#: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
-DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
+#: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
+DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 2.0, 0.9, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
 #: thickest fat of a thigh, a share of its radius
@@ -145,7 +145,7 @@ class Outline:
         front, behind = sine.clamp(min=0), (-sine).clamp(min=0)
         lobes = 0.80 + (0.42 + 0.10 * self.frame.trait("fat_front")) * front + 0.34 * behind - 0.50 * behind**6
         lobes = lobes + self.front_fat[..., cut] * front
-        midline = 1 - 0.30 * torch.exp(-((x / 15) ** 2)) * front
+        midline = 1 - 0.06 * torch.exp(-((x / 15) ** 2)) * front
         midline = midline - 0.45 * torch.exp(-((x / 60) ** 2)) * ramp(-self.frame.u[..., cut], -0.485, -0.455)
         return self.fat_rows[..., cut] * lobes * midline + 0.06
 
@@ -165,11 +165,18 @@ class Outline:
         """Thickness of the body wall under the fascia, mm."""
         return polar.look(self.sections.wall, rows) * self.sections.skeleton.scale
 
-    def cavity(self, fascia: Tensor, wall: Tensor, bones: Tensor, cut: slice, bulge: Tensor) -> Tensor:
-        """The cavity of chest and abdomen: within the body wall and the bones."""
-        u = self.frame.u[..., cut]
-        thick = wall * (1 + THICKER * (-bulge).clamp(min=0) * bump(u, 0.61, 0.09))
-        return torch.maximum(fascia + thick, bones)
+    def cage(self, polar: Polar, rows: Tensor) -> Tensor:
+        """How far beyond the rib cage and its muscles a place lies, mm; far negative where there is no cage."""
+        return (polar.radius - polar.look(self.sections.cage, rows)) * self.sections.skeleton.scale
+
+    def thicker(self, cut: slice, bulge: Tensor) -> Tensor:
+        """A roomy abdomen has a thicker wall: a factor by slice."""
+        return 1 + THICKER_WALL * (-bulge).clamp(min=0) * bump(self.frame.u[..., cut], 0.61, 0.09)
+
+    def padded(self, y: Tensor, cut: slice, bulge: Tensor) -> Tensor:
+        """A roomy abdomen has more of its fat in front of the wall: a factor of the subcutaneous map."""
+        ahead = ((y - 10) / 50).clamp(0, 1)
+        return 1 + THICKER * (-bulge).clamp(min=0) * bump(self.frame.u[..., cut], 0.61, 0.09) * ahead
 
 
 def standing_out(bulge: Number) -> Tensor:

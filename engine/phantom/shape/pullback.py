@@ -22,10 +22,21 @@ from engine.phantom.shape.surface import Surface
 
 #: radius about the axis of a limb within which its bone is kept, mm of the template
 LEG_BONE, ARM_BONE = 24.0, 14.0
+#: voxels this far from the skin are pulled back too, mm
+NEAR = 10.0
 #: between these heights of the template a leg takes over from the trunk, mm
 LEG_FROM, LEG_TO = 815.0, 745.0
 #: heights of the template's shoulder joint, elbow and wrist, mm
 ARM_HEIGHTS = (1322.0, 1052.0, 830.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Covers:
+    """Signed distances (n, x, y, z), mm: skin and fascia of the whole body, and the fascia of the arms alone."""
+
+    skin: Tensor
+    fascia: Tensor
+    arm: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,40 +51,66 @@ class Pulled:
     arm_z: Tensor
 
 
-def pulled(sections: Sections, surface: Surface, arm: Arm, arm_fascia: Tensor) -> Pulled:
-    """Places of the template for every voxel."""
-    trunk = _trunk(sections, surface)
-    leg = _leg(sections, surface)
-    height = sections.skeleton.height
-    share = ramp(height, LEG_FROM, LEG_TO)
-    x, y = (torch.lerp(a, b, share) for a, b in zip(trunk, leg, strict=True))
+class _Near:
+    """The voxels of a batch that are near the skin or within it, as flat arrays: places, persons and slices."""
+
+    def __init__(self, sections: Sections, skin: Tensor) -> None:
+        self.sections, self.shape = sections, skin.shape
+        self.index = torch.nonzero((skin < NEAR).reshape(-1))[:, 0]
+        self.slices = self.index % skin.shape[-1]
+        self.persons = self.index // skin[0].numel()
+        frame = sections.frame
+        self.x, self.y = (field.expand(skin.shape).reshape(-1)[self.index] for field in (frame.x, frame.y))
+
+    def row(self, values: Tensor) -> Tensor:
+        """A value by slice (n, 1, 1, z) or by person (n, 1, 1, 1), at the voxels."""
+        if values.shape[-1] == 1:
+            return values.reshape(-1)[self.persons]
+        return values.expand(len(values), 1, 1, self.shape[-1])[self.persons, 0, 0, self.slices]
+
+    def look(self, polar: Polar, table: Rows) -> Tensor:
+        return polar.look(table, self.slices, self.persons)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Back to (n, x, y, z); 0 far from the body."""
+        whole = torch.zeros(self.shape.numel(), device=values.device)
+        whole[self.index] = values
+        return whole.reshape(self.shape)
+
+
+def pulled(sections: Sections, surface: Surface, arm: Arm, covers: Covers) -> Pulled:
+    """Places of the template for every voxel near the body."""
+    near = _Near(sections, covers.skin)
+    trunk = _trunk(near, surface)
+    leg = _leg(near, surface)
+    share = near.row(ramp(sections.skeleton.height, LEG_FROM, LEG_TO))
+    x, y = (near.spread(torch.lerp(a, b, share)) for a, b in zip(trunk, leg, strict=True))
     z = sections.skeleton.up(sections.frame.z + sections.frame.lift)
-    arm_x, arm_y, arm_z = _arm(sections, arm, arm_fascia)
+    arm_x, arm_y, arm_z = _arm(sections, near, arm, covers.arm)
     return Pulled(x, y, z, arm_x, arm_y, arm_z)
 
 
-def _trunk(sections: Sections, surface: Surface) -> tuple[Tensor, Tensor]:
+def _trunk(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
+    sections = near.sections
     fascia = sections.ray_to(surface.fascia).clamp(min=14.0)
-    polar, rows = surface.polar, torch.arange(fascia.shape[-1])
-    rigid = sections.rigid
-    cavity = torch.minimum(fascia - sections.wall, sections.limit).clamp(min=6.0)
+    cavity = torch.minimum(fascia - sections.wall * surface.thicker[:, 0], sections.limit).clamp(min=6.0)
     cavity = torch.minimum(cavity, fascia - 3)
     stretch = (fascia - cavity) / (sections.fascia - sections.cavity)
-    bone = torch.lerp(cavity + (sections.bone - sections.cavity) * stretch, sections.bone, rigid)
+    bone = torch.lerp(cavity + (sections.bone - sections.cavity) * stretch, sections.bone, sections.rigid)
     bone = torch.minimum(torch.maximum(bone, cavity + 1), fascia - 1)
+    s = sections.skeleton
+    wide, middle, scale = near.row(s.wide), near.row(s.middle), near.row(s.scale)
+    x, y = near.x / (scale * wide), (near.y - middle) / scale
+    polar = Polar.about(x, y)
     radius = polar.radius
-    mine = [polar.look(table, rows) for table in (cavity, bone, fascia)]
-    theirs = [polar.look(table, rows) for table in (sections.cavity, sections.bone, sections.fascia)]
+    mine = [near.look(polar, table) for table in (cavity, bone, fascia)]
+    theirs = [near.look(polar, table) for table in (sections.cavity, sections.bone, sections.fascia)]
     inner = radius * theirs[0] / mine[0]
     wall = theirs[0] + (radius - mine[0]) * (theirs[1] - theirs[0]) / (mine[1] - mine[0])
     outer = theirs[1] + (radius - mine[1]) * (theirs[2] - theirs[1]) / (mine[2] - mine[1])
     there = torch.where(radius < mine[0], inner, torch.where(radius < mine[1], wall, outer))
-    s = sections.skeleton
     ratio = there / radius.clamp(min=1e-3)
-    x = s.across(sections.frame.x, s.wide) * ratio
-    y = s.ahead(sections.frame.y, s.middle) * ratio
-    axis = (s.middle - s.shift) / s.scale
-    return x, y + axis
+    return x * ratio, y * ratio + (middle - near.row(s.shift)) / scale
 
 
 def _stretched(radius: Tensor, bone: float, mine: Tensor, theirs: Tensor) -> Tensor:
@@ -82,8 +119,8 @@ def _stretched(radius: Tensor, bone: float, mine: Tensor, theirs: Tensor) -> Ten
     return torch.where(radius < bone, radius, beyond)
 
 
-def _leg(sections: Sections, surface: Surface) -> tuple[Tensor, Tensor]:
-    s, frame = sections.skeleton, sections.frame
+def _leg(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
+    s, frame = near.sections.skeleton, near.sections.frame
     axis = s.table(s.template.leg)
     leg_x, leg_y = axis[:, 0][:, None, None], axis[:, 1][:, None, None]
     table = s.table(s.template.leg_fascia).clamp(min=LEG_BONE + 4)
@@ -94,13 +131,16 @@ def _leg(sections: Sections, surface: Surface) -> tuple[Tensor, Tensor]:
     inward = (-torch.cos(angle)).clamp(min=1e-3)[:, None]
     midline = torch.where(torch.cos(angle)[:, None] < 0, axis[:, :1] / inward, torch.inf)
     mine = torch.minimum(mine, midline).clamp(min=LEG_BONE + 4)
-    x = s.across(frame.x, s.wide)
+    scale = near.row(s.scale)
+    x = near.x / (scale * near.row(s.wide))
+    y = (near.y - near.row(s.shift)) / scale
     side = torch.where(x < 0, -1.0, 1.0)
-    dx, dy = x.abs() - leg_x, s.ahead(frame.y, s.shift) - leg_y
-    polar, rows = Polar.about(dx, dy), torch.arange(mine.shape[-1])
-    there = _stretched(polar.radius, LEG_BONE, polar.look(mine, rows), polar.look(table, rows))
+    own_x, own_y = near.row(leg_x), near.row(leg_y)
+    dx, dy = x.abs() - own_x, y - own_y
+    polar = Polar.about(dx, dy)
+    there = _stretched(polar.radius, LEG_BONE, near.look(polar, mine), near.look(polar, table))
     ratio = there / polar.radius.clamp(min=1e-3)
-    return side * (leg_x + dx * ratio), leg_y + dy * ratio
+    return side * (own_x + dx * ratio), own_y + dy * ratio
 
 
 def _reach(
@@ -111,7 +151,7 @@ def _reach(
     return reach(frame, field, x, y, scale, middle, wide, start, first=True)
 
 
-def _arm(sections: Sections, arm: Arm, fascia: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     s, frame = sections.skeleton, sections.frame
     points = [arm.points[0], arm.points[2], arm.points[4]]
     z = frame.z
@@ -131,12 +171,14 @@ def _arm(sections: Sections, arm: Arm, fascia: Tensor) -> tuple[Tensor, Tensor, 
     table = s.table_at(template.arm_fascia, height).clamp(min=ARM_BONE + 4)
     one = torch.ones_like(s.wide)
     mine: Rows = _reach(frame, fascia, s.scale, own[1].expand_as(z), one, own[0].expand_as(z)).clamp(min=ARM_BONE + 4)
-    dx = (frame.x.abs() - own[0]) / s.scale
-    dy = (frame.y - own[1]) / s.scale
-    polar, rows = Polar.about(dx, dy), torch.arange(mine.shape[-1])
-    there = _stretched(polar.radius, ARM_BONE, polar.look(mine, rows), polar.look(table, rows))
+    scale = near.row(s.scale)
+    dx = (near.x.abs() - near.row(own[0].expand_as(z))) / scale
+    dy = (near.y - near.row(own[1].expand_as(z))) / scale
+    polar = Polar.about(dx, dy)
+    there = _stretched(polar.radius, ARM_BONE, near.look(polar, mine), near.look(polar, table))
     ratio = there / polar.radius.clamp(min=1e-3)
-    return arm_x + dx * ratio, arm_y + dy * ratio, height.expand_as(dx)
+    arm_x, arm_y = near.row(arm_x) + dx * ratio, near.row(arm_y) + dy * ratio
+    return near.spread(arm_x), near.spread(arm_y), height
 
 
 def looked_up(

@@ -10,14 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.phantom.shape.frame import GRID, SPACING, Frame
-from engine.phantom.shape.shapes import bump
+from engine.phantom.shape.shapes import ramp
 from engine.phantom.shape.skeleton import Skeleton
 from engine.phantom.shape.template import ANGLES
 
 #: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
-ROOM, THIN = 70.0, 8.0
+ROOM, THIN = 150.0, 8.0
+#: height of the neck's beginning and of the lowest ribs in front, mm of the template; wider cage for a kg/m2
+NECK, RIBS, CAGE_GROWTH = 1410.0, 1190.0, 0.008
 #: radii at which a ray asks for a surface, mm of the template
-RADII = torch.arange(0.0, 264.0, 4.0)
+RADII = torch.arange(0.0, 264.0, 6.0)
 Rows = Float[Tensor, "n angle z"]
 
 
@@ -37,10 +39,12 @@ class Polar:
         ray = place.floor()
         return cls(torch.sqrt(x * x + y * y), ray.long() % ANGLES, place - ray)
 
-    def look(self, table: Rows, rows: Tensor) -> Tensor:
-        """A table (angle, slice) at the voxels, of which ``rows`` are the slices."""
+    def look(self, table: Rows, rows: Tensor, person: Tensor | None = None) -> Tensor:
+        """A table (angle, slice) at the voxels, of which ``rows`` are the slices and ``person`` the persons (the first
+        axis, if not given)."""
         n, _, count = table.shape
-        person = torch.arange(n, device=table.device).reshape(n, *(1,) * (self.ray.ndim - 1))
+        if person is None:
+            person = torch.arange(n, device=table.device).reshape(n, *(1,) * (self.ray.ndim - 1))
         flat = table.reshape(-1)
         base = person * (ANGLES * count) + rows
         low = flat[base + self.ray * count]
@@ -58,10 +62,11 @@ class Sections:
         self.bone = skeleton.table(template.bone)
         self.fascia = skeleton.table(template.fascia)
         self.rigid = skeleton.table(template.rigid)
-        self.limit = self.cavity + (1 - self.rigid) * ROOM
+        self.limit = self.cavity + (1 - self.rigid) * ROOM * ramp(skeleton.height, NECK, NECK - 50)[:, 0]
         muscle = self._muscle()
         free = (self.fascia - self.cavity) * muscle
         self.wall = free * (1 - self.rigid) + THIN * self.rigid
+        self.cage = self._cage()
 
     def _muscle(self) -> Float[Tensor, "n 1 1"]:
         """Thickness of the wall's muscle relative to the template's young man."""
@@ -69,6 +74,15 @@ class Sections:
         one = 1 + 0.10 * f.value("muscle_residual") + 0.06 * f.trait("wall_thickness")
         one = one - 0.0035 * (f.value("age") - 45)
         return (one * (0.88 + 0.12 * f.male)).clamp(0.55, 1.4)[..., 0]
+
+    def _cage(self) -> Rows:
+        """How far the fascia may lie around the rib cage, which weight hardly widens; no limit below the ribs."""
+        f = self.frame
+        wider = 1 + CAGE_GROWTH * (f.value("bmi") - 24).clamp(-8, 20)[..., 0]
+        height = self.skeleton.height[:, 0]
+        loose = ramp(height, RIBS, RIBS - 170) ** 2 + ramp(height, 1285.0, 1340.0) ** 2
+        muscle = (self._muscle() * 1.1).clamp(min=0.9)
+        return self.cavity * wider + (self.fascia - self.cavity) * muscle + 130.0 * loose
 
     def polar(self, every: int = 1) -> Polar:
         """Of every voxel, or of every second one along each axis."""

@@ -36,6 +36,7 @@ class Surface:
     breadth: Tensor
     front: Tensor
     polar: Polar
+    thicker: Tensor
 
 
 def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, Surface]:
@@ -52,20 +53,21 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
     rows = (frame.u > outline.crotch) & (frame.u < 0.832)
     thick, lift = outline.thickness(x, y, every), outline.breast(x, y, every)
     thighs, bones = outline.thighs(x, y, every), outline.within_bones(polar, slices)
-    wall = outline.wall(polar, slices)
+    wall, cage = outline.wall(polar, slices), outline.cage(polar, slices)
     below = sections.skeleton.height[..., every] < ceiling
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
     want_fat, want_room = frame.people.trunk_sat * litre, contents * litre
     for _ in range(ROUNDS):
         base = outline.base(x, y, every, bulge, thighs)
-        layer = _layer(base, lift, thick, rows[..., every], want_fat)
-        fat = layer * thick
+        padded = thick * outline.padded(y, every, bulge)
+        layer = _layer(base, lift, padded, cage, rows[..., every], want_fat)
         low, high = torch.full_like(bulge, BULGE[0]), torch.full_like(bulge, BULGE[1])
         for _ in range(BULGES):
             bulge = (low + high) / 2
-            fascia = outline.base(x, y, every, bulge, thighs) + fat
-            room = (outline.cavity(fascia, wall, bones, every, bulge) < 0) & below
+            fat = layer * thick * outline.padded(y, every, bulge)
+            fascia = torch.maximum(outline.base(x, y, every, bulge, thighs) + fat, cage)
+            room = (torch.maximum(fascia + wall * outline.thicker(every, bulge), bones) < 0) & below
             small = column(room.sum((1, 2, 3)).float() < want_room)
             low, high = torch.where(small, bulge, low), torch.where(small, high, bulge)
     whole = slice(None)
@@ -74,11 +76,13 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
     thick = outline.thickness(x, y, whole)
     thick = thick * (1 + (0.05 + 0.02 * frame.trait("subcut_unevenness").abs()) * frame.noise("fat", (8, 8, 9)))
     lift = outline.breast(x, y, whole)
-    layer = _layer(base, lift, thick, rows, want_fat * STRIDE**3)
-    fascia = base + layer * thick
+    thick = thick * outline.padded(y, whole, bulge)
     polar, slices = sections.polar(), torch.arange(frame.z.shape[-1])
+    cage = outline.cage(polar, slices)
+    layer = _layer(base, lift, thick, cage, rows, want_fat * STRIDE**3)
+    fascia = torch.maximum(base + layer * thick, cage)
     bones, wall = outline.within_bones(polar, slices), outline.wall(polar, slices)
-    cavity = outline.cavity(fascia, wall, bones, whole, bulge)
+    cavity = torch.maximum(fascia + wall * outline.thicker(whole, bulge), bones)
     return outline, Surface(
         skin=base - lift,
         fascia=fascia,
@@ -88,6 +92,7 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
         breadth=outline.aside(bulge),
         front=outline.ahead(bulge),
         polar=polar,
+        thicker=outline.thicker(whole, bulge),
     )
 
 
@@ -96,7 +101,8 @@ def dome(sections: Sections, cut: slice) -> Tensor:
     skeleton, frame = sections.skeleton, sections.frame
     x = skeleton.across(frame.x[:, cut, cut, cut], skeleton.wide[..., cut])
     y = skeleton.ahead(frame.y[:, cut, cut, cut], skeleton.shift[..., cut])
-    return skeleton.template.under_lungs(x, y) + 7 * frame.trait("diaphragm")
+    pressed = 0.8 * (frame.value("bmi") - 26).clamp(-6, 16)
+    return skeleton.template.under_lungs(x, y) + pressed + 7 * frame.trait("diaphragm")
 
 
 def abdomen(sections: Sections, surface: Surface) -> Tensor:
@@ -107,6 +113,7 @@ def abdomen(sections: Sections, surface: Surface) -> Tensor:
     return torch.maximum(surface.cavity, above)
 
 
-def _layer(base: Tensor, lift: Tensor, thick: Tensor, rows: Tensor, voxels: Tensor) -> Tensor:
-    """The layer for which {0 > depth, depth < layer x map} holds the wanted volume, mm."""
-    return level(-base / thick, (base < lift) & rows, voxels, -60.0, 120.0)
+def _layer(base: Tensor, lift: Tensor, thick: Tensor, cage: Tensor, rows: Tensor, voxels: Tensor) -> Tensor:
+    """The layer for which {0 > depth, depth < layer x map} and what lies beyond the rib cage hold the volume, mm."""
+    depth = torch.where(cage > 0, -200.0, -base / thick)
+    return level(depth, (base < lift) & rows, voxels, -60.0, 120.0)

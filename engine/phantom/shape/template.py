@@ -22,6 +22,7 @@ from engine.phantom.atlas.build import (
     ARM,
     BODY,
     HEART,
+    MUSCLES,
     NAMES,
     PELVIS,
     SPINE,
@@ -34,6 +35,8 @@ from engine.phantom.atlas.meshes import Lattice
 ANGLES, STEP, REACH = 96, 2.0, 260.0
 #: voxels that a distance field reaches beyond its organ, and the smoothing of distances, in voxels
 MARGIN, SMOOTH = 8, 0.7
+#: how far muscles are continued beyond the template's, mm
+CONTINUED = 22.0
 #: bones that never move but with the skeleton
 RIGID = (*SPINE, "pelvis", "pelvis_shell", "femur", "femur_shell")
 CAVITY = (*THORACIC, *ABDOMINAL, "mediastinal_fat", "epicardial_fat", "abdominal_fat")
@@ -60,7 +63,7 @@ class Organ:
     volume: float
 
     def at(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """The distance at points of the template, mm; of the nearest point of the box outside it."""
+        """The distance at points of the template, mm; outside the box that of its border and the way to it."""
         size = self.distance.shape
         places = [
             2 * (p - o) / (s * (n - 1)) - 1
@@ -69,7 +72,10 @@ class Organ:
         shape = torch.broadcast_shapes(*(p.shape for p in places))
         points = torch.stack([p.expand(shape) for p in reversed(places)], -1).reshape(1, 1, 1, -1, 3)
         found = grid_sample(self.distance[None, None], points, align_corners=True, padding_mode="border")
-        return found.reshape(shape)
+        beyond = torch.zeros(shape, device=found.device)
+        for place, n, s in zip(places, size, self.spacing, strict=True):
+            beyond = beyond + (place.abs() - 1).clamp(min=0) * (s * (n - 1) / 2)
+        return found.reshape(shape) + beyond
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +135,8 @@ def template_of(
     bones = masks.of("rib", "sternum", "costal_cartilage", "scapula", "clavicle") | held
     outer = rays.last(bones)
     outer = np.where(outer > inner + 2, outer, inner + 0.4 * (fascia - inner))
+    outer = ndimage.grey_dilation(outer, size=(3, 5), mode=("wrap", "nearest")) + 1.0
+    fascia = np.maximum(fascia, outer + 2)
     leg = _femur(masks.of("femur", "femur_shell") & (x > 0), x[:, 0, 0], y[0, :, 0])
     about = _Rays(lattice, *leg)
     thigh = masks.flesh & (x > 0)
@@ -146,7 +154,7 @@ def template_of(
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
     return Template(
-        labels=torch.from_numpy(np.ascontiguousarray(labels)),
+        labels=torch.from_numpy(_continued(masks)),
         names=NAMES,
         origin=lattice.origin,
         spacing=lattice.spacing,
@@ -163,6 +171,16 @@ def template_of(
         dome=tensor(_dome(masks, z[0, 0])),
         organs=organs,
     )
+
+
+def _continued(masks: _Masks) -> UInt8[np.ndarray, "x y z"]:
+    """The labels with the trunk's muscles continued outwards, for persons with more of them than the template."""
+    muscle = masks.of(*(name for name in (*MUSCLES, "thigh_front", "thigh_inner", "thigh_back") if name != "linea_alba"))
+    distance, nearest = ndimage.distance_transform_edt(~muscle, sampling=BODY.spacing, return_indices=True)
+    labels = np.ascontiguousarray(masks.labels).copy()
+    outside = (labels == 0) & (distance < CONTINUED)
+    labels[outside] = masks.labels[tuple(nearest)][outside]
+    return labels
 
 
 def _turned(labels: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Lattice]:
@@ -250,8 +268,8 @@ def _held(hit: np.ndarray, inner: np.ndarray, axis: np.ndarray) -> Float[np.ndar
     """1 on rays that a rigid bone crosses and on those towards the back, falling off smoothly."""
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     behind = np.sin(angle)[:, None] < -0.55
-    wide = ndimage.grey_dilation((hit | behind).astype(float), size=(3, 5), mode=("wrap", "nearest"))
-    return np.clip(_smooth(wide, 2.0), 0, 1)
+    wide = ndimage.grey_dilation((hit | behind).astype(float), size=(7, 15), mode=("wrap", "nearest"))
+    return np.clip(1.6 * _smooth(wide, 1.8) - 0.4, 0, 1)
 
 
 def _dome(masks: _Masks, z: np.ndarray) -> Float[np.ndarray, "x y"]:
