@@ -40,7 +40,7 @@ def checked_card(name: str | Path) -> tuple[dict[str, Any], str]:
     those of the config; raises :class:`CheckpointError` for anything else.
     """
     path = find(name)
-    kind = KINDS.get(stated(path / CONFIG).get("format", ""), "a checkpoint")
+    kind = KINDS.get(str(stated(path / CONFIG).get("format")), "a checkpoint")
     try:
         if kind == "a checkpoint":
             checked_config(path)

@@ -34,11 +34,13 @@ class LabelField(nn.Module):
     """
 
     def __init__(
-        self, config: FieldConfig, allowed: Bool[Tensor, "x y z c"], rows: Sequence[Int[Tensor, "i j k"]]
+        self, config: FieldConfig, allowed: Bool[Tensor, "x y z c"], rows: Sequence[Int[Tensor, "_ _ _"]]
     ) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("allowed", allowed, persistent=False)
+        barred = torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
+        self.register_buffer("barred", barred, persistent=False)
         self.tables = nn.ParameterList()
         for number, (grid, row) in enumerate(zip(config.grids, rows, strict=True)):
             self.register_buffer(f"rows_{number}", row, persistent=False)
@@ -63,16 +65,17 @@ class LabelField(nn.Module):
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
         """The logits of the classes at ``points`` (mm); minus infinity where a class cannot be. Points beyond the volume are
         outside."""
-        logits = self.output(self.hidden(self.features(points)))
-        return logits.masked_fill(~self.possible(points), -torch.inf)
+        return self.output(self.hidden(self.features(points))) + self.barred_at(points)
 
-    def possible(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n c"]:
-        """Which classes may lie at ``points`` (mm)."""
+    def barred_at(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
+        """0 for the classes that may lie at ``points`` (mm), minus infinity for all others."""
         share = (points - points.new_tensor(self.config.low)) / points.new_tensor(self.config.extent)
         beyond = ((share < 0) | (share > 1)).any(1)
         i, j, k = self._at(points, self.config.cell, self.config.cells)[0].unbind(1)
-        found = self.get_buffer("allowed")[i, j, k]
-        found[beyond] = torch.arange(found.shape[1], device=points.device) == 0
+        found = self.get_buffer("barred")[i, j, k]
+        if beyond.any():
+            found[beyond] = -torch.inf
+            found[beyond, 0] = 0
         return found
 
     def features(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:

@@ -33,7 +33,8 @@ def restored(config: FieldConfig, tensors: Mapping[str, Tensor]) -> LabelField:
     """The field of these sizes, in evaluation mode; raises KeyError, ValueError or RuntimeError for tensors of others."""
     allowed = _unpacked(tensors["allowed"], (*config.cells, len(config.classes)))
     kept = [_unpacked(tensors[f"tables.{n}.nodes"], config.nodes(grid.step)) for n, grid in enumerate(config.grids)]
-    field = LabelField(config, allowed, [numbered(nodes) for nodes in kept])
+    with torch.random.fork_rng(devices=[]):  # reading draws no random numbers of anybody else
+        field = LabelField(config, allowed, [numbered(nodes) for nodes in kept])
     weights = {}
     for name in field.state_dict():
         value = tensors[name].float()
