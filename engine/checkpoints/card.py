@@ -9,11 +9,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from engine.checkpoints.config import CheckpointConfig, config_from
-from engine.checkpoints.files import CONFIG, RULER, WEIGHTS, CheckpointError, find, stated
+from engine.checkpoints.files import ANATOMY, CONFIG, RULER, WEIGHTS, CheckpointError, find, stated
 from engine.storage import strict_json
 from engine.storage.whole import file_sha256, write_text
 
 JSON, MARKDOWN = "model_card.json", "model_card.md"
+#: checkpoints that have a card and are no joint model, by the ``format`` of config.json
+KINDS = {RULER: "the card of a ruler", ANATOMY: "the card of an anatomy"}
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
@@ -32,21 +34,20 @@ def read_card(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def checked_card(name: str | Path) -> tuple[dict[str, Any], str]:
-    """The card of a joint model or a ruler, once the whole checkpoint was checked without building any network.
+    """The card of a joint model, a ruler or an anatomy, once the whole checkpoint was checked without building any network.
 
     Checked are the config, the hash of the weights, and that the tensors whose shapes say how large the networks are have
     those of the config; raises :class:`CheckpointError` for anything else.
     """
     path = find(name)
-    ruler = stated(path / CONFIG).get("format") == RULER
+    kind = KINDS.get(str(stated(path / CONFIG).get("format")), "a checkpoint")
     try:
-        if not ruler:
+        if kind == "a checkpoint":
             checked_config(path)
         return read_card(path)
     except CheckpointError:
         raise
     except (OSError, ValueError, SafetensorError) as error:
-        kind = "the card of a ruler" if ruler else "a checkpoint"
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{path} cannot be read as {kind} ({reason}); restore or replace it") from None
 

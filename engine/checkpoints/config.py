@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from engine.checkpoints.files import JOINT, RULER, CheckpointError
+from engine.checkpoints.files import ANATOMY, JOINT, RULER, CheckpointError
 from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
@@ -102,6 +102,10 @@ def config_from(stored: Any, where: str) -> CheckpointConfig:
     if kind == RULER:
         raise CheckpointError(
             f"{where} is Somatwin's ruler, which measures scans and draws nobody; its card is {where}/model_card.md"
+        )
+    if kind == ANATOMY:
+        raise CheckpointError(
+            f"{where} is the torso's learned anatomy, which draws nobody by itself; its card is {where}/model_card.md"
         )
     if kind != JOINT:
         raise CheckpointError(f"{where} is not a Somatwin checkpoint; choose another")

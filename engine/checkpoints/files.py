@@ -18,6 +18,8 @@ from engine.vocabulary.refusal import Refusal
 
 #: the ``format`` of config.json: a joint model (:mod:`engine.checkpoints.config`), a ruler (:mod:`engine.measure.ruler`)
 JOINT, RULER = "somatwin-checkpoint", "somatwin-measure"
+#: and a learned anatomy (:mod:`engine.phantom.atlas.checkpoint`)
+ANATOMY = "somatwin-anatomy"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 
 

@@ -48,9 +48,9 @@ def parser() -> Parser:
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
 
     train = command("train", "A store to a checkpoint; the same command again resumes.")
-    text = "such as head_t1, table, features_head (what the evaluation sees) or measure_head (a ruler)"
+    text = "such as head_t1, table, features_head (what the evaluation sees), measure_head (a ruler) or anatomy (shapes)"
     train.add_argument("recipe", metavar="RECIPE", help=text)
-    text = "made by ingest or phantom, for a ruler with labels; for table a CSV file"
+    text = "made by ingest or phantom, for a ruler with labels; for table a CSV file, for anatomy a folder of geometry"
     train.add_argument("store", metavar="STORE", type=Path, help=text)
     train.add_argument("--run-dir", metavar="DIR", type=Path, required=True, help="for the run and DIR/checkpoint")
     train.add_argument("--minutes", metavar="M", type=float, help="time limit (default: the recipe's steps)")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def recipe_named(name: str, size: str = "cpu") -> Recipe:
-    from engine.training.recipes import ENCODERS, RECIPES, RULERS, TABLE
+    from engine.training.recipes import ENCODERS, RECIPES, RULERS, SHAPES, TABLE
     from engine.vocabulary.refusal import RequestError
 
     if name not in RECIPES:
-        known = [*RECIPES, TABLE, *ENCODERS, *RULERS]
+        known = [*RECIPES, TABLE, *ENCODERS, *RULERS, *SHAPES]
         raise RequestError(f"there is no recipe {name!r}; the recipes are {', '.join(known)}")
     return RECIPES[name](size)
 

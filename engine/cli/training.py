@@ -41,10 +41,10 @@ def _compute_first(args: argparse.Namespace, meter: Meter) -> None:
     """Make the in-silico cohort to train on where there is none yet; what that takes is taken off the time limit."""
     from engine.inference.generate import choose_device
     from engine.phantom.cohort import write_cohort
-    from engine.training.recipes import ENCODERS, RULERS, TABLE
+    from engine.training.recipes import ENCODERS, RULERS, SHAPES, TABLE
     from engine.vocabulary.refusal import RequestError
 
-    if args.recipe in (TABLE, *ENCODERS, *RULERS) or recipe_named(args.recipe).preprocess:
+    if args.recipe in (TABLE, *ENCODERS, *RULERS, *SHAPES) or recipe_named(args.recipe).preprocess:
         raise RequestError(f"{args.recipe} does not train on computed persons; leave --persons {args.persons} out")
     if args.store.is_dir():
         return
@@ -65,7 +65,7 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     from engine.cohort.store import CohortStore
     from engine.inference.generate import choose_device
     from engine.training.pipeline import train
-    from engine.training.recipes import ENCODERS, RULERS, TABLE, table
+    from engine.training.recipes import ENCODERS, RULERS, SHAPES, TABLE, table
     from engine.training.stages.features import train_features
     from engine.vocabulary.refusal import RequestError
 
@@ -76,9 +76,11 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
             print(f"somatwin: {flag}", file=sys.stderr)
         recipe = _seeded(table(cohort.schema, args.size), args.seed)
         return train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes, source=args.source), 0.0
-    store = CohortStore.open(args.store)
-    if args.source and args.recipe in (*ENCODERS, *RULERS):
+    if args.source and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
         raise RequestError(f"{args.recipe} starts from nothing; leave --from {args.source} out")
+    if args.recipe in SHAPES:
+        return SHAPES[args.recipe](args.store, args.run_dir, minutes=args.minutes), 1.0
+    store = CohortStore.open(args.store)
     if args.recipe in ENCODERS:  # always on the CPU, as rulers are
         return train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
     if args.recipe in RULERS:

@@ -12,9 +12,11 @@ from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
 from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
+from engine.phantom.atlas.build import volumes
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation
 from engine.training.run import Progress
+from engine.training.stages.anatomy import AnatomyRecipe, train_anatomy
 from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
@@ -205,3 +207,22 @@ def measure_torso(store: CohortStore, run_dir: Path, *, minutes: float | None = 
 
 #: rulers, whose trainers know their recipe
 RULERS: dict[str, RulerTraining] = {"measure_head": measure_head, "measure_torso": measure_torso}
+
+
+@runtime_checkable
+class ShapeTraining(Protocol):
+    """Trains shapes on a folder of real geometry; yields progress and leaves ``run_dir/checkpoint``.
+
+    Raises :class:`engine.vocabulary.refusal.Refusal` at once for a folder that cannot be learned from.
+    """
+
+    def __call__(self, folder: Path, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]: ...
+
+
+def anatomy(folder: Path, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]:
+    """The learned anatomy of the torso."""
+    return train_anatomy(AnatomyRecipe(), volumes(folder), run_dir, minutes=minutes)
+
+
+#: learned shapes that the phantom is built of
+SHAPES: dict[str, ShapeTraining] = {"anatomy": anatomy}
