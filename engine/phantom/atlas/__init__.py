@@ -1,1 +1,1 @@
-"""The atlas: which tissue lies at a point of the common template frame, learned by implicit networks."""
+"""The learned anatomy: where each tissue lies in a template frame, and the shape of the skin."""

@@ -15,6 +15,7 @@ from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
 from engine.phantom.atlas.meshes import Lattice, Mesh, bodyparts, bowel, inside, reference_organs
+from engine.phantom.atlas.volume import LabelVolume
 
 Masks = Mapping[str, Bool[np.ndarray, "x y z"]]
 
@@ -295,6 +296,22 @@ PELVIS = Lattice(origin=(-80.0, -135.0, 790.0), spacing=(2.0, 2.0, 2.0), shape=(
 COLON = ((-106.0, -188.0, 776.0), (106.0, -32.0, 1090.0))
 #: how far the uterus of the source is enlarged, and where its middle lies, mm
 UTERUS = (1.35, (0.0, -92.0, 852.0))
+
+
+def volumes(folder: Path) -> dict[str, LabelVolume]:
+    """The label volumes by name: ``body``, ``bowel`` (a second one) and ``womb``.
+
+    Raises :class:`~engine.phantom.conditioning.PhantomError` for a folder without the geometry.
+    """
+    return {
+        "body": _volume(BODY, NAMES, body(folder).labels),
+        "bowel": _volume(VISCERA, *viscera(folder)),
+        "womb": _volume(PELVIS, *female_pelvis(folder)),
+    }
+
+
+def _volume(lattice: Lattice, names: tuple[str, ...], labels: UInt8[np.ndarray, "x y z"]) -> LabelVolume:
+    return LabelVolume(labels=labels, origin=lattice.origin, spacing=lattice.spacing, classes=names)
 
 
 def viscera(folder: Path) -> tuple[tuple[str, ...], UInt8[np.ndarray, "x y z"]]:

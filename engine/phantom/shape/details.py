@@ -25,7 +25,7 @@ def marbling(canvas: Canvas, covers: Covers) -> None:
     imat = frame.value("imat")
     streak = frame.noise("streak", (44, 38, 14))
     muscle = torch.isin(canvas.label, torch.tensor(codes("muscle")))
-    field = 2.0 - 7.0 * imat - streak
+    field = 2.0 - 5.5 * imat - streak
     distance = torch.where(muscle, torch.maximum(field * 9, covers.fascia + 2), 9.0)
     fat = (0.30 + 0.8 * imat).clamp(max=0.8)
     canvas.paint(frame.whole, distance, BY_NAME["intermuscular_fat"], fat=fat)

@@ -17,7 +17,7 @@ from engine.phantom.shape.template import ANGLES
 #: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
 ROOM, THIN = 150.0, 8.0
 #: height of the neck's beginning and of the lowest ribs in front, mm of the template; wider cage for a kg/m2
-NECK, RIBS, CAGE_GROWTH = 1410.0, 1190.0, 0.008
+NECK, RIBS, CAGE_GROWTH = 1375.0, 1190.0, 0.008
 #: radii at which a ray asks for a surface, mm of the template
 RADII = torch.arange(0.0, 264.0, 6.0)
 Rows = Float[Tensor, "n angle z"]

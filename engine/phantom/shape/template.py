@@ -7,8 +7,9 @@ coordinates about the middle of the cavity, ``axis`` (y by z): how far the cavit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from engine.phantom.atlas.build import (
     THORACIC,
     VISCERA,
 )
+from engine.phantom.atlas.checkpoint import load_anatomy
 from engine.phantom.atlas.meshes import Lattice
 
 #: angles of a section, from the right over the front; mm between two radii of a ray, and its length
@@ -105,6 +107,16 @@ class Template:
     arm_fascia: Float[Tensor, "angle z"]
     dome: Float[Tensor, "x y"]
     organs: Mapping[str, Organ]
+
+    def to(self, device: torch.device | str) -> Template:
+        """The same template on another device."""
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                moved[field.name] = value.to(device)
+        organs = {name: replace(organ, distance=organ.distance.to(device)) for name, organ in self.organs.items()}
+        return replace(self, **moved, organs=organs)
 
     def code(self, name: str) -> int:
         return self.names.index(name)
@@ -306,6 +318,6 @@ def organ_of(mask: Bool[np.ndarray, "x y z"], lattice: Lattice) -> Organ:
 @cache
 def shipped(device: torch.device | str = "cpu") -> Template:
     """The shipped anatomy, decoded once in a process."""
-    import pickle
-
-    return pickle.load(open("/tmp/work/T.pkl", "rb"))
+    known = load_anatomy().fields
+    found = template_of(*(known[name].decode() for name in ("body", "bowel", "womb")))
+    return found.to(device)
