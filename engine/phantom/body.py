@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from engine.phantom.anthropometry import People
+from engine.phantom.atlas.skin import SkinBasis, standard_skin
 from engine.phantom.shape.abdomen import abdomen
 from engine.phantom.shape.bowel import colon, small_bowel
 from engine.phantom.shape.canvas import Canvas
@@ -38,12 +39,15 @@ class Body:
 
 
 @torch.inference_mode()
-def build(people: People) -> Body:
-    """Paint every person's torso: skin, flesh, bones, chest, abdomen, pelvis, and the bowel last."""
+def build(people: People, skin: SkinBasis | None = None) -> Body:
+    """Paint every person's torso: skin, flesh, bones, chest, abdomen, pelvis, and the bowel last.
+
+    ``skin`` is the shape of the skin, that of the installed checkpoint where none is given.
+    """
     frame = Frame(people)
     canvas = Canvas(frame)
     texture = frame.noise("texture", (26, 22, 38))
-    outline, surface = solve(frame, contents(people))
+    outline, surface = solve(frame, contents(people), skin or standard_skin())
     arm = right_arm(frame, surface)
     skin, fascia = with_arms(frame, surface, arm)
     flesh(frame, canvas, surface, skin, fascia, texture)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.phantom.shape.frame import REFERENCE, Frame
+from engine.phantom.atlas.skin import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
+from engine.phantom.shape.frame import REFERENCE, Frame, generator
+from engine.phantom.shape.section import Section
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
@@ -22,7 +24,7 @@ TAPE = 0.964, 0.952
 class Outline:
     """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, skin: SkinBasis) -> None:
         self.frame = frame
         self.crotch = frame.dim("crotch_height") / frame.h
         self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
@@ -30,6 +32,7 @@ class Outline:
         across = torch.minimum(0.91 * self.girth, (frame.dim("hip_breadth") / 2 - self.gap) / 2)
         self.thigh_half = across, torch.sqrt(2 * self.girth**2 - across**2)
         self.spine_y, self.spine_r = spine_course(frame, frame.u)
+        self._sections(skin)
         self._skin()
         self._thighs()
         self.belly = bump(frame.u, 0.610, 0.068)
@@ -37,6 +40,17 @@ class Outline:
         self.fat_rows = self._fat_rows()
         self.front_fat = self._front_fat()
         self._cavities()
+
+    def _sections(self, skin: SkinBasis) -> None:
+        """The shape of each row, to be drawn out to the person's breadths and depths."""
+        f = self.frame
+        k = len(skin.spread)
+        noise = torch.stack([torch.randn(k, generator=generator(seed, "skin")) for seed in f.people.seeds])
+        shape = skin_sections(skin, f.people.male, f.people.age, f.people.bmi, noise.to(f.device))
+        u, crotch = f.u.flatten(1), self.crotch.clamp(max=0.495).flatten()
+        navel = (f.dim("omphalion_height") / f.h).flatten()
+        self.section = Section(at_rows(shape.trunk, trunk_row(u, crotch, navel)))
+        self.thigh_section = Section(at_rows(shape.thigh.flatten(1, 2), thigh_row(u, crotch)), sides=2)
 
     def _skin(self) -> None:
         """Half breadth, depth in front of the axis and behind it."""
@@ -146,21 +160,16 @@ class Outline:
         return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
 
     def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Skin of the trunk without breasts: superellipses of exponent 2.75 with a depth in front and one behind."""
-        a = self.aside(bulge)[..., cut]
-        ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
+        """Skin of the trunk without breasts: sections with a depth in front and one behind."""
+        half, ahead, back = self.aside(bulge)[..., cut], self.ahead(bulge)[..., cut], self.back[..., cut]
         middle = 0.32 * (ahead - back)
-        y = y - middle
-        b = torch.where(y > 0, ahead - middle, back + middle)
-        ax, ay = x.abs() / a + 1e-4, y.abs() / b + 1e-4
-        px, py = _less_one(ax), _less_one(ay)
-        r = (px * ax + py * ay) ** (1 / 2.75)
-        return (r - 1) * _less_one(r) / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
+        return self.section.distance(x, y - middle, half, ahead - middle, back + middle, cut)
 
     def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
         """Skin of both thighs, fading out above the hips."""
-        rx, ry = (radius[..., cut] for radius in self.thigh)
-        return _ellipse(x.abs() - self.thigh_x[..., cut], y - self.thigh_y, rx, ry) + self.above_thigh[..., cut]
+        half, deep = (radius[..., cut] for radius in self.thigh)
+        place = x.abs() - self.thigh_x[..., cut], y - self.thigh_y
+        return self.thigh_section.distance(*place, half, deep, deep, cut) + self.above_thigh[..., cut]
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
@@ -230,11 +239,6 @@ def standing_out(bulge: Number) -> Tensor:
     """How far the skin follows the bulge: outwards wholly, inwards little."""
     bulge = torch.as_tensor(bulge)
     return torch.where(bulge > 0, bulge, DRAWN_IN * bulge)
-
-
-def _less_one(x: Tensor) -> Tensor:
-    """x ** 1.75."""
-    return x * (x * x.sqrt()).sqrt()
 
 
 def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.phantom.atlas.skin import SkinBasis
 from engine.phantom.shape.frame import VOXEL_ML, Frame, column
 from engine.phantom.shape.outline import Outline, diaphragm
 from engine.phantom.shape.shapes import level
@@ -36,12 +37,12 @@ class Surface:
     front: Tensor
 
 
-def solve(frame: Frame, contents: Tensor) -> tuple[Outline, Surface]:
+def solve(frame: Frame, contents: Tensor, skin: SkinBasis) -> tuple[Outline, Surface]:
     """Skin, fascia and cavity of every person; ``contents`` (n,) is what the abdomen shall hold, in litres.
 
     Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
     """
-    outline = Outline(frame)
+    outline = Outline(frame, skin)
     every = slice(None, None, STRIDE)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
     ceiling = diaphragm(frame, x, y)
