@@ -20,14 +20,20 @@ from scipy.sparse.csgraph import connected_components
 ANGLES, TRUNK_ROWS, THIGH_ROWS = 33, 49, 12
 #: heights (fractions of the stature) of the landmarks in the common frame: crotch, navel, shoulder, narrow of the neck
 LEVELS = (0.483, 0.600, 0.803, 0.870)
-#: where suprasternal notch lies in the common frame; navel and shoulder follow from crotch and notch
-NOTCH = 0.819
+#: where the suprasternal notch lies, and crotch, navel and shoulder of a standing body between crotch and notch
+NOTCH, STANDING = 0.819, (0.483, 0.600, 0.820)
 #: above this level the arms' holes are bridged and corners rounded off at this radius; necks are half an ellipse
 SHOULDER, ROUNDED, NECK = 0.755, 1.08, 0.828
 #: between these levels the front is that of a man of the basis' mean weight at most: breasts are painted apart
-BREASTS, FLAT_WEIGHT = ((0.655, 0.0), (0.685, 1.0), (0.775, 1.0), (0.80, 0.0)), 0.5
+BREASTS, FLAT_WEIGHT = ((0.645, 0.0), (0.675, 1.0), (0.765, 1.0), (0.79, 0.0)), 0.5
 #: first row above the crotch, and the thigh's rows as shares of the way from crotch to knee
-LOWEST, THIGH = 0.489, (0.04, 0.85)
+LOWEST, THIGH = 0.490, (0.04, 0.85)
+#: below this level the front has no cleft: it is as at this level
+GROIN = 0.515
+#: a lying back is flat: it ends at this share of its depth before it is drawn out again, rounded over so much
+FLAT, ROUND = 0.90, 0.08
+#: between these levels a lying belly spreads: its front is an ellipse at the least
+BELLY = ((0.525, 0.0), (0.55, 1.0), (0.65, 1.0), (0.68, 0.0))
 #: the depth behind the body's axis over the whole depth at BMI 24, by height
 BACK_SHARE = ((0.483, 0.53), (0.55, 0.484), (0.60, 0.43), (0.65, 0.43), (0.70, 0.455), (0.75, 0.475), (0.80, 0.55),
               (0.83, 0.52), (0.87, 0.52))  # fmt: skip
@@ -36,6 +42,8 @@ HEAVIEST_WOMAN, SMOOTHINGS = 1.05, 25
 #: share of the inflation by height, and that of the arms
 INFLATION = ((0, 0.1), (0.1, 0.35), (0.25, 0.8), (0.4, 1.2), (0.5, 1.3), (0.6, 1.1), (0.7, 0.8), (0.8, 0.6),
              (0.86, 0.25), (1, 0))  # fmt: skip
+#: how often the trunk's rows are smoothed (1, 2, 1)
+ROW_SMOOTHINGS = 2
 #: factors of the phenotype in the order of the basis, and their number of anchors
 FACTORS = {"race": 3, "gender": 2, "age": 5, "muscle": 3, "weight": 3, "height": 2, "proportions": 2, "cup": 3, "firm": 3}
 
@@ -78,8 +86,8 @@ class Shape:
 
     def height_of(self, level: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
         """Heights, mm, of levels in the common frame."""
-        per = (self.notch - self.crotch) / (NOTCH - LEVELS[0])
-        inner = [self.crotch + per * (level - LEVELS[0]) for level in LEVELS[:3]]
+        per = (self.notch - self.crotch) / (NOTCH - STANDING[0])
+        inner = [self.crotch + per * (level - STANDING[0]) for level in STANDING]
         return np.interp(level, LEVELS, [*inner, self.neck])
 
 
@@ -230,10 +238,32 @@ def _trunk(bodies: SkinBodies, shape: Shape, levels: Float[np.ndarray, " rows"])
         parts = segments(shape.vertices, bodies.trunk_faces, float(height))
         half, low, high = np.abs(parts[..., 0]).max(), parts[..., 1].min(), parts[..., 1].max()
         found.append(radii(_normalised(parts, 0.0, low + share * (high - low), half, low, high)))
-    sections = np.stack(found, 1)
+    return _lying(np.stack(found, 1), levels)
+
+
+def _lying(sections: Float[np.ndarray, "angles rows"], levels: Float[np.ndarray, " rows"]) -> np.ndarray:
+    """Sections of a standing body, as they are when it lies; shoulders rounded off, rows smoothed."""
+    t = np.linspace(-1, 1, ANGLES)
+    groin = int(np.searchsorted(levels, GROIN))
+    front = np.interp(t, [0.2, 0.6], [0, 1])[:, None]
+    sections[:, :groin] += front * (sections[:, [groin]] - sections[:, :groin])
+    belly = np.interp(levels, *zip(*BELLY, strict=True)) * np.interp(t, [0, 0.2], [0, 1])[:, None]
+    sections += belly * (_soft_maximum(sections, 1.0, 0.06) - sections)
+    q = np.maximum(-diamond_directions()[1], 1e-3)[:, None]
+    sections = -_soft_maximum(-sections * q, -FLAT, ROUND) / q
     shoulder = np.interp(levels, [SHOULDER, SHOULDER + 0.02], [0, 1])
     sections -= shoulder * np.maximum(sections - ROUNDED, 0)
-    return sections + (1 - sections) * 0.5 * np.interp(levels, [NECK, NECK + 0.015], [0, 1])
+    sections += (1 - sections) * 0.5 * np.interp(levels, [NECK, NECK + 0.015], [0, 1])
+    for _ in range(ROW_SMOOTHINGS):
+        padded = np.pad(sections, ((0, 0), (1, 1)), mode="edge")
+        sections = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    return sections
+
+
+def _soft_maximum(a: np.ndarray, b: float, k: float) -> np.ndarray:
+    """The larger one, rounded over ``k``."""
+    h = np.clip((a - b) / (2 * k) + 0.5, 0, 1)
+    return b + h * (a - b) + h * (1 - h) * k
 
 
 def thigh_sections(bodies: SkinBodies, who: Phenotype) -> Float[np.ndarray, "2 angles rows"]:

@@ -33,9 +33,11 @@ def right_arm(frame: Frame, surface: Surface) -> Arm:
     elbow = widest + girth * 0.90 + 7 + spread
     lift = 0.010 * frame.trait("arm_height") * h
     y = -0.010 * h + 8 * frame.trait("arm_bend")
+    at = (frame.u - 0.797).abs().argmin(-1, keepdim=True)
+    middle = 0.35 * (surface.front - surface.back).gather(-1, at)
     points: list[Point] = [
-        (shoulder, -0.008 * h, 0.797 * h),
-        (0.55 * shoulder + 0.45 * elbow, -0.012 * h, 0.722 * h),
+        (shoulder, middle - 0.004 * h, 0.797 * h),
+        (0.55 * shoulder + 0.45 * elbow, 0.5 * middle - 0.010 * h, 0.722 * h),
         (elbow, y - 0.010 * h, 0.632 * h + lift),
         (elbow + spread - 3, y + 0.012 * h, 0.540 * h + lift),
         (elbow + spread - 8, y + 0.020 * h, 0.475 * h + lift),

@@ -43,7 +43,7 @@ def fat_planes(frame: Frame, canvas: Canvas, outline: Outline, surface: Surface,
 
     box = frame.slab(0.36, 0.475)
     inward = frame.dim("thigh_girth") / (2 * torch.pi) * 0.9
-    dx, dy = box.x.abs() - inward, box.y - outline.thigh_y
+    dx, dy = box.x.abs() - inward, box.y - box.take(outline.thigh_y)
     radius, angle = torch.sqrt(dx * dx + dy * dy), torch.atan2(dy, dx)
     turned = [(torch.sin((angle - a - 0.12 * box.take(fine)) / 2)).abs() * 2 * radius for a in (-2.4, -0.5, 0.35, 2.2)]
     septa = torch.stack(turned).amin(0) - 1.0 - 14 * imat

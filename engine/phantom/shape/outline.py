@@ -14,6 +14,8 @@ from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
+#: below the crotch, over this fraction of the height, the thighs take over from hips and buttocks
+JOIN = 0.045
 #: thickest fat of a thigh, a share of its radius
 THICKEST = 0.34
 #: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
@@ -89,14 +91,23 @@ class Outline:
         self.front = self.depth - self.back
 
     def _thighs(self) -> None:
+        """Half breadth, half depth and centre of a thigh: at the crotch they are those of half the trunk."""
         f, u = self.frame, self.frame.u
+        crotch = self.crotch.clamp(max=0.495)
         taper = curve(u, [(0.30, 0.70), (0.40, 0.89), (0.465, 1.0), (0.50, 1.0)])
-        across, deep = self.thigh_half
-        self.thigh = across * taper, deep * taper
-        self.thigh_y = torch.maximum(-0.006 * f.h, deep - TABLE)
-        self.thigh_x = (across + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
-        self.above_thigh = ramp(u, self.crotch.clamp(max=0.48) + 0.005, self.crotch.clamp(max=0.48) + 0.05) * 90
-        self.below_trunk = (((self.crotch + 0.018).clamp(max=0.496) - u) * f.h * 1.9).clamp(0, 250)
+        across, deep = (radius * taper for radius in self.thigh_half)
+        near = ramp(u, crotch - JOIN, crotch)
+        near = near * near * (3 - 2 * near)
+        middle = torch.maximum(-0.006 * f.h, self.thigh_half[1] - TABLE)
+        self.thigh = (
+            torch.lerp(across, (self.half - self.gap) / 2, near),
+            torch.lerp(deep, self.depth / 2, near),
+        )
+        self.thigh_y = torch.lerp(middle.expand_as(near), (self.front - self.back) / 2, near)
+        apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
+        self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
+        self.above_thigh = ramp(u, crotch + 0.004, crotch + 0.03) * 120
+        self.below_trunk = ((crotch + 0.006 - u) * f.h * 2.5).clamp(0, 250)
 
     def _cavities(self) -> None:
         """Gutters beside the spine, the rib cage towards its apex, and the inlet of the pelvis."""
@@ -168,12 +179,12 @@ class Outline:
     def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
         """Skin of both thighs, fading out above the hips."""
         half, deep = (radius[..., cut] for radius in self.thigh)
-        place = x.abs() - self.thigh_x[..., cut], y - self.thigh_y
+        place = x.abs() - self.thigh_x[..., cut], y - self.thigh_y[..., cut]
         return self.thigh_section.distance(*place, half, deep, deep, cut) + self.above_thigh[..., cut]
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
-        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 16.0)
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 8.0)
 
     def _fat_rows(self) -> Tensor:
         f = self.frame
@@ -210,7 +221,7 @@ class Outline:
         across = (x.abs() - 0.046 * f.h) / (0.031 * f.h)
         sag = 0.738 - 0.004 * (f.value("age") - 45) / 30
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
-        return self.breast_projection() * torch.exp(-(across**2) - up**2) * (y > 0)
+        return self.breast_projection() * torch.exp(-(across**2) - up**2) * ramp(y, 0.0, 30.0)
 
     def within_bones(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
         """Where a cavity can be: in front of the spine, within rib cage and pelvis, above the pelvic floor."""

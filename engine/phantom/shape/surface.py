@@ -35,6 +35,7 @@ class Surface:
     layer: Tensor
     breadth: Tensor
     front: Tensor
+    back: Tensor
 
 
 def solve(frame: Frame, contents: Tensor, skin: SkinBasis) -> tuple[Outline, Surface]:
@@ -82,6 +83,7 @@ def solve(frame: Frame, contents: Tensor, skin: SkinBasis) -> tuple[Outline, Sur
         layer=layer,
         breadth=outline.aside(bulge),
         front=outline.ahead(bulge),
+        back=outline.back,
     )
 
 
