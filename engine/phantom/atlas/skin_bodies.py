@@ -23,7 +23,7 @@ LEVELS = (0.483, 0.600, 0.803, 0.870)
 #: where the suprasternal notch lies, and crotch, navel and shoulder of a standing body between crotch and notch
 NOTCH, STANDING = 0.819, (0.483, 0.600, 0.820)
 #: above this level the arms' holes are bridged and corners rounded off at this radius; necks are half an ellipse
-SHOULDER, ROUNDED, NECK = 0.755, 1.08, 0.828
+SHOULDER, ROUNDED, NECK = 0.765, 0.99, 0.828
 #: between these levels the front is that of a man of the basis' mean weight at most: breasts are painted apart
 BREASTS, FLAT_WEIGHT = ((0.645, 0.0), (0.675, 1.0), (0.765, 1.0), (0.79, 0.0)), 0.5
 #: first row above the crotch, and the thigh's rows as shares of the way from crotch to knee
@@ -31,7 +31,7 @@ LOWEST, THIGH = 0.490, (0.04, 0.85)
 #: below this level the front has no cleft: it is as at this level
 GROIN = 0.515
 #: a lying back is flat: it ends at this share of its depth before it is drawn out again, rounded over so much
-FLAT, ROUND = 0.90, 0.08
+FLAT, ROUND = 0.93, 0.13
 #: between these levels a lying belly spreads: its front is an ellipse at the least
 BELLY = ((0.525, 0.0), (0.55, 1.0), (0.65, 1.0), (0.68, 0.0))
 #: the depth behind the body's axis over the whole depth at BMI 24, by height
@@ -251,7 +251,7 @@ def _lying(sections: Float[np.ndarray, "angles rows"], levels: Float[np.ndarray,
     sections += belly * (_soft_maximum(sections, 1.0, 0.06) - sections)
     q = np.maximum(-diamond_directions()[1], 1e-3)[:, None]
     sections = -_soft_maximum(-sections * q, -FLAT, ROUND) / q
-    shoulder = np.interp(levels, [SHOULDER, SHOULDER + 0.02], [0, 1])
+    shoulder = np.interp(levels, [SHOULDER, SHOULDER + 0.03], [0, 1])
     sections -= shoulder * np.maximum(sections - ROUNDED, 0)
     sections += (1 - sections) * 0.5 * np.interp(levels, [NECK, NECK + 0.015], [0, 1])
     for _ in range(ROW_SMOOTHINGS):

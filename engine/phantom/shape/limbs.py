@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.phantom.shape.frame import Box, Frame
-from engine.phantom.shape.shapes import Number, Point, smooth_min, tube
+from engine.phantom.shape.shapes import Number, Point, ramp, smooth_min, tube
 from engine.phantom.shape.surface import Surface
 
 
@@ -54,7 +54,7 @@ def with_arms(frame: Frame, surface: Surface, arm: Arm) -> tuple[Tensor, Tensor]
     box = frame.whole
     mirrored = Mirror(box)
     skin = tube(mirrored, arm.points, arm.radii)
-    k = 3 + 26 * ((frame.u - 0.69) / 0.09).clamp(0, 1)
+    k = 3 + 26 * ramp(frame.u, 0.69, 0.78) + 18 * ramp(frame.u, 0.76, 0.80)
     fascia = smooth_min(surface.fascia, skin + arm.fat, k)
     return smooth_min(surface.skin, skin, k + 2), fascia
 

@@ -73,12 +73,12 @@ class Outline:
             (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
             (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
         ])  # fmt: skip
-        bust = d("chest_depth") - self.breast_projection() * 0.85
+        bust = (d("chest_depth") - self.breast_projection() * 0.85) * (1 - 0.025 * f.male)
         seat, thigh = d("buttock_depth"), 2 * self.thigh_half[1]
         self.depth = curve(u, [
             (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
             (navel, paunch), (navel + 0.062, 0.5 * (paunch + bust)), (chest, bust), (0.775, bust * 0.95),
-            (0.80, bust * 0.80), (0.82, bust * 0.60 + neck * 0.4), (0.835, neck * 2.2), (0.846, neck * 1.98), (0.87, neck * 2),
+            (0.80, bust * 0.79), (0.82, bust * 0.54 + neck * 0.45), (0.835, neck * 2.15), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
         curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
         back = curve(u, [
@@ -106,8 +106,9 @@ class Outline:
         self.thigh_y = torch.lerp(middle.expand_as(near), (self.front - self.back) / 2, near)
         apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
         self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
-        self.above_thigh = ramp(u, crotch + 0.004, crotch + 0.03) * 120
-        self.below_trunk = ((crotch + 0.006 - u) * f.h * 2.5).clamp(0, 250)
+        self.above_thigh = ramp(u, crotch + 0.018, crotch + 0.045) * 120
+        under = ((crotch + 0.016 - u) * f.h).clamp(min=0)
+        self.below_trunk = (under + under**2 / 12).clamp(max=400)
 
     def _cavities(self) -> None:
         """Gutters beside the spine, the rib cage towards its apex, and the inlet of the pelvis."""
