@@ -32,7 +32,8 @@ LOWEST, THIGH = 0.490, (0.04, 0.85)
 GROIN = 0.515
 #: a lying back is flat: it ends at this share of its depth before it is drawn out again, rounded over so much
 FLAT, ROUND = 0.93, 0.13
-#: between these levels a lying belly spreads: its front is an ellipse at the least
+#: between these levels a lying belly spreads: its front is a superellipse of this exponent at the least, at these BMIs
+SPREAD = ((28, 2.3), (42, 2.6))
 BELLY = ((0.525, 0.0), (0.55, 1.0), (0.65, 1.0), (0.68, 0.0))
 #: the depth behind the body's axis over the whole depth at BMI 24, by height
 BACK_SHARE = ((0.483, 0.53), (0.55, 0.484), (0.60, 0.43), (0.65, 0.43), (0.70, 0.455), (0.75, 0.475), (0.80, 0.55),
@@ -238,17 +239,21 @@ def _trunk(bodies: SkinBodies, shape: Shape, levels: Float[np.ndarray, " rows"])
         parts = segments(shape.vertices, bodies.trunk_faces, float(height))
         half, low, high = np.abs(parts[..., 0]).max(), parts[..., 1].min(), parts[..., 1].max()
         found.append(radii(_normalised(parts, 0.0, low + share * (high - low), half, low, high)))
-    return _lying(np.stack(found, 1), levels)
+    return _lying(np.stack(found, 1), levels, shape.bmi)
 
 
-def _lying(sections: Float[np.ndarray, "angles rows"], levels: Float[np.ndarray, " rows"]) -> np.ndarray:
+def _lying(
+    sections: Float[np.ndarray, "angles rows"], levels: Float[np.ndarray, " rows"], bmi: float
+) -> Float[np.ndarray, "angles rows"]:
     """Sections of a standing body, as they are when it lies; shoulders rounded off, rows smoothed."""
     t = np.linspace(-1, 1, ANGLES)
     groin = int(np.searchsorted(levels, GROIN))
     front = np.interp(t, [0.2, 0.6], [0, 1])[:, None]
     sections[:, :groin] += front * (sections[:, [groin]] - sections[:, :groin])
     belly = np.interp(levels, *zip(*BELLY, strict=True)) * np.interp(t, [0, 0.2], [0, 1])[:, None]
-    sections += belly * (_soft_maximum(sections, 1.0, 0.06) - sections)
+    spread = np.interp(bmi, *zip(*SPREAD, strict=True))
+    least = ((np.abs(diamond_directions()) ** spread).sum(0) ** (-1 / spread))[:, None]
+    sections += belly * (_soft_maximum(sections, least, 0.06) - sections)
     q = np.maximum(-diamond_directions()[1], 1e-3)[:, None]
     sections = -_soft_maximum(-sections * q, -FLAT, ROUND) / q
     shoulder = np.interp(levels, [SHOULDER, SHOULDER + 0.03], [0, 1])
@@ -260,7 +265,7 @@ def _lying(sections: Float[np.ndarray, "angles rows"], levels: Float[np.ndarray,
     return sections
 
 
-def _soft_maximum(a: np.ndarray, b: float, k: float) -> np.ndarray:
+def _soft_maximum(a: np.ndarray, b: np.ndarray | float, k: float) -> np.ndarray:
     """The larger one, rounded over ``k``."""
     h = np.clip((a - b) / (2 * k) + 0.5, 0, 1)
     return b + h * (a - b) + h * (1 - h) * k

@@ -13,7 +13,10 @@ from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
 DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
-FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
+FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
+#: with weight the navel sinks and the paunch reaches higher over it: to this height, and by this share
+#: of its size above
+PLATEAU, PAUNCH = 0.034, 0.35
 #: below the crotch, over this fraction of the height, the thighs take over from hips and buttocks
 JOIN = 0.045
 #: thickest fat of a thigh, a share of its radius
@@ -63,13 +66,14 @@ class Outline:
         hip, waist, rib = d("hip_breadth") / 2, d("waist_breadth") / 2, d("chest_breadth") / 2
         outer = 2 * self.thigh_half[0] + self.gap
         rib = rib * (0.98 + 0.02 * f.male)
-        large = ramp(f.value("bmi"), 38, 45)
+        still = 0.002 + PLATEAU * ramp(f.value("bmi"), 28, 42)
+        large, heavy = ramp(f.value("bmi"), 37, 43), ramp(f.value("bmi"), 28, 42)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
-            (navel, waist), (navel + 0.062, 0.45 * waist + 0.55 * rib), (chest, rib), (0.775, rib * 1.03),
+            (navel, waist), (navel + still, waist), (navel + 0.062, torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)), (chest, rib), (0.775, rib * 1.03),
             (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
             (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
         ])  # fmt: skip
@@ -77,7 +81,7 @@ class Outline:
         seat, thigh = d("buttock_depth"), 2 * self.thigh_half[1]
         self.depth = curve(u, [
             (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
-            (navel, paunch), (navel + 0.062, 0.5 * (paunch + bust)), (chest, bust), (0.775, bust * 0.95),
+            (navel, paunch), (navel + still, paunch), (navel + 0.062, torch.lerp(bust, paunch, 0.5 + PAUNCH * heavy)), (chest, bust), (0.775, bust * 0.95),
             (0.80, bust * 0.79), (0.82, bust * 0.54 + neck * 0.45), (0.835, neck * 2.15), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
         curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
