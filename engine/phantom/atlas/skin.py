@@ -1,41 +1,32 @@
-"""The shape of the skin: sections of trunk and thigh, learned on bodies of a phenotype basis.
+r"""The shape of the skin: sections of trunk and thigh, learned on bodies of a phenotype basis.
 
-A section is a radius over the diamond angle (:mod:`engine.phantom.atlas.skin_bodies`) in units of its own half breadth
-and depths; those are the phantom's own. A person's sections are a linear law in sex, age and BMI plus the person's own
-residuals along the principal components.
+A section is a radius over the diamond angle t = q / (p + \|q\|), where p = \|x\| / half breadth and q = y / depth: -1
+behind, 0 at the side, 1 in front. An ellipse has radius 1 everywhere. Breadths and depths are the phantom's own; depths
+in front and behind start at the centre that :meth:`engine.phantom.shape.outline.Outline.trunk` takes. A person's sections
+are a linear law in sex, age and BMI, plus the person's own residuals along the principal components.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.phantom.atlas.skin_bodies import (
-    ANGLES,
-    HEAVIEST_WOMAN,
-    LEVELS,
-    LOWEST,
-    THIGH,
-    THIGH_ROWS,
-    TRUNK_ROWS,
-    Phenotype,
-    SkinBodies,
-    thigh_sections,
-    trunk_sections,
-)
 from engine.checkpoints.files import directory
 from engine.vocabulary.refusal import Refusal
 
-#: bodies the shape is learned on, its components, and the seed of the bodies
-BODIES, COMPONENTS, SEED = 480, 10, 20
+#: nodes of the diamond angle over half a turn, rows of the trunk and of the thigh
+ANGLES, TRUNK_ROWS, THIGH_ROWS = 33, 49, 12
+#: heights (fractions of the stature) of the landmarks in the common frame: crotch, navel, shoulder, narrow of the neck
+LEVELS = (0.483, 0.600, 0.803, 0.870)
+#: first row above the crotch, and the thigh's rows as shares of the way from crotch to knee
+LOWEST, THIGH = 0.490, (0.04, 0.85)
 #: ages and BMIs of the bodies: persons beyond are drawn as at the ends
 AGES, BMIS = (20.0, 80.0), (17.0, 50.0)
 #: a person's residuals are held softly at this many SD
@@ -95,7 +86,7 @@ def skin_sections(
     noise: Float[Tensor, "n k"] | None = None,
 ) -> SkinSections:
     """The sections of persons; ``noise`` is standard normal, one number for each component, none for the mean."""
-    scores = _terms(male, age, bmi) @ basis.law
+    scores = terms(male, age, bmi) @ basis.law
     if noise is not None:
         scores = scores + HELD * torch.tanh(noise / HELD) * basis.spread
     flat = (basis.mean + scores @ basis.components).clamp(*BOUNDS)
@@ -109,7 +100,8 @@ def standard_skin() -> SkinBasis:
     return SkinBasis.load(directory() / STANDARD / "skin.safetensors")
 
 
-def _terms(male: Tensor, age: Tensor, bmi: Tensor) -> Float[Tensor, "n terms"]:
+def terms(male: Tensor, age: Tensor, bmi: Tensor) -> Float[Tensor, "n terms"]:
+    """What the law of the scores is linear in."""
     years = (age.clamp(*AGES) - 50) / 30
     fat = (bmi.clamp(*BMIS) - 28) / 10
     one = torch.ones_like(fat)
@@ -128,9 +120,7 @@ def radius(
     return torch.lerp(low, torch.lerp(table[i, j + 1], table[i + 1, j + 1], a), b)
 
 
-def at_rows(
-    table: Float[Tensor, "n angles rows"], row: Float[Tensor, "n z"]
-) -> Float[Tensor, "n angles z"]:
+def at_rows(table: Float[Tensor, "n angles rows"], row: Float[Tensor, "n z"]) -> Float[Tensor, "n angles z"]:
     """Sections at each person's own rows (0 to 1, lowest first), linear between the table's."""
     rows = table.shape[-1]
     place = row.clamp(0, 1) * (rows - 1)
@@ -153,43 +143,3 @@ def thigh_row(u: Float[Tensor, "n z"], crotch: Float[Tensor, " n"]) -> Float[Ten
     """The thigh's row (0 to 1, highest first) at a height ``u``."""
     share = (crotch[:, None] - u) / (crotch[:, None] - KNEE)
     return ((share - THIGH[0]) / (THIGH[1] - THIGH[0])).clamp(0, 1)
-
-
-def build_skin(folder: Path) -> dict[str, Tensor]:
-    """The shape of the skin, learned on bodies of the basis in ``folder``: a minute on one core; under 100 kB.
-
-    Raises :class:`SkinError` where the basis is not there.
-    """
-    if not (folder / "anny_basis.npz").is_file():
-        raise SkinError(f"no anny_basis.npz in {folder}: name the folder of the phenotype basis")
-    bodies = SkinBodies(folder)
-    people, rows = [], []
-    for who in phenotypes(BODIES):
-        bmi, trunk = trunk_sections(bodies, who)
-        if BMIS[0] - 1 <= bmi <= BMIS[1] + 2:
-            people.append((who.male, who.age, bmi))
-            rows.append(np.concatenate([trunk.ravel(), thigh_sections(bodies, who).ravel()]))
-    features = torch.from_numpy(np.stack(rows))
-    terms = _terms(*torch.tensor(people, dtype=torch.float64).T)
-    mean = features.mean(0)
-    _, _, basis = torch.linalg.svd(features - mean, full_matrices=False)
-    components = basis[:COMPONENTS]
-    scores = (features - mean) @ components.T
-    law = torch.linalg.lstsq(terms, scores).solution
-    spread = (scores - terms @ law).std(0)
-    tensors = {"mean": mean, "components": components.half(), "law": law, "spread": spread}
-    return {name: (tensor if name == "components" else tensor.float()).contiguous() for name, tensor in tensors.items()}
-
-
-def phenotypes(n: int) -> Iterator[Phenotype]:
-    """Bodies over sex, age, weight, muscle and proportions; the same ones each time."""
-    rng = np.random.default_rng(SEED)
-    for i in range(n):
-        male, heavy = float(i % 2), rng.uniform(-0.05, 1.5)
-        age, muscle, height, proportions = rng.uniform([20, 0.08, 0.3, 0.3], [80, 0.32, 0.6, 0.75])
-        muscle = min(muscle, 0.18) if heavy > 0.6 else muscle
-        weight = heavy if male else min(heavy * 1.3, HEAVIEST_WOMAN)
-        inflation = 0.0 if male else max(heavy * 1.3 - HEAVIEST_WOMAN, 0.0) * 0.038
-        yield Phenotype(
-            male=male, age=age, muscle=muscle, weight=weight, height=height, proportions=proportions, inflation=inflation
-        )

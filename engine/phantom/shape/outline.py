@@ -14,6 +14,8 @@ from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
+#: over how much these limits are rounded, mm
+SOFT = 14.0
 #: with weight the navel sinks and the paunch reaches higher over it: to this height, and by this share
 #: of its size above
 PLATEAU, PAUNCH = 0.034, 0.35
@@ -67,21 +69,23 @@ class Outline:
         outer = 2 * self.thigh_half[0] + self.gap
         rib = rib * (0.98 + 0.02 * f.male)
         still = 0.002 + PLATEAU * ramp(f.value("bmi"), 28, 42)
-        large, heavy = ramp(f.value("bmi"), 37, 43), ramp(f.value("bmi"), 28, 42)
+        large, heavy = ramp(f.value("bmi"), 36, 41), ramp(f.value("bmi"), 28, 42)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
+        above = torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
-            (navel, waist), (navel + still, waist), (navel + 0.062, torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)), (chest, rib), (0.775, rib * 1.03),
+            (navel, waist), (navel + still, waist), (navel + 0.062, above), (chest, rib), (0.775, rib * 1.03),
             (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
             (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
         ])  # fmt: skip
         bust = (d("chest_depth") - self.breast_projection() * 0.85) * (1 - 0.025 * f.male)
         seat, thigh = d("buttock_depth"), 2 * self.thigh_half[1]
+        over = torch.lerp(bust, paunch, 0.5 + PAUNCH * heavy)
         self.depth = curve(u, [
             (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
-            (navel, paunch), (navel + still, paunch), (navel + 0.062, torch.lerp(bust, paunch, 0.5 + PAUNCH * heavy)), (chest, bust), (0.775, bust * 0.95),
+            (navel, paunch), (navel + still, paunch), (navel + 0.062, over), (chest, bust), (0.775, bust * 0.91),
             (0.80, bust * 0.79), (0.82, bust * 0.54 + neck * 0.45), (0.835, neck * 2.15), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
         curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
@@ -111,8 +115,8 @@ class Outline:
         apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
         self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
         self.above_thigh = ramp(u, crotch + 0.018, crotch + 0.045) * 120
-        under = ((crotch + 0.016 - u) * f.h).clamp(min=0)
-        self.below_trunk = (under + under**2 / 12).clamp(max=400)
+        under = ((crotch + 0.021 - u) * f.h).clamp(min=0)
+        self.below_trunk = (under + under**2 / 28).clamp(max=400)
 
     def _cavities(self) -> None:
         """Gutters beside the spine, the rib cage towards its apex, and the inlet of the pelvis."""
@@ -169,11 +173,13 @@ class Outline:
 
     def ahead(self, bulge: Number) -> Tensor:
         """Depth of the skin in front of the axis; the trunk stays within the scanner."""
-        return (self.front * (1 + BELLY * self.belly * standing_out(bulge))).clamp(max=FRONT)
+        ahead = self.front * (1 + BELLY * self.belly * standing_out(bulge))
+        return smooth_min(ahead, torch.full_like(ahead, FRONT), SOFT)
 
     def aside(self, bulge: Number) -> Tensor:
         """Half breadth of the skin."""
-        return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
+        half = self.half * (1 + 0.30 * self.belly * standing_out(bulge))
+        return smooth_min(half, torch.full_like(half, SIDE), SOFT)
 
     def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
         """Skin of the trunk without breasts: sections with a depth in front and one behind."""

@@ -50,7 +50,14 @@ class Section:
         rho = torch.addcmul(self.value.take(index), turn, share)
         square = p * p + q * q + 1e-6
         r = square.sqrt()
-        k = (turn * ((self.per_side - 1) / 2)).mul_(square).div_(rho).div_(total).div_(total).clamp_(-STEEPEST, STEEPEST)
+        k = (
+            (turn * ((self.per_side - 1) / 2))
+            .mul_(square)
+            .div_(rho)
+            .div_(total)
+            .div_(total)
+            .clamp_(-STEEPEST, STEEPEST)
+        )
         gx, gy = torch.addcmul(p, k, q).mul_(across), torch.addcmul(q, k, p, value=-1).mul_(up)
         return (r - rho) * r / (gx * gx + gy * gy + 1e-12).sqrt()
 
