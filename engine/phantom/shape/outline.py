@@ -15,12 +15,14 @@ DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
 #: over how much these limits are rounded, mm
-SOFT = 14.0
+SOFT = 8.0
 #: with weight the navel sinks and the paunch reaches higher over it: to this height, and by this share
 #: of its size above
 PLATEAU, PAUNCH = 0.034, 0.35
 #: below the crotch, over this fraction of the height, the thighs take over from hips and buttocks
 JOIN = 0.045
+#: depths of the trunk over the middle of a thigh, as shares of its own in front and behind
+OVER_THIGH = 0.91, 0.98
 #: thickest fat of a thigh, a share of its radius
 THICKEST = 0.34
 #: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
@@ -107,11 +109,9 @@ class Outline:
         near = ramp(u, crotch - JOIN, crotch)
         near = near * near * (3 - 2 * near)
         middle = torch.maximum(-0.006 * f.h, self.thigh_half[1] - TABLE)
-        self.thigh = (
-            torch.lerp(across, (self.half - self.gap) / 2, near),
-            torch.lerp(deep, self.depth / 2, near),
-        )
-        self.thigh_y = torch.lerp(middle.expand_as(near), (self.front - self.back) / 2, near)
+        front, back = OVER_THIGH[0] * self.front, OVER_THIGH[1] * self.back
+        self.thigh = torch.lerp(across, (self.half - self.gap) / 2, near), torch.lerp(deep, (front + back) / 2, near)
+        self.thigh_y = torch.lerp(middle.expand_as(near), (front - back) / 2, near)
         apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
         self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
         self.above_thigh = ramp(u, crotch + 0.018, crotch + 0.045) * 120
@@ -195,7 +195,7 @@ class Outline:
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
-        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 8.0)
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 10.0)
 
     def _fat_rows(self) -> Tensor:
         f = self.frame
