@@ -16,9 +16,8 @@ DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
 #: over how much these limits are rounded, mm
 SOFT = 8.0
-#: with weight the navel sinks and the paunch reaches higher over it: to this height, and by this share
-#: of its size above
-PLATEAU, PAUNCH = 0.034, 0.35
+#: with weight the navel sinks and the paunch stands over it: this high, by this share more, and so much of it above
+PLATEAU, CROWN, PAUNCH = 0.034, 0.025, 0.35
 #: below the crotch, over this fraction of the height, the thighs take over from hips and buttocks
 JOIN = 0.045
 #: depths of the trunk over the middle of a thigh, as shares of its own in front and behind
@@ -71,6 +70,7 @@ class Outline:
         outer = 2 * self.thigh_half[0] + self.gap
         rib = rib * (0.98 + 0.02 * f.male)
         still = 0.002 + PLATEAU * ramp(f.value("bmi"), 28, 42)
+        crown = 1 + CROWN * ramp(f.value("bmi"), 26, 36)
         large, heavy = ramp(f.value("bmi"), 36, 41), ramp(f.value("bmi"), 28, 42)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
@@ -78,7 +78,7 @@ class Outline:
         above = torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
-            (navel, waist), (navel + still, waist), (navel + 0.062, above), (chest, rib), (0.775, rib * 1.03),
+            (navel, waist), (navel + still, waist * crown), (navel + 0.062, above), (chest, rib), (0.775, rib * 1.03),
             (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
             (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
         ])  # fmt: skip
@@ -87,7 +87,7 @@ class Outline:
         over = torch.lerp(bust, paunch, 0.5 + PAUNCH * heavy)
         self.depth = curve(u, [
             (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
-            (navel, paunch), (navel + still, paunch), (navel + 0.062, over), (chest, bust), (0.775, bust * 0.91),
+            (navel, paunch), (navel + still, paunch * crown), (navel + 0.062, over), (chest, bust), (0.775, bust * 0.91),
             (0.80, bust * 0.79), (0.82, bust * 0.54 + neck * 0.45), (0.835, neck * 2.15), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
         curl = 1 + 0.04 * f.trait("kyphosis") * bump(u, 0.75, 0.06) - 0.05 * f.trait("lordosis") * bump(u, 0.60, 0.05)
