@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.phantom.shape.frame import Box, Frame
-from engine.phantom.shape.shapes import Number, Point, smooth_min, tube
+from engine.phantom.shape.shapes import Number, Point, ramp, smooth_min, tube
 from engine.phantom.shape.surface import Surface
 
 
@@ -33,9 +33,11 @@ def right_arm(frame: Frame, surface: Surface) -> Arm:
     elbow = widest + girth * 0.90 + 7 + spread
     lift = 0.010 * frame.trait("arm_height") * h
     y = -0.010 * h + 8 * frame.trait("arm_bend")
+    at = (frame.u - 0.797).abs().argmin(-1, keepdim=True)
+    middle = 0.35 * (surface.front - surface.back).gather(-1, at)
     points: list[Point] = [
-        (shoulder, -0.008 * h, 0.797 * h),
-        (0.55 * shoulder + 0.45 * elbow, -0.012 * h, 0.722 * h),
+        (shoulder, middle - 0.004 * h, 0.797 * h),
+        (0.55 * shoulder + 0.45 * elbow, 0.5 * middle - 0.010 * h, 0.722 * h),
         (elbow, y - 0.010 * h, 0.632 * h + lift),
         (elbow + spread - 3, y + 0.012 * h, 0.540 * h + lift),
         (elbow + spread - 8, y + 0.020 * h, 0.475 * h + lift),
@@ -52,7 +54,7 @@ def with_arms(frame: Frame, surface: Surface, arm: Arm) -> tuple[Tensor, Tensor,
     box = frame.whole
     mirrored = Mirror(box)
     skin = tube(mirrored, arm.points, arm.radii)
-    k = 3 + 26 * ((frame.u - 0.69) / 0.09).clamp(0, 1)
+    k = 3 + 26 * ramp(frame.u, 0.69, 0.78) + 18 * ramp(frame.u, 0.76, 0.80)
     fascia = smooth_min(surface.fascia, skin + arm.fat, k)
     return smooth_min(surface.skin, skin, k + 2), fascia, skin + arm.fat
 

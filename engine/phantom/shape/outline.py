@@ -5,14 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.phantom.shape.frame import Frame
+from engine.phantom.atlas.skin import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
+from engine.phantom.shape.frame import Frame, generator
+from engine.phantom.shape.section import Section
 from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
 DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 2.0, 0.9, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
-FRONT, TABLE, SIDE = 264.0, 116.0, 230.0
+FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
+#: over how much these limits are rounded, mm
+SOFT = 8.0
+#: with weight the navel sinks and the paunch stands over it: this high, by this share more, and so much of it above
+PLATEAU, CROWN, PAUNCH = 0.034, 0.025, 0.35
+#: below the crotch, over this fraction of the height, the thighs take over from hips and buttocks
+JOIN = 0.045
+#: depths of the trunk over the middle of a thigh, as shares of its own in front and behind
+OVER_THIGH = 0.91, 0.98
 #: thickest fat of a thigh, a share of its radius
 THICKEST = 0.34
 #: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
@@ -23,7 +33,7 @@ TAPE = 0.964, 0.952
 class Outline:
     """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
 
-    def __init__(self, frame: Frame, sections: Sections) -> None:
+    def __init__(self, frame: Frame, sections: Sections, skin: SkinBasis) -> None:
         self.frame = frame
         self.sections = sections
         self.crotch = frame.dim("crotch_height") / frame.h
@@ -31,11 +41,23 @@ class Outline:
         self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
         across = torch.minimum(0.91 * self.girth, (frame.dim("hip_breadth") / 2 - self.gap) / 2)
         self.thigh_half = across, torch.sqrt(2 * self.girth**2 - across**2)
+        self._sections(skin)
         self._skin()
         self._thighs()
         self.belly = bump(frame.u, 0.610, 0.068)
         self.fat_rows = self._fat_rows()
         self.front_fat = self._front_fat()
+
+    def _sections(self, skin: SkinBasis) -> None:
+        """The shape of each row, to be drawn out to the person's breadths and depths."""
+        f = self.frame
+        k = len(skin.spread)
+        noise = torch.stack([torch.randn(k, generator=generator(seed, "skin")) for seed in f.people.seeds])
+        shape = skin_sections(skin, f.people.male, f.people.age, f.people.bmi, noise.to(f.device))
+        u, crotch = f.u.flatten(1), self.crotch.clamp(max=0.495).flatten()
+        navel = (f.dim("omphalion_height") / f.h).flatten()
+        self.section = Section(at_rows(shape.trunk, trunk_row(u, crotch, navel)))
+        self.thigh_section = Section(at_rows(shape.thigh.flatten(1, 2), thigh_row(u, crotch)), sides=2)
 
     def _skin(self) -> None:
         """Half breadth, depth in front of the axis and behind it."""
@@ -46,22 +68,26 @@ class Outline:
         hip, waist, rib = d("hip_breadth") / 2, d("waist_breadth") / 2, d("chest_breadth") / 2
         outer = 2 * self.thigh_half[0] + self.gap
         rib = rib * (0.98 + 0.02 * f.male)
-        large = ramp(f.value("bmi"), 38, 45)
+        still = 0.002 + PLATEAU * ramp(f.value("bmi"), 28, 42)
+        crown = 1 + CROWN * ramp(f.value("bmi"), 26, 36)
+        large, heavy = ramp(f.value("bmi"), 36, 41), ramp(f.value("bmi"), 28, 42)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
+        above = torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
-            (navel, waist), (navel + 0.062, 0.45 * waist + 0.55 * rib), (chest, rib), (0.775, rib * 1.03),
+            (navel, waist), (navel + still, waist * crown), (navel + 0.062, above), (chest, rib), (0.775, rib * 1.03),
             (0.793, 0.35 * rib + 0.65 * acromion), (0.803, 0.93 * acromion), (0.814, 0.80 * acromion),
             (0.825, 0.28 * acromion + neck), (0.837, neck * 1.28), (0.851, neck * 1.06), (0.87, neck),
         ])  # fmt: skip
-        bust = d("chest_depth") - self.breast_projection() * 0.85
+        bust = (d("chest_depth") - self.breast_projection() * 0.85) * (1 - 0.025 * f.male)
         seat, thigh = d("buttock_depth"), 2 * self.thigh_half[1]
+        over = torch.lerp(bust, paunch, 0.5 + PAUNCH * heavy)
         self.depth = curve(u, [
             (0.44, thigh), (0.475, 0.6 * seat + 0.4 * thigh), (0.505, seat), (0.55, 0.55 * seat + 0.45 * paunch),
-            (navel, paunch), (navel + 0.062, 0.5 * (paunch + bust)), (chest, bust), (0.775, bust * 0.95),
-            (0.80, bust * 0.80), (0.82, bust * 0.60 + neck * 0.4), (0.835, neck * 2.2), (0.846, neck * 1.98), (0.87, neck * 2),
+            (navel, paunch), (navel + still, paunch * crown), (navel + 0.062, over), (chest, bust), (0.775, bust * 0.91),
+            (0.80, bust * 0.79), (0.82, bust * 0.54 + neck * 0.45), (0.835, neck * 2.15), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
         pad = curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]) * 0.75 * self.lean_depth()
         behind = smooth_min(self.sections.skeleton.back + pad, torch.full_like(u, TABLE), 20.0)
@@ -69,14 +95,22 @@ class Outline:
         self.front = self.depth - self.back
 
     def _thighs(self) -> None:
+        """Half breadth, half depth and centre of a thigh: at the crotch they are those of half the trunk."""
         f, u = self.frame, self.frame.u
+        crotch = self.crotch.clamp(max=0.495)
         taper = curve(u, [(0.30, 0.70), (0.40, 0.89), (0.465, 1.0), (0.50, 1.0)])
-        across, deep = self.thigh_half
-        self.thigh = across * taper, deep * taper
-        self.thigh_y = torch.maximum(-0.006 * f.h, deep - TABLE)
-        self.thigh_x = (across + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
-        self.above_thigh = ramp(u, self.crotch.clamp(max=0.48) + 0.005, self.crotch.clamp(max=0.48) + 0.05) * 90
-        self.below_trunk = (((self.crotch + 0.018).clamp(max=0.496) - u) * f.h * 1.9).clamp(0, 250)
+        across, deep = (radius * taper for radius in self.thigh_half)
+        near = ramp(u, crotch - JOIN, crotch)
+        near = near * near * (3 - 2 * near)
+        middle = torch.maximum(-0.006 * f.h, self.thigh_half[1] - TABLE)
+        front, back = OVER_THIGH[0] * self.front, OVER_THIGH[1] * self.back
+        self.thigh = torch.lerp(across, (self.half - self.gap) / 2, near), torch.lerp(deep, (front + back) / 2, near)
+        self.thigh_y = torch.lerp(middle.expand_as(near), (front - back) / 2, near)
+        apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
+        self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
+        self.above_thigh = ramp(u, crotch + 0.018, crotch + 0.045) * 120
+        under = ((crotch + 0.021 - u) * f.h).clamp(min=0)
+        self.below_trunk = (under + under**2 / 28).clamp(max=400)
 
     def lean_depth(self) -> Tensor:
         """A first guess of the mean thickness of the subcutaneous fat, mm: its volume over the trunk's skin."""
@@ -93,32 +127,29 @@ class Outline:
 
     def ahead(self, bulge: Number) -> Tensor:
         """Depth of the skin in front of the axis; the trunk stays within the scanner."""
-        return (self.front * (1 + BELLY * self.belly * standing_out(bulge))).clamp(max=FRONT)
+        ahead = self.front * (1 + BELLY * self.belly * standing_out(bulge))
+        return smooth_min(ahead, torch.full_like(ahead, FRONT), SOFT)
 
     def aside(self, bulge: Number) -> Tensor:
         """Half breadth of the skin."""
-        return (self.half * (1 + 0.30 * self.belly * standing_out(bulge))).clamp(max=SIDE)
+        half = self.half * (1 + 0.30 * self.belly * standing_out(bulge))
+        return smooth_min(half, torch.full_like(half, SIDE), SOFT)
 
     def trunk(self, x: Tensor, y: Tensor, cut: slice, bulge: Number) -> Tensor:
-        """Skin of the trunk without breasts: superellipses of exponent 2.75 with a depth in front and one behind."""
-        a = self.aside(bulge)[..., cut]
-        ahead, back = self.ahead(bulge)[..., cut], self.back[..., cut]
+        """Skin of the trunk without breasts: sections with a depth in front and one behind."""
+        half, ahead, back = self.aside(bulge)[..., cut], self.ahead(bulge)[..., cut], self.back[..., cut]
         middle = 0.32 * (ahead - back)
-        y = y - middle
-        b = torch.where(y > 0, ahead - middle, back + middle)
-        ax, ay = x.abs() / a + 1e-4, y.abs() / b + 1e-4
-        px, py = _less_one(ax), _less_one(ay)
-        r = (px * ax + py * ay) ** (1 / 2.75)
-        return (r - 1) * _less_one(r) / torch.sqrt((px / a) ** 2 + (py / b) ** 2)
+        return self.section.distance(x, y - middle, half, ahead - middle, back + middle, cut)
 
     def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
         """Skin of both thighs, fading out above the hips."""
-        rx, ry = (radius[..., cut] for radius in self.thigh)
-        return _ellipse(x.abs() - self.thigh_x[..., cut], y - self.thigh_y, rx, ry) + self.above_thigh[..., cut]
+        half, deep = (radius[..., cut] for radius in self.thigh)
+        place = x.abs() - self.thigh_x[..., cut], y - self.thigh_y[..., cut]
+        return self.thigh_section.distance(*place, half, deep, deep, cut) + self.above_thigh[..., cut]
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
-        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 16.0)
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 10.0)
 
     def _fat_rows(self) -> Tensor:
         f = self.frame
@@ -155,7 +186,7 @@ class Outline:
         across = (x.abs() - 0.046 * f.h) / (0.031 * f.h)
         sag = 0.738 - 0.004 * (f.value("age") - 45) / 30
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
-        return self.breast_projection() * torch.exp(-(across**2) - up**2) * (y > 0)
+        return self.breast_projection() * torch.exp(-(across**2) - up**2) * ramp(y, 0.0, 30.0)
 
     def within_bones(self, polar: Polar, rows: Tensor) -> Tensor:
         """Where a cavity can be: within the bones that hold it, mm."""
@@ -183,11 +214,6 @@ def standing_out(bulge: Number) -> Tensor:
     """How far the skin follows the bulge: outwards wholly, inwards little."""
     bulge = torch.as_tensor(bulge)
     return torch.where(bulge > 0, bulge, DRAWN_IN * bulge)
-
-
-def _less_one(x: Tensor) -> Tensor:
-    """x ** 1.75."""
-    return x * (x * x.sqrt()).sqrt()
 
 
 def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class Surface:
     layer: Tensor
     breadth: Tensor
     front: Tensor
+    back: Tensor
     polar: Polar
     thicker: Tensor
 
@@ -44,7 +45,7 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
 
     Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
     """
-    outline = Outline(frame, sections)
+    outline = Outline(frame, sections, sections.skeleton.template.skin)
     every = slice(None, None, STRIDE)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
     ceiling = dome(sections, every)
@@ -91,6 +92,7 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
         layer=layer,
         breadth=outline.aside(bulge),
         front=outline.ahead(bulge),
+        back=outline.back,
         polar=polar,
         thicker=outline.thicker(whole, bulge),
     )

@@ -32,6 +32,7 @@ from engine.phantom.atlas.build import (
 )
 from engine.phantom.atlas.checkpoint import load_anatomy
 from engine.phantom.atlas.meshes import Lattice
+from engine.phantom.atlas.skin import SkinBasis
 
 #: angles of a section, from the right over the front; mm between two radii of a ray, and its length
 ANGLES, STEP, REACH = 96, 2.0, 260.0
@@ -107,6 +108,7 @@ class Template:
     arm_fascia: Float[Tensor, "angle z"]
     dome: Float[Tensor, "x y"]
     organs: Mapping[str, Organ]
+    skin: SkinBasis
 
     def to(self, device: torch.device | str) -> Template:
         """The same template on another device."""
@@ -116,7 +118,7 @@ class Template:
             if isinstance(value, Tensor):
                 moved[field.name] = value.to(device)
         organs = {name: replace(organ, distance=organ.distance.to(device)) for name, organ in self.organs.items()}
-        return replace(self, **moved, organs=organs)
+        return replace(self, **moved, organs=organs, skin=self.skin.to(device))
 
     def code(self, name: str) -> int:
         return self.names.index(name)
@@ -132,6 +134,7 @@ def template_of(
     body: UInt8[np.ndarray, "x y z"],
     bowel: UInt8[np.ndarray, "a b c"],
     womb: UInt8[np.ndarray, "d e f"],
+    skin: SkinBasis,
 ) -> Template:
     """The template from decoded label volumes in the axes of their source (x to the left, y to posterior)."""
     labels, lattice = _turned(body, BODY)
@@ -182,6 +185,7 @@ def template_of(
         arm_fascia=tensor(_smooth(_Rays(lattice, *arm).last(masks.of(*ARM) & (x > 0)))),
         dome=tensor(_dome(masks, z[0, 0])),
         organs=organs,
+        skin=skin,
     )
 
 
@@ -318,6 +322,6 @@ def organ_of(mask: Bool[np.ndarray, "x y z"], lattice: Lattice) -> Organ:
 @cache
 def shipped(device: torch.device | str = "cpu") -> Template:
     """The shipped anatomy, decoded once in a process."""
-    known = load_anatomy().fields
-    found = template_of(*(known[name].decode() for name in ("body", "bowel", "womb")))
-    return found.to(device)
+    anatomy = load_anatomy()
+    decoded = [anatomy.fields[name].decode() for name in ("body", "bowel", "womb")]
+    return template_of(*decoded, SkinBasis.of(anatomy.extras)).to(device)
