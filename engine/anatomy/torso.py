@@ -5,6 +5,9 @@ from __future__ import annotations
 from engine.anatomy.region import Area, Region, Tissue
 from engine.imaging.pair import CHANNELS
 
+#: the ruler's classes that are muscle, and those that are bone
+MUSCLES, BONES = ("muscle", "psoas", "paraspinal", "thigh"), ("bone", "vertebrae", "pelvis")
+
 TORSO = Region(
     name="torso",
     title="Torso",
@@ -17,7 +20,7 @@ TORSO = Region(
     intake="resampled",
     plane="coronal",
     largest_mm=1440.0,
-    areas={"fat": Area(words="fat, muscle and liver", classes=("sat", "vat", "imat", "muscle", "liver"))},
+    areas={"fat": Area(words="fat, muscle and liver", classes=("sat", "vat", "imat", *MUSCLES, "liver"))},
     expected={"bmi": "fat", "weight": "fat"},
     unmoved={"bmi": ("lungs", "kidneys", "spleen"), "age": ("lungs",)},
     relations=(("bmi", "sat"), ("age", "vat")),
@@ -25,12 +28,13 @@ TORSO = Region(
     tissues=(
         Tissue(title="Subcutaneous fat", classes=("sat",), colour="#f0e442"),
         Tissue(title="Visceral fat", classes=("vat",), colour="#e69f00"),
-        Tissue(title="Muscle", classes=("muscle", "imat"), colour="#cc79a7"),
+        Tissue(title="Muscle", classes=(*MUSCLES, "imat"), colour="#cc79a7"),
         Tissue(title="Liver", classes=("liver",), colour="#d55e00"),
         Tissue(title="Spleen", classes=("spleen",), colour="#8e6bbf"),
         Tissue(title="Kidneys", classes=("kidneys",), colour="#009e73"),
         Tissue(title="Lungs", classes=("lungs",), colour="#56b4e9"),
-        Tissue(title="Bones", classes=("bone", "pelvis"), colour="#d9d2c5"),
+        Tissue(title="Heart", classes=("heart",), colour="#0072b2"),
+        Tissue(title="Bones", classes=BONES, colour="#d9d2c5"),
     ),
     surfaces=(
         Tissue(title="Visceral fat", classes=("vat",), colour="#e3b62f", opacity=0.45),
@@ -38,6 +42,7 @@ TORSO = Region(
         Tissue(title="Liver", classes=("liver",), colour="#9c4a36"),
         Tissue(title="Spleen", classes=("spleen",), colour="#7d5ba6"),
         Tissue(title="Kidneys", classes=("kidneys",), colour="#c0563f"),
-        Tissue(title="Bones", classes=("bone", "pelvis"), colour="#d8cfb8"),
+        Tissue(title="Heart", classes=("heart",), colour="#a8433f"),
+        Tissue(title="Bones", classes=BONES, colour="#d8cfb8"),
     ),
 )

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_erosion
 
-from engine.phantom.tissue import LIVER, Tissue
+from engine.phantom.tissue import SUBSTANCES, Substance
 
+LIVER = SUBSTANCES["liver"]
 #: fewest voxels of liver whose fat fraction is read
 MINIMUM_VOXELS = 40
 #: above this share of fat no liver is believed
@@ -27,10 +28,10 @@ FATTEST = 0.55
 
 
 @overload
-def fraction_of_ratio(ratio: float, tissue: Tissue = ...) -> float: ...
+def fraction_of_ratio(ratio: float, tissue: Substance = ...) -> float: ...
 @overload
-def fraction_of_ratio(ratio: Float[np.ndarray, "..."], tissue: Tissue = ...) -> Float[np.ndarray, "..."]: ...
-def fraction_of_ratio(ratio, tissue: Tissue = LIVER):
+def fraction_of_ratio(ratio: Float[np.ndarray, "..."], tissue: Substance = ...) -> Float[np.ndarray, "..."]: ...
+def fraction_of_ratio(ratio, tissue: Substance = LIVER):
     """The share of fat (0-1) behind a ratio F / (W + F) of the images, relaxation taken into account.
 
     >>> round(fraction_of_ratio(ratio_of_fraction(0.2)), 9)
@@ -40,7 +41,7 @@ def fraction_of_ratio(ratio, tissue: Tissue = LIVER):
     return water / (water + fat)
 
 
-def ratio_of_fraction(fraction: float, tissue: Tissue = LIVER) -> float:
+def ratio_of_fraction(fraction: float, tissue: Substance = LIVER) -> float:
     """The ratio F / (W + F) that the images show of a share ``fraction`` of fat (0-1)."""
     water, fat = (1 - fraction) * tissue.water_signal, fraction * tissue.fat_signal
     return fat / (water + fat)

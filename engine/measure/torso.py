@@ -33,23 +33,31 @@ from engine.measure.reference import CohortBand
 from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.measure.waist import waist
-from engine.phantom import tissue
 from engine.phantom.shape.frame import GRID, SPACING
+from engine.phantom.tissue import code, codes
 
 NAME = TORSO.ruler
+#: muscles with a class of their own
+PSOAS, PARASPINAL = (code("psoas"),), (code("paraspinal"), code("quadratus_lumborum"))
+THIGH = tuple(code(name) for name in ("thigh_front", "thigh_back", "thigh_inner"))
 #: what each class is made of, in the phantom's label codes; what is in none of them is ``other``
 CODES = {
-    "background": (tissue.AIR,),
-    "sat": (tissue.SAT,),
-    "vat": (tissue.VAT,),
-    "imat": (tissue.IMAT,),
-    "muscle": (tissue.MUSCLE,),
-    "bone": (tissue.VERTEBRAE, tissue.RIBS, tissue.SHOULDER, tissue.FEMUR),
-    "pelvis": (tissue.PELVIS,),
-    "lungs": (tissue.LUNG,),
-    "liver": (tissue.LIVER,),
-    "spleen": (tissue.SPLEEN,),
-    "kidneys": (tissue.CORTEX, tissue.MEDULLA),
+    "background": codes("background"),
+    "sat": codes("subcutaneous_fat"),
+    "vat": codes("visceral_fat"),
+    "imat": codes("intermuscular_fat"),
+    "muscle": tuple(sorted({*codes("muscle")} - {*PSOAS, *PARASPINAL, *THIGH})),
+    "bone": codes("ribs_and_sternum", "shoulder_girdle_and_arm_bones", "femur"),
+    "pelvis": codes("pelvis"),
+    "lungs": codes("lung"),
+    "liver": codes("liver"),
+    "spleen": codes("spleen"),
+    "kidneys": codes("kidney"),
+    "psoas": PSOAS,
+    "paraspinal": PARASPINAL,
+    "thigh": THIGH,
+    "heart": codes("heart"),
+    "vertebrae": codes("vertebrae"),
 }
 CLASSES = (*CODES, "other")
 #: what :meth:`TorsoMeasure.measure` returns, in words and with its unit
@@ -63,6 +71,11 @@ MEASURES = {
     "lungs": "Lungs",
     "spleen": "Spleen",
     "kidneys": "Kidneys",
+    "psoas": "Psoas",
+    "paraspinal": "Paraspinal muscle",
+    "thigh": "Thigh muscle",
+    "heart": "Heart",
+    "marrow": "Vertebrae",
 }
 UNITS = {
     "sat": "l",
@@ -74,6 +87,11 @@ UNITS = {
     "lungs": "l",
     "spleen": "ml",
     "kidneys": "ml",
+    "psoas": "ml",
+    "paraspinal": "ml",
+    "thigh": "l",
+    "heart": "ml",
+    "marrow": "ml",
 }
 DEFINITIONS = {
     "sat": "Subcutaneous fat: all fat under the skin in the field of view.",
@@ -85,16 +103,26 @@ DEFINITIONS = {
     "lungs": "Lungs: air and tissue together.",
     "spleen": "Spleen.",
     "kidneys": "Kidneys: cortex and medulla of both.",
+    "psoas": "Psoas: both psoas major with iliacus, within the field of view.",
+    "paraspinal": "Paraspinal muscle: erector spinae, multifidus and quadratus lumborum of both sides.",
+    "thigh": "Thigh muscle: the front, back and inner compartments of both thighs, as far as they are in view.",
+    "heart": "Heart: chambers with their blood, and the wall.",
+    "marrow": "Vertebrae: bodies and arches, whose marrow is seen, without discs.",
 }
-#: the measures that are the volume of a class
+#: the measures that are the volume of classes
 COUNTED = {
-    "sat": "sat",
-    "vat": "vat",
-    "muscle": "muscle",
-    "liver_volume": "liver",
-    "lungs": "lungs",
-    "spleen": "spleen",
-    "kidneys": "kidneys",
+    "sat": ("sat",),
+    "vat": ("vat",),
+    "muscle": ("muscle", "psoas", "paraspinal", "thigh"),
+    "liver_volume": ("liver",),
+    "lungs": ("lungs",),
+    "spleen": ("spleen",),
+    "kidneys": ("kidneys",),
+    "psoas": ("psoas",),
+    "paraspinal": ("paraspinal",),
+    "thigh": ("thigh",),
+    "heart": ("heart",),
+    "marrow": ("vertebrae",),
 }
 #: the measures whose stated error is in their unit and not a share of the value
 IN_UNITS = ("waist", "liver_pdff")
@@ -213,7 +241,10 @@ class TorsoMeasure:
         low, high = self.config.plausible
         if not low <= body <= high:
             raise VolumeError(f"no torso was found: {body:.0f} l look like body, {low:.0f} to {high:.0f} are expected")
-        values = {name: litres[source] * (1000 if UNITS[name] == "ml" else 1) for name, source in COUNTED.items()}
+        values = {
+            name: sum(litres[part] for part in parts) * (1000 if UNITS[name] == "ml" else 1)
+            for name, parts in COUNTED.items()
+        }
         hard = probabilities.argmax(0)
         images = torso.data.astype(np.float32)
         pelvis, skin = (hard == CLASSES.index(name) for name in ("pelvis", "sat"))
@@ -284,8 +315,8 @@ def exchanged(torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> flo
 def classes_of_codes() -> UInt8[np.ndarray, "256"]:
     """The table from a label code of the phantom to the index of its class in :data:`CLASSES`."""
     table = np.full(256, CLASSES.index("other"), np.uint8)
-    for name, tissues in CODES.items():
-        table[[t.code for t in tissues]] = CLASSES.index(name)
+    for name, labels in CODES.items():
+        table[list(labels)] = CLASSES.index(name)
     return table
 
 

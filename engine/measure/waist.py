@@ -10,7 +10,6 @@ from scipy.ndimage import binary_erosion, binary_fill_holes, distance_transform_
 from scipy.ndimage import label as components
 
 from engine.phantom.girth import girth, waist_level
-from engine.phantom.tissue import PELVIS
 
 #: voxels that a part of a slice must have, after erosion, to be an arm and not a speck; depths of erosion, in voxels
 ARM, DEPTHS = 4, (0, 1, 2, 3, 4, 5)
@@ -29,7 +28,7 @@ def waist(
     ``inphase`` is water plus fat, any scale; ``pelvis`` and ``fat`` (subcutaneous) say where these are; x and y lie in
     the slices, ``spacing`` is in mm. The skin is where the signal is half of that of the fat under it.
     """
-    level = waist_level(np.where(pelvis, PELVIS.code, 0))
+    level = waist_level(pelvis)
     if level is None or not fat[:, :, level].any():
         return float("nan")
     plane = inphase[:, :, level].astype(np.float64)

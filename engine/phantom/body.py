@@ -39,9 +39,9 @@ class Body:
 
 
 @torch.inference_mode()
-def build(people: People, template: Template | None = None) -> Body:
+def build(people: People, template: Template | None = None, *, fine: int = 1) -> Body:
     """Draw every person's torso: skin and wall, the pull-back within them, chest, abdomen, pelvis, the bowel last."""
-    frame = Frame(people)
+    frame = Frame(people, fine)
     sections = Sections(Skeleton(frame, template or shipped(people.height.device)))
     outline, surface = solve(frame, sections, contents(people))
     arm = right_arm(frame, surface)
@@ -74,5 +74,5 @@ def contents(people: People) -> Float[Tensor, " n"]:
     """What the abdominal cavity shall hold, litres: organs, vessels, bowel (varying) and visceral fat."""
     solid = people.liver + people.spleen + people.kidney_left + people.kidney_right + people.pancreas
     hollow = 0.36 * (0.28 * people.traits["stomach_fill"]).exp() + 0.22 * (0.5 * people.traits["bladder_fill"]).exp()
-    bowel = (1.75 + 0.30 * people.male) * (0.15 * people.traits["bowel_volume"]).exp() * (people.height / 172) ** 2
+    bowel = (1.40 + 0.50 * people.male) * (0.15 * people.traits["bowel_volume"]).exp() * (people.height / 172) ** 2
     return solid / 1000 + hollow + bowel + 0.30 + people.vat

@@ -37,7 +37,7 @@ ABOUT = (
     "Associations, not causes; not for diagnosis."
 )
 #: version of the phantom: another one makes other persons of the same seeds
-PHANTOM = 1
+PHANTOM = 2
 BATCH_GPU = 16
 #: the columns of the table beside age, sex, height, weight and bmi
 COUNTED = ("ethnicity", "waist", "body_fat", "sat", "vat", "muscle", "liver_volume", "liver_pdff", "smoking")
@@ -110,7 +110,7 @@ def counts(body: Body, i: int, labels: UInt8[np.ndarray, "x y z"]) -> dict[str, 
     def litres(group: str) -> float:
         return int(np.isin(labels, codes(group)).sum()) * VOXEL_ML / 1000
 
-    level = waist_level(labels)
+    level = waist_level(np.isin(labels, codes("pelvis")))
     tape = float("nan") if level is None else girth(body.trunk[i, :, :, level].cpu().double().numpy(), SPACING[:2])
     return {
         "sat": litres("subcutaneous_fat"),

@@ -7,6 +7,7 @@ region where water and fat are swapped.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from engine.phantom.body import Body
-from engine.phantom.shape.frame import GRID, Frame, generator
+from engine.phantom.shape.frame import Frame, generator
 from engine.phantom.shape.shapes import bump
 
 CHANNELS = ("water", "fat")
@@ -56,7 +57,7 @@ def scan(body: Body, *, clean: bool = False) -> Scan:
     )
     images = []
     for i, image in enumerate((water, fat)):
-        real, imaginary = hashed_normals(frame.people.seeds, i, frame.device)
+        real, imaginary = hashed_normals(frame.people.seeds, i, frame.device, frame.grid)
         sigma = level[:, None, None, None]
         signal = _breathe(image, frame) * gain
         images.append(torch.sqrt((signal + sigma * real) ** 2 + (sigma * imaginary) ** 2))
@@ -77,7 +78,8 @@ def _gain(frame: Frame) -> Float[Tensor, "n x y z"]:
     x, y = frame.axes[0][:, None, None] / 260, frame.axes[1][:, None] / 230
     shade = shade - SHADING * torch.exp(-(x**2) - y**2)
     gains = torch.stack([torch.randn(STATIONS, generator=generator(seed, "stations")) for seed in frame.people.seeds])
-    station = torch.arange(GRID[2]) * STATIONS // GRID[2]
+    slices = frame.grid[2]
+    station = torch.arange(slices) * STATIONS // slices
     return torch.exp(shade + (GAIN * gains)[:, station].to(frame.device)[:, None, None, :])
 
 
@@ -93,20 +95,20 @@ def _swap(frame: Frame, person: int) -> Bool[Tensor, "x y z"]:
     """Where one person's water and fat are exchanged: an arm's side of one station, or its whole lower end."""
     seed = frame.people.seeds[person]
     station = int(_number(seed, "swap station") * STATIONS)
-    rows = (torch.arange(GRID[2], device=frame.device) * STATIONS // GRID[2]) == station
+    rows = (torch.arange(frame.grid[2], device=frame.device) * STATIONS // frame.grid[2]) == station
     side = _number(seed, "swap side")
     columns = frame.axes[0] > 60 if side < 0.4 else frame.axes[0] < -60 if side < 0.8 else frame.axes[0] > -1e9
-    return rows & columns[:, None, None] & torch.ones(GRID[1], 1, dtype=torch.bool, device=frame.device)
+    return rows & columns[:, None, None] & torch.ones(frame.grid[1], 1, dtype=torch.bool, device=frame.device)
 
 
 def hashed_normals(
-    seeds: tuple[int, ...], stream: int, device: torch.device
+    seeds: tuple[int, ...], stream: int, device: torch.device, grid: tuple[int, int, int]
 ) -> tuple[Float[Tensor, "n x y z"], Float[Tensor, "n x y z"]]:
     """Two independent standard normals a voxel from one 32-bit hash of voxel, stream and seed.
 
     The hash is "lowbias32" (Wellons 2018), its two halves make a pair by Box and Muller (1958).
     """
-    count = GRID[0] * GRID[1] * GRID[2]
+    count = math.prod(grid)
     salt = torch.tensor([_salt(seed, stream) for seed in seeds], dtype=torch.int32, device=device)
     x = torch.arange(count, dtype=torch.int32, device=device) ^ salt[:, None]
     for shift, multiplier in ((16, 0x21F0AAAD), (15, 0x735A2D97 - (1 << 32) * (0x735A2D97 >> 31)), (15, 0)):
@@ -115,7 +117,7 @@ def hashed_normals(
             x = x * multiplier
     radius = torch.sqrt(-2 * torch.log(((x & 0xFFFF) + 0.5) / 65536))
     angle = ((x >> 16) & 0xFFFF) * (2 * torch.pi / 65536)
-    shape = (len(seeds), *GRID)
+    shape = (len(seeds), *grid)
     return (radius * torch.cos(angle)).reshape(shape), (radius * torch.sin(angle)).reshape(shape)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float
 from scipy.spatial import ConvexHull
-
-from engine.phantom.tissue import codes
 
 #: a slice belongs to the pelvis when this many of its voxels do
 CREST_VOXELS = 6
@@ -31,7 +29,7 @@ def girth(field: Float[np.ndarray, "x y"], spacing: tuple[float, float]) -> floa
     return float(ConvexHull(border).area) if len(border) > 2 else float("nan")
 
 
-def waist_level(labels: Integer[np.ndarray, "x y z"]) -> int | None:
+def waist_level(pelvis: Bool[np.ndarray, "x y z"]) -> int | None:
     """The slice just above the iliac crests, where NHANES takes the waist; None where no pelvis is in view."""
-    slices = np.nonzero(np.isin(labels, codes("pelvis")).sum((0, 1)) >= CREST_VOXELS)[0]
-    return min(int(slices.max()) + 1, labels.shape[2] - 1) if len(slices) else None
+    slices = np.nonzero(pelvis.sum((0, 1)) >= CREST_VOXELS)[0]
+    return min(int(slices.max()) + 1, pelvis.shape[2] - 1) if len(slices) else None

@@ -13,6 +13,7 @@ from engine.cohort.store import CohortStore
 from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
 from engine.phantom.atlas.build import volumes
+from engine.phantom.atlas.skin_build import build_skin
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation
 from engine.training.run import Progress
@@ -221,7 +222,9 @@ class ShapeTraining(Protocol):
 
 def anatomy(folder: Path, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]:
     """The learned anatomy of the torso."""
-    return train_anatomy(AnatomyRecipe(), volumes(folder), run_dir, minutes=minutes)
+    return train_anatomy(
+        AnatomyRecipe(), volumes(folder), run_dir, minutes=minutes, extras=build_skin(folder / "skin_basis")
+    )
 
 
 #: learned shapes that the phantom is built of

@@ -22,7 +22,7 @@ from engine.measure.shipped import load_ruler
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.cohort import PhantomPerson, make, person_seeds
 from engine.phantom.shape.frame import SPACING
-from engine.phantom.tissue import PELVIS, RIBS, VERTEBRAE
+from engine.phantom.tissue import codes
 from engine.vocabulary.refusal import RequestError
 
 #: the cohort's seed of the persons judged; a model trained on it would have seen them
@@ -33,7 +33,8 @@ HELD = ("age", "sex", "height", "ethnicity", "smoking")
 CHANGE, POSSIBLE = (4.0, 10.0), (18.0, 45.0)
 #: measures that a BMI moves, and those compared
 MEASURED = ("sat", "vat", "muscle", "liver_volume")
-BONES = {"spine": VERTEBRAE, "ribs": RIBS, "pelvis": PELVIS}
+#: groups of labels whose place is compared
+BONES = {"spine": "vertebrae", "ribs": "ribs_and_sternum", "pelvis": "pelvis"}
 #: voxels either way in which a bone is sought
 REACH = 2
 
@@ -71,8 +72,10 @@ def benchmark_whatif(
                 **{f"{m}": abs(there[m] / truth[m] - 1) for m in MEASURED},
                 **{f"{m} unchanged": abs(same[m] / truth[m] - 1) for m in MEASURED},
                 **{
-                    f"{name} off": bone_offset(found.volume, volume_of(after), after.labels == tissue.code)
-                    for name, tissue in BONES.items()
+                    f"{name} off": bone_offset(
+                        found.volume, volume_of(after), np.isin(after.labels, codes(group))
+                    )
+                    for name, group in BONES.items()
                 },
                 "psnr_autoencoder": found.autoencoder_psnr,
                 "psnr_null": found.null_psnr,

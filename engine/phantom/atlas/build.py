@@ -101,11 +101,11 @@ INLET, FLOOR, CREST = 1372.0, 782.0, 967.0
 GAP, SEAM, WALL = 14.0, 17.0, 9.0
 #: how far muscles grow into what lies between them, and the plane of fat that stays, mm
 GROWN: Mapping[str, float] = {
-    "paraspinal": 14.0, "gluteal": 24.0, "back": 6.0, "shoulder": 8.0, "pectoral": 6.0, "thigh_front": 22.0,
+    "paraspinal": 14.0, "gluteal": 24.0, "back": 9.0, "shoulder": 14.0, "pectoral": 9.0, "thigh_front": 22.0,
     "thigh_inner": 22.0, "thigh_back": 22.0, "psoas": 4.0, "hip_rotators": 8.0, "neck_muscle": 6.0, "rectus": 5.0,
     "oblique": 5.0,
 }  # fmt: skip
-PLANE = 1.8
+PLANE, FAR = 1.3, 1e4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,18 +266,17 @@ def _envelope(labels: UInt8[np.ndarray, "x y z"], cavity: Bool[np.ndarray, "x y 
 def _fill_between(labels: UInt8[np.ndarray, "x y z"], envelope: Bool[np.ndarray, "x y z"]) -> None:
     """Between muscles: they are thin in the source, so they grow towards each other but for a plane of fat."""
     free = envelope & (labels == 0)
-    nearest = np.full(labels.shape, np.inf, np.float32)
+    nearest = np.full(labels.shape, FAR, np.float32)
     second = nearest.copy()
     whose = np.zeros(labels.shape, np.uint8)
     for name, reach in GROWN.items():
         distance = _distance(of(labels, name)).astype(np.float32)
-        distance[distance > reach] = np.inf
+        distance[distance > reach] = FAR
         closer = distance < nearest
         second = np.where(closer, nearest, np.minimum(second, distance))
         whose[closer] = NAMES.index(name)
         nearest = np.minimum(nearest, distance)
-    apart = np.where(np.isfinite(second), second - nearest, np.inf)
-    grown = free & np.isfinite(nearest) & (apart > PLANE)
+    grown = free & (nearest < FAR) & (second - nearest > PLANE)
     labels[grown] = whose[grown]
     labels[free & ~grown] = NAMES.index("intermuscular_fat")
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from engine.phantom.shape.frame import GRID, Box, Frame
+from engine.phantom.shape.frame import Box, Frame
 from engine.phantom.shape.shapes import Number
 from engine.phantom.tissue import Tissue
 
@@ -23,7 +23,7 @@ class Canvas:
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        shape = (frame.n, *GRID)
+        shape = (frame.n, *frame.grid)
         self.water: Float[Tensor, "n x y z"] = torch.zeros(shape, device=frame.device)
         self.fat: Float[Tensor, "n x y z"] = torch.zeros(shape, device=frame.device)
         self.label: UInt8[Tensor, "n x y z"] = torch.zeros(shape, dtype=torch.uint8, device=frame.device)
@@ -46,7 +46,7 @@ class Canvas:
         ``fat`` overrides its fat fraction, ``gain`` multiplies its signal; ``keep`` takes the voxels for good, ``over``
         paints on taken voxels too, ``signal_only`` leaves the labels as they are (vessels within the liver).
         """
-        alpha = (distance * (-0.5 / SOFT)).add_(0.5).clamp_(0, 1)
+        alpha = (distance * (-0.5 * self.frame.fine / SOFT)).add_(0.5).clamp_(0, 1)
         inside = distance < 0
         if not over:
             free = ~box.take(self.taken)

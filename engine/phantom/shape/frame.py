@@ -26,23 +26,29 @@ FORWARD = 72.0
 
 
 class Frame:
-    """A batch of bodies and the grid they are painted on.
+    """A batch of bodies and the grid they are painted on: :data:`GRID` voxels of :data:`SPACING` mm, or each ``fine`` of
+    them along every axis (2: 2.5 x 2.5 x 3 mm).
 
     ``h`` is the height in mm, ``s`` the size of the skeleton relative to a man of 1.79 m, ``male`` 0 or 1, ``x``, ``y``
     the warped coordinates of the voxels, ``z`` the height of the axial slices and ``u`` the same as a fraction of ``h``.
     """
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: People, fine: int = 1) -> None:
+        self.grid = (GRID[0] * fine, GRID[1] * fine, GRID[2] * fine)
+        self.spacing = (SPACING[0] / fine, SPACING[1] / fine, SPACING[2] / fine)
+        self.voxel_ml = VOXEL_ML / fine**3
+        self.fine = fine
         self.people, self.n, self.device = people, len(people), people.height.device
         self.h = column(people.height) * 10
         self.male = column(people.male)
         self.s = self.h / REFERENCE * (1 - 0.035 * (1 - self.male))
         axes = [
             (torch.arange(size, device=self.device) - size / 2 + 0.5) * mm
-            for size, mm in zip(GRID, SPACING, strict=True)
+            for size, mm in zip(self.grid, self.spacing, strict=True)
         ]
         self.axes = axes[0], axes[1]
-        self.z = (self.h * TOP - GRID[2] / 2 * SPACING[2] + axes[2]).reshape(self.n, 1, 1, GRID[2])
+        length = self.grid[2] * self.spacing[2]
+        self.z = (self.h * TOP - length / 2 + axes[2]).reshape(self.n, 1, 1, self.grid[2])
         self.u = self.z / self.h
         self.tallest = float(people.height.max()) * 10
         side = self.trait("scoliosis") * 3.5
@@ -66,22 +72,22 @@ class Frame:
     def noise(self, name: str, points: tuple[int, int, int]) -> Float[Tensor, "n x y z"]:
         """A smooth field of unit variance over the grid, from each person's own generator."""
         coarse = torch.stack([torch.randn(points, generator=generator(seed, name)) for seed in self.people.seeds])
-        return spread(coarse.to(self.device), GRID)
+        return spread(coarse.to(self.device), self.grid)
 
     @cached_property
     def whole(self) -> Box:
         """The box of all voxels."""
-        return Box(self, (0, 0, 0), GRID, None)
+        return Box(self, (0, 0, 0), self.grid, None)
 
     def box(self, centre: Point, half: tuple[float, float, float]) -> Box:
         """The voxels around ``centre`` within ``half`` mm (at the reference stature), and a margin for the warp."""
         scale = max(self.tallest / REFERENCE, 1.0)
-        size = [min(g, round(2 * (r * scale + MARGIN) / mm) + 1) for r, mm, g in zip(half, SPACING, GRID, strict=True)]
+        size = [min(g, round(2 * (r * scale + MARGIN) / mm) + 1) for r, mm, g in zip(half, self.spacing, self.grid, strict=True)]
         first = (self.axes[0][0], self.axes[1][0] + FORWARD, self.z[..., :1])
         starts = []
         for i in range(3):
-            middle = (torch.as_tensor(centre[i], device=self.device) - first[i]) / SPACING[i]
-            start = (middle - (size[i] - 1) / 2).round().clamp(0, GRID[i] - size[i])
+            middle = (torch.as_tensor(centre[i], device=self.device) - first[i]) / self.spacing[i]
+            start = (middle - (size[i] - 1) / 2).round().clamp(0, self.grid[i] - size[i])
             starts.append(start.long().expand(self.n, 1, 1, 1).flatten())
         return Box(self, (0, 0, 0), (size[0], size[1], size[2]), starts)
 

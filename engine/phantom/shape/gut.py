@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.frame import VOXEL_ML, Box
+from engine.phantom.shape.frame import Box
 from engine.phantom.shape.organs import Viscera
 from engine.phantom.shape.pullback import Pulled
 from engine.phantom.shape.shapes import level
@@ -76,7 +76,7 @@ def small_bowel(v: Viscera, pull: Pulled) -> None:
     fat = torch.isin(box.take(canvas.label), torch.tensor(codes("visceral_fat")))
     fat &= box.take(v.region) < -1.0
     total = torch.isin(canvas.label, torch.tensor(codes("visceral_fat"))).sum((1, 2, 3)).float()
-    room = (total - f.people.vat * 1000 / VOXEL_ML).clamp(min=0)
+    room = (total - f.people.vat * 1000 / f.voxel_ml).clamp(min=0)
     edge = level(field, fat, room, -20.0, 90.0)
     distance = torch.where(fat, field - edge, 9.0)
     distance = torch.where(room[:, None, None, None] > 0, distance, 9.0)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.frame import VOXEL_ML, Box, Frame
+from engine.phantom.shape.frame import Box
 from engine.phantom.shape.sections import Sections
 from engine.phantom.shape.shapes import Number, Point, level, tube
+from engine.phantom.shape.surface import lifted
 from engine.phantom.shape.template import ANGLES
 from engine.phantom.tissue import BY_NAME, codes
 
@@ -106,7 +107,7 @@ class Viscera:
     def met(self, at: Places, distance: Tensor, inside: Tensor, wanted: Tensor, by: float = 9.0) -> Tensor:
         """The distance moved by up to ``by`` mm so that ``wanted`` mL (n,) are free and inside."""
         free = (inside < 0) & ~at.box.take(self.canvas.taken)
-        edge = level(distance, free, wanted / VOXEL_ML, -by, by)
+        edge = level(distance, free, wanted / self.frame.voxel_ml, -by, by)
         return torch.maximum(distance - edge, inside)
 
 
@@ -149,7 +150,7 @@ def spleen(v: Viscera) -> None:
     wanted = v.frame.people.spleen
     place = v.frame.trait("spleen_place")
     distance = v.distance(
-        "spleen", at, grown=v.enlargement("spleen", wanted), moved=(0.0, 2.0 * place, -5.0 * place),
+        "spleen", at, grown=v.enlargement("spleen", wanted), moved=(0.0, 2.0 * place, 0.7 * lifted(v.frame) - 5.0 * place),
         anchor=(-105.0, 70.0, 1125.0), side=v.side.clamp(0.85, 1.12),
     )  # fmt: skip
     distance = v.met(at, distance, at.box.take(v.region) + 1.5, wanted)
@@ -174,18 +175,18 @@ def liver(v: Viscera, texture: Tensor) -> None:
     wanted = f.people.liver
     distance = v.distance(
         "liver", at, grown=v.enlargement("liver", wanted) * 0.99, anchor=(75.0, 110.0, 1190.0),
-        moved=(0.0, 0.0, 7.0 * f.trait("diaphragm")), turn=0.05 * f.trait("liver_tilt"),
+        moved=(0.0, 0.0, lifted(f)), turn=0.05 * f.trait("liver_tilt"),
         front=v.front.clamp(0.70, 1.10), side=v.side.clamp(0.85, 1.12),
     )  # fmt: skip
     distance = distance + 2.0 * at.box.take(f.noise("liver", (7, 7, 9)))
-    distance = v.met(at, distance, at.box.take(v.region) + 1.0, wanted, 16.0)
+    distance = v.met(at, distance, at.box.take(v.region) + 1.0, wanted, 40.0)
     gain = 1 + 0.02 * at.box.take(texture)
     v.paint(at, distance, "liver", fat=f.value("liver_pdff") / 100, gain=gain, keep=True)
     _liver_vessels(v, at, distance)
     bag = v.places("gallbladder", 1.8)
     grown = v.enlargement("gallbladder", 32.0 * torch.ones_like(wanted))
-    inside = bag.box.take(v.region) + 3
-    distance = torch.maximum(v.distance("gallbladder", bag, grown=grown, front=v.front.clamp(0.75, 1.10)), inside)
+    own = v.distance("gallbladder", bag, grown=grown, moved=(0.0, 0.0, lifted(f)), front=v.front.clamp(0.75, 1.10))
+    distance = torch.maximum(own, bag.box.take(v.region) + 3)
     v.paint(bag, distance, "gallbladder", over=True, keep=True)
 
 
@@ -205,7 +206,7 @@ def _liver_vessels(v: Viscera, at: Places, liver: Tensor) -> None:
     }
 
     class _Points:
-        x, y, z = at.x / v.side.clamp(0.85, 1.12), at.y, at.z
+        x, y, z = at.x / v.side.clamp(0.85, 1.12), at.y, at.z - lifted(v.frame)
 
     for name, branches in lines.items():
         for line in branches:
@@ -219,7 +220,7 @@ def stomach(v: Viscera) -> None:
     f = v.frame
     fill = (0.10 * f.trait("stomach_fill")).exp() * 0.88
     distance = v.distance(
-        "stomach", at, grown=fill, moved=(4.0 * f.trait("stomach_place"), 0.0, 0.0), anchor=(-58.0, 130.0, 1165.0),
+        "stomach", at, grown=fill, moved=(4.0 * f.trait("stomach_place"), 0.0, 0.7 * lifted(f)), anchor=(-58.0, 130.0, 1165.0),
         front=v.front.clamp(0.70, 1.25), side=v.side.clamp(0.85, 1.1),
     )  # fmt: skip
     distance = torch.maximum(distance, at.box.take(v.region) + 2)
@@ -256,7 +257,7 @@ def heart(v: Viscera) -> None:
     at = v.places("heart", 1.5)
     grown = v.enlargement("heart", f.people.heart)
     organ = v.template.organs["heart"]
-    lift = 4.0 * f.trait("diaphragm") + 3.0 * f.trait("heart_place")
+    lift = 0.5 * lifted(f) + 3.0 * f.trait("heart_place")
     front, side = v.front.clamp(0.85, 1.10), v.side.clamp(0.92, 1.08)
     grown = grown / (front * side) ** (1 / 3)
     placed = {"grown": grown, "moved": (0.0, 0.0, lift), "front": front, "side": side, "anchor": organ.centre}

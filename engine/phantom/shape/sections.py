@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.phantom.shape.frame import GRID, SPACING, Frame
+from engine.phantom.shape.frame import FORWARD, Frame
 from engine.phantom.shape.shapes import ramp
 from engine.phantom.shape.skeleton import Skeleton
 from engine.phantom.shape.template import ANGLES
@@ -108,27 +108,28 @@ def reach(
     y: Float[Tensor, "a r"],
     scale: Tensor,
     middle: Tensor,
-    wide: Tensor,
+    widened: Tensor,
     start: Tensor | None = None,
     first: bool = False,
 ) -> Rows:
     """Radii at which rays leave a surface in every slice: the last crossing, or the ``first`` one."""
     n, _, _, slices = field.shape
-    px = scale * wide * x[None, :, :, None].reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
+    px = scale * widened * x[None, :, :, None].reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
     py = scale * y.reshape(1, -1, 1, 1).expand(n, -1, 1, slices) + middle
     if start is not None:
         px = px + start
-    i = (px - frame.axes[0][0]) / SPACING[0]
-    j = (py - frame.axes[1][0] - 72.0) / SPACING[1]
-    i0 = i.floor().clamp(0, GRID[0] - 2)
-    j0 = j.floor().clamp(0, GRID[1] - 2)
+    i = (px - frame.axes[0][0]) / frame.spacing[0]
+    j = (py - frame.axes[1][0] - FORWARD) / frame.spacing[1]
+    wide, deep = frame.grid[:2]
+    i0 = i.floor().clamp(0, wide - 2)
+    j0 = j.floor().clamp(0, deep - 2)
     a, b = (i - i0).clamp(0, 1), (j - j0).clamp(0, 1)
-    base = torch.arange(n)[:, None, None, None] * (GRID[0] * GRID[1] * slices) + torch.arange(slices)
+    base = torch.arange(n)[:, None, None, None] * (wide * deep * slices) + torch.arange(slices)
     flat = field.reshape(-1)
-    at = base + (i0 * GRID[1] + j0).long() * slices
+    at = base + (i0 * deep + j0).long() * slices
     found = torch.lerp(
         torch.lerp(flat[at], flat[at + slices], b),
-        torch.lerp(flat[at + GRID[1] * slices], flat[at + (GRID[1] + 1) * slices], b),
+        torch.lerp(flat[at + deep * slices], flat[at + (deep + 1) * slices], b),
         a,
     ).reshape(n, ANGLES, len(RADII), slices)
     inside = found < 0

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.phantom.shape.frame import VOXEL_ML, Frame, column
+from engine.phantom.shape.frame import Frame, column
 from engine.phantom.shape.outline import Outline
 from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import level
 
 #: how often fat and bulge are solved in turn, bisections of the bulge, its range, and the stride of the coarse grid
 ROUNDS, BULGES, BULGE, STRIDE = 2, 7, (-0.55, 0.55), 2
+
+
+#: the template breathed out more than persons in the scanner, mm
+DEEPER = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +50,12 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
     Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
     """
     outline = Outline(frame, sections, sections.skeleton.template.skin)
-    every = slice(None, None, STRIDE)
+    stride = STRIDE * frame.fine
+    every = slice(None, None, stride)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
     ceiling = dome(sections, every)
-    polar, slices = sections.polar(STRIDE), torch.arange(0, frame.z.shape[-1], STRIDE)
-    litre = 1000 / (VOXEL_ML * STRIDE**3)
+    polar, slices = sections.polar(stride), torch.arange(0, frame.z.shape[-1], stride)
+    litre = 1000 / (frame.voxel_ml * stride**3)
     rows = (frame.u > outline.crotch) & (frame.u < 0.832)
     thick, lift = outline.thickness(x, y, every), outline.breast(x, y, every)
     thighs, bones = outline.thighs(x, y, every), outline.within_bones(polar, slices)
@@ -80,7 +85,7 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
     thick = thick * outline.padded(y, whole, bulge)
     polar, slices = sections.polar(), torch.arange(frame.z.shape[-1])
     cage = outline.cage(polar, slices)
-    layer = _layer(base, lift, thick, cage, rows, want_fat * STRIDE**3)
+    layer = _layer(base, lift, thick, cage, rows, want_fat * stride**3)
     fascia = torch.maximum(base + layer * thick, cage)
     bones, wall = outline.within_bones(polar, slices), outline.wall(polar, slices)
     cavity = torch.maximum(fascia + wall * outline.thicker(whole, bulge), bones)
@@ -103,8 +108,12 @@ def dome(sections: Sections, cut: slice) -> Tensor:
     skeleton, frame = sections.skeleton, sections.frame
     x = skeleton.across(frame.x[:, cut, cut, cut], skeleton.wide[..., cut])
     y = skeleton.ahead(frame.y[:, cut, cut, cut], skeleton.shift[..., cut])
-    pressed = 0.8 * (frame.value("bmi") - 26).clamp(-6, 16)
-    return skeleton.template.under_lungs(x, y) + pressed + 7 * frame.trait("diaphragm")
+    return skeleton.template.under_lungs(x, y) + lifted(frame)
+
+
+def lifted(frame: Frame) -> Tensor:
+    """How far the diaphragm stands above the template's, mm: a heavy abdomen presses it up, and each person differs."""
+    return 0.8 * (frame.value("bmi") - 26).clamp(-6, 16) + 7 * frame.trait("diaphragm") - DEEPER
 
 
 def abdomen(sections: Sections, surface: Surface) -> Tensor:

@@ -142,10 +142,12 @@ def gains(found: Sequence[Judged]) -> tuple[float, ...]:
     """For each class that is counted the factor that makes the median relative difference over these persons zero: of the mean,
     a few with next to none of it would decide."""
     factors = dict.fromkeys(CLASSES, 1.0)
-    for measure, source in COUNTED.items():
+    for measure, parts in COUNTED.items():
         want, have = _pairs(found, measure)
+        # what a measure of its own says of a class goes before what a sum of classes says
+        own = [part for part in parts if len(parts) == 1 or (part,) not in COUNTED.values()]
         if len(want) >= MINIMUM_READ:
-            factors[source] = float(1 / np.median(have / want))
+            factors |= dict.fromkeys(own, float(1 / np.median(have / want)))
     return tuple(round(factors[name], 4) for name in CLASSES)
 
 
