@@ -13,7 +13,7 @@ from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 #: a roomy abdomen draws in by this share of the bulge, and its wall thickens instead; a full one grows in depth
 DRAWN_IN, THICKER, BELLY = 0.2, 1.1, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
-FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
+FRONT, TABLE, SIDE = 265.0, 121.0, 233.0
 #: over how much these limits are rounded, mm
 SOFT = 8.0
 #: with weight the navel sinks and the paunch stands over it: this high, by this share more, and so much of it above
