@@ -39,15 +39,15 @@ class Body:
 
 
 @torch.inference_mode()
-def build(people: People, skin: SkinBasis | None = None) -> Body:
+def build(people: People, sections: SkinBasis | None = None) -> Body:
     """Paint every person's torso: skin, flesh, bones, chest, abdomen, pelvis, and the bowel last.
 
-    ``skin`` is the shape of the skin, that of the installed checkpoint where none is given.
+    ``sections`` is the shape of the skin, that of the installed checkpoint where none is given.
     """
     frame = Frame(people)
     canvas = Canvas(frame)
     texture = frame.noise("texture", (26, 22, 38))
-    outline, surface = solve(frame, contents(people), skin or standard_skin())
+    outline, surface = solve(frame, contents(people), sections or standard_skin())
     arm = right_arm(frame, surface)
     skin, fascia = with_arms(frame, surface, arm)
     flesh(frame, canvas, surface, skin, fascia, texture)

@@ -54,8 +54,11 @@ def plane() -> tuple[torch.Tensor, torch.Tensor]:
     return x[None, :, :, None], y[None, :, :, None]
 
 
-def rows(*values: float) -> list[torch.Tensor]:
-    return [torch.full((1, 1, 1, 1), value) for value in values]
+def rows(
+    half: float, front: float, back: float, n: int = 1, z: int = 1
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    a, b, c = (torch.full((n, 1, 1, z), value) for value in (half, front, back))
+    return a, b, c
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +100,10 @@ def test_the_distance_is_zero_on_the_section_and_true_beside_it(exponent: float)
 def test_a_person_alone_is_as_in_company() -> None:
     both = torch.cat([superellipse(2.0), superellipse(3.0)]).expand(2, ANGLES, 4)
     x, y = plane()
-    together = Section(both).distance(x, y, *(torch.full((2, 1, 1, 4), v) for v in (150.0, 90.0, 80.0)), slice(None))
-    alone = Section(both[1:]).distance(x, y, *(torch.full((1, 1, 1, 4), v) for v in (150.0, 90.0, 80.0)), slice(None))
+    together = Section(both).distance(x, y, *rows(150, 90, 80, 2, 4), slice(None))
+    alone = Section(both[1:]).distance(x, y, *rows(150, 90, 80, 1, 4), slice(None))
     assert torch.equal(together[1:], alone)
-    every = Section(both).distance(
-        x, y, *(torch.full((2, 1, 1, 2), v) for v in (150.0, 90.0, 80.0)), slice(None, None, 2)
-    )
+    every = Section(both).distance(x, y, *rows(150, 90, 80, 2, 2), slice(None, None, 2))
     assert torch.equal(every, together[..., ::2])
 
 
@@ -162,7 +163,7 @@ def test_sections_of_persons_are_bounded_smooth_and_their_own(skin: SkinBasis) -
 def test_a_tape_round_the_waist_reads_what_its_breadth_and_depth_say(skin: SkinBasis) -> None:
     x, y = plane()
     for male, bmi in ((0.0, 20.0), (1.0, 25.0), (0.0, 33.0), (1.0, 42.0)):
-        shape = skin_sections(skin, *(torch.tensor([value]) for value in (male, 45.0, bmi)))
+        shape = skin_sections(skin, torch.tensor([male]), torch.tensor([45.0]), torch.tensor([bmi]))
         row = (LEVELS[1] - LOWEST) / (LEVELS[3] - LOWEST)
         section = Section(at_rows(shape.trunk, torch.tensor([[row]])))
         field = section.distance(x, y, *rows(165, 140, 100), slice(None))[0, :, :, 0].double().numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from engine.phantom.atlas.skin import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 from engine.phantom.shape.frame import REFERENCE, Frame, generator
@@ -95,8 +96,10 @@ class Outline:
             (0.44, 0.058), (0.50, 0.064), (0.525, 0.063), (0.56, 0.055), (0.60, 0.0475), (0.65, 0.049), (0.70, 0.055),
             (0.75, 0.058), (0.79, 0.056), (0.82, 0.044), (0.84, 0.035), (0.87, 0.033),
         ])  # fmt: skip
-        pad = curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]) * 0.75 * self.lean_depth()
-        behind = smooth_min(back * curl * REFERENCE * f.s + pad, torch.full_like(u, TABLE), 20.0)
+        padding = (
+            curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]) * 0.75 * self.lean_depth()
+        )
+        behind = smooth_min(back * curl * REFERENCE * f.s + padding, torch.full_like(u, TABLE), 20.0)
         self.back = torch.minimum(behind, 0.62 * self.depth)
         self.front = self.depth - self.back
 
@@ -115,6 +118,7 @@ class Outline:
         apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
         self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
         self.above_thigh = ramp(u, crotch + 0.018, crotch + 0.045) * 120
+        self.thigh_rows = int((u < crotch + 0.045).sum(-1).max())
         under = ((crotch + 0.021 - u) * f.h).clamp(min=0)
         self.below_trunk = (under + under**2 / 28).clamp(max=400)
 
@@ -188,10 +192,13 @@ class Outline:
         return self.section.distance(x, y - middle, half, ahead - middle, back + middle, cut)
 
     def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
-        """Skin of both thighs, fading out above the hips."""
-        half, deep = (radius[..., cut] for radius in self.thigh)
-        place = x.abs() - self.thigh_x[..., cut], y - self.thigh_y[..., cut]
-        return self.thigh_section.distance(*place, half, deep, deep, cut) + self.above_thigh[..., cut]
+        """Skin of both thighs, fading out above the hips; far away over them."""
+        low = slice(None, self.thigh_rows, cut.step)
+        half, deep = (radius[..., low] for radius in self.thigh)
+        x, y, rows = x[..., : half.shape[-1]], y[..., : half.shape[-1]], x.shape[-1]
+        place = x.abs() - self.thigh_x[..., low], y - self.thigh_y[..., low]
+        near = self.thigh_section.distance(*place, half, deep, deep, low) + self.above_thigh[..., low]
+        return pad(near, (0, rows - near.shape[-1]), value=1e3)
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
