@@ -277,16 +277,8 @@ def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
 
 def spine_course(frame: Frame, u: Tensor) -> tuple[Tensor, Tensor]:
     """Centre (y) and radius of the vertebral bodies at the heights ``u``, mm."""
-    bend = [
-        (0.36, -0.030),
-        (0.50, -0.040),
-        (0.535, -0.040),
-        (0.56, -0.028),
-        (0.60, -0.012),
-        (0.64, -0.011),
-        (0.68, -0.021),
-    ]
-    course = curve(u, [*bend, (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
+    bend = [(0.36, -0.030), (0.50, -0.040), (0.535, -0.040), (0.56, -0.028), (0.60, -0.012), (0.64, -0.011)]
+    course = curve(u, [*bend, (0.68, -0.021), (0.74, -0.034), (0.80, -0.028), (0.83, -0.012), (0.87, -0.006)])
     lordosis = 5 * frame.trait("lordosis") * bump(u, 0.61, 0.04) - 4 * frame.trait("kyphosis") * bump(u, 0.74, 0.06)
     radius = curve(u, [(0.57, 26.0), (0.62, 25.0), (0.68, 21.0), (0.75, 16.5), (0.83, 12.0)]) * frame.s
     return course * REFERENCE * frame.s + lordosis, radius
