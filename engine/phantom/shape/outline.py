@@ -202,7 +202,7 @@ class Outline:
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
-        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 10.0)
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 14.0)
 
     def _fat_rows(self) -> Tensor:
         f = self.frame
