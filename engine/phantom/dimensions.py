@@ -44,7 +44,7 @@ STATURE = (175.6, 162.9)
 #: SD at which a dimension's residual is held
 HELD = 2.2
 #: mm that a person in the scanner does not exceed (field of view 480 x 400 mm)
-WIDEST, DEEPEST = 474.0, 392.0
+WIDEST, DEEPEST = 468.0, 385.0
 #: exponent of the waist's section, and residual SD of log(depth / breadth) with the girth held
 EXPONENT, SHAPE_SD = 2.3, 0.055
 

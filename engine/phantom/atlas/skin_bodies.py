@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +123,8 @@ class SkinBodies:
         millimetres = (vertices - [0, 0, low]) * [1000, -1000, 1000]
         crotch, notch, knee = vertices[self.crotch, 2], joints[self.notch, 2], joints[self.knee, 2]
         narrow = self._narrow(millimetres, (notch - low) * 1000, (high - low) * 1000)
-        shape = ((height - low) * 1000 for height in (crotch, notch, knee))
-        return Shape(millimetres, litres / (high - low) ** 2, *shape, narrow)
+        crotch, notch, knee = ((height - low) * 1000 for height in (crotch, notch, knee))
+        return Shape(millimetres, litres / (high - low) ** 2, crotch, notch, knee, narrow)
 
     def _narrow(self, vertices: Float[np.ndarray, "v 3"], notch: float, height: float) -> float:
         """Height of the narrow of the neck."""
@@ -142,8 +142,14 @@ class SkinBodies:
             normals = self.smoother @ (normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None])
         normals /= np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
         z = vertices[:, 2] - vertices[self.main, 2].min()
-        share = np.interp(z / z[self.main].max(), *zip(*INFLATION, strict=True)) * (1 - 0.55 * self.arm)
+        share = between(z / z[self.main].max(), INFLATION) * (1 - 0.55 * self.arm)
         return vertices + metres * share[:, None] * normals
+
+
+def between(at: Float[np.ndarray, "*s"] | float, knots: Sequence[tuple[float, float]]) -> Float[np.ndarray, "*s"]:
+    """Straight lines through (place, value) knots."""
+    places, values = np.array(knots).T
+    return np.interp(at, places, values)
 
 
 def _linear(value: float, anchors: np.ndarray) -> list[float]:

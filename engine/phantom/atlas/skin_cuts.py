@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.phantom.atlas.skin import ANGLES, LEVELS, LOWEST, THIGH, THIGH_ROWS, TRUNK_ROWS
-from engine.phantom.atlas.skin_bodies import Phenotype, Shape, SkinBodies, segments
+from engine.phantom.atlas.skin_bodies import Phenotype, Shape, SkinBodies, between, segments
 
 #: above this level the arms' holes are bridged and corners rounded off at this radius; necks are half an ellipse
 SHOULDER, ROUNDED, NECK = 0.765, 0.99, 0.828
@@ -38,7 +38,7 @@ def diamond_directions() -> Float[np.ndarray, "2 angles"]:
 
 def back_share(level: Float[np.ndarray, " rows"], bmi: float) -> Float[np.ndarray, " rows"]:
     """Depth behind the axis over the whole depth, as the phantom's rows have it."""
-    return np.interp(level, *zip(*BACK_SHARE, strict=True)) * (24 / bmi) ** 0.6
+    return between(level, BACK_SHARE) * (24 / bmi) ** 0.6
 
 
 def radii(parts: Float[np.ndarray, "s 2 2"]) -> Float[np.ndarray, " angles"]:
@@ -70,7 +70,7 @@ def trunk_sections(bodies: SkinBodies, who: Phenotype) -> tuple[float, Float[np.
     levels = np.linspace(LOWEST, LEVELS[-1], TRUNK_ROWS)
     own = _trunk(bodies, shape, levels)
     flat = bodies.body(replace(who, male=1.0, weight=min(who.weight, FLAT_WEIGHT), inflation=0.0))
-    chest = np.interp(levels, *zip(*BREASTS, strict=True))
+    chest = between(levels, BREASTS)
     front = np.interp(np.linspace(-1, 1, ANGLES), [-0.1, 0.4], [0, 1])
     return shape.bmi, own + front[:, None] * chest * (_trunk(bodies, flat, levels) - own)
 
@@ -93,8 +93,8 @@ def _lying(
     groin = int(np.searchsorted(levels, GROIN))
     front = np.interp(t, [0.2, 0.6], [0, 1])[:, None]
     sections[:, :groin] += front * (sections[:, [groin]] - sections[:, :groin])
-    belly = np.interp(levels, *zip(*BELLY, strict=True)) * np.interp(t, [0, 0.2], [0, 1])[:, None]
-    spread = np.interp(bmi, *zip(*SPREAD, strict=True))
+    belly = between(levels, BELLY) * np.interp(t, [0, 0.2], [0, 1])[:, None]
+    spread = between(bmi, SPREAD)
     least = ((np.abs(diamond_directions()) ** spread).sum(0) ** (-1 / spread))[:, None]
     sections += belly * (_soft_maximum(sections, least, 0.06) - sections)
     q = np.maximum(-diamond_directions()[1], 1e-3)[:, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from engine.phantom.atlas.skin import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 from engine.phantom.shape.frame import Frame, generator
@@ -14,7 +15,7 @@ from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
 DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 2.0, 0.9, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
-FRONT, TABLE, SIDE = 268.0, 123.0, 236.0
+FRONT, TABLE, SIDE = 265.0, 121.0, 233.0
 #: over how much these limits are rounded, mm
 SOFT = 8.0
 #: with weight the navel sinks and the paunch stands over it: this high, by this share more, and so much of it above
@@ -89,8 +90,9 @@ class Outline:
             (navel, paunch), (navel + still, paunch * crown), (navel + 0.062, over), (chest, bust), (0.775, bust * 0.91),
             (0.80, bust * 0.79), (0.82, bust * 0.54 + neck * 0.45), (0.835, neck * 2.15), (0.846, neck * 1.98), (0.87, neck * 2),
         ])  # fmt: skip
-        pad = curve(u, [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]) * 0.75 * self.lean_depth()
-        behind = smooth_min(self.sections.skeleton.back + pad, torch.full_like(u, TABLE), 20.0)
+        layers = [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]
+        padding = curve(u, layers) * 0.75 * self.lean_depth()
+        behind = smooth_min(self.sections.skeleton.back + padding, torch.full_like(u, TABLE), 20.0)
         self.back = torch.minimum(behind, 0.62 * self.depth)
         self.front = self.depth - self.back
 
@@ -109,6 +111,7 @@ class Outline:
         apart = (self.thigh_half[0] + self.gap) * curve(u, [(0.30, 0.86), (0.46, 1.0)])
         self.thigh_x = torch.lerp(apart, (self.half + self.gap) / 2, near)
         self.above_thigh = ramp(u, crotch + 0.018, crotch + 0.045) * 120
+        self.thigh_rows = int((u < crotch + 0.045).sum(-1).max())
         under = ((crotch + 0.021 - u) * f.h).clamp(min=0)
         self.below_trunk = (under + under**2 / 28).clamp(max=400)
 
@@ -142,14 +145,17 @@ class Outline:
         return self.section.distance(x, y - middle, half, ahead - middle, back + middle, cut)
 
     def thighs(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
-        """Skin of both thighs, fading out above the hips."""
-        half, deep = (radius[..., cut] for radius in self.thigh)
-        place = x.abs() - self.thigh_x[..., cut], y - self.thigh_y[..., cut]
-        return self.thigh_section.distance(*place, half, deep, deep, cut) + self.above_thigh[..., cut]
+        """Skin of both thighs, fading out above the hips; far away over them."""
+        low = slice(None, self.thigh_rows, cut.step)
+        half, deep = (radius[..., low] for radius in self.thigh)
+        x, y, rows = x[..., : half.shape[-1]], y[..., : half.shape[-1]], x.shape[-1]
+        place = x.abs() - self.thigh_x[..., low], y - self.thigh_y[..., low]
+        near = self.thigh_section.distance(*place, half, deep, deep, low) + self.above_thigh[..., low]
+        return pad(near, (0, rows - near.shape[-1]), value=1e3)
 
     def base(self, x: Tensor, y: Tensor, cut: slice, bulge: Number, thighs: Tensor) -> Tensor:
         """Trunk and thighs together."""
-        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 10.0)
+        return smooth_min(self.trunk(x, y, cut, bulge) + self.below_trunk[..., cut], thighs, 14.0)
 
     def _fat_rows(self) -> Tensor:
         f = self.frame
