@@ -31,10 +31,10 @@ class FieldConfig:
     spacing: tuple[float, float, float]
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
-    grids: tuple[GridConfig, ...] = (GridConfig(6.0, 8, 6.0), GridConfig(24.0, 16))
-    width: int = 64
-    depth: int = 2
-    cell: float = 40.0
+    grids: tuple[GridConfig, ...]
+    width: int
+    depth: int
+    cell: float
 
     def __post_init__(self) -> None:
         lengths = (*self.spacing, self.cell, *(grid.step for grid in self.grids))

@@ -29,9 +29,9 @@ from engine.training.stages.anatomy_points import Sampler, Sampling
 class FieldTraining:
     """Sizes of a field and how it is fitted: ``batch`` points a step."""
 
-    grids: tuple[GridConfig, ...] = (GridConfig(6.0, 8, 6.0), GridConfig(24.0, 16))
-    width: int = 64
-    depth: int = 2
+    grids: tuple[GridConfig, ...] = (GridConfig(5.0, 6, 2.5), GridConfig(20.0, 12))
+    width: int = 48
+    depth: int = 1
     cell: float = 40.0
     steps: int = 4000
     batch: int = 32768
@@ -61,7 +61,7 @@ class FieldTraining:
 def small_box() -> FieldTraining:
     """For a box of a few classes, such as a bowel."""
     return FieldTraining(
-        grids=(GridConfig(6.0, 4, 6.0), GridConfig(24.0, 8)), width=32, steps=1200, batch=16384, constant=300
+        grids=(GridConfig(4.0, 6, 2.5), GridConfig(16.0, 8)), width=32, steps=1000, batch=16384, constant=300
     )
 
 

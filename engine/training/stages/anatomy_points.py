@@ -19,7 +19,7 @@ class Sampling:
     proportion to n ** -``balance``. ``jitter``: how far from its centre a point may lie, as a share of half a voxel."""
 
     inner: float = 0.2
-    balance: float = 0.25
+    balance: float = 0.1
     jitter: float = 0.5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +106,7 @@ def test_storing_changes_hardly_a_voxel(field: LabelField) -> None:
 
 def test_tensors_of_other_sizes_are_refused(field: LabelField) -> None:
     tensors = stored(field)
-    other = FieldConfig(
-        origin=field.config.origin,
-        spacing=field.config.spacing,
-        shape=(80, 80, 80),
-        classes=field.config.classes,
-        grids=field.config.grids,
-    )
+    other = replace(field.config, shape=(80, 80, 80))
     with pytest.raises(ValueError, match="bytes where the sizes make it"):
         restored(other, tensors)
 
@@ -126,4 +121,12 @@ def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="a spacing of"):
         LabelVolume(labels=labels, classes=("outside", "liver"), origin=(0.0,) * 3, spacing=(1.0, 0.0, 1.0))
     with pytest.raises(ConfigError, match="a field needs a grid"):
-        FieldConfig(shape=(3, 3, 3), classes=("outside", "liver"), grids=(GridConfig(0.0, 4),), **place)
+        FieldConfig(
+            shape=(3, 3, 3),
+            classes=("outside", "liver"),
+            grids=(GridConfig(0.0, 4),),
+            width=8,
+            depth=1,
+            cell=9.0,
+            **place,
+        )
