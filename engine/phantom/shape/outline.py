@@ -29,6 +29,8 @@ THICKEST = 0.34
 #: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
 #: in between; above, the scanner's bore is the limit
 TAPE = 0.964, 0.952
+#: women's waists over the iliac crest against the level of the navel
+SLIMMER = 0.014
 
 
 class Outline:
@@ -72,7 +74,7 @@ class Outline:
         still = 0.002 + PLATEAU * ramp(f.value("bmi"), 28, 42)
         crown = 1 + CROWN * ramp(f.value("bmi"), 26, 36)
         large, heavy = ramp(f.value("bmi"), 36, 41), ramp(f.value("bmi"), 28, 42)
-        waist = waist * (TAPE[0] + (1 - TAPE[0]) * large)
+        waist = waist * (TAPE[0] + (1 - TAPE[0]) * large) * (1 - SLIMMER * (1 - f.male))
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
         above = torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)
