@@ -21,7 +21,7 @@ ROUNDS, BULGES, BULGE, STRIDE = 2, 7, (-0.55, 0.55), 2
 
 
 #: how much of what the contents ask for the wall gives
-YIELDING = 0.7
+YIELDING = 0.8
 #: the template breathed out more than persons in the scanner, mm
 DEEPER = 8.0
 
