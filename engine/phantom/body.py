@@ -9,18 +9,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from engine.phantom.anthropometry import People
-from engine.phantom.shape import gut, organs
+from engine.phantom.interior import gut, organs
+from engine.phantom.interior.details import breast_gland, marbling, textured
+from engine.phantom.interior.flesh import flesh
+from engine.phantom.interior.pullback import Covers, pulled
+from engine.phantom.interior.sections import Sections
+from engine.phantom.interior.signal import signals
+from engine.phantom.interior.skeleton import Skeleton
+from engine.phantom.interior.template import Template, shipped
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.details import breast_gland, marbling, textured
-from engine.phantom.shape.flesh import flesh
 from engine.phantom.shape.frame import Frame
 from engine.phantom.shape.limbs import right_arm, with_arms
-from engine.phantom.shape.pullback import Covers, pulled
-from engine.phantom.shape.sections import Sections
-from engine.phantom.shape.signal import signals
-from engine.phantom.shape.skeleton import Skeleton
 from engine.phantom.shape.surface import abdomen, solve
-from engine.phantom.shape.template import Template, shipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,33 +41,34 @@ class Body:
 @torch.inference_mode()
 def build(people: People, template: Template | None = None, *, fine: int = 1) -> Body:
     """Draw every person's torso: skin and wall, the pull-back within them, chest, abdomen, pelvis, the bowel last."""
-    frame = Frame(people, fine)
-    sections = Sections(Skeleton(frame, template or shipped(people.height.device)))
-    outline, surface = solve(frame, sections, contents(people))
-    arm = right_arm(frame, surface)
-    covers = Covers(*with_arms(frame, surface, arm))
-    pull = pulled(sections, surface, arm, covers)
-    canvas = Canvas(frame)
-    flesh(canvas, sections.skeleton.template, pull, covers, signals(people))
-    texture = frame.noise("texture", (26, 22, 38))
-    textured(canvas, texture)
-    marbling(canvas, covers)
-    breast_gland(canvas, surface, texture)
-    region = abdomen(sections, surface)
-    gut.abdominal_fat(canvas, region)
-    viscera = organs.Viscera(sections, canvas, region, sections.ray_to(surface.fascia))
-    organs.heart(viscera)
-    organs.vessels(viscera)
-    organs.kidneys(viscera)
-    organs.spleen(viscera)
-    organs.pancreas(viscera)
-    organs.stomach(viscera)
-    organs.liver(viscera, texture)
-    organs.pelvic(viscera)
-    gut.colon(viscera, pull)
-    gut.small_bowel(viscera, pull)
-    gut.sort_fat(viscera, pull)
-    return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
+    with people.height.device:
+        frame = Frame(people, fine)
+        sections = Sections(Skeleton(frame, template or shipped(people.height.device)))
+        surface = solve(frame, sections, contents(people))
+        arm = right_arm(frame, surface)
+        covers = Covers(*with_arms(frame, surface, arm))
+        pull = pulled(sections, surface, arm, covers)
+        canvas = Canvas(frame)
+        flesh(canvas, sections.skeleton.template, pull, covers, signals(people))
+        texture = frame.noise("texture", (26, 22, 38))
+        textured(canvas, texture)
+        marbling(canvas, covers)
+        breast_gland(canvas, surface, texture)
+        region = abdomen(sections, surface)
+        gut.abdominal_fat(canvas, region)
+        viscera = organs.Viscera(sections, canvas, region, sections.ray_to(surface.fascia))
+        organs.heart(viscera)
+        organs.vessels(viscera)
+        organs.kidneys(viscera)
+        organs.spleen(viscera)
+        organs.pancreas(viscera)
+        organs.stomach(viscera)
+        organs.liver(viscera, texture)
+        organs.pelvic(viscera)
+        gut.colon(viscera, pull)
+        gut.small_bowel(viscera, pull)
+        gut.sort_fat(viscera, pull)
+        return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
 
 
 def contents(people: People) -> Float[Tensor, " n"]:

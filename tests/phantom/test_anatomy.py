@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,10 @@ from scipy import ndimage
 
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
-from engine.phantom.shape.flesh import _edges
+from engine.phantom.interior.flesh import _edges
+from engine.phantom.interior.pullback import looked_up
+from engine.phantom.interior.sections import ANGLES, Polar
 from engine.phantom.shape.frame import SPACING, VOXEL_ML
-from engine.phantom.shape.pullback import looked_up
-from engine.phantom.shape.sections import ANGLES, Polar
 from engine.phantom.tissue import BY_NAME, TISSUES, codes
 from tests.phantom.bodies import corners, drawn, is_group, is_named, labels
 
@@ -155,7 +157,13 @@ def test_the_same_code_draws_finer_voxels() -> None:
     people = sample_people([7], {"sex": "M", "bmi": 26.0})
     coarse, fine = build(people), build(people, fine=2)
     assert fine.label.shape[1:] == tuple(2 * n for n in coarse.label.shape[1:])
-    for group, share in (("subcutaneous_fat", 0.02), ("muscle", 0.03), ("liver", 0.02), ("lung", 0.04), ("heart", 0.05)):
+    for group, share in (
+        ("subcutaneous_fat", 0.02),
+        ("muscle", 0.03),
+        ("liver", 0.02),
+        ("lung", 0.04),
+        ("heart", 0.05),
+    ):
         volumes = [is_group(body, group).sum() * body.frame.voxel_ml for body in (coarse, fine)]
         assert volumes[1] == pytest.approx(volumes[0], rel=share), group
 
@@ -164,4 +172,4 @@ def test_the_spine_is_as_high_as_its_vertebrae() -> None:
     """Lumbar bodies with their discs: 33 to 41 mm a level in a man of 178 cm (Gilad and Nissan 1986: bodies 26 to 29)."""
     body = drawn(9, sex="M", age=45, bmi=22.0, height=178)
     middles = [np.argwhere(is_named(body, f"L{i}"))[:, 2].mean() * SPACING[2] for i in range(1, 6)]
-    assert all(26 < a - b < 44 for a, b in zip(middles[:-1], middles[1:], strict=True))
+    assert all(26 < a - b < 44 for a, b in pairwise(middles))

@@ -20,7 +20,6 @@ from engine.phantom.atlas.skin import (
     at_rows,
     radius,
     skin_sections,
-    standard_skin,
     thigh_row,
     trunk_row,
 )
@@ -28,6 +27,7 @@ from engine.phantom.atlas.skin_bodies import Phenotype, SkinBodies, segments
 from engine.phantom.atlas.skin_cuts import diamond_directions, radii, thigh_sections, trunk_sections
 from engine.phantom.dimensions import waist_girth
 from engine.phantom.girth import girth
+from engine.phantom.interior.template import shipped
 from engine.phantom.shape.section import Section, extents
 
 FOLDER = Path(__file__).parents[2] / "../shared/data/anatomy/skin_basis"
@@ -63,10 +63,7 @@ def rows(
 
 @pytest.fixture(scope="module")
 def skin() -> SkinBasis:
-    try:
-        return standard_skin()
-    except SkinError:
-        pytest.skip("no learned skin here")
+    return shipped().skin
 
 
 @pytest.mark.parametrize("exponent", [2.0, 2.5, 4.0])
@@ -171,11 +168,9 @@ def test_a_tape_round_the_waist_reads_what_its_breadth_and_depth_say(skin: SkinB
         assert girth(field, (2.0, 2.0)) == pytest.approx(expected, rel=0.03)
 
 
-def test_what_is_absent_is_named(tmp_path: Path) -> None:
+def test_what_is_absent_is_named() -> None:
     with pytest.raises(SkinError, match="law, spread"):
         SkinBasis.of({"mean": torch.zeros(1), "components": torch.zeros(1, 1)})
-    with pytest.raises(SkinError, match="build_skin"):
-        SkinBasis.load(tmp_path / "none.safetensors")
 
 
 @needs_bodies

@@ -181,11 +181,11 @@ def _cavity(labels: UInt8[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
         if not FLOOR < height < INLET:
             continue
         solid = closed[:, :, k] | organs[:, :, k]
-        if height < CREST + 45:
-            ring = _hull(hull[:, :, k]) & (y[0, :, 0] < -45.0)[None]
-        else:
-            ring = ndimage.binary_fill_holes(solid)
-        cavity[:, :, k] = ring & ~closed[:, :, k]
+        low = height < CREST + 45
+        # the front of the pelvis is open in the source
+        enclosed = _hull(hull[:, :, k]) if low else ndimage.binary_fill_holes(solid)
+        behind = (y[0, :, 0] >= -45.0) & low
+        cavity[:, :, k] = enclosed & ~closed[:, :, k] & ~behind[None]
     parts, _ = ndimage.label(cavity | organs)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -283,7 +283,11 @@ def _fill_between(labels: UInt8[np.ndarray, "x y z"], envelope: Bool[np.ndarray,
 
 def _fill_cortical(labels: UInt8[np.ndarray, "x y z"]) -> None:
     """The shells of long bones and pelvis."""
-    for name, shell, layers in (("femur", "femur_shell", 2), ("humerus", "arm_shell", 2), ("pelvis", "pelvis_shell", 1)):
+    for name, shell, layers in (
+        ("femur", "femur_shell", 2),
+        ("humerus", "arm_shell", 2),
+        ("pelvis", "pelvis_shell", 1),
+    ):
         bone = of(labels, name)
         labels[bone & ~ndimage.binary_erosion(bone, iterations=layers)] = NAMES.index(shell)
 

@@ -71,7 +71,9 @@ class Frame:
 
     def noise(self, name: str, points: tuple[int, int, int]) -> Float[Tensor, "n x y z"]:
         """A smooth field of unit variance over the grid, from each person's own generator."""
-        coarse = torch.stack([torch.randn(points, generator=generator(seed, name)) for seed in self.people.seeds])
+        coarse = torch.stack(
+            [torch.randn(points, generator=generator(seed, name), device="cpu") for seed in self.people.seeds]
+        )
         return spread(coarse.to(self.device), self.grid)
 
     @cached_property
@@ -82,7 +84,10 @@ class Frame:
     def box(self, centre: Point, half: tuple[float, float, float]) -> Box:
         """The voxels around ``centre`` within ``half`` mm (at the reference stature), and a margin for the warp."""
         scale = max(self.tallest / REFERENCE, 1.0)
-        size = [min(g, round(2 * (r * scale + MARGIN) / mm) + 1) for r, mm, g in zip(half, self.spacing, self.grid, strict=True)]
+        size = [
+            min(g, round(2 * (r * scale + MARGIN) / mm) + 1)
+            for r, mm, g in zip(half, self.spacing, self.grid, strict=True)
+        ]
         first = (self.axes[0][0], self.axes[1][0] + FORWARD, self.z[..., :1])
         starts = []
         for i in range(3):

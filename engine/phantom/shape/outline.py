@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.phantom.atlas.skin import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
+from engine.phantom.interior.sections import Polar, Sections
 from engine.phantom.shape.frame import Frame, generator
 from engine.phantom.shape.section import Section
-from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
@@ -55,7 +55,9 @@ class Outline:
         """The shape of each row, to be drawn out to the person's breadths and depths."""
         f = self.frame
         k = len(skin.spread)
-        noise = torch.stack([torch.randn(k, generator=generator(seed, "skin")) for seed in f.people.seeds])
+        noise = torch.stack(
+            [torch.randn(k, generator=generator(seed, "skin"), device="cpu") for seed in f.people.seeds]
+        )
         shape = skin_sections(skin, f.people.male, f.people.age, f.people.bmi, noise.to(f.device))
         u, crotch = f.u.flatten(1), self.crotch.clamp(max=0.495).flatten()
         navel = (f.dim("omphalion_height") / f.h).flatten()

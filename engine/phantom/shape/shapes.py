@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -38,28 +37,6 @@ def bump(u: Tensor, centre: Number, width: Number) -> Tensor:
 def ramp(value: Tensor, low: Number, high: Number) -> Tensor:
     """0 below ``low``, 1 above ``high``, linear between."""
     return ((value - low) / (high - low)).clamp(0, 1)
-
-
-def ellipsoid(p: Coordinates, centre: Point, radii: Point, *, roll: Number = 0.0, pitch: Number = 0.0) -> Tensor:
-    """An ellipsoid, turned in the coronal plane by ``roll`` and in the sagittal plane by ``pitch`` (radians).
-
-    The distance is exact on the surface to first order: (r - 1) / |grad r|.
-    """
-    x, y, z = p.x - centre[0], p.y - centre[1], p.z - centre[2]
-    if isinstance(roll, Tensor) or roll:
-        c, s = _turn(roll)
-        x, z = x * c + z * s, z * c - x * s
-    if isinstance(pitch, Tensor) or pitch:
-        c, s = _turn(pitch)
-        y, z = y * c + z * s, z * c - y * s
-    x, y, z = x / radii[0], y / radii[1], z / radii[2]
-    r = torch.sqrt(x * x + y * y + z * z + 1e-4)
-    gradient = torch.sqrt((x / radii[0]) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2 + 1e-7)
-    return (r - 1) * r / gradient
-
-
-def _turn(angle: Number) -> tuple[Number, Number]:
-    return (angle.cos(), angle.sin()) if isinstance(angle, Tensor) else (math.cos(angle), math.sin(angle))
 
 
 def tube(p: Coordinates, points: Sequence[Point], radii: Sequence[Number]) -> Tensor:

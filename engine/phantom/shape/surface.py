@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.phantom.interior.sections import Polar, Sections
 from engine.phantom.shape.frame import Frame, column
 from engine.phantom.shape.outline import Outline
-from engine.phantom.shape.sections import Polar, Sections
 from engine.phantom.shape.shapes import level
 
 #: how often fat and bulge are solved in turn, bisections of the bulge, its range, and the stride of the coarse grid
@@ -46,7 +46,7 @@ class Surface:
     thicker: Tensor
 
 
-def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, Surface]:
+def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
     """Skin, fascia and cavity of every person; ``contents`` (n,) is what the abdomen shall hold, in litres.
 
     Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
@@ -93,7 +93,7 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> tuple[Outline, 
     fascia = torch.maximum(base + layer * thick, cage)
     bones, wall = outline.within_bones(polar, slices), outline.wall(polar, slices)
     cavity = torch.maximum(fascia + wall * outline.thicker(whole, bulge), bones)
-    return outline, Surface(
+    return Surface(
         skin=base - lift,
         fascia=fascia,
         cavity=cavity,

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from engine.imaging.pair import CHANNELS
 from engine.imaging.volume import Volume, centred_affine
 from engine.measure.reference import CohortBand
+from engine.measure.ruler import read_ruler
 from engine.measure.segmenter import Segmenter
 from engine.measure.torso import (
     CLASSES,
@@ -33,10 +34,13 @@ from engine.phantom.cohort import LICENCE, PHANTOM, PhantomPerson, make, person_
 from engine.phantom.shape.frame import GRID, SPACING
 from engine.storage import strict_json
 from engine.training.run import Progress
+from engine.training.stages.inherit import inherit
 from engine.training.stages.measure_head import correlation
 from engine.training.stages.segmenter import train_segmenter
 from engine.training.stages.torso_examples import BodyTraining, Maker, body_batches
 
+#: with what a class begins that an older ruler did not tell apart
+PARENTS = {"psoas": "muscle", "paraspinal": "muscle", "thigh": "muscle", "heart": "other", "vertebrae": "bone"}
 #: attributes whose regressions over the test persons are kept
 ATTRIBUTES = ("age", "bmi", "height", "weight")
 #: SD in voxels of the blur with which robustness is reported, on every fourth person
@@ -76,15 +80,19 @@ def train_body(
     minutes: float | None = None,
     maker: Maker = make,
     available: int | None = None,
+    start: Path | None = None,
 ) -> Iterator[Progress]:
     """Train, calibrate and test; yields progress and leaves ``run_dir/checkpoint``.
 
     The same call again resumes; ``minutes`` limits the training of this call. ``maker`` takes seeds to persons, of whom
-    ``available`` are for training (None: without end).
+    ``available`` are for training (None: without end). ``start`` is an older ruler to begin with, of other classes maybe.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     torch.manual_seed(recipe.seed)
     net = Segmenter(recipe.measure.segmenter)
+    if start is not None:
+        older = read_ruler(start, NAME)
+        inherit(net, older.weights, older.config["measure"]["segmenter"]["classes"], PARENTS)
     batches = body_batches(recipe.training, recipe.seed, maker)
     steps = 0
     for progress in train_segmenter(

@@ -9,17 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from engine.phantom.interior.skeleton import Skeleton
+from engine.phantom.interior.template import ANGLES
 from engine.phantom.shape.frame import FORWARD, Frame
 from engine.phantom.shape.shapes import ramp
-from engine.phantom.shape.skeleton import Skeleton
-from engine.phantom.shape.template import ANGLES
 
 #: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
 ROOM, THIN = 150.0, 8.0
 #: height of the neck's beginning and of the lowest ribs in front, mm of the template; wider cage for a kg/m2
 NECK, RIBS, CAGE_GROWTH = 1375.0, 1190.0, 0.008
-#: radii at which a ray asks for a surface, mm of the template
-RADII = torch.arange(0.0, 264.0, 6.0)
+#: how far a ray is followed, and the step between two radii at which it asks for a surface, mm of the template
+RADII, RAY = 264.0, 6.0
 Rows = Float[Tensor, "n angle z"]
 
 
@@ -95,17 +95,12 @@ class Sections:
     def ray_to(self, field: Float[Tensor, "n x y z"]) -> Rows:
         """How far each ray is within a surface (negative inside), mm of the template; the last such radius."""
         s = self.skeleton
-        angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
-        x = torch.cos(angle)[:, None] * RADII
-        y = torch.sin(angle)[:, None] * RADII
-        return reach(self.frame, field, x, y, s.scale, s.middle, s.wide)
+        return reach(self.frame, field, s.scale, s.middle, s.wide)
 
 
 def reach(
     frame: Frame,
     field: Float[Tensor, "n x y z"],
-    x: Float[Tensor, "a r"],
-    y: Float[Tensor, "a r"],
     scale: Tensor,
     middle: Tensor,
     widened: Tensor,
@@ -114,6 +109,9 @@ def reach(
 ) -> Rows:
     """Radii at which rays leave a surface in every slice: the last crossing, or the ``first`` one."""
     n, _, _, slices = field.shape
+    angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
+    radii = torch.arange(0.0, RADII, RAY)
+    x, y = torch.cos(angle)[:, None] * radii, torch.sin(angle)[:, None] * radii
     px = scale * widened * x[None, :, :, None].reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
     py = scale * y.reshape(1, -1, 1, 1).expand(n, -1, 1, slices) + middle
     if start is not None:
@@ -131,13 +129,13 @@ def reach(
         torch.lerp(flat[at], flat[at + slices], b),
         torch.lerp(flat[at + deep * slices], flat[at + (deep + 1) * slices], b),
         a,
-    ).reshape(n, ANGLES, len(RADII), slices)
+    ).reshape(n, ANGLES, len(radii), slices)
     inside = found < 0
     if first:
         inside = torch.cumprod(inside.to(torch.uint8), 2).bool()
-    steps = torch.arange(len(RADII))[:, None]
-    last = torch.where(inside, steps, -1).amax(2).clamp(0, len(RADII) - 2)
+    steps = torch.arange(len(radii))[:, None]
+    last = torch.where(inside, steps, -1).amax(2).clamp(0, len(radii) - 2)
     inner = found.gather(2, last[:, :, None])[:, :, 0]
     outer = found.gather(2, last[:, :, None] + 1)[:, :, 0]
     part = (inner / (inner - outer).clamp(max=-1e-3)).clamp(0, 1)
-    return (last + part) * (RADII[1] - RADII[0])
+    return (last + part) * RAY

@@ -156,9 +156,7 @@ def template_of(
     about = _Rays(lattice, *leg)
     thigh = masks.flesh & (x > 0)
     arm = _humerus(masks.of("humerus", "arm_shell", "forearm_bone") & (x > 0), x[:, 0, 0], y[0, :, 0])
-    organs = {
-        name: organ_of(masks.of(*classes), lattice) for name, classes in ORGANS.items()
-    }
+    organs = {name: organ_of(masks.of(*classes), lattice) for name, classes in ORGANS.items()}
     for name, volume, box, code in (
         ("small_bowel_2", bowel, VISCERA, 1), ("colon_2", bowel, VISCERA, 2), ("uterus", womb, PELVIS, 1), ("ovary", womb, PELVIS, 2),
     ):  # fmt: skip
@@ -191,7 +189,9 @@ def template_of(
 
 def _continued(masks: _Masks) -> UInt8[np.ndarray, "x y z"]:
     """The labels with the trunk's muscles continued outwards, for persons with more of them than the template."""
-    muscle = masks.of(*(name for name in (*MUSCLES, "thigh_front", "thigh_inner", "thigh_back") if name != "linea_alba"))
+    muscle = masks.of(
+        *(name for name in (*MUSCLES, "thigh_front", "thigh_inner", "thigh_back") if name != "linea_alba")
+    )
     distance, nearest = ndimage.distance_transform_edt(~muscle, sampling=BODY.spacing, return_indices=True)
     labels = np.ascontiguousarray(masks.labels).copy()
     outside = (labels == 0) & (distance < CONTINUED)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.phantom.interior.sections import Sections
+from engine.phantom.interior.template import ANGLES
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Box
-from engine.phantom.shape.sections import Sections
 from engine.phantom.shape.shapes import Number, Point, level, tube
 from engine.phantom.shape.surface import lifted
-from engine.phantom.shape.template import ANGLES
 from engine.phantom.tissue import BY_NAME, codes
 
 #: where a great vessel's radius is drawn, mm of a man of 40, and how it grows with age (mm a year, radius)
@@ -115,7 +115,13 @@ def vessels(v: Viscera) -> None:
     """Great vessels below the diaphragm; the aorta widens with age."""
     age = v.frame.value("age")
     wider = AORTIC_GROWTH * (age - 40) + 0.6 * v.frame.trait("aorta_course").clamp(-2, 2)
-    for name, by in (("aorta", wider), ("vena_cava", 1.5), ("iliac_artery", 0.3 * wider), ("iliac_vein", 0.5), ("renal_vessel", 0.0)):
+    for name, by in (
+        ("aorta", wider),
+        ("vena_cava", 1.5),
+        ("iliac_artery", 0.3 * wider),
+        ("iliac_vein", 0.5),
+        ("renal_vessel", 0.0),
+    ):
         at = v.places(name, 1.15)
         distance = v.distance(name, at) - by
         if name in ("aorta", "vena_cava"):

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from engine.phantom.atlas.build import ARM, NAMES
+from engine.phantom.interior.pullback import Covers, Pulled, looked_up
+from engine.phantom.interior.signal import label_of_class
+from engine.phantom.interior.template import Template
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.pullback import Covers, Pulled, looked_up
-from engine.phantom.shape.signal import label_of_class
-from engine.phantom.shape.template import Template
 from engine.phantom.tissue import code
 
 #: share of the subcutaneous layer that lies above its membrane (Scarpa's fascia)

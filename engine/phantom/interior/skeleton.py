@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from engine.phantom.interior.template import Template
 from engine.phantom.shape.frame import REFERENCE, Frame
 from engine.phantom.shape.shapes import bump, ramp
-from engine.phantom.shape.template import Template
 
 #: heights of the template: iliac crest, upper edge of the breastbone, middle of the chest, mm
 CREST, NOTCH, CHEST = 967.0, 1346.0, 1230.0
@@ -50,7 +50,7 @@ class Skeleton:
     @staticmethod
     def behind() -> int:
         """The index of the ray that points backwards."""
-        from engine.phantom.shape.template import ANGLES
+        from engine.phantom.interior.template import ANGLES
 
         return 3 * ANGLES // 4
 

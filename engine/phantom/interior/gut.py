@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from engine.phantom.interior.organs import Viscera
+from engine.phantom.interior.pullback import Pulled
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Box
-from engine.phantom.shape.organs import Viscera
-from engine.phantom.shape.pullback import Pulled
 from engine.phantom.shape.shapes import level
 from engine.phantom.tissue import BY_NAME, code, codes
 
@@ -29,7 +29,7 @@ class _Bowel:
         take = self.box.take
         own = [8.0 * take(f.noise(f"loop {axis}", (5, 5, 6))) for axis in "xyz"]
         self.x, self.y = take(pull.x) + own[0], take(pull.y) + own[1]
-        self.z = take(pull.z) + own[2] + 8.0 * f.trait("colon_loop") * torch.exp(-((take(pull.z) - 1010) / 60) ** 2)
+        self.z = take(pull.z) + own[2] + 8.0 * f.trait("colon_loop") * torch.exp(-(((take(pull.z) - 1010) / 60) ** 2))
         s = v.skeleton
         radius = torch.sqrt(s.across(self.box.x, take(s.wide)) ** 2 + s.ahead(self.box.y, take(s.middle)) ** 2)
         there = torch.sqrt(take(pull.x) ** 2 + (take(pull.y) - take((s.middle - s.shift) / s.scale)) ** 2)

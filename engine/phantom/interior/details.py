@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from engine.phantom.interior.pullback import Covers
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.pullback import Covers
 from engine.phantom.shape.surface import Surface
 from engine.phantom.tissue import BY_NAME, codes
 

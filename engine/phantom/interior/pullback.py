@@ -11,12 +11,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
-from engine.phantom.shape.frame import Frame
+from engine.phantom.interior.sections import ANGLES, Polar, Rows, Sections, reach
 from engine.phantom.shape.limbs import Arm
-from engine.phantom.shape.sections import ANGLES, RADII, Polar, Rows, Sections, reach
 from engine.phantom.shape.shapes import ramp
 from engine.phantom.shape.surface import Surface
 
@@ -126,7 +125,7 @@ def _leg(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     table = s.table(s.template.leg_fascia).clamp(min=LEG_BONE + 4)
     start = s.scale * s.wide * leg_x
     middle = s.scale * leg_y + s.shift
-    mine = _reach(frame, surface.fascia, s.scale, middle, s.wide, start)
+    mine = reach(frame, surface.fascia, s.scale, middle, s.wide, start, first=True)
     angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     inward = (-torch.cos(angle)).clamp(min=1e-3)[:, None]
     midline = torch.where(torch.cos(angle)[:, None] < 0, axis[:, :1] / inward, torch.inf)
@@ -141,14 +140,6 @@ def _leg(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     there = _stretched(polar.radius, LEG_BONE, near.look(polar, mine), near.look(polar, table))
     ratio = there / polar.radius.clamp(min=1e-3)
     return side * (own_x + dx * ratio), own_y + dy * ratio
-
-
-def _reach(
-    frame: Frame, field: Tensor, scale: Tensor, middle: Tensor, wide: Tensor, start: Tensor
-) -> Float[Tensor, "n a z"]:
-    angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
-    x, y = torch.cos(angle)[:, None] * RADII, torch.sin(angle)[:, None] * RADII
-    return reach(frame, field, x, y, scale, middle, wide, start, first=True)
 
 
 def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,7 +161,9 @@ def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Ten
     arm_x, arm_y = axis[:, 0][:, None, None], axis[:, 1][:, None, None]
     table = s.table_at(template.arm_fascia, height).clamp(min=ARM_BONE + 4)
     one = torch.ones_like(s.wide)
-    mine: Rows = _reach(frame, fascia, s.scale, own[1].expand_as(z), one, own[0].expand_as(z)).clamp(min=ARM_BONE + 4)
+    mine: Rows = reach(frame, fascia, s.scale, own[1].expand_as(z), one, own[0].expand_as(z), first=True).clamp(
+        min=ARM_BONE + 4
+    )
     scale = near.row(s.scale)
     dx = (near.x.abs() - near.row(own[0].expand_as(z))) / scale
     dy = (near.y - near.row(own[1].expand_as(z))) / scale
@@ -182,7 +175,12 @@ def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Ten
 
 
 def looked_up(
-    labels: UInt8[Tensor, "x y z"], origin: tuple[float, ...], spacing: tuple[float, ...], x: Tensor, y: Tensor, z: Tensor
+    labels: UInt8[Tensor, "x y z"],
+    origin: tuple[float, ...],
+    spacing: tuple[float, ...],
+    x: Tensor,
+    y: Tensor,
+    z: Tensor,
 ) -> UInt8[Tensor, "..."]:
     """The label nearest to each place, mm; the lattice's border beyond it."""
     size = labels.shape
