@@ -12,6 +12,8 @@ from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import level
 from engine.phantom.tissue import BY_NAME, code, codes
 
+#: half the sides of the box that holds the bowel of the heaviest, at the reference stature, mm
+ABDOMEN = (205.0, 165.0, 195.0)
 #: radius of a colon and of a loop, mm of the template: what the pull-back's stretch shall not widen
 COLON_RADIUS, LOOP_RADIUS = 19.0, 11.0
 #: the sources' colons are emptier than most, mm
@@ -25,7 +27,8 @@ class _Bowel:
 
     def __init__(self, v: Viscera, pull: Pulled) -> None:
         f = v.frame
-        self.box: Box = f.slab(0.485, 0.700)
+        middle = v.skeleton.shift.mean(-1, keepdim=True) + 140.0 * v.skeleton.scale
+        self.box: Box = f.box((0.0, middle, f.h * 0.5925), ABDOMEN)
         take = self.box.take
         own = [8.0 * take(f.noise(f"loop {axis}", (5, 5, 6))) for axis in "xyz"]
         self.x, self.y = take(pull.x) + own[0], take(pull.y) + own[1]

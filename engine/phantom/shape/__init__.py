@@ -1,4 +1,4 @@
-"""The shape of an in-silico torso, a file per organ system; every function takes and fills a batch of bodies.
+"""The shape of an in-silico torso from outside: skin, subcutaneous fat, wall and cavity, arms; and the canvas it is drawn on.
 
 Points are in millimetres: x to the patient's right, y to anterior, z upwards from the soles. ``u`` is z as a fraction
 of the person's height. A shape is a signed distance in mm, negative inside. A value of one person has the shape

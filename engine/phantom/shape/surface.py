@@ -16,8 +16,8 @@ from engine.phantom.shape.frame import Frame, column
 from engine.phantom.shape.outline import Outline
 from engine.phantom.shape.shapes import level
 
-#: how often fat and bulge are solved in turn, bisections of the bulge, its range, and the stride of the coarse grid
-ROUNDS, BULGES, BULGE, STRIDE = 2, 7, (-0.55, 0.55), 2
+#: fat and bulge are solved in turn: bisections of the bulge each time (then nearby), its range, the coarse grid's stride
+BULGES, BULGE, STRIDE = (6, 4), 0.55, 2
 
 
 #: how much of what the contents ask for the wall gives
@@ -66,12 +66,13 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
     want_fat, want_room = frame.people.trunk_sat * litre, contents * litre
-    for _ in range(ROUNDS):
+    for count in BULGES:
         base = outline.base(x, y, every, bulge, thighs)
         padded = thick * outline.padded(y, every, bulge)
         layer = _layer(base, lift, padded, cage, rows[..., every], want_fat)
-        low, high = torch.full_like(bulge, BULGE[0]), torch.full_like(bulge, BULGE[1])
-        for _ in range(BULGES):
+        reach = BULGE if count == BULGES[0] else BULGE / 4
+        low, high = (bulge - reach).clamp(min=-BULGE), (bulge + reach).clamp(max=BULGE)
+        for _ in range(count):
             bulge = (low + high) / 2
             fat = layer * thick * outline.padded(y, every, bulge)
             fascia = torch.maximum(outline.base(x, y, every, bulge, thighs) + fat, cage)
