@@ -93,8 +93,7 @@ def test_two_hundred_bodies_are_whole(seed: int) -> None:
 
 def check(body: Body, sex: str) -> None:
     inside = (body.label[0] > 0).numpy()
-    holes = ndimage.binary_fill_holes(inside) & ~inside
-    assert not holes.any(), "no voxel within the skin is without a tissue"
+    assert inside[(body.trunk[0] < -1e-3).numpy()].all(), "no voxel within the skin is without a tissue"
     for group in WHOLE:
         assert largest_share(is_group(body, group)) > 0.97, group
     assert largest_share(is_group(body, "vertebrae", "disc_and_cartilage", "ribs_and_sternum", "pelvis")) > 0.95

@@ -27,15 +27,15 @@ class _Bowel:
 
     def __init__(self, v: Viscera, pull: Pulled) -> None:
         f = v.frame
-        middle = v.skeleton.shift.mean(-1, keepdim=True) + 140.0 * v.skeleton.scale
+        middle = v.skeleton.shift.mean(-1, keepdim=True) + 135.0 * v.skeleton.scale
         self.box: Box = f.box((0.0, middle, f.h * 0.5925), ABDOMEN)
         take = self.box.take
         own = [8.0 * take(f.noise(f"loop {axis}", (5, 5, 6))) for axis in "xyz"]
         self.x, self.y = take(pull.x) + own[0], take(pull.y) + own[1]
         self.z = take(pull.z) + own[2] + 8.0 * f.trait("colon_loop") * torch.exp(-(((take(pull.z) - 1010) / 60) ** 2))
         s = v.skeleton
-        radius = torch.sqrt(s.across(self.box.x, take(s.wide)) ** 2 + s.ahead(self.box.y, take(s.middle)) ** 2)
-        there = torch.sqrt(take(pull.x) ** 2 + (take(pull.y) - take((s.middle - s.shift) / s.scale)) ** 2)
+        radius = torch.sqrt(s.across(self.box.x, take(s.wide)) ** 2 + s.ahead(self.box.y, take(s.middle), take(s.deep)) ** 2)
+        there = torch.sqrt(take(pull.x) ** 2 + (take(pull.y) - take((s.middle - s.shift) / (s.scale * s.deep))) ** 2)
         self.stretch = (radius / there.clamp(min=4)).clamp(0.6, 2.5) * s.scale
 
     def distance(self, v: Viscera, name: str, radius: float) -> Tensor:

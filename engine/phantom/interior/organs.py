@@ -59,7 +59,7 @@ class Viscera:
         middle = torch.tensor(organ.origin) + size / 2
         centre = (
             s.scale * float(middle[0]),
-            s.scale * float(middle[1]) + s.shift.mean(-1, keepdim=True),
+            s.scale * s.chest * float(middle[1]) + s.shift.amin(-1, keepdim=True),
             s.down(float(middle[2])),
         )
         half = tuple(float(v) / 2 * grown for v in size)
@@ -68,7 +68,7 @@ class Viscera:
     def within(self, box: Box) -> Places:
         s = self.skeleton
         x = s.across(box.x, box.take(s.wide))
-        y = s.ahead(box.y, box.take(s.shift.expand_as(s.height)))
+        y = s.ahead(box.y, box.take(s.shift), box.take(s.deep))
         return Places(box, x, y, s.up(box.z), s.scale)
 
     def distance(
@@ -98,7 +98,7 @@ class Viscera:
 
     def enlargement(self, name: str, wanted: Tensor) -> Tensor:
         """By how much an organ of ``wanted`` mL (n,) is longer than the template's in this person."""
-        own = self.template.organs[name].volume * self.skeleton.scale**2 * self.tall
+        own = self.template.organs[name].volume * self.skeleton.scale**2 * self.skeleton.chest * self.tall
         return (wanted[:, None, None, None] / own) ** (1 / 3)
 
     def paint(self, at: Places, distance: Tensor, name: str, fat: Number | None = None, **more: object) -> None:
@@ -180,9 +180,9 @@ def liver(v: Viscera, texture: Tensor) -> None:
     f = v.frame
     wanted = f.people.liver
     distance = v.distance(
-        "liver", at, grown=v.enlargement("liver", wanted) * 0.99, anchor=(75.0, 110.0, 1190.0),
+        "liver", at, grown=v.enlargement("liver", wanted) * 0.99, anchor=(75.0, 60.0, 1190.0),
         moved=(0.0, 0.0, lifted(f)), turn=0.05 * f.trait("liver_tilt"),
-        front=v.front.clamp(0.70, 1.10), side=v.side.clamp(0.85, 1.12),
+        front=v.front.clamp(0.92, 0.97), side=v.side.clamp(0.98, 1.02),
     )  # fmt: skip
     distance = distance + 2.0 * at.box.take(f.noise("liver", (7, 7, 9)))
     distance = v.met(at, distance, at.box.take(v.region) + 1.0, wanted, 40.0)

@@ -98,8 +98,10 @@ def _trunk(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     bone = torch.lerp(cavity + (sections.bone - sections.cavity) * stretch, sections.bone, sections.rigid)
     bone = torch.minimum(torch.maximum(bone, cavity + 1), fascia - 1)
     s = sections.skeleton
-    wide, middle, scale = near.row(s.wide), near.row(s.middle), near.row(s.scale)
-    x, y = near.x / (scale * wide), (near.y - middle) / scale
+    wide, middle = near.row(s.wide), near.row(s.middle)
+    scale = near.row(s.scale)
+    deep = scale * near.row(s.deep)
+    x, y = near.x / (scale * wide), (near.y - middle) / deep
     polar = Polar.about(x, y)
     radius = polar.radius
     mine = [near.look(polar, table) for table in (cavity, bone, fascia)]
@@ -109,7 +111,7 @@ def _trunk(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     outer = theirs[1] + (radius - mine[1]) * (theirs[2] - theirs[1]) / (mine[2] - mine[1])
     there = torch.where(radius < mine[0], inner, torch.where(radius < mine[1], wall, outer))
     ratio = there / radius.clamp(min=1e-3)
-    return x * ratio, y * ratio + (middle - near.row(s.shift)) / scale
+    return x * ratio, y * ratio + (middle - near.row(s.shift)) / deep
 
 
 def _stretched(radius: Tensor, bone: float, mine: Tensor, theirs: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def _leg(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     table = s.table(s.template.leg_fascia).clamp(min=LEG_BONE + 4)
     start = s.scale * s.wide * leg_x
     middle = s.scale * leg_y + s.shift
-    mine = reach(frame, surface.fascia, s.scale, middle, s.wide, start, first=True)
+    mine = reach(frame, surface.fascia, s.scale, middle, s.wide, start=start, first=True)
     angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     inward = (-torch.cos(angle)).clamp(min=1e-3)[:, None]
     midline = torch.where(torch.cos(angle)[:, None] < 0, axis[:, :1] / inward, torch.inf)
@@ -161,7 +163,7 @@ def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Ten
     arm_x, arm_y = axis[:, 0][:, None, None], axis[:, 1][:, None, None]
     table = s.table_at(template.arm_fascia, height).clamp(min=ARM_BONE + 4)
     one = torch.ones_like(s.wide)
-    mine: Rows = reach(frame, fascia, s.scale, own[1].expand_as(z), one, own[0].expand_as(z), first=True).clamp(
+    mine: Rows = reach(frame, fascia, s.scale, own[1].expand_as(z), one, start=own[0].expand_as(z), first=True).clamp(
         min=ARM_BONE + 4
     )
     scale = near.row(s.scale)

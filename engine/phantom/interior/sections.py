@@ -89,13 +89,13 @@ class Sections:
         cut = slice(None, None, every)
         s = self.skeleton
         x = s.across(self.frame.x[:, cut, cut, cut], s.wide[..., cut])
-        y = s.ahead(self.frame.y[:, cut, cut, cut], s.middle[..., cut])
+        y = s.ahead(self.frame.y[:, cut, cut, cut], s.middle[..., cut], s.deep[..., cut])
         return Polar.about(x, y)
 
     def ray_to(self, field: Float[Tensor, "n x y z"]) -> Rows:
         """How far each ray is within a surface (negative inside), mm of the template; the last such radius."""
         s = self.skeleton
-        return reach(self.frame, field, s.scale, s.middle, s.wide)
+        return reach(self.frame, field, s.scale, s.middle, s.wide, s.deep)
 
 
 def reach(
@@ -104,6 +104,7 @@ def reach(
     scale: Tensor,
     middle: Tensor,
     widened: Tensor,
+    deepened: Tensor | float = 1.0,
     start: Tensor | None = None,
     first: bool = False,
 ) -> Rows:
@@ -113,7 +114,7 @@ def reach(
     radii = torch.arange(0.0, RADII, RAY)
     x, y = torch.cos(angle)[:, None] * radii, torch.sin(angle)[:, None] * radii
     px = scale * widened * x[None, :, :, None].reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
-    py = scale * y.reshape(1, -1, 1, 1).expand(n, -1, 1, slices) + middle
+    py = scale * deepened * y.reshape(1, -1, 1, 1).expand(n, -1, 1, slices) + middle
     if start is not None:
         px = px + start
     i = (px - frame.axes[0][0]) / frame.spacing[0]

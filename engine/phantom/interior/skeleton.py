@@ -16,6 +16,11 @@ CREST, NOTCH, CHEST = 967.0, 1346.0, 1230.0
 SCALE, LEGS = 1.06, 1.02
 #: the back of the chest lies this far behind the body's axis, a fraction of the reference stature
 BACK = 0.058
+#: from here to there up the template its depth becomes that of the person's chest; the depth of the template's chest, and the
+#: y of its spine, mm
+DEEP, DEPTH, SPINE = (960.0, 1100.0), 213.0, 60.0
+#: a lean person's BMI less 26; fat and skin over a lean chest, in front and behind together; a lean breast; mm
+LEAN, UNDER_SKIN, BREAST = -4.0, 20.0, 8.0
 #: a woman's pelvis is wider for her size
 WIDER = 0.08
 
@@ -25,7 +30,7 @@ class Skeleton:
 
     ``scale`` (n, 1, 1, 1) is mm of a person for a mm of the template in the axial plane; rows have the shape
     (n, 1, 1, z): ``height`` of the slices in the template, ``middle`` (y of the sections' middle in the body), ``wide``
-    (how much wider the pelvis is).
+    (how much wider the pelvis is), ``deep`` (how much deeper the chest is), ``shift`` (y of the template's 0 in the body).
     """
 
     def __init__(self, frame: Frame, template: Template) -> None:
@@ -43,9 +48,25 @@ class Skeleton:
         bend = bend - 4 * frame.trait("kyphosis") * bump(self.height, 1250.0, 90.0)
         older = (frame.value("age") - 50).clamp(min=0) * 0.12
         bend = bend - older * bump(self.height, 1260.0, 80.0)
-        self.shift = -BACK * REFERENCE * frame.s - self.scale * at_chest + bend
-        self.middle = self.scale * axis + self.shift
-        self.back = -(self.scale * self._by_height(behind[None])[:, 0][:, None, None] + self.shift)
+        chest = self._chest()
+        self.chest = chest
+        self.deep = 1 + (chest - 1) * ramp(self.height, *DEEP)
+        at_chest = SPINE + chest * (at_chest - SPINE)
+        spine = -BACK * REFERENCE * frame.s - self.scale * at_chest + bend
+        self.shift = spine + self.scale * SPINE * (1 - self.deep)
+        self.middle = self.scale * self.deep * axis + self.shift
+        own = self._by_height(behind[None])[:, 0][:, None, None]
+        self.back = -(self.scale * self.deep * own + self.shift)
+
+    def _chest(self) -> Tensor:
+        """Depth of the rib cage relative to the template's: of this person when lean, so that weight does not move it."""
+        f = self.frame
+        bmi = f.value("bmi") - 26
+        inside = bmi.clamp(-9, 16)
+        slope, bend = 5.64 + 0.46 * (1 - f.male), -0.058 + 0.034 * (1 - f.male)
+        fatter = slope * (inside - LEAN) + bend * (inside**2 - LEAN**2) + (slope + 2 * bend * inside) * (bmi - inside)
+        lean = f.dim("chest_depth") - fatter - UNDER_SKIN - BREAST * (1 - f.male)
+        return (lean / (self.scale * DEPTH)).clamp(0.80, 1.08)
 
     @staticmethod
     def behind() -> int:
@@ -69,9 +90,9 @@ class Skeleton:
     def across(self, x: Tensor, wide: Tensor) -> Tensor:
         return x / (self.scale * wide)
 
-    def ahead(self, y: Tensor, shift: Tensor) -> Tensor:
+    def ahead(self, y: Tensor, shift: Tensor, deep: Tensor) -> Tensor:
         """y of the body as y of the template."""
-        return (y - shift) / self.scale
+        return (y - shift) / (self.scale * deep)
 
     def _by_height(self, table: Float[Tensor, "a z"]) -> Float[Tensor, "n a z"]:
         """A table over the template's heights, at the heights of the person's slices."""

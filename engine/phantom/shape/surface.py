@@ -112,7 +112,7 @@ def dome(sections: Sections, cut: slice) -> Tensor:
     """Height of the diaphragm over each place, mm of the template."""
     skeleton, frame = sections.skeleton, sections.frame
     x = skeleton.across(frame.x[:, cut, cut, cut], skeleton.wide[..., cut])
-    y = skeleton.ahead(frame.y[:, cut, cut, cut], skeleton.shift[..., cut])
+    y = skeleton.ahead(frame.y[:, cut, cut, cut], skeleton.shift[..., cut], skeleton.deep[..., cut])
     return skeleton.template.under_lungs(x, y) + lifted(frame)
 
 
