@@ -59,7 +59,9 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         breast_gland(canvas, surface, texture)
         region = abdomen(sections, surface)
         gut.abdominal_fat(canvas, region)
-        viscera = organs.Viscera(sections, canvas, region, sections.ray_to(surface.fascia))
+        viscera = organs.Viscera(
+            sections, canvas, region, torch.maximum(covers.fascia, covers.skin + 5), sections.ray_to(surface.fascia)
+        )
         organs.heart(viscera)
         organs.vessels(viscera)
         organs.kidneys(viscera)

@@ -98,7 +98,7 @@ def _breathe(image: Float[Tensor, "n x y z"], frame: Frame) -> Float[Tensor, "n 
 def _beat(image: Float[Tensor, "n x y z"], body: Body) -> Float[Tensor, "n x y z"]:
     """Blur in the axial plane in and beside the heart, which beats on while the breath is held."""
     beating = torch.isin(body.label, torch.tensor(codes("heart"), device=image.device)).float()
-    near = avg_pool3d(beating[:, None], 3, 1, 1)[:, 0]
+    near = avg_pool3d(beating[:, None], (3, 3, 1), 1, (1, 1, 0))[:, 0]
     around = (
         torch.roll(image, 1, 1) + torch.roll(image, -1, 1) + torch.roll(image, 1, 2) + torch.roll(image, -1, 2)
     ) / 4

@@ -13,8 +13,8 @@ from engine.cohort.store import CohortStore
 from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
 from engine.phantom.atlas.build import volumes
-from engine.phantom.atlas.skin_build import build_skin
 from engine.phantom.shape.frame import GRID
+from engine.phantom.skin.build import build_skin
 from engine.training.augment import Augmentation
 from engine.training.run import Progress
 from engine.training.stages.anatomy import AnatomyRecipe, train_anatomy

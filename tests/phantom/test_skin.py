@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.phantom.atlas.skin import (
+from engine.phantom.dimensions import waist_girth
+from engine.phantom.girth import girth
+from engine.phantom.interior.template import shipped
+from engine.phantom.shape.section import Section, extents
+from engine.phantom.skin.basis import (
     ANGLES,
     BOUNDS,
     LEVELS,
@@ -23,12 +27,8 @@ from engine.phantom.atlas.skin import (
     thigh_row,
     trunk_row,
 )
-from engine.phantom.atlas.skin_bodies import Phenotype, SkinBodies, segments
-from engine.phantom.atlas.skin_cuts import diamond_directions, radii, thigh_sections, trunk_sections
-from engine.phantom.dimensions import waist_girth
-from engine.phantom.girth import girth
-from engine.phantom.interior.template import shipped
-from engine.phantom.shape.section import Section, extents
+from engine.phantom.skin.bodies import Phenotype, SkinBodies, segments
+from engine.phantom.skin.cuts import diamond_directions, radii, thigh_sections, trunk_sections
 
 FOLDER = Path(__file__).parents[2] / "../shared/data/anatomy/skin_basis"
 needs_bodies = pytest.mark.skipif(not FOLDER.is_dir(), reason="no phenotype basis here")

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from engine.phantom.atlas.meshes import Lattice, Mesh, bodyparts, bowel, inside, reference_organs
+from engine.phantom.atlas.morphology import closed, distance_to, eroded, filled, joined, largest, opened
 from engine.phantom.atlas.volume import LabelVolume
 
 Masks = Mapping[str, Bool[np.ndarray, "x y z"]]
@@ -156,15 +157,9 @@ def of(labels: UInt8[np.ndarray, "x y z"], *names: str) -> Bool[np.ndarray, "x y
     return np.isin(labels, [NAMES.index(name) for name in names])
 
 
-def _distance(mask: Bool[np.ndarray, "x y z"]) -> np.ndarray:
+def _distance(mask: Bool[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
     """mm to the mask, 0 within."""
-    return ndimage.distance_transform_edt(~mask, sampling=BODY.spacing)
-
-
-def _closed(mask: Bool[np.ndarray, "x y z"], radius: float) -> Bool[np.ndarray, "x y z"]:
-    """Morphological closing by a ball of ``radius`` mm."""
-    grown = _distance(mask) <= radius
-    return (ndimage.distance_transform_edt(grown, sampling=BODY.spacing) > radius) | mask
+    return distance_to(mask, BODY.spacing)
 
 
 def _cavity(labels: UInt8[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
@@ -173,24 +168,21 @@ def _cavity(labels: UInt8[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     y = BODY.axes()[1]
     organs = of(labels, *(name for name in (*THORACIC, *ABDOMINAL) if name != "neck_vessel"))
     wall = of(labels, *MUSCLES, *SPINE, "rib", "sternum", "costal_cartilage", "pelvis", "intercostal", "diaphragm")
-    closed = _closed(wall, GAP) & ~organs
+    solid_wall = closed(wall, GAP, BODY.spacing) & ~organs
     cavity = np.zeros(BODY.shape, bool)
     hull = of(labels, "rectus", "linea_alba", "pelvis", "sacrum", "oblique", "L5", "L4", "disc") & (z < CREST + 45)
     for k in range(BODY.shape[2]):
         height = z[0, 0, k]
         if not FLOOR < height < INLET:
             continue
-        solid = closed[:, :, k] | organs[:, :, k]
+        solid = solid_wall[:, :, k] | organs[:, :, k]
         low = height < CREST + 45
         # the front of the pelvis is open in the source
-        enclosed = _hull(hull[:, :, k]) if low else ndimage.binary_fill_holes(solid)
+        enclosed = _hull(hull[:, :, k]) if low else filled(solid)
         behind = (y[0, :, 0] >= -45.0) & low
-        cavity[:, :, k] = enclosed & ~closed[:, :, k] & ~behind[None]
-    parts, _ = ndimage.label(cavity | organs)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    whole = (parts == sizes.argmax()) & (z > FLOOR) & (z < INLET)
-    return ndimage.binary_opening(whole, iterations=2) | (organs & (z > FLOOR) & (z < INLET))
+        cavity[:, :, k] = enclosed & ~solid_wall[:, :, k] & ~behind[None]
+    whole = largest(cavity | organs) & (z > FLOOR) & (z < INLET)
+    return opened(whole, 2) | (organs & (z > FLOOR) & (z < INLET))
 
 
 def _hull(mask: Bool[np.ndarray, "x y"]) -> Bool[np.ndarray, "x y"]:
@@ -211,7 +203,7 @@ def _fill_canal(labels: UInt8[np.ndarray, "x y z"]) -> None:
     spine = of(labels, *SPINE)
     centres = []
     for k in range(BODY.shape[2]):
-        hole = ndimage.binary_fill_holes(spine[:, :, k]) & ~spine[:, :, k] & (np.abs(x[:, 0]) < 12)
+        hole = filled(spine[:, :, k]) & ~spine[:, :, k] & (np.abs(x[:, 0]) < 12)
         if hole.sum() >= 8:
             rows = np.argwhere(hole)[:, 1]
             centres.append((z[0, 0, k], y[0, rows.min(), 0] / 2 + y[0, rows.max(), 0] / 2))
@@ -230,12 +222,12 @@ def _fill_wall(labels: UInt8[np.ndarray, "x y z"], cavity: Bool[np.ndarray, "x y
     for k in range(BODY.shape[2]):
         if 850 < z[0, 0, k] < CREST + 40:
             section = cavity[:, :, k]
-            rim = section & (ndimage.distance_transform_edt(section) * BODY.spacing[0] <= WALL)
+            rim = section & (distance_to(~section, BODY.spacing[0]) <= WALL)
             low[:, :, k] = rim & (BODY.axes()[1][0, :, 0] < -85.0)[None]
     layers = (((front <= WALL) & cavity & (z > CREST - 20) & (z < 1120)) | low) & free
     labels[layers] = NAMES.index("transversus")
     ribs = of(labels, "rib", "costal_cartilage")
-    between = _closed(ribs, 13.0) & (labels == 0) & ~cavity
+    between = closed(ribs, 13.0, BODY.spacing) & (labels == 0) & ~cavity
     labels[between] = NAMES.index("intercostal")
     cavity &= ~(layers | between)
 
@@ -256,11 +248,10 @@ def _envelope(labels: UInt8[np.ndarray, "x y z"], cavity: Bool[np.ndarray, "x y 
     x, _, z = BODY.axes()
     flesh = ((labels > 0) & ~of(labels, *ARM, "genitals")) | cavity
     legs = np.broadcast_to(z < 775.0, BODY.shape)
-    whole = _closed(flesh & ~legs, SEAM)
+    whole = closed(flesh & ~legs, SEAM, BODY.spacing)
     for side in (x < 0, x >= 0):
-        whole |= _closed(flesh & (z < 800.0) & side, SEAM) & side
-    filled = np.stack([ndimage.binary_fill_holes(whole[:, :, k]) for k in range(BODY.shape[2])], -1)
-    return filled
+        whole |= closed(flesh & (z < 800.0) & side, SEAM, BODY.spacing) & side
+    return np.stack([filled(whole[:, :, k]) for k in range(BODY.shape[2])], -1)
 
 
 def _fill_between(labels: UInt8[np.ndarray, "x y z"], envelope: Bool[np.ndarray, "x y z"]) -> None:
@@ -289,7 +280,7 @@ def _fill_cortical(labels: UInt8[np.ndarray, "x y z"]) -> None:
         ("pelvis", "pelvis_shell", 1),
     ):
         bone = of(labels, name)
-        labels[bone & ~ndimage.binary_erosion(bone, iterations=layers)] = NAMES.index(shell)
+        labels[bone & ~eroded(bone, layers)] = NAMES.index(shell)
 
 
 #: the box of the bowel and of the female pelvis, in the frame of the body
@@ -325,8 +316,8 @@ def viscera(folder: Path) -> tuple[tuple[str, ...], UInt8[np.ndarray, "x y z"]]:
     scale = (high - low) / (last - first)
     shift = low - first * scale
     loops = inside(small.moved(scale, shift), VISCERA)
-    wide = ndimage.distance_transform_edt(loops, sampling=VISCERA.spacing) > 12.0
-    stomach = ndimage.distance_transform_edt(~wide, sampling=VISCERA.spacing) < 16.0
+    wide = distance_to(~loops, VISCERA.spacing) > 12.0
+    stomach = distance_to(wide, VISCERA.spacing) < 16.0
     high_up = VISCERA.axes()[2] > 960.0
     labels = np.zeros(VISCERA.shape, np.uint8)
     labels[loops & ~(stomach & high_up)] = 1
@@ -347,5 +338,5 @@ def female_pelvis(folder: Path) -> tuple[tuple[str, ...], UInt8[np.ndarray, "x y
     uterus = np.zeros(PELVIS.shape, bool)
     for mesh in womb:
         uterus |= inside(mesh.moved(scale, shift), PELVIS)
-    labels[ndimage.binary_closing(uterus, iterations=5)] = 1
+    labels[joined(uterus, 5)] = 1
     return ("outside", "uterus", "ovary"), labels

@@ -34,7 +34,9 @@ class _Bowel:
         self.x, self.y = take(pull.x) + own[0], take(pull.y) + own[1]
         self.z = take(pull.z) + own[2] + 8.0 * f.trait("colon_loop") * torch.exp(-(((take(pull.z) - 1010) / 60) ** 2))
         s = v.skeleton
-        radius = torch.sqrt(s.across(self.box.x, take(s.wide)) ** 2 + s.ahead(self.box.y, take(s.middle), take(s.deep)) ** 2)
+        radius = torch.sqrt(
+            s.across(self.box.x, take(s.wide)) ** 2 + s.ahead(self.box.y, take(s.middle), take(s.deep)) ** 2
+        )
         there = torch.sqrt(take(pull.x) ** 2 + (take(pull.y) - take((s.middle - s.shift) / (s.scale * s.deep))) ** 2)
         self.stretch = (radius / there.clamp(min=4)).clamp(0.6, 2.5) * s.scale
 
@@ -61,11 +63,11 @@ def colon(v: Viscera, pull: Pulled) -> None:
     canvas.paint(box, stool, BY_NAME["colon_content"], gain=1.0 + 0.22 * speck, over=True)
     gas = torch.maximum(stool + 1, 12 * (0.5 - 0.35 * f.trait("bowel_gas") - large - 0.3 * speck))
     canvas.paint(box, gas, BY_NAME["colon_gas"], over=True)
-    for name in ("duodenum", "rectum"):
-        at = v.places(name, 1.4)
-        distance = v.distance(name, at, front=v.front.clamp(0.75, 1.15) if name == "duodenum" else 1.0)
-        inside = at.box.take(v.region) + 2 if name == "duodenum" else distance
-        v.paint(at, torch.maximum(distance, inside), name, keep=True)
+    at = v.places("duodenum", 1.4)
+    distance = v.distance("duodenum", at, front=v.front.clamp(0.75, 1.15))
+    v.paint(at, torch.maximum(distance, at.box.take(v.region) + 2), "duodenum", keep=True)
+    at = v.places("rectum", 1.4)
+    v.paint(at, torch.maximum(v.distance("rectum", at), at.box.take(v.under) + 9), "rectum", keep=True)
 
 
 def small_bowel(v: Viscera, pull: Pulled) -> None:
@@ -77,7 +79,7 @@ def small_bowel(v: Viscera, pull: Pulled) -> None:
     wave = box.take(f.noise("wave", (20, 18, 28)))
     field = torch.minimum(loops, lump) + 2.2 * wave
     fat = torch.isin(box.take(canvas.label), torch.tensor(codes("visceral_fat")))
-    fat &= box.take(v.region) < -1.0
+    fat &= (box.take(v.region) < -1.0) & (box.take(v.under) < -8.0)
     total = torch.isin(canvas.label, torch.tensor(codes("visceral_fat"))).sum((1, 2, 3)).float()
     room = (total - f.people.vat * 1000 / f.voxel_ml).clamp(min=0)
     edge = level(field, fat, room, -20.0, 90.0)
@@ -97,7 +99,7 @@ def sort_fat(v: Viscera, pull: Pulled) -> None:
     label = torch.where(fat, code("mesenteric_fat"), canvas.label)
     label = torch.where(omental, code("omental_fat"), label)
     for organ in ("kidney_right", "kidney_left"):
-        at = v.places(organ, 2.6)
+        at = v.places(organ, 1.7)
         near = v.distance(organ, at) < NEAR_KIDNEY
         own = at.box.take(label)
         mine = torch.isin(own, torch.tensor(codes("visceral_fat")))

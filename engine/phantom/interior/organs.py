@@ -31,10 +31,14 @@ class Places:
 
 
 class Viscera:
-    """Paints organs onto a canvas. ``region`` is the signed distance to the abdomen, mm."""
+    """Paints organs onto a canvas.
 
-    def __init__(self, sections: Sections, canvas: Canvas, region: Tensor, fascia: Tensor) -> None:
-        self.sections, self.canvas, self.region = sections, canvas, region
+    ``region`` is the signed distance to the abdomen and ``under`` that to the fascia, in a cleft to the skin, mm; ``fascia``
+    is how far the rays of the sections reach.
+    """
+
+    def __init__(self, sections: Sections, canvas: Canvas, region: Tensor, under: Tensor, fascia: Tensor) -> None:
+        self.sections, self.canvas, self.region, self.under = sections, canvas, region, under
         self.skeleton, self.frame = sections.skeleton, sections.frame
         self.template = sections.skeleton.template
         self.tall = (self.skeleton.notch - self.skeleton.crest) / 379.0
@@ -134,7 +138,7 @@ def kidneys(v: Viscera) -> None:
     fat = (v.frame.value("vat") - 2).clamp(-1.5, 7)
     for side, name in ((1, "right"), (-1, "left")):
         organ = f"kidney_{name}"
-        at = v.places(organ, 1.7)
+        at = v.places(organ, 1.5)
         grown = v.enlargement(organ, getattr(v.frame.people, organ))
         drop = 6 * v.frame.trait(f"kidney_drop_{name[0]}")
         moved = (side * (1.5 + 1.4 * fat), 3 + 1.0 * fat, 6 - drop)
@@ -147,12 +151,12 @@ def kidneys(v: Viscera) -> None:
         x = (at.x.abs() - abs(v.template.organs[organ].centre[0]) - 1.4 * fat) * v.skeleton.scale
         sinus = torch.maximum(distance + 10, torch.maximum(x - 2, z.abs() - 24))
         v.paint(at, sinus, "renal_sinus", over=True, keep=True)
-    at = v.places("adrenal", 1.3)
+    at = v.places("adrenal", 1.2)
     v.paint(at, v.distance("adrenal", at, moved=(0.0, 2.0, 6.0)), "adrenal", keep=True)
 
 
 def spleen(v: Viscera) -> None:
-    at = v.places("spleen", 2.0)
+    at = v.places("spleen", 1.6)
     wanted = v.frame.people.spleen
     place = v.frame.trait("spleen_place")
     distance = v.distance(
@@ -165,7 +169,7 @@ def spleen(v: Viscera) -> None:
 
 def pancreas(v: Viscera) -> None:
     """Lobulated; the source's is thin, so it is enlarged to the person's volume."""
-    at = v.places("pancreas", 2.0)
+    at = v.places("pancreas", 1.5)
     wanted = v.frame.people.pancreas
     grown = v.enlargement("pancreas", wanted).clamp(0.8, 1.35)
     distance = v.distance("pancreas", at, grown=grown, moved=(0.0, 2.0, 0.0), front=v.front.clamp(0.75, 1.15))
@@ -240,21 +244,22 @@ def stomach(v: Viscera) -> None:
 def pelvic(v: Viscera) -> None:
     """Bladder with what it holds, and prostate, or uterus and ovaries."""
     f = v.frame
-    at = v.places("bladder", 2.0)
+    at = v.places("bladder", 1.5)
     fill = (0.16 * f.trait("bladder_fill")).exp()
     distance = v.distance("bladder", at, grown=fill, anchor=(1.0, 92.0, 796.0))
+    distance = torch.maximum(distance, at.box.take(v.under) + 8)
     v.paint(at, distance, "bladder", keep=True)
-    male = 99.0 * (1 - f.male)
-    at = v.places("prostate", 2.2)
-    older = 1.1 + 0.008 * (f.value("age") - 40).clamp(0, 45)
-    v.paint(at, v.distance("prostate", at, grown=older, anchor=(1.0, 84.0, 790.0)) + male, "prostate", keep=True)
-    at = v.places("uterus", 1.8)
-    after = 1 - 0.010 * (f.value("age") - 50).clamp(0, 25)
-    turn = (0.0, -4.0, 4.0)
-    for name in ("uterus", "ovary"):
-        place = at if name == "uterus" else v.places("ovary", 2.5)
-        distance = v.distance(name, place, grown=after, moved=turn, anchor=(0.0, 80.0, 830.0)) + 99.0 * f.male
-        v.paint(place, distance, name, keep=True)
+    if bool((f.male > 0).any()):
+        at = v.places("prostate", 1.6)
+        older = 1.1 + 0.008 * (f.value("age") - 40).clamp(0, 45)
+        distance = v.distance("prostate", at, grown=older, anchor=(1.0, 84.0, 790.0))
+        v.paint(at, distance + 99.0 * (1 - f.male), "prostate", keep=True)
+    if bool((f.male < 1).any()):
+        after = 1 - 0.010 * (f.value("age") - 50).clamp(0, 25)
+        for name in ("uterus", "ovary"):
+            at = v.places(name, 1.6)
+            distance = v.distance(name, at, grown=after, moved=(0.0, -4.0, 4.0), anchor=(0.0, 80.0, 830.0))
+            v.paint(at, distance + 99.0 * f.male, name, keep=True)
 
 
 def heart(v: Viscera) -> None:

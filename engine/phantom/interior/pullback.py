@@ -51,11 +51,14 @@ class Pulled:
 
 
 class _Near:
-    """The voxels of a batch that are near the skin or within it, as flat arrays: places, persons and slices."""
+    """Voxels of a batch that are near a surface or within it, as flat arrays: places, persons and slices.
 
-    def __init__(self, sections: Sections, skin: Tensor) -> None:
+    ``rows`` (n, 1, 1, z) says which slices count.
+    """
+
+    def __init__(self, sections: Sections, skin: Tensor, rows: Tensor) -> None:
         self.sections, self.shape = sections, skin.shape
-        self.index = torch.nonzero((skin < NEAR).reshape(-1))[:, 0]
+        self.index = torch.nonzero(((skin < NEAR) & rows).reshape(-1))[:, 0]
         self.slices = self.index % skin.shape[-1]
         self.persons = self.index // skin[0].numel()
         frame = sections.frame
@@ -79,13 +82,14 @@ class _Near:
 
 def pulled(sections: Sections, surface: Surface, arm: Arm, covers: Covers) -> Pulled:
     """Places of the template for every voxel near the body."""
-    near = _Near(sections, covers.skin)
-    trunk = _trunk(near, surface)
-    leg = _leg(near, surface)
-    share = near.row(ramp(sections.skeleton.height, LEG_FROM, LEG_TO))
-    x, y = (near.spread(torch.lerp(a, b, share)) for a, b in zip(trunk, leg, strict=True))
+    height = sections.skeleton.height
+    trunk = _trunk(_Near(sections, covers.skin, height > LEG_TO), surface)
+    leg = _leg(_Near(sections, covers.skin, height < LEG_FROM), surface)
+    share = ramp(height, LEG_FROM, LEG_TO)
+    x, y = (torch.lerp(a, b, share) for a, b in zip(trunk, leg, strict=True))
     z = sections.skeleton.up(sections.frame.z + sections.frame.lift)
-    arm_x, arm_y, arm_z = _arm(sections, near, arm, covers.arm)
+    arms = _Near(sections, covers.arm, torch.ones_like(height, dtype=torch.bool))
+    arm_x, arm_y, arm_z = _arm(sections, arms, arm, covers.arm)
     return Pulled(x, y, z, arm_x, arm_y, arm_z)
 
 
@@ -111,7 +115,7 @@ def _trunk(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     outer = theirs[1] + (radius - mine[1]) * (theirs[2] - theirs[1]) / (mine[2] - mine[1])
     there = torch.where(radius < mine[0], inner, torch.where(radius < mine[1], wall, outer))
     ratio = there / radius.clamp(min=1e-3)
-    return x * ratio, y * ratio + (middle - near.row(s.shift)) / deep
+    return near.spread(x * ratio), near.spread(y * ratio + (middle - near.row(s.shift)) / deep)
 
 
 def _stretched(radius: Tensor, bone: float, mine: Tensor, theirs: Tensor) -> Tensor:
@@ -141,7 +145,7 @@ def _leg(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     polar = Polar.about(dx, dy)
     there = _stretched(polar.radius, LEG_BONE, near.look(polar, mine), near.look(polar, table))
     ratio = there / polar.radius.clamp(min=1e-3)
-    return side * (own_x + dx * ratio), own_y + dy * ratio
+    return near.spread(side * (own_x + dx * ratio)), near.spread(own_y + dy * ratio)
 
 
 def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,7 +32,8 @@ from engine.phantom.atlas.build import (
 )
 from engine.phantom.atlas.checkpoint import load_anatomy
 from engine.phantom.atlas.meshes import Lattice
-from engine.phantom.atlas.skin import SkinBasis
+from engine.phantom.atlas.morphology import distance_to, nearest, wrapped_largest, wrapped_smooth
+from engine.phantom.skin.basis import SkinBasis
 
 #: angles of a section, from the right over the front; mm between two radii of a ray, and its length
 ANGLES, STEP, REACH = 96, 2.0, 260.0
@@ -150,7 +151,7 @@ def template_of(
     bones = masks.of("rib", "sternum", "costal_cartilage", "scapula", "clavicle") | held
     outer = rays.last(bones)
     outer = np.where(outer > inner + 2, outer, inner + 0.4 * (fascia - inner))
-    outer = ndimage.grey_dilation(outer, size=(3, 5), mode=("wrap", "nearest")) + 1.0
+    outer = wrapped_largest(outer, (3, 5)) + 1.0
     fascia = np.maximum(fascia, outer + 2)
     leg = _femur(masks.of("femur", "femur_shell") & (x > 0), x[:, 0, 0], y[0, :, 0])
     about = _Rays(lattice, *leg)
@@ -194,13 +195,11 @@ def _continued(masks: _Masks) -> UInt8[np.ndarray, "x y z"]:
     )
     every = (slice(None, None, 2),) * 3
     coarse = muscle[every]
-    distance, nearest = ndimage.distance_transform_edt(
-        ~coarse, sampling=2 * np.array(BODY.spacing), return_indices=True
-    )
-    found = np.where(distance < CONTINUED, masks.labels[every][tuple(nearest)], 0)
+    distance, place = nearest(coarse, [2 * mm for mm in BODY.spacing])
+    found = np.where(distance < CONTINUED, masks.labels[every][tuple(place)], 0)
     labels = np.ascontiguousarray(masks.labels).copy()
     outside = np.nonzero(labels == 0)
-    labels[outside] = found[tuple(place // 2 for place in outside)]
+    labels[outside] = found[tuple(index // 2 for index in outside)]
     return labels
 
 
@@ -245,13 +244,13 @@ class _Rays:
 
 
 def _smooth(table: np.ndarray, by: float = 1.2) -> np.ndarray:
-    return ndimage.gaussian_filter(table, (by, 1.5 * by), mode=("wrap", "nearest"))
+    return wrapped_smooth(table, (by, 1.5 * by))
 
 
 def _middle(cavity: np.ndarray, flesh: np.ndarray, y: np.ndarray, z: np.ndarray) -> Float[np.ndarray, " z"]:
     """y of the middle between the front and the back of the cavity, smooth along z."""
-    near = cavity[abs(cavity.shape[0] // 2 - np.arange(cavity.shape[0])) < 8].any(0)
-    ahead = near.any(0)
+    near = np.asarray(cavity[abs(cavity.shape[0] // 2 - np.arange(cavity.shape[0])) < 8].any(0))
+    ahead = np.asarray(near.any(0))
     front = np.array([y[near[:, k]].max() if ahead[k] else np.nan for k in range(len(z))])
     back = np.array([y[near[:, k]].min() if ahead[k] else np.nan for k in range(len(z))])
     middle = (front + back) / 2
@@ -289,17 +288,17 @@ def _held(hit: np.ndarray, inner: np.ndarray, axis: np.ndarray) -> Float[np.ndar
     """1 on rays that a rigid bone crosses and on those towards the back, falling off smoothly."""
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     behind = np.sin(angle)[:, None] < -0.55
-    wide = ndimage.grey_dilation((hit | behind).astype(float), size=(7, 15), mode=("wrap", "nearest"))
+    wide = wrapped_largest((hit | behind).astype(float), (7, 15))
     return np.clip(1.6 * _smooth(wide, 1.8) - 0.4, 0, 1)
 
 
 def _dome(masks: _Masks, z: np.ndarray) -> Float[np.ndarray, "x y"]:
     """The height under lungs and heart by x and y, mm; what has neither above it falls off from its neighbours."""
     chest = masks.of(*(name for name in THORACIC if name.startswith("lung")), *HEART)
-    found = chest.any(2)
+    found = np.asarray(chest.any(2))
     height = np.where(found, z[chest.argmax(2)], np.nan)
-    distance, nearest = ndimage.distance_transform_edt(~found, return_indices=True)
-    filled = height[tuple(nearest)] - np.clip(distance * BODY.spacing[0] - 25, 0, None)
+    distance, place = nearest(found, 1.0)
+    filled = height[tuple(place)] - np.clip(distance * BODY.spacing[0] - 25, 0, None)
     return ndimage.gaussian_filter(filled, 1.5)
 
 
@@ -310,8 +309,8 @@ def organ_of(mask: Bool[np.ndarray, "x y z"], lattice: Lattice) -> Organ:
     high = np.minimum(where.max(0) + MARGIN + 1, mask.shape)
     box = mask[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
     spacing = np.array(lattice.spacing)
-    outside = ndimage.distance_transform_edt(~box, sampling=spacing)
-    within = ndimage.distance_transform_edt(box, sampling=spacing)
+    outside = distance_to(box, lattice.spacing)
+    within = distance_to(~box, lattice.spacing)
     distance = ndimage.gaussian_filter(outside - within, SMOOTH)
     centre = np.array(lattice.origin) + where.mean(0) * spacing
     origin = np.array(lattice.origin) + low * spacing
@@ -329,4 +328,5 @@ def shipped(device: torch.device | str = "cpu") -> Template:
     """The shipped anatomy, decoded once in a process."""
     anatomy = load_anatomy()
     decoded = [anatomy.fields[name].decode() for name in ("body", "bowel", "womb")]
-    return template_of(*decoded, SkinBasis.of(anatomy.extras)).to(device)
+    body, bowel, womb = decoded
+    return template_of(body, bowel, womb, SkinBasis.of(anatomy.extras)).to(device)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engine.phantom.atlas.skin import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 from engine.phantom.interior.sections import Polar, Sections
 from engine.phantom.shape.frame import Frame, generator
 from engine.phantom.shape.section import Section
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
+from engine.phantom.skin.basis import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
 DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 2.0, 0.9, 0.65

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Integer
 from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.sparse.csgraph import connected_components
 
-from engine.phantom.atlas.skin import LEVELS
+from engine.phantom.skin.basis import LEVELS
 
 #: where the suprasternal notch lies, and crotch, navel and shoulder of a standing body between crotch and notch
 NOTCH, STANDING = 0.819, (0.483, 0.600, 0.820)

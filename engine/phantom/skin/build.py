@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.phantom.atlas.skin import BMIS, SkinError, terms
-from engine.phantom.atlas.skin_bodies import HEAVIEST_WOMAN, Phenotype, SkinBodies
-from engine.phantom.atlas.skin_cuts import thigh_sections, trunk_sections
+from engine.phantom.skin.basis import BMIS, SkinError, terms
+from engine.phantom.skin.bodies import HEAVIEST_WOMAN, Phenotype, SkinBodies
+from engine.phantom.skin.cuts import thigh_sections, trunk_sections
 
 #: bodies the shape is learned on, its components, and the seed of the bodies
 BODIES, COMPONENTS, SEED = 480, 10, 20

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from engine.phantom.atlas.skin import ANGLES, LEVELS, LOWEST, THIGH, THIGH_ROWS, TRUNK_ROWS
-from engine.phantom.atlas.skin_bodies import Phenotype, Shape, SkinBodies, between, segments
+from engine.phantom.skin.basis import ANGLES, LEVELS, LOWEST, THIGH, THIGH_ROWS, TRUNK_ROWS
+from engine.phantom.skin.bodies import Phenotype, Shape, SkinBodies, between, segments
 
 #: above this level the arms' holes are bridged and corners rounded off at this radius; necks are half an ellipse
 SHOULDER, ROUNDED, NECK = 0.765, 0.99, 0.828
