@@ -17,7 +17,7 @@ from engine.phantom.shape.frame import GRID
 from engine.phantom.skin.build import build_skin
 from engine.training.augment import Augmentation
 from engine.training.run import Progress
-from engine.training.stages.anatomy import AnatomyRecipe, train_anatomy
+from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining

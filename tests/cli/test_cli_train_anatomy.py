@@ -6,22 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from engine.__main__ import main
-from engine.phantom.atlas.build import TEMPLATE, volumes
 from engine.phantom.atlas.checkpoint import load_anatomy
 from engine.training import recipes
 from engine.training.run import Progress
-from engine.training.stages.anatomy import train_anatomy
+from engine.training.stages.anatomy.fit import train_anatomy
 from tests.phantom.atlas.balls import BRIEF, RECIPE, balls
 
 BRIEFLY = replace(RECIPE, body=replace(BRIEF, steps=3))
 
 
 def briefly(folder: Path, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]:
-    return train_anatomy(BRIEFLY, volumes(folder), run_dir, minutes=minutes)
+    return train_anatomy(BRIEFLY, {"body": balls()}, run_dir, minutes=minutes)
 
 
 def test_an_anatomy_is_trained_by_the_command(
@@ -29,14 +27,6 @@ def test_an_anatomy_is_trained_by_the_command(
 ) -> None:
     """It resumes, prints where the checkpoint lies, and the checkpoint is read and has its card."""
     known = balls()
-    (tmp_path / TEMPLATE).parent.mkdir(parents=True)
-    np.savez(
-        tmp_path / TEMPLATE,
-        labels=known.labels,
-        origin=np.array(known.origin),
-        spacing=np.array(known.spacing),
-        ids=np.array(known.classes[1:]),
-    )
     monkeypatch.setitem(recipes.SHAPES, "anatomy", briefly)
     argv = ["train", "anatomy", str(tmp_path), "--run-dir", str(tmp_path / "run")]
     assert main([*argv, "--minutes", "0.00001"]) == 0
@@ -58,7 +48,8 @@ def test_an_anatomy_is_trained_by_the_command(
 def test_what_it_cannot_use_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     run = ("--run-dir", tmp_path / "run")
     said = refused("train", "anatomy", tmp_path / "none", *run)
-    assert f"there is no {TEMPLATE} in {tmp_path / 'none'}; give the folder of the anatomical data" in said
+    assert f"{tmp_path / 'none' / 'bodyparts' / 'bodyparts_trunk.npz'} cannot be read" in said
+    assert "give the folder that holds the anatomy" in said
     said = refused("train", "anatomy", tmp_path, *run, "--from", "torso-dixon")
     assert "anatomy starts from nothing; leave --from torso-dixon out" in said
     said = refused("train", "anatomy", tmp_path, *run, "--persons", "3")

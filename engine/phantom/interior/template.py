@@ -288,8 +288,8 @@ def _held(hit: np.ndarray, inner: np.ndarray, axis: np.ndarray) -> Float[np.ndar
     """1 on rays that a rigid bone crosses and on those towards the back, falling off smoothly."""
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     behind = np.sin(angle)[:, None] < -0.55
-    wide = wrapped_largest((hit | behind).astype(float), (7, 15))
-    return np.clip(1.6 * _smooth(wide, 1.8) - 0.4, 0, 1)
+    wide = wrapped_largest((hit | behind).astype(float), (7, 27))
+    return np.clip(1.6 * wrapped_smooth(wide, (1.8, 7.0)) - 0.4, 0, 1)
 
 
 def _dome(masks: _Masks, z: np.ndarray) -> Float[np.ndarray, "x y"]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.phantom.atlas.config import GridConfig
 from engine.phantom.atlas.volume import LabelVolume
-from engine.training.stages.anatomy import AnatomyRecipe, FieldTraining
+from engine.training.stages.anatomy.fit import AnatomyRecipe, FieldTraining
 
 CLASSES = ("outside", "shell", "core", "tube")
 BRIEF = FieldTraining(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.training.stages.anatomy import train_anatomy
+from engine.training.stages.anatomy.fit import train_anatomy
 from tests.conftest import made_once
 from tests.phantom.atlas.balls import RECIPE, balls
 

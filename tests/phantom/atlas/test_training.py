@@ -12,9 +12,9 @@ import torch
 from engine.phantom.atlas.checkpoint import load_anatomy
 from engine.storage import strict_json
 from engine.training.run import RunError, step_generator
-from engine.training.stages.anatomy import train_anatomy
-from engine.training.stages.anatomy_figures import dice_by_class
-from engine.training.stages.anatomy_points import Sampler, Sampling
+from engine.training.stages.anatomy.figures import dice_by_class
+from engine.training.stages.anatomy.fit import train_anatomy
+from engine.training.stages.anatomy.points import Sampler, Sampling
 from tests.phantom.atlas.balls import BRIEF, RECIPE, balls
 
 

@@ -21,8 +21,8 @@ from engine.phantom.atlas.volume import LabelVolume
 from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import OptimizerConfig, Progress, RunError, Stage, learning_rate
 from engine.training.run import step_generator as generator_of
-from engine.training.stages.anatomy_figures import FieldFigures, field_figures, model_card
-from engine.training.stages.anatomy_points import Sampler, Sampling
+from engine.training.stages.anatomy.figures import FieldFigures, field_figures, model_card
+from engine.training.stages.anatomy.points import Sampler, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Fitting the learned anatomy: points, the stage, the figures of a whole decode."""
