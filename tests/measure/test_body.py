@@ -81,7 +81,7 @@ def test_half_the_probability_is_half_the_volume(bare: TorsoMeasure, person: Pha
 def test_every_code_has_one_class():
     table = classes_of_codes()
     assert {CLASSES[table[tissue.code]] for tissue in TISSUES} == set(CLASSES)
-    codes = [tissue.code for tissues in CODES.values() for tissue in tissues]
+    codes = [code for labels in CODES.values() for code in labels]
     assert len(codes) == len(set(codes))
 
 

@@ -84,7 +84,8 @@ def test_figures_have_known_answers():
 def test_calibration_makes_the_bias_zero():
     factors = dict(zip(CLASSES, gains(judged(0.8)), strict=True))
     for name in CLASSES:
-        assert factors[name] == pytest.approx(1.25 if name in COUNTED.values() else 1.0)
+        counted = any(name in parts for parts in COUNTED.values())
+        assert factors[name] == pytest.approx(1.25 if counted else 1.0)
 
 
 def test_from_seeds_to_a_ruler(tmp_path: Path):
