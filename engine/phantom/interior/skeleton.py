@@ -94,15 +94,15 @@ class Skeleton:
         """y of the body as y of the template."""
         return (y - shift) / (self.scale * deep)
 
-    def _by_height(self, table: Float[Tensor, "a z"]) -> Float[Tensor, "n a z"]:
+    def _by_height(self, table: Float[Tensor, "a h"]) -> Float[Tensor, "n a z"]:
         """A table over the template's heights, at the heights of the person's slices."""
         return _rows(table, self.template.heights, self.height[:, 0, 0])
 
-    def table_at(self, table: Float[Tensor, "a z"], height: Tensor) -> Float[Tensor, "n a z"]:
+    def table_at(self, table: Float[Tensor, "a h"], height: Tensor) -> Float[Tensor, "n a z"]:
         """A table (angle, template's heights) at other heights (n, 1, 1, z), mm of the template."""
         return _rows(table, self.template.heights, height[:, 0, 0])
 
-    def table(self, table: Float[Tensor, "a z"]) -> Float[Tensor, "n a z"]:
+    def table(self, table: Float[Tensor, "a h"]) -> Float[Tensor, "n a z"]:
         """A table (angle, template's heights) at the person's slices."""
         return self._by_height(table)
 

@@ -68,7 +68,7 @@ class SkinSections:
     """Radii of persons' sections: ``trunk`` (n, angles, rows), ``thigh`` (n, 2, angles, rows), inner half first."""
 
     trunk: Float[Tensor, "n angles rows"]
-    thigh: Float[Tensor, "n two angles rows"]
+    thigh: Float[Tensor, "n 2 angles lower"]
 
 
 def skin_sections(

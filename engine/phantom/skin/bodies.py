@@ -149,7 +149,7 @@ class SkinBodies:
 def between(at: Float[np.ndarray, "*s"] | float, knots: Sequence[tuple[float, float]]) -> Float[np.ndarray, "*s"]:
     """Straight lines through (place, value) knots."""
     places, values = np.array(knots).T
-    return np.interp(at, places, values)
+    return np.asarray(np.interp(at, places, values))
 
 
 def _linear(value: float, anchors: np.ndarray) -> list[float]:
