@@ -98,11 +98,16 @@ def _breathe(image: Float[Tensor, "n x y z"], frame: Frame) -> Float[Tensor, "n 
 def _beat(image: Float[Tensor, "n x y z"], body: Body) -> Float[Tensor, "n x y z"]:
     """Blur in the axial plane in and beside the heart, which beats on while the breath is held."""
     beating = torch.isin(body.label, torch.tensor(codes("heart"), device=image.device)).float()
-    near = avg_pool3d(beating[:, None], (3, 3, 1), 1, (1, 1, 0))[:, 0]
-    around = (
-        torch.roll(image, 1, 1) + torch.roll(image, -1, 1) + torch.roll(image, 1, 2) + torch.roll(image, -1, 2)
-    ) / 4
-    return torch.lerp(image, around, BEAT * near)
+    slices = torch.nonzero(beating.amax((0, 1, 2)))[:, 0]
+    if not len(slices):
+        return image
+    part = slice(int(slices[0]), int(slices[-1]) + 1)
+    near = avg_pool3d(beating[:, None, ..., part], (3, 3, 1), 1, (1, 1, 0))[:, 0]
+    still = image[..., part]
+    around = (still.roll(1, 1) + still.roll(-1, 1) + still.roll(1, 2) + still.roll(-1, 2)) / 4
+    moved = image.clone()
+    moved[..., part] = torch.lerp(still, around, BEAT * near)
+    return moved
 
 
 def _swap(frame: Frame, person: int) -> Bool[Tensor, "x y z"]:

@@ -51,9 +51,11 @@ def colon(v: Viscera, pull: Pulled) -> None:
     bowel = _Bowel(v, pull)
     f, box = v.frame, bowel.box
     other = f.trait("spare_1") > 0
-    first = bowel.distance(v, "colon", COLON_RADIUS)
-    second = bowel.distance(v, "colon_2", COLON_RADIUS)
-    outer = torch.where(other, second, first) - WIDER
+    # only the courses that somebody has
+    courses = [(~other, "colon"), (other, "colon_2")]
+    drawn = [(own, bowel.distance(v, name, COLON_RADIUS)) for own, name in courses if bool(own.any())]
+    outer = drawn[0][1] if len(drawn) == 1 else torch.where(*drawn[0], drawn[1][1])
+    outer = outer - WIDER
     outer = torch.maximum(outer, box.take(v.region) + 2.5)
     canvas = v.canvas
     canvas.paint(box, outer, BY_NAME["colon"], keep=True)

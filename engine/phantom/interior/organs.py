@@ -15,6 +15,8 @@ from engine.phantom.shape.shapes import Number, Point, level, tube
 from engine.phantom.shape.surface import lifted
 from engine.phantom.tissue import BY_NAME, codes
 
+#: organs that are enlarged beyond their boxes, or cut by them
+FAR = ("liver", "ovary", "kidney_right", "kidney_left")
 #: where a great vessel's radius is drawn, mm of a man of 40, and how it grows with age (mm a year, radius)
 AORTA, AORTIC_GROWTH = 0.0, 0.035
 
@@ -97,7 +99,7 @@ class Viscera:
         turned = torch.as_tensor(turn)
         c, s = turned.cos(), turned.sin()
         x, z = x * c + z * s, z * c - x * s
-        found = organ.at(a[0] + x / grown, a[1] + y / grown, a[2] + z / grown)
+        found = organ.at(a[0] + x / grown, a[1] + y / grown, a[2] + z / grown, far=name in FAR)
         return found * grown * at.scale
 
     def enlargement(self, name: str, wanted: Tensor) -> Tensor:

@@ -66,8 +66,9 @@ class Organ:
     centre: tuple[float, float, float]
     volume: float
 
-    def at(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """The distance at points of the template, mm; outside the box that of its border and the way to it."""
+    def at(self, x: Tensor, y: Tensor, z: Tensor, far: bool = True) -> Tensor:
+        """The distance at points of the template, mm; outside the box that of its border and, where ``far`` counts, the
+        way to it."""
         size = self.distance.shape
         places = [
             2 * (p - o) / (s * (n - 1)) - 1
@@ -76,6 +77,8 @@ class Organ:
         shape = torch.broadcast_shapes(*(p.shape for p in places))
         points = torch.stack([p.expand(shape) for p in reversed(places)], -1).reshape(1, 1, 1, -1, 3)
         found = grid_sample(self.distance[None, None], points, align_corners=True, padding_mode="border")
+        if not far:
+            return found.reshape(shape)
         beyond = torch.zeros(shape, device=found.device)
         for place, n, s in zip(places, size, self.spacing, strict=True):
             beyond = beyond + (place.abs() - 1).clamp(min=0) * (s * (n - 1) / 2)

@@ -85,6 +85,8 @@ def level(
 
     By bisection on exact counts, so that the answer does not depend on the device.
     """
+    if len(field) == 1:  # the same counts on fewer voxels
+        field, mask = field[mask].reshape(1, 1, 1, -1), torch.ones((), dtype=torch.bool, device=field.device)
     below = torch.where(mask, field, torch.inf)
     lower = torch.full_like(voxels, low)
     upper = torch.full_like(voxels, high)
