@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from engine.checkpoints.files import CheckpointError
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
 from engine.phantom.interior.flesh import _edges
 from engine.phantom.interior.pullback import looked_up
 from engine.phantom.interior.sections import ANGLES, Polar
+from engine.phantom.interior.template import shipped
 from engine.phantom.shape.frame import SPACING, VOXEL_ML
 from engine.phantom.tissue import BY_NAME, TISSUES, codes
 from tests.phantom.bodies import corners, drawn, is_group, is_named, labels
@@ -48,6 +51,25 @@ def test_one_table_names_every_label_once() -> None:
 
 def test_a_person_has_at_least_sixty_labels() -> None:
     assert len(np.unique(labels(drawn(1, sex="M", bmi=27.0)))) >= 61
+
+
+def test_without_the_learned_anatomy_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.phantom.atlas.checkpoint.directory", lambda: tmp_path)
+    with pytest.raises(CheckpointError, match="make it with somatwin train anatomy FOLDER"):
+        shipped.__wrapped__("cpu")
+
+
+def test_the_template_has_every_organ_in_its_place() -> None:
+    """Right is positive x, front is positive y: liver right, spleen left, heart a little left and above both."""
+    organs = shipped(torch.device("cpu")).organs
+    assert organs["liver"].centre[0] > 30 > -30 > organs["spleen"].centre[0]
+    assert organs["heart"].centre[2] > organs["liver"].centre[2] > organs["bladder"].centre[2]
+    assert organs["kidney_right"].centre[1] < organs["stomach"].centre[1]
+    for name, organ in organs.items():
+        x, y, z = (torch.tensor([value]) for value in organ.centre)
+        # the middle of a curved organ may lie outside it
+        assert float(organ.at(x, y, z)) < 60, name
+        assert float(organ.at(x + 500, y, z)) > 300, name
 
 
 # sections and look-ups
