@@ -28,7 +28,7 @@ OVER_THIGH = 0.91, 0.98
 THICKEST = 0.34
 #: soldiers' breadth and depth (ANSUR) and the population's tape (NHANES) disagree by 5% at the waist up to BMI 38:
 #: in between; above, the scanner's bore is the limit
-TAPE = 0.960, 0.947
+TAPE = 0.957, 0.936
 #: women's waists over the iliac crest against the level of the navel
 SLIMMER = 0.014
 
@@ -75,7 +75,7 @@ class Outline:
         rib = rib * (0.98 + 0.02 * f.male)
         still = 0.002 + PLATEAU * ramp(f.value("bmi"), 28, 42)
         crown = 1 + CROWN * ramp(f.value("bmi"), 26, 36)
-        large, heavy = ramp(f.value("bmi"), 34, 39), ramp(f.value("bmi"), 28, 42)
+        large, heavy = ramp(f.value("bmi"), 36, 41), ramp(f.value("bmi"), 28, 42)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large) * (1 - SLIMMER * (1 - f.male))
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
         self.waist, self.rib = waist, rib
@@ -97,6 +97,8 @@ class Outline:
         layers = [(0.50, 1.35), (0.56, 1.0), (0.70, 0.8), (0.80, 0.75), (0.84, 0.3)]
         padding = curve(u, layers) * 0.75 * self.lean_depth()
         behind = smooth_min(self.sections.skeleton.back + padding, torch.full_like(u, TABLE), 20.0)
+        # what has no room in front of the scanner lies on the table
+        behind = torch.maximum(behind, (self.depth - FRONT + SOFT).clamp(max=TABLE))
         self.back = torch.minimum(behind, 0.62 * self.depth)
         self.front = self.depth - self.back
 

@@ -21,7 +21,7 @@ BULGES, BULGE, STRIDE = (6, 4), 0.55, 2
 
 
 #: how much of what the contents ask for the wall gives
-YIELDING = 0.8
+YIELDING = 0.6
 #: the template breathed out more than persons in the scanner, mm
 DEEPER = 8.0
 
