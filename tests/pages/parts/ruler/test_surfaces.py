@@ -11,7 +11,10 @@ from engine.measure.ruler import Classes
 from pages.components.parts.ruler.surfaces import skin_surface, surfaces_of
 
 AFFINE = np.diag([5.0, 5, 6, 1])
-CLASSES = ("background", "sat", "vat", "muscle", "bone", "pelvis", "lungs", "liver", "spleen", "kidneys")
+CLASSES = (
+    *("background", "sat", "vat", "muscle", "bone", "pelvis", "lungs", "liver", "spleen", "kidneys", "heart"),
+    "vertebrae",
+)
 #: voxels of an organ: low and high corner
 PLACES = {"liver": ((16, 8, 12), (24, 14, 20)), "kidneys": ((8, 8, 6), (12, 12, 12)), "bone": ((14, 4, 4), (17, 7, 28))}
 
@@ -64,7 +67,7 @@ def test_each_organ_lies_where_the_ruler_sees_it(torso: Volume):
     parts, notes = surfaces_of(Ruler(), torso, lambda share, text: said.append(share))
     assert said == sorted(said)
     assert [part.name for part in parts] == ["Skin", "Liver", "Kidneys", "Bones"]
-    assert [note.split(":")[0] for note in notes] == ["Visceral fat", "Lungs", "Spleen"]
+    assert [note.split(":")[0] for note in notes] == ["Visceral fat", "Lungs", "Spleen", "Heart"]
     found = {part.name: part.surface for part in parts}
     for name, place in (("Liver", "liver"), ("Kidneys", "kidneys"), ("Bones", "bone")):
         low, high = (np.array(corner) for corner in PLACES[place])
