@@ -46,11 +46,12 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
     # the context costs a third of the time where tensors are on the CPU anyway
     with nullcontext() if device.type == "cpu" else device:
         frame = Frame(people, fine)
-        sections = Sections(Skeleton(frame, template or shipped(people.height.device)))
+        sections = Sections(Skeleton(frame, template or shipped(device)))
         surface = solve(frame, sections, contents(people))
         arm = right_arm(frame, surface)
         covers = Covers(*with_arms(frame, surface, arm))
-        pull = pulled(sections, surface, arm, covers)
+        fascia = sections.ray_to(surface.fascia)
+        pull = pulled(sections, surface, fascia, arm, covers)
         canvas = Canvas(frame)
         flesh(canvas, sections.skeleton.template, pull, covers, signals(people))
         texture = frame.noise("texture", (26, 22, 38))
@@ -59,9 +60,7 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         breast_gland(canvas, surface, texture)
         region = abdomen(sections, surface)
         gut.abdominal_fat(canvas, region)
-        viscera = organs.Viscera(
-            sections, canvas, region, torch.maximum(covers.fascia, covers.skin + 5), sections.ray_to(surface.fascia)
-        )
+        viscera = organs.Viscera(sections, canvas, region, torch.maximum(covers.fascia, covers.skin + 5), fascia)
         organs.heart(viscera)
         organs.vessels(viscera)
         organs.kidneys(viscera)

@@ -7,13 +7,11 @@ import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from engine.cohort.bids_write import write_bids
@@ -27,6 +25,7 @@ from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.fitting import fit
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
+from engine.phantom.threads import one_thread
 from engine.phantom.tissue import TISSUES, codes
 from engine.vocabulary.catalogue import CATALOGUE
 
@@ -89,7 +88,7 @@ def make(seeds: Sequence[int], given: Any = None, device: str = "cpu") -> list[P
 
     if device != "cpu":
         return _draw(fit(seeds, given, count).to(device))
-    with _one_thread():
+    with one_thread():
         people = fit(seeds, given, count)
         return [person for i in range(len(people)) for person in _draw(people[[i]])]
 
@@ -264,14 +263,3 @@ def stream(seeds: list[int], device: str, workers: int | None = None) -> Iterato
             yield person
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """How sums are cut among threads changes their last digit; one thread has one way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

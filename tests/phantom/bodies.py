@@ -6,22 +6,18 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
-import torch
 
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
+from engine.phantom.threads import one_thread
 from engine.phantom.tissue import code, codes
 
 
 @cache
 def drawn(seed: int, **given: float | str) -> Body:
     """The body of one seed, on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return build(sample_people([seed], given))
-    finally:
-        torch.set_num_threads(before)
 
 
 def labels(body: Body) -> np.ndarray:

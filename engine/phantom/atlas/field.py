@@ -8,8 +8,7 @@ class is known without any network, in the others the network chooses among thos
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from engine.phantom.atlas.blocks import Block, Span, blocks
 from engine.phantom.atlas.config import FieldConfig
 from engine.phantom.atlas.supports import allowed_classes, rows_near
 from engine.phantom.atlas.volume import LabelVolume
+from engine.phantom.threads import one_thread
 
 #: SD of the features before fitting
 INITIAL = 0.1
@@ -105,7 +105,7 @@ class LabelField(nn.Module):
         found = torch.zeros(self.config.shape_at(spacing), dtype=torch.uint8)
         allowed = self.get_buffer("allowed")
         count, first = allowed.sum(-1), allowed.byte().argmax(-1)
-        with _one_thread():
+        with one_thread():
             for block in blocks(self.config, spacing):
                 known = count[block.cell] == 1
                 found[block.voxels] = first[block.cell].byte() if known else self._likeliest(block)
@@ -140,15 +140,3 @@ def corners(
         flat = torch.cat([flat, flat + stride], 1)
         weights = torch.cat([weights * (1 - share[:, axis, None]), weights * share[:, axis, None]], 1)
     return flat, weights
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A block's products are small: threads that wait for each other cost more than they bring, most of all where others
-    compute beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -17,8 +17,8 @@ from engine.phantom.tissue import BY_NAME, codes
 
 #: organs that are enlarged beyond their boxes, or cut by them
 FAR = ("liver", "ovary", "kidney_right", "kidney_left")
-#: where a great vessel's radius is drawn, mm of a man of 40, and how it grows with age (mm a year, radius)
-AORTA, AORTIC_GROWTH = 0.0, 0.035
+#: growth of the aorta's radius with age, mm a year
+AORTIC_GROWTH = 0.035
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,10 +80,10 @@ class _Near:
         return whole.reshape(self.shape)
 
 
-def pulled(sections: Sections, surface: Surface, arm: Arm, covers: Covers) -> Pulled:
-    """Places of the template for every voxel near the body."""
+def pulled(sections: Sections, surface: Surface, fascia: Rows, arm: Arm, covers: Covers) -> Pulled:
+    """Places of the template for every voxel near the body; ``fascia`` is how far the rays reach to it."""
     height = sections.skeleton.height
-    trunk = _trunk(_Near(sections, covers.skin, height > LEG_TO), surface)
+    trunk = _trunk(_Near(sections, covers.skin, height > LEG_TO), surface, fascia)
     leg = _leg(_Near(sections, covers.skin, height < LEG_FROM), surface)
     share = ramp(height, LEG_FROM, LEG_TO)
     x, y = (torch.lerp(a, b, share) for a, b in zip(trunk, leg, strict=True))
@@ -93,9 +93,9 @@ def pulled(sections: Sections, surface: Surface, arm: Arm, covers: Covers) -> Pu
     return Pulled(x, y, z, arm_x, arm_y, arm_z)
 
 
-def _trunk(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
+def _trunk(near: _Near, surface: Surface, fascia: Rows) -> tuple[Tensor, Tensor]:
     sections = near.sections
-    fascia = sections.ray_to(surface.fascia).clamp(min=14.0)
+    fascia = fascia.clamp(min=14.0)
     cavity = torch.minimum(fascia - sections.wall * surface.thicker[:, 0], sections.limit).clamp(min=6.0)
     cavity = torch.minimum(cavity, fascia - 3)
     stretch = (fascia - cavity) / (sections.fascia - sections.cavity)

@@ -113,7 +113,7 @@ def reach(
     angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     radii = torch.arange(0.0, RADII, RAY)
     x, y = torch.cos(angle)[:, None] * radii, torch.sin(angle)[:, None] * radii
-    px = scale * widened * x[None, :, :, None].reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
+    px = scale * widened * x.reshape(1, -1, 1, 1).expand(n, -1, 1, slices)
     py = scale * deepened * y.reshape(1, -1, 1, 1).expand(n, -1, 1, slices) + middle
     if start is not None:
         px = px + start

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.phantom.interior.template import Template
+from engine.phantom.interior.template import ANGLES, Template
 from engine.phantom.shape.frame import REFERENCE, Frame
 from engine.phantom.shape.shapes import bump, ramp
 
@@ -41,21 +41,20 @@ class Skeleton:
         self.notch = frame.dim("suprasternal_height")
         self.height = self.up(frame.z)
         self.wide = 1 + WIDER * (1 - frame.male) * ramp(self.height, 1080.0, 980.0)
-        axis = self._by_height(template.axis[None])[:, 0][:, None, None]
+        axis = self.table(template.axis[None])[:, 0][:, None, None]
         behind = template.axis - template.fascia[self.behind()]
         at_chest = float(_at(behind, template.heights, torch.tensor(CHEST)))
         bend = 5 * frame.trait("lordosis") * bump(self.height, 1030.0, 70.0)
         bend = bend - 4 * frame.trait("kyphosis") * bump(self.height, 1250.0, 90.0)
         older = (frame.value("age") - 50).clamp(min=0) * 0.12
         bend = bend - older * bump(self.height, 1260.0, 80.0)
-        chest = self._chest()
-        self.chest = chest
-        self.deep = 1 + (chest - 1) * ramp(self.height, *DEEP)
-        at_chest = SPINE + chest * (at_chest - SPINE)
+        self.chest = self._chest()
+        self.deep = 1 + (self.chest - 1) * ramp(self.height, *DEEP)
+        at_chest = SPINE + self.chest * (at_chest - SPINE)
         spine = -BACK * REFERENCE * frame.s - self.scale * at_chest + bend
         self.shift = spine + self.scale * SPINE * (1 - self.deep)
         self.middle = self.scale * self.deep * axis + self.shift
-        own = self._by_height(behind[None])[:, 0][:, None, None]
+        own = self.table(behind[None])[:, 0][:, None, None]
         self.back = -(self.scale * self.deep * own + self.shift)
 
     def _chest(self) -> Tensor:
@@ -71,8 +70,6 @@ class Skeleton:
     @staticmethod
     def behind() -> int:
         """The index of the ray that points backwards."""
-        from engine.phantom.interior.template import ANGLES
-
         return 3 * ANGLES // 4
 
     def up(self, z: Tensor) -> Tensor:
@@ -94,17 +91,13 @@ class Skeleton:
         """y of the body as y of the template."""
         return (y - shift) / (self.scale * deep)
 
-    def _by_height(self, table: Float[Tensor, "a h"]) -> Float[Tensor, "n a z"]:
-        """A table over the template's heights, at the heights of the person's slices."""
-        return _rows(table, self.template.heights, self.height[:, 0, 0])
-
     def table_at(self, table: Float[Tensor, "a h"], height: Tensor) -> Float[Tensor, "n a z"]:
         """A table (angle, template's heights) at other heights (n, 1, 1, z), mm of the template."""
         return _rows(table, self.template.heights, height[:, 0, 0])
 
     def table(self, table: Float[Tensor, "a h"]) -> Float[Tensor, "n a z"]:
         """A table (angle, template's heights) at the person's slices."""
-        return self._by_height(table)
+        return self.table_at(table, self.height)
 
 
 def _rows(table: Float[Tensor, "a h"], heights: Float[Tensor, " h"], wanted: Float[Tensor, "n z"]) -> Tensor:

@@ -49,7 +49,7 @@ ORGANS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in (
         "liver", "spleen", "stomach", "pancreas", "adrenal", "kidney_right", "kidney_left", "gallbladder", "bladder",
         "prostate", "duodenum", "colon", "rectum", "aorta", "vena_cava", "iliac_artery", "iliac_vein", "renal_vessel",
-        "genitals", "left_ventricle", "right_ventricle", "left_atrium", "right_atrium",
+        "left_ventricle", "right_ventricle", "left_atrium", "right_atrium",
     )},
     "small_bowel": ("jejunum", "ileum"),
     "heart": HEART,
@@ -89,15 +89,14 @@ class Organ:
 class Template:
     """What persons are pulled back to.
 
-    ``labels`` are indices of ``names`` on a lattice of ``spacing`` from ``origin``. ``axis`` (z) is y of the middle;
-    ``cavity``, ``bone``, ``fascia`` (angle, z) reach to there, mm; ``rigid`` is 1 where bones hold a ray, 0 where it
-    is free. ``leg`` holds the right femur's axis (x and y by z) and ``leg_fascia`` (angle, z) the thigh about it; ``arm`` and
-    ``arm_fascia`` the same of the right arm.
+    ``labels`` are indices of :data:`engine.phantom.atlas.build.NAMES` on a lattice of ``spacing`` from ``origin``.
+    ``axis`` (z) is y of the middle; ``cavity``, ``bone``, ``fascia`` (angle, z) reach to there, mm; ``rigid`` is 1 where
+    bones hold a ray, 0 where it is free. ``leg`` holds the right femur's axis (x and y by z) and ``leg_fascia`` (angle, z)
+    the thigh about it; ``arm`` and ``arm_fascia`` the same of the right arm.
     ``dome`` (x, y) is the height of the diaphragm. ``heights`` are the places of the tables along z.
     """
 
     labels: UInt8[Tensor, "x y z"]
-    names: tuple[str, ...]
     origin: tuple[float, float, float]
     spacing: tuple[float, float, float]
     heights: Float[Tensor, " z"]
@@ -123,9 +122,6 @@ class Template:
                 moved[field.name] = value.to(device)
         organs = {name: replace(organ, distance=organ.distance.to(device)) for name, organ in self.organs.items()}
         return replace(self, **moved, organs=organs, skin=self.skin.to(device))
-
-    def code(self, name: str) -> int:
-        return self.names.index(name)
 
     def under_lungs(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the diaphragm over points of the template, mm, to the nearest place of its table."""
@@ -172,7 +168,6 @@ def template_of(
 
     return Template(
         labels=torch.from_numpy(_continued(masks)),
-        names=NAMES,
         origin=lattice.origin,
         spacing=lattice.spacing,
         heights=tensor(z[0, 0]),
@@ -180,7 +175,7 @@ def template_of(
         cavity=tensor(inner),
         bone=tensor(_smooth(np.clip(outer, inner + 2, fascia - 2), 0.6)),
         fascia=tensor(fascia),
-        rigid=tensor(_held(rays.last(held) > 0, inner, axis)),
+        rigid=tensor(_held(rays.last(held) > 0)),
         leg=tensor(np.stack(leg)),
         leg_fascia=tensor(_smooth(about.last(thigh))),
         arm=tensor(np.stack(arm)),
@@ -287,7 +282,7 @@ def _humerus(bone: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray
     return lines[0], lines[1]
 
 
-def _held(hit: np.ndarray, inner: np.ndarray, axis: np.ndarray) -> Float[np.ndarray, "angle z"]:
+def _held(hit: np.ndarray) -> Float[np.ndarray, "angle z"]:
     """1 on rays that a rigid bone crosses and on those towards the back, falling off smoothly."""
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     behind = np.sin(angle)[:, None] < -0.55
@@ -330,6 +325,5 @@ def organ_of(mask: Bool[np.ndarray, "x y z"], lattice: Lattice) -> Organ:
 def shipped(device: torch.device | str = "cpu") -> Template:
     """The shipped anatomy, decoded once in a process."""
     anatomy = load_anatomy()
-    decoded = [anatomy.fields[name].decode() for name in ("body", "bowel", "womb")]
-    body, bowel, womb = decoded
+    body, bowel, womb = (anatomy.fields[name].decode() for name in ("body", "bowel", "womb"))
     return template_of(body, bowel, womb, SkinBasis.of(anatomy.extras)).to(device)

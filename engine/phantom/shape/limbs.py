@@ -62,6 +62,6 @@ def with_arms(frame: Frame, surface: Surface, arm: Arm) -> tuple[Tensor, Tensor,
 class Mirror:
     """Box coordinates with |x|, so that one side stands for both."""
 
-    def __init__(self, box: Box, side: int = 0) -> None:
-        self.x = box.x.abs() if side == 0 else box.x * side
+    def __init__(self, box: Box) -> None:
+        self.x = box.x.abs()
         self.y, self.z = box.y, box.rows

@@ -78,7 +78,6 @@ class Outline:
         large, heavy = ramp(f.value("bmi"), 36, 41), ramp(f.value("bmi"), 28, 42)
         waist = waist * (TAPE[0] + (1 - TAPE[0]) * large) * (1 - SLIMMER * (1 - f.male))
         paunch = d("waist_depth") * (TAPE[1] + (1.035 - TAPE[1]) * large)
-        self.waist, self.rib = waist, rib
         above = torch.lerp(rib, waist, 0.45 + PAUNCH * heavy)
         self.half = curve(u, [
             (0.44, outer), (0.475, 0.5 * (hip + outer)), (0.505, hip), (0.545, 0.72 * hip + 0.28 * waist),
@@ -226,8 +225,3 @@ def standing_out(bulge: Number) -> Tensor:
     """How far the skin follows the bulge: outwards wholly, inwards little."""
     bulge = torch.as_tensor(bulge)
     return torch.where(bulge > 0, bulge, DRAWN_IN * bulge)
-
-
-def _ellipse(x: Tensor, y: Tensor, rx: Tensor, ry: Tensor) -> Tensor:
-    r = torch.sqrt((x / rx) ** 2 + (y / ry) ** 2 + 1e-6)
-    return (r - 1) * r / torch.sqrt((x / rx / rx) ** 2 + (y / ry / ry) ** 2 + 1e-9)
