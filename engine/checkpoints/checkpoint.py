@@ -31,7 +31,10 @@ from engine.storage.whole import file_sha256
 from engine.vocabulary.refusal import RequestError
 
 #: small buffers that stay in single precision
-EXACT = ("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings", "table_centre")
+EXACT = (
+    *("centre", "rotation", "scale", "image_variance", "table_variance", "table_loadings", "table_centre"),
+    *("mask_centre", "mask_rotation", "mask_scale", "mask_variance"),
+)
 #: tensors that the first checkpoints had not yet
 LATER = ("table_centre", "correction")
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.checkpoints.files import ANATOMY, JOINT, RULER, CheckpointError
-from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig
+from engine.model.config import AutoencoderConfig, MaskConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def config_from(stored: Any, where: str) -> CheckpointConfig:
 
 
 def _version_1(stored: Mapping[str, Any]) -> CheckpointConfig:
-    """Of the first version; older files of it have no ``rows`` and no ``table_rank`` in ``model``."""
+    """Of the first version; older files of it have no ``rows``, ``table_rank`` and ``mask`` in ``model``."""
     given = {key: value for key, value in stored.items() if key not in ("format", "version")}
     _check_keys(CheckpointConfig, given, "config.json")
     for key in ("name", "title", "weights_sha256"):
@@ -155,8 +155,16 @@ def _sizes(stored: Mapping[str, Any]) -> ModelConfig:
     rows = stored.get("rows")
     for key, part in (("model.flow", flow), ("model.rows", rows or {})):
         _check_keys(TransformerConfig, part, key)
-    made = {"image": AutoencoderConfig(**image), "flow": TransformerConfig(**flow)}
+    made = {"image": AutoencoderConfig(**image), "flow": TransformerConfig(**flow), "mask": _mask(stored.get("mask"))}
     return ModelConfig(**{**stored, **made, "rows": TransformerConfig(**rows) if rows else None})
+
+
+def _mask(stored: Mapping[str, Any] | None) -> MaskConfig | None:
+    if stored is None:
+        return None
+    _check_keys(MaskConfig, stored, "model.mask")
+    codes = tuple(tuple(int(code) for code in codes) for codes in stored["codes"])
+    return MaskConfig(**{**_frozen(stored), "codes": codes})
 
 
 def _frozen(stored: Mapping[str, Any]) -> dict[str, Any]:

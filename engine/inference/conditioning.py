@@ -22,12 +22,16 @@ Voxels = Float[Tensor, "c x y z"]
 
 
 def given_rows(net: JointModel, rows: Sequence[Row]) -> Known:
-    """The cells that each of the ``rows`` has; nobody's scan is known. ``net`` is the network that is asked."""
+    """The cells that each of the ``rows`` has; nobody's scan or mask is known. ``net`` is the network that is asked."""
     image = net.config.image
     table, given = _cells(net, rows)
-    return Known(
-        Joint(table.new_zeros(len(rows), image.tokens, image.latent), table), torch.zeros_like(given[:, 0]), given
+    value = Joint(
+        table.new_zeros(len(rows), image.tokens, image.latent),
+        table,
+        table.new_zeros(len(rows), image.tokens, net.mask_latent),
     )
+    nobody = torch.zeros_like(given[:, 0])
+    return Known(value, nobody, given, nobody.clone())
 
 
 def given_scans(net: JointModel, rows: Sequence[Row], scans: Sequence[Voxels | None]) -> Known:
@@ -44,8 +48,9 @@ def given_scans(net: JointModel, rows: Sequence[Row], scans: Sequence[Voxels | N
 
 def given_again(known: Known, samples: int) -> Known:
     """What is known of one person, ``samples`` times over."""
-    value = Joint(known.value.image.expand(samples, -1, -1), known.value.table.expand(samples, -1, -1))
-    return Known(value, known.image.expand(samples), known.table.expand(samples, -1))
+    value = Joint(*(part.expand(samples, -1, -1) for part in known.value))
+    given = (known.image.expand(samples), known.table.expand(samples, -1), known.mask.expand(samples))
+    return Known(value, *given, known.draws_mask)
 
 
 def given_for_inversion(net: JointModel, row: Row, voxels: Voxels, held: Collection[str]) -> Known:
@@ -53,8 +58,10 @@ def given_for_inversion(net: JointModel, row: Row, voxels: Voxels, held: Collect
     values from which the flow is run backwards, and not themselves known."""
     table, _ = _cells(net, [row])
     given = torch.tensor([[column.name in held for column in net.schema.columns]], device=table.device)
+    value = given_rows(net, [row]).value
     image = net.encode(voxels[None].to(table.device), table, given)
-    return Known(Joint(image, table), torch.zeros(1, dtype=torch.bool, device=table.device), given)
+    nobody = torch.zeros(1, dtype=torch.bool, device=table.device)
+    return Known(value._replace(image=image), nobody, given, nobody.clone())
 
 
 def given_otherwise(net: JointModel, known: Known, noise: Joint, target: Row) -> Known:
@@ -63,11 +70,11 @@ def given_otherwise(net: JointModel, known: Known, noise: Joint, target: Row) ->
     No scan is known; in its place stands the image of the ``noise`` that both start from.
     """
     table, _ = _cells(net, [target])
-    value = Joint(noise.image.expand(2, -1, -1), torch.cat([known.value.table, table]))
-    return Known(value, known.image.expand(2), known.table.expand(2, -1))
+    value = Joint(*(part.expand(2, -1, -1) for part in noise))._replace(table=torch.cat([known.value.table, table]))
+    return Known(value, known.image.expand(2), known.table.expand(2, -1), known.mask.expand(2))
 
 
 def _cells(net: JointModel, rows: Sequence[Row]) -> tuple[Float[Tensor, "b k d"], Tensor]:
     """States of the rows' cells, and which of them there are."""
-    table, given = (torch.from_numpy(part).to(net.mask.device) for part in net.schema.encode(rows))
+    table, given = (torch.from_numpy(part).to(net.codes.device) for part in net.schema.encode(rows))
     return table, given

@@ -243,7 +243,7 @@ def _forwards(
     """From one noise two rows: under the factual columns and under those of ``target``."""
     net = model.checkpoint.model
     both = given_otherwise(net, scan.known, noise, target)
-    start = Joint(both.value.image, noise.table.expand(2, -1, -1))
+    start = both.value._replace(table=noise.table.expand(2, -1, -1))
     linear = net.linear(both)
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
     shift = shift + net.corrected(both.value.table, both.table)

@@ -169,7 +169,7 @@ class Model:
         known = given_rows(net, given)
         if bool(known.table.all()):
             return given
-        start = Joint(known.value.image, noise)
+        start = known.value._replace(table=noise)
         state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
         return self.schema.decode(state.table.cpu().numpy(), given)
 

@@ -52,6 +52,32 @@ class AutoencoderConfig:
         return x // FACTOR, y // FACTOR, z // FACTOR
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """The mask autoencoder: the names of its ``classes``, the first the background; for each the ``codes`` that it has in the
+    label maps of the cohort (what is in none is the last class); channels ``latent`` of a token, ``widths`` at 1/2, 1/4, 1/8
+    and 1/16 of the resolution. Its grid is the image's. Raises :class:`ConfigError`."""
+
+    classes: tuple[str, ...]
+    codes: tuple[tuple[int, ...], ...]
+    latent: int = 64
+    widths: tuple[int, int, int, int] = (32, 64, 128, 160)
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes) or len(self.classes) > 256:
+            raise ConfigError(f"classes {', '.join(self.classes)} are not 2 to 256 different names; name each once")
+        if len(self.codes) != len(self.classes):
+            raise ConfigError(f"{len(self.codes)} lists of codes do not go with {len(self.classes)} classes")
+        every = [code for codes in self.codes for code in codes]
+        if twice := [code for code in every if every.count(code) > 1]:
+            raise ConfigError(f"code {twice[0]} is of two classes; give it to one")
+        if len(self.widths) != 4:
+            raise ConfigError(f"widths {self.widths} are not four; give one for each halving of the resolution")
+        for width in (*self.widths, self.latent, self.blocks):
+            _whole(width, "a size of the mask autoencoder", 1)
+
+
 #: of a model that knows tables only
 NO_IMAGE = AutoencoderConfig(grid=(0, 0, 0), channels=0, latent=1)
 
@@ -76,7 +102,8 @@ class ModelConfig:
     """Sizes of the networks, the ``rank`` of the linear Gaussian part (:class:`engine.model.prior.FactorPrior`) with
     ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
     the columns' (:func:`engine.model.flow.shifted`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the
-    network of :attr:`engine.model.joint.JointModel.rows` (None: there is none). Raises :class:`ConfigError`."""
+    network of :attr:`engine.model.joint.JointModel.rows` and ``mask`` what knows segmentations (None: there is
+    none). Raises :class:`ConfigError`."""
 
     image: AutoencoderConfig
     flow: TransformerConfig
@@ -84,12 +111,15 @@ class ModelConfig:
     table_rank: int = 0
     shift: float = 3.0
     rows: TransformerConfig | None = None
+    mask: MaskConfig | None = None
 
     def __post_init__(self) -> None:
         _whole(self.rank, "rank", 0)
         _whole(self.table_rank, "table_rank", 0)
         if not 0 < self.shift < float("inf"):
             raise ConfigError(f"shift {self.shift} is not possible; give a number above 0, such as 3")
+        if self.mask and not self.image.tokens:
+            raise ConfigError("a mask stands on the grid of a scan; leave it out of a model that knows tables only")
 
 
 def table_config(flow: TransformerConfig, schema: AttributeSchema) -> ModelConfig:

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from engine.model.config import ModelConfig, TransformerConfig, table_config
+from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.embedding import Fusion
+from engine.model.nn.mask_autoencoder import MaskAutoencoder
 from engine.model.nn.transformer import JointTransformer
 from engine.model.prior import (
     FactorPrior,
     covariance_beside_scans,
+    factor_scores,
     factor_velocity,
     fit_column_factors,
     fit_image_factors,
+    fit_slopes,
 )
 from engine.model.sampler import Known, person_noise
 from engine.vocabulary.schema import AttributeSchema
 
 
-def with_rows(model: JointModel, rows: TransformerConfig | None, seed: int) -> JointModel:
-    """The ``model`` with a network of rows of its own, made from ``seed`` where it has none yet."""
-    if rows is None or model.rows is not None:
+def extended(model: JointModel, config: ModelConfig, seed: int) -> JointModel:
+    """The ``model`` with the parts of ``config`` that it lacks, a network of rows or a mask, made from ``seed``."""
+    wanted = replace(model.config, rows=model.config.rows or config.rows, mask=model.config.mask or config.mask)
+    if wanted == model.config:
         return model
     torch.manual_seed(seed)
-    made = JointModel(replace(model.config, rows=rows), model.schema).to(model.centre.device)
+    made = JointModel(wanted, model.schema).to(model.centre.device)
     made.load_state_dict({**made.state_dict(), **model.state_dict()})
     return made
 
@@ -57,21 +62,31 @@ class JointModel(nn.Module):
     table_centre: Tensor
     image_variance: Tensor
     table_variance: Tensor
-    mask: Tensor
+    codes: Tensor
     correction: Tensor
+    mask_centre: Tensor
+    mask_rotation: Tensor
+    mask_scale: Tensor
+    mask_loadings: Tensor
+    mask_variance: Tensor
 
     def __init__(self, config: ModelConfig, schema: AttributeSchema) -> None:
         super().__init__()
         self.config, self.schema = config, schema
         latent, tokens = config.image.latent, config.image.tokens
-        mask = torch.from_numpy(schema.mask)
-        columns, code = mask.shape
+        codes = torch.from_numpy(schema.mask)
+        columns, code = codes.shape
         if self.has_image:
             self.autoencoder = Autoencoder(config.image)
         self.rows = JointModel(table_config(config.rows, schema), schema) if config.rows else None
         self.fusion = Fusion(latent, tokens, columns, code, 64) if config.flow.fusion and self.has_image else None
         self.velocity_net = JointTransformer(
-            config.flow, latent=latent, token_grid=config.image.token_grid, columns=columns, code=code
+            config.flow,
+            latent=latent,
+            token_grid=config.image.token_grid,
+            columns=columns,
+            code=code,
+            mask_latent=self.mask_latent,
         )
         self.register_buffer("centre", torch.zeros(tokens, latent))
         self.register_buffer("rotation", torch.eye(latent))
@@ -82,9 +97,30 @@ class JointModel(nn.Module):
         self.register_buffer("table_centre", torch.zeros(columns, code))
         self.register_buffer("image_variance", torch.ones(tokens, latent))
         self.register_buffer("table_variance", torch.ones(columns, code))
-        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("codes", codes, persistent=False)
         if self.has_image:
-            self.register_buffer("correction", torch.zeros(2 * int(mask.sum()) + 1, tokens, latent))
+            self.register_buffer("correction", torch.zeros(2 * int(codes.sum()) + 1, tokens, latent))
+        if config.mask:
+            self.mask_autoencoder = MaskAutoencoder(config.mask, config.image.grid)
+            self._register_mask(tokens, self.mask_latent, factors)
+
+    def _register_mask(self, tokens: int, latent: int, factors: int) -> None:
+        """The standardisation and the linear Gaussian part of the mask."""
+        self.register_buffer("mask_centre", torch.zeros(tokens, latent))
+        self.register_buffer("mask_rotation", torch.eye(latent))
+        self.register_buffer("mask_scale", torch.ones(latent))
+        self.register_buffer("mask_loadings", torch.zeros(tokens, latent, factors))
+        self.register_buffer("mask_variance", torch.ones(tokens, latent))
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the model knows segmentations."""
+        return self.config.mask is not None
+
+    @property
+    def mask_latent(self) -> int:
+        """Channels of a mask token, 0 without."""
+        return self.config.mask.latent if self.config.mask else 0
 
     @property
     def has_image(self) -> bool:
@@ -99,7 +135,14 @@ class JointModel(nn.Module):
     def noise(self, seeds: list[int]) -> Joint:
         """Noise of the joint state, a person a seed (:func:`engine.model.sampler.person_noise`)."""
         image = self.config.image
-        return person_noise(seeds, image.tokens, image.latent, self.mask.cpu(), self.mask.device)
+        return person_noise(
+            seeds,
+            image.tokens,
+            image.latent,
+            self.codes.cpu(),
+            self.codes.device,
+            mask_latent=self.mask_latent,
+        )
 
     def fuse(
         self, bare: Float[Tensor, "b n c"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
@@ -109,24 +152,35 @@ class JointModel(nn.Module):
 
     def standardise(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
         """Autoencoder latents to the diffused state."""
-        return (tokens - self.centre) @ self.rotation * self.scale
+        return self._axes.standardise(tokens)
 
     def restore(self, state: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
         """The diffused state to autoencoder latents; inverse of :meth:`standardise`."""
-        return (state / self.scale) @ self.rotation.T + self.centre
+        return self._axes.restore(state)
+
+    @property
+    def _axes(self) -> Axes:
+        return Axes(self.centre, self.rotation, self.scale)
+
+    @property
+    def _mask_axes(self) -> Axes:
+        return Axes(self.mask_centre, self.mask_rotation, self.mask_scale)
 
     @torch.no_grad()
     def fit_standardisation(self, tokens: Float[Tensor, "m n c"], whitening: float) -> None:
         """Set the standardisation to the moments of training latents; mean variance of the state becomes 1."""
-        self.centre.copy_(tokens.mean(0))
-        centred = tokens - self.centre
-        flat = centred.flatten(0, 1)
-        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
-        values, vectors = values.flip(0).clamp(min=1e-8), vectors.flip(1)
-        scale = values.sqrt() ** -whitening
-        scale = scale / (values * scale**2).mean().sqrt()
-        self.rotation.copy_(vectors)
-        self.scale.copy_(scale)
+        self._axes.fit(tokens, whitening)
+
+    @torch.no_grad()
+    def fit_mask(self, masks: Float[Tensor, "p n m"], image: Float[Tensor, "p n c"], whitening: float) -> None:
+        """Set the mask's standardisation, and its slopes on the image's factors, to persons who have both: ``masks`` latents,
+        ``image`` diffused states; after :meth:`fit_prior`."""
+        self._mask_axes.fit(masks, whitening)
+        state = self._mask_axes.standardise(masks)
+        scores = factor_scores(self.prior, image)
+        slopes, variance = fit_slopes(state, scores)
+        self.mask_loadings.copy_(slopes)
+        self.mask_variance.copy_(variance)
 
     @torch.no_grad()
     def fit_prior(
@@ -145,7 +199,7 @@ class JointModel(nn.Module):
             self.image_variance.copy_(found.variance)
             scores = found.scores
         columns = fit_column_factors(
-            table, known, self.mask, scores, rank=self.config.rank, table_rank=self.config.table_rank
+            table, known, self.codes, scores, rank=self.config.rank, table_rank=self.config.table_rank
         )
         self.table_centre.copy_(columns.centre)
         self.table_loadings.copy_(columns.loadings)
@@ -154,24 +208,27 @@ class JointModel(nn.Module):
     @property
     def prior(self) -> FactorPrior:
         """The linear Gaussian part, columns about :attr:`table_centre`."""
-        return FactorPrior(self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
+        image_and_table = (self.image_loadings, self.table_loadings, self.image_variance, self.table_variance)
+        if not self.has_mask:
+            return FactorPrior(*image_and_table)
+        return FactorPrior(*image_and_table, self.mask_loadings, self.mask_variance)
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
         """E[e - z | z_t]: the closed-form linear Gaussian part plus what the network has learned."""
         known, mean = self._closed_form(state, levels)
-        seen = torch.cat([state.image, mean.image], -1)
-        image, table = self.velocity_net(seen, state.table * self.mask, levels.image, levels.table)
-        return Joint(image + known.image, (table + known.table - self.table_centre) * self.mask)
+        found = self.velocity_net(state._replace(table=state.table * self.codes), mean, levels)
+        table = (found.table + known.table - self.table_centre) * self.codes
+        return Joint(found.image + known.image, table, found.mask + known.mask)
 
     def _closed_form(self, state: Joint, levels: Levels) -> tuple[Joint, Joint]:
         """:func:`engine.model.prior.factor_velocity` of the linear Gaussian part, columns off their centre."""
         with torch.autocast(state.image.device.type, enabled=False):
             off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
-            return factor_velocity(Joint(state.image, off_centre), levels, self.prior)
+            return factor_velocity(state._replace(table=off_centre), levels, self.prior)
 
     def corrected(self, table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]) -> Float[Tensor, "b n c"]:
         """By how much the mean image of a row is to be moved; 0 unless the whole row is given."""
-        moved = torch.einsum("bf,fnc->bnc", row_terms(table, self.mask), self.correction)
+        moved = torch.einsum("bf,fnc->bnc", row_terms(table, self.codes), self.correction)
         return moved * given.all(1)[:, None, None]
 
     def linear(self, known: Known) -> LinearFlow:
@@ -179,22 +236,23 @@ class JointModel(nn.Module):
         the mean that it expects beside what is ``known``. Where all scans are known the columns are not taken as independent:
         their covariance beside a scan has directions so narrow that eight steps lost a fifth of their spread
         (engine/LOG.md 38), so it is solved whole, and as far as they are Gaussian they are exact in any number of steps."""
-        loadings = self.image_loadings.flatten(0, 1)
-        length = loadings.norm(dim=0)
-        directions = loadings / length.clamp(min=1e-9)
-        spread = length**2 + self.image_variance.flatten() @ directions**2
+        directions, spread = _directions(self.image_loadings, self.image_variance)
         expected = self._closed_form(known.value, known.levels(1.0))[1]
         table, axes = self.table_loadings.square().sum(-1) + self.table_variance, None
         if self.has_image and bool(known.image.all()):
-            table, axes = covariance_beside_scans(self.prior, known.table, self.mask)
-        return LinearFlow(
+            table, axes = covariance_beside_scans(self.prior, known.table, self.codes, mask=bool(known.mask.all()))
+        flow = LinearFlow(
             directions=directions,
-            spread=spread.clamp(min=1e-6),
+            spread=spread,
             image=self.image_variance,
             table=table,
             axes=axes,
-            centre=Joint(expected.image, expected.table + self.table_centre),
+            centre=expected._replace(table=expected.table + self.table_centre),
         )
+        if not self.has_mask:
+            return flow
+        directions, spread = _directions(self.mask_loadings, self.mask_variance)
+        return replace(flow, mask_directions=directions, mask_spread=spread, mask=self.mask_variance)
 
     def encode(
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
@@ -206,8 +264,57 @@ class JointModel(nn.Module):
         """The diffused image state to volumes in 0..1."""
         return self.autoencoder.decode(self.restore(image)).clamp(0, 1)
 
+    def encode_mask(self, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
+        """Segmentations (class by class, 0 the background) to the diffused mask state."""
+        return self.standardise_mask(self.mask_autoencoder.encode(labels))
 
-def row_terms(table: Float[Tensor, "b k d"], mask: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:
+    def standardise_mask(self, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
+        """The mask autoencoder's latents to the diffused state."""
+        return self._mask_axes.standardise(tokens)
+
+    def decode_mask(self, mask: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
+        """The diffused mask state to segmentations: of each voxel the likeliest class."""
+        return self.mask_autoencoder.decode(self._mask_axes.restore(mask)).argmax(1).to(torch.uint8)
+
+
+class Axes(NamedTuple):
+    """The standardisation of tokens: ``centre`` (n, c) by place, ``rotation`` (c, c) to the principal axes, ``scale`` (c,)."""
+
+    centre: Tensor
+    rotation: Tensor
+    scale: Tensor
+
+    def standardise(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        return (tokens - self.centre) @ self.rotation * self.scale
+
+    def restore(self, state: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        return (state / self.scale) @ self.rotation.T + self.centre
+
+    def fit(self, tokens: Float[Tensor, "m n c"], whitening: float) -> None:
+        """Set it, in place, to the moments of ``tokens``; mean variance of the standardised tokens becomes 1."""
+        self.centre.copy_(tokens.mean(0))
+        centred = tokens - self.centre
+        flat = centred.flatten(0, 1)
+        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+        values, vectors = values.flip(0).clamp(min=1e-8), vectors.flip(1)
+        scale = values.sqrt() ** -whitening
+        scale = scale / (values * scale**2).mean().sqrt()
+        self.rotation.copy_(vectors)
+        self.scale.copy_(scale)
+
+
+def _directions(
+    loadings: Float[Tensor, "n c r"], variance: Float[Tensor, "n c"]
+) -> tuple[Float[Tensor, "nc r"], Float[Tensor, " r"]]:
+    """The unit directions of the factors in the tokens, and the variance along each."""
+    flat = loadings.flatten(0, 1)
+    length = flat.norm(dim=0)
+    directions = flat / length.clamp(min=1e-9)
+    spread = length**2 + variance.flatten() @ directions**2
+    return directions, spread.clamp(min=1e-6)
+
+
+def row_terms(table: Float[Tensor, "b k d"], codes: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:
     """What an image is regressed on: every number of a row's code, its square less 1, and a constant."""
-    code = table.flatten(1)[:, mask.flatten()]
+    code = table.flatten(1)[:, codes.flatten()]
     return torch.cat([code, code**2 - 1, torch.ones_like(code[:, :1])], 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.model.flow import Joint, Levels
+from engine.model.flow import NO_MASK, Joint, Levels
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -18,7 +18,8 @@ class LinearFlow:
     Coordinates of the image are ``directions`` (n * c, r), orthonormal, with variances ``spread`` (r,), and the tokens
     themselves, less those directions, with variances ``image`` (n, c); a column's code has variance ``table`` (k, d), or,
     with ``axes`` (b, k * d, k * d), orthonormal, ``table`` (b, k * d) are the variances along those, which mix columns of one
-    level only; all about ``centre``. Where persons differ, a first axis counts them. From t to s a coordinate of variance v and mean 0
+    level only; the mask's are ``mask_directions`` (n * m, r), ``mask_spread`` (r,) and ``mask`` (n, m); all about ``centre``.
+    Where persons differ, a first axis counts them. From t to s a coordinate of variance v and mean 0
     is multiplied by sqrt(((1 - s)^2 v + s^2) / ((1 - t)^2 v + t^2)).
     """
 
@@ -26,19 +27,24 @@ class LinearFlow:
     spread: Tensor
     image: Tensor
     table: Tensor = field(default_factory=lambda: torch.ones(()))
-    centre: Joint = field(default_factory=lambda: Joint(torch.zeros(()), torch.zeros(())))
+    centre: Joint = field(default_factory=lambda: Joint(*torch.zeros(3)))
     axes: Tensor | None = None
+    mask_directions: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    mask_spread: Tensor = field(default_factory=lambda: torch.zeros(0))
+    mask: Tensor = NO_MASK
 
     def _apply(self, state: Joint, of: Callable[..., Tensor], *levels: Levels) -> Joint:
         """Multiply every coordinate by ``of`` its variance and its levels (each row's own, by broadcasting)."""
-        by_image, by_table = [at.image[:, None] for at in levels], [at.table[..., None] for at in levels]
-        flat = state.image.flatten(1)
-        along = flat @ self.directions
-        rest = (flat - along @ self.directions.T).reshape(state.image.shape)
-        rest = (rest * of(self.image, *(t[..., None] for t in by_image))).flatten(1)
-        rest = rest - rest @ self.directions @ self.directions.T
-        image = rest + along * of(self.spread, *by_image) @ self.directions.T
-        return Joint(image.reshape(state.image.shape), self._apply_to_columns(state.table, of, *by_table))
+        image = _apply_to_tokens(
+            state.image, self.directions, self.spread, self.image, of, *(at.image[:, None] for at in levels)
+        )
+        table = self._apply_to_columns(state.table, of, *(at.table[..., None] for at in levels))
+        if not state.mask.numel():
+            return Joint(image, table, state.mask)
+        mask = _apply_to_tokens(
+            state.mask, self.mask_directions, self.mask_spread, self.mask, of, *(at.mask[:, None] for at in levels)
+        )
+        return Joint(image, table, mask)
 
     def _apply_to_columns(self, table: Tensor, of: Callable[..., Tensor], *levels: Tensor) -> Tensor:
         if self.axes is None:
@@ -48,15 +54,14 @@ class LinearFlow:
         return (self.axes @ along[..., None]).reshape(table.shape)
 
     def _centred(self, state: Joint, levels: Levels) -> Joint:
-        t_image, t_table = levels.image[:, None, None], levels.table[..., None]
-        return Joint(state.image - (1 - t_image) * self.centre.image, state.table - (1 - t_table) * self.centre.table)
+        return Joint(*(z - (1 - t) * c for z, c, t in zip(state, self.centre, levels.by_part(), strict=True)))
 
     def velocity(self, state: Joint, levels: Levels) -> Joint:
         """The field whose solution :meth:`advance` is."""
         moved = self._apply(
             self._centred(state, levels), lambda v, t: (t - (1 - t) * v) / ((1 - t) ** 2 * v + t**2), levels
         )
-        return Joint(moved.image - self.centre.image, moved.table - self.centre.table)
+        return Joint(*(z - c for z, c in zip(moved, self.centre, strict=True)))
 
     def advance(self, state: Joint, now: Levels, then: Levels) -> Joint:
         """Where the flow takes ``state`` from levels ``now`` to ``then``; a step of no length is the identity.
@@ -79,6 +84,19 @@ class LinearFlow:
             return torch.where(t == s, 1.0, _spread(v, s) * _way(v, t, s) / length)
 
         return self._apply(rest, share, now, then)
+
+
+def _apply_to_tokens(
+    tokens: Tensor, directions: Tensor, spread: Tensor, variance: Tensor, of: Callable[..., Tensor], *levels: Tensor
+) -> Tensor:
+    """Multiply tokens (b, n, c) by ``of`` the ``spread`` of each of the ``directions``, and by ``of`` the tokens' own
+    ``variance`` in what is left of them; ``levels`` (b, 1)."""
+    flat = tokens.flatten(1)
+    along = flat @ directions
+    rest = (flat - along @ directions.T).reshape(tokens.shape)
+    rest = (rest * of(variance, *(t[..., None] for t in levels))).flatten(1)
+    rest = rest - rest @ directions @ directions.T
+    return (rest + along * of(spread, *levels) @ directions.T).reshape(tokens.shape)
 
 
 def _spread(v: Tensor, t: Tensor) -> Tensor:
@@ -105,5 +123,5 @@ def _way(v: Tensor, t: Tensor, s: Tensor) -> Tensor:
 
 def stepped(state: Joint, velocity: Joint, now: Levels, then: Levels) -> Joint:
     """The state moved with ``velocity``, each part by its own change of level."""
-    by_image, by_table = (then.image - now.image)[:, None, None], (then.table - now.table)[..., None]
-    return Joint(state.image + by_image * velocity.image, state.table + by_table * velocity.table)
+    parts = zip(state, velocity, now.by_part(), then.by_part(), strict=True)
+    return Joint(*(z + (s - t) * v for z, v, t, s in parts))

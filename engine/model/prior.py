@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from engine.model.flow import Joint, Levels
+from engine.model.flow import NO_MASK, Joint, Levels
 
 #: least share of a column's variance that is its own
 UNIQUE = 0.03
@@ -21,13 +21,16 @@ UNIQUE = 0.03
 class FactorPrior(NamedTuple):
     """The linear Gaussian model z = W f + n of the joint state, f ~ N(0, 1), n ~ N(0, D) independent (factor analysis).
 
-    Shape: loadings W (n, c, r) of the image and (k, d, r) of the columns; variances D (n, c) and (k, d), positive.
+    Shape: loadings W (n, c, r) of the image, (k, d, r) of the columns and (n, m, r) of the mask; variances D (n, c), (k, d)
+    and (n, m), positive.
     """
 
     image: Tensor
     table: Tensor
     image_variance: Tensor
     table_variance: Tensor
+    mask: Tensor = NO_MASK
+    mask_variance: Tensor = NO_MASK
 
 
 def factor_velocity(state: Joint, levels: Levels, prior: FactorPrior) -> tuple[Joint, Joint]:
@@ -38,39 +41,43 @@ def factor_velocity(state: Joint, levels: Levels, prior: FactorPrior) -> tuple[J
     only the rest (as the skip of EDM, arXiv 2206.00364, does for independent data), so that whole heads come before
     detail, and every conditional of a jointly Gaussian cohort is exact from the start.
     """
+    loadings = (prior.image, prior.table, prior.mask)
+    variances = (prior.image_variance, prior.table_variance, prior.mask_variance)
     parts = []
-    for z, t, w, d in (
-        (state.image, levels.image[:, None, None], prior.image, prior.image_variance),
-        (state.table, levels.table[..., None], prior.table, prior.table_variance),
-    ):
+    for z, t, w, d in zip(state, levels.by_part(), loadings, variances, strict=True):
+        if not z.numel():
+            continue
         a, t = (1 - t).expand_as(z).flatten(1), t.expand_as(z).flatten(1)
         parts.append((z.flatten(1), t, a, w.flatten(0, 1), d.flatten(), a**2 * d.flatten() + t**2))
-    rank = prior.image.shape[-1]
-    precision = torch.eye(rank, dtype=state.image.dtype, device=state.image.device)
+    precision = torch.eye(prior.image.shape[-1], dtype=state.image.dtype, device=state.image.device)
     right = 0
     for z, _, a, w, _, c in parts:
         precision = precision + (w.T * (a**2 / c)[:, None]) @ w
         right = right + (a / c * z) @ w
     factors = torch.linalg.solve(precision, right)
-    velocities, means = [], []
-    for (z, t, a, w, d, c), part in zip(parts, state, strict=True):
+    velocities, means = list(state), list(state)  # what is empty stays so
+    present = [i for i, part in enumerate(state) if part.numel()]
+    for i, (z, t, a, w, d, c) in zip(present, parts, strict=True):
         mean = factors @ w.T
-        velocities.append(((t - a * d) / c * (z - a * mean) - mean).reshape(part.shape))
-        means.append(mean.reshape(part.shape))
+        velocities[i] = ((t - a * d) / c * (z - a * mean) - mean).reshape(state[i].shape)
+        means[i] = mean.reshape(state[i].shape)
     return Joint(*velocities), Joint(*means)
 
 
 def covariance_beside_scans(
-    prior: FactorPrior, given: Bool[Tensor, "b k"], mask: Bool[Tensor, "k d"]
+    prior: FactorPrior, given: Bool[Tensor, "b k"], codes: Bool[Tensor, "k d"], *, mask: bool = False
 ) -> tuple[Float[Tensor, "b kd"], Float[Tensor, "b kd kd"]]:
-    """Variances and principal axes of the unknown columns under the prior, beside a known scan and the ``given`` columns
-    (Bishop, Pattern Recognition and Machine Learning, 12.2); of what is not unknown, next to none."""
+    """Variances and principal axes of the unknown columns under the prior, beside a known scan, a known ``mask`` and the
+    ``given`` columns (Bishop, Pattern Recognition and Machine Learning, 12.2); of what is not unknown, next to none."""
     image, table = prior.image.flatten(0, 1), prior.table.flatten(0, 1)
-    own, seen = prior.table_variance.flatten(), (given[..., None] & mask).flatten(1)
+    own, seen = prior.table_variance.flatten(), (given[..., None] & codes).flatten(1)
     precision = image.T @ (image / prior.image_variance.flatten()[:, None])
     precision = precision + table.T @ ((seen / own)[..., None] * table) + torch.eye(len(precision)).to(precision)
+    if mask:
+        loadings = prior.mask.flatten(0, 1)
+        precision = precision + loadings.T @ (loadings / prior.mask_variance.flatten()[:, None])
     covariance = table @ torch.linalg.solve(precision, table.T[None]) + own.diag()
-    unknown = ~seen & mask.flatten()
+    unknown = ~seen & codes.flatten()
     variances, axes = torch.linalg.eigh(covariance * (unknown[:, None] & unknown[..., None]))
     return variances.clamp(min=1e-6), axes
 
@@ -142,7 +149,7 @@ def fit_column_factors(
     slopes = torch.einsum("pkd,pr->kdr", centred, scores) / count[..., None]
     used = scores.shape[1]
     left = (variance - slopes.square().sum(-1)).clamp(min=UNIQUE * variance) / (1 - used / count).clamp(min=0.1)
-    slopes = slopes * (1 - (left / count)[..., None] / slopes.square().clamp(min=1e-9)).clamp(min=0)
+    slopes = _shrunk(slopes, left / count)
     most = (variance - left).clamp(min=0)
     slopes = slopes * (most / slopes.square().sum(-1).clamp(min=1e-9)).clamp(max=1).sqrt()[..., None]
     loadings = table.new_zeros(*mask.shape, rank + table_rank)
@@ -152,6 +159,36 @@ def fit_column_factors(
         loadings[..., rank : rank + own] = _shared(centred, here, slopes, own)
     explained = loadings.square().sum(-1)
     return ColumnFactors(centre, loadings, (variance - explained).clamp(min=UNIQUE * variance))
+
+
+def fit_slopes(
+    state: Float[Tensor, "p n m"], scores: Float[Tensor, "p r"]
+) -> tuple[Float[Tensor, "n m r"], Float[Tensor, "n m"]]:
+    """Slopes of mask tokens on the image's ``scores``, by least squares and shrunk like those of columns, and the variances
+    that they leave."""
+    persons, used = scores.shape
+    flat = state.flatten(1)
+    moments = scores.T @ scores / persons + 1e-3 * torch.eye(used).to(scores)
+    slopes = torch.linalg.solve(moments, scores.T @ flat / persons).T
+    left = (flat - scores @ slopes.T).square().mean(0) / max(1 - used / persons, 0.1)
+    slopes = _shrunk(slopes, left / persons)
+    residual = (flat - scores @ slopes.T).square().mean(0).reshape(state.shape[1:])
+    # few persons: a token's own variance is shrunk towards its channel's
+    variance = 0.8 * residual + 0.2 * residual.mean(0, keepdim=True) + 1e-4
+    return slopes.reshape(*state.shape[1:], used), variance
+
+
+def factor_scores(prior: FactorPrior, image: Float[Tensor, "p n c"]) -> Float[Tensor, "p r"]:
+    """E[f | image] under the prior (Bishop, Pattern Recognition and Machine Learning, 12.2)."""
+    loadings = prior.image.flatten(0, 1)
+    weighted = loadings / prior.image_variance.flatten()[:, None]
+    precision = torch.eye(loadings.shape[1]).to(loadings) + loadings.T @ weighted
+    return torch.linalg.solve(precision, image.flatten(1) @ weighted, left=False)
+
+
+def _shrunk(slopes: Float[Tensor, "*s r"], error: Float[Tensor, "*s"]) -> Float[Tensor, "*s r"]:
+    """Slopes shrunk by the positive-part James-Stein rule, each of which has the variance ``error`` by chance."""
+    return slopes * (1 - error[..., None] / slopes.square().clamp(min=1e-9)).clamp(min=0)
 
 
 def _shared(

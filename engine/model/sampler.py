@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from engine.model.flow import Joint, Levels, VelocityField, shifted
+from engine.model.flow import NOT_GIVEN, Joint, Levels, VelocityField, shifted
 from engine.model.linear import LinearFlow, stepped
 from engine.vocabulary.refusal import RequestError
 
@@ -23,23 +23,25 @@ Solver = Literal["euler", "heun", "multistep"]
 
 
 class Known(NamedTuple):
-    """What is given: clean values, whether each person's image is (b,), and which columns are (b, k)."""
+    """What is given: clean values, whether each person's image is (b,), which columns are (b, k), and whether its mask is
+    (b,). A mask that is not given is left unknown (t = 1 all along) unless ``draws_mask``: then it is drawn with the rest."""
 
     value: Joint
     image: Tensor
     table: Tensor
+    mask: Tensor = NOT_GIVEN
+    draws_mask: bool = False
 
     def levels(self, t: float, shift: float = 1.0) -> Levels:
-        """t where unknown (:func:`engine.model.flow.shifted` for the image), 0 where given."""
+        """t where unknown (:func:`engine.model.flow.shifted` for image and mask), 0 where given."""
         kind = self.value.table.dtype
-        return Levels((~self.image).to(kind) * shifted(t, shift), (~self.table).to(kind) * t)
+        mask = (~self.mask).to(kind) * (shifted(t, shift) if self.draws_mask else 1.0)
+        return Levels((~self.image).to(kind) * shifted(t, shift), (~self.table).to(kind) * t, mask)
 
     def impose(self, state: Joint) -> Joint:
         """The state with the given values put in, bit for bit."""
-        return Joint(
-            torch.where(self.image[:, None, None], self.value.image, state.image),
-            torch.where(self.table[..., None], self.value.table, state.table),
-        )
+        given = (self.image[:, None, None], self.table[..., None], self.mask[:, None, None])
+        return Joint(*(torch.where(on, z, s) for on, z, s in zip(given, self.value, state, strict=True)))
 
 
 def guided(
@@ -52,11 +54,11 @@ def guided(
     it (cosine .95 and more on heads), and for a Gaussian whose mean the given values move by m it is what a further shift
     of (w - 1) m does. So it is taken in closed form. Columns are not guided, since guidance shrinks their variance.
     """
-    moved = replace(linear, centre=Joint(linear.centre.image + shift, linear.centre.table))
+    moved = replace(linear, centre=linear.centre._replace(image=linear.centre.image + shift))
 
     def guided_field(state: Joint, levels: Levels) -> Joint:
-        v, (more, _), (less, _) = field(state, levels), moved.velocity(state, levels), linear.velocity(state, levels)
-        return Joint(v.image + (more - less), v.table)
+        v, more, less = field(state, levels), moved.velocity(state, levels), linear.velocity(state, levels)
+        return v._replace(image=v.image + (more.image - less.image))
 
     return guided_field, moved
 
@@ -123,7 +125,7 @@ def invert(
     moved by what its own step misses of the state at s. ``known`` parts stand at t = 0 as they do in :func:`integrate`.
     """
     state = known.impose(clean)
-    about = None if linear is None else replace(linear, centre=Joint(torch.zeros(()), torch.zeros(())))
+    about = None if linear is None else replace(linear, centre=Joint(*torch.zeros(3)))
     for s, t in itertools.pairwise(reversed(times)):
         then, now = known.levels(s, shift), known.levels(t, shift)
         earlier = state if linear is None else linear.advance(state, then, now)
@@ -155,9 +157,8 @@ def _extrapolated(last: Joint, before: Levels, rest: Joint, now: Levels, then: L
     def half(past: Tensor, here: Tensor, ahead: Tensor) -> Tensor:
         return torch.where(here == past, 0.0, 0.5 * (ahead - here) / torch.where(here == past, 1.0, here - past))
 
-    by_image = half(before.image, now.image, then.image)[:, None, None]
-    by_table = half(before.table, now.table, then.table)[..., None]
-    return Joint(rest.image + by_image * (rest.image - last.image), rest.table + by_table * (rest.table - last.table))
+    shares = map(half, before.by_part(), now.by_part(), then.by_part())
+    return Joint(*(v + by * (v - past) for v, past, by in zip(rest, last, shares, strict=True)))
 
 
 def sample(
@@ -178,14 +179,22 @@ def sample(
 
 
 def person_noise(
-    seeds: list[int], tokens: int, latent: int, mask: Bool[Tensor, "k d"], device: str | torch.device = "cpu"
+    seeds: list[int],
+    tokens: int,
+    latent: int,
+    codes: Bool[Tensor, "k d"],
+    device: str | torch.device = "cpu",
+    *,
+    mask_latent: int = 0,
 ) -> Joint:
-    """Standard normal noise, one generator for each seed on the CPU: never a function of batch or device."""
+    """Standard normal noise of ``tokens`` of ``latent`` and ``mask_latent`` channels and of the columns' ``codes``, one
+    generator for each seed on the CPU: never a function of batch or device."""
 
-    def draw(seed: int) -> tuple[Float[Tensor, "n c"], Float[Tensor, "k d"]]:
+    def draw(seed: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(tokens, latent, generator=generator), torch.randn(mask.shape, generator=generator)
+        # the mask last, so that image and row of a seed do not depend on it
+        shapes = ((tokens, latent), codes.shape, (tokens, mask_latent))
+        return [torch.randn(shape, generator=generator) for shape in shapes]
 
-    parts = [draw(seed) for seed in seeds]
-    image, table = torch.stack([p[0] for p in parts]), torch.stack([p[1] for p in parts])
-    return Joint(image.to(device), table.to(device) * mask.to(device))
+    image, table, mask = (torch.stack(parts).to(device) for parts in zip(*map(draw, seeds), strict=True))
+    return Joint(image, table * codes.to(device), mask)

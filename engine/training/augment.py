@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -52,6 +53,35 @@ class Augmentation:
         return bool(self.rotation or self.scale or any(_each(self.shift)) or any(_each(self.elastic)))
 
 
+class Variation(NamedTuple):
+    """How a batch of volumes is varied: rotation vectors (b, 3) in radians, factors of size (b,), who is mirrored (b,), shifts
+    (b, 3) and elastic control points (b, 3, i, j, k) in mm, factors and exponents of brightness (b, 1, 1, 1, 1)."""
+
+    angles: Tensor
+    zoom: Tensor
+    mirrored: Tensor
+    shift: Tensor
+    points: Tensor
+    gain: Tensor
+    gamma: Tensor
+
+    @classmethod
+    def draw(cls, config: Augmentation, b: int, generator: torch.Generator) -> Variation:
+        """Of ``b`` volumes at random."""
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
+        angles = normal(b, 3) * math.radians(config.rotation)
+        zoom = 1 + normal(b) * config.scale
+        mirrored = torch.rand(b, generator=generator) < config.mirror
+        shift = normal(b, 3) * torch.tensor(_each(config.shift))
+        points = normal(b, 3, *[CONTROL_POINTS] * 3) * torch.tensor(_each(config.elastic)).reshape(3, 1, 1, 1)
+        gain = 1 + normal(b, 1, 1, 1, 1) * config.gain
+        gamma = torch.exp(normal(b, 1, 1, 1, 1) * config.gamma)
+        return cls(angles, zoom, mirrored, shift, points, gain, gamma)
+
+
 def augment(
     volumes: Float[Tensor, "b c x y z"],
     config: Augmentation,
@@ -64,23 +94,22 @@ def augment(
 
     ``spacing`` is the size of a voxel, mm. What comes from outside the grid is 0.
     """
-    b = len(volumes)
+    return varied(volumes, Variation.draw(config, len(volumes), generator), intensity, config.moves, spacing)
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
 
-    angles = normal(b, 3) * math.radians(config.rotation)
-    zoom = 1 + normal(b) * config.scale
-    mirrored = torch.rand(b, generator=generator) < config.mirror
-    shift = normal(b, 3) * torch.tensor(_each(config.shift))
-    points = normal(b, 3, *[CONTROL_POINTS] * 3) * torch.tensor(_each(config.elastic)).reshape(3, 1, 1, 1)
+def varied(
+    volumes: Float[Tensor, "b c x y z"],
+    how: Variation,
+    intensity: int,
+    moves: bool,
+    spacing: tuple[float, float, float],
+) -> Float[Tensor, "b c x y z"]:
+    """The volumes of :func:`augment`, varied in a way that is drawn already; without ``moves`` mirror and brightness only."""
+    moved = torch.where(how.mirrored.to(volumes.device)[:, None, None, None, None], volumes.flip(2), volumes)
+    if moves:
+        moved = deformed(moved, target_from_source(how.angles, how.zoom, how.shift), how.points, spacing)
 
-    moved = torch.where(mirrored.to(volumes.device)[:, None, None, None, None], volumes.flip(2), volumes)
-    if config.moves:
-        moved = deformed(moved, target_from_source(angles, zoom, shift), points, spacing)
-
-    gain = (1 + normal(b, 1, 1, 1, 1) * config.gain).to(volumes.device)
-    gamma = torch.exp(normal(b, 1, 1, 1, 1) * config.gamma).to(volumes.device)
+    gain, gamma = how.gain.to(volumes.device), how.gamma.to(volumes.device)
     bright = (moved[:, :intensity].clamp(0, 1) ** gamma * gain).clamp(0, 1)
     return torch.cat([bright, moved[:, intensity:]], 1)
 

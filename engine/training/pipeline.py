@@ -11,15 +11,14 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
 from engine.cohort.participants import inherited, read_participants, recorded
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.model.joint import JointModel, with_rows
+from engine.model.joint import JointModel, extended
 from engine.storage.whole import write_text
 from engine.training.card import SOURCE, model_card
 from engine.training.recipes import Recipe
@@ -27,7 +26,8 @@ from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
-from engine.training.stages.flow import encode_cohort, train_flow
+from engine.training.stages.flow import Latents, encode_cohort, train_flow
+from engine.training.stages.mask import train_mask_autoencoder
 from engine.training.stages.texture import train_texture
 from engine.vocabulary.schema import AttributeSchema, Number, Row
 
@@ -43,6 +43,7 @@ def train(
     device: str = "cpu",
     minutes: float | None = None,
     source: str | Path | None = None,
+    add_mask: bool = False,
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
@@ -51,20 +52,25 @@ def train(
     start begins: its encoder, its columns' transforms, its standardisation and its linear Gaussian part are kept, so that
     its latents stay what they are; decoder, rows and flow learn on.
 
+    A cohort with label maps, of all persons or of some, gives the model a mask where the recipe has one; a ``source`` that was
+    trained without gets it by ``add_mask``: first the part of the network that takes it in learns, then all of it.
+
     The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call, each stage to its share of
     it in the ``recipe``. Raises :class:`RunError` for a run directory of another
     recipe, store or source, and for a source of another recipe, at the call and not at the first step.
     """
     schema = fitted_schema(recipe, store)
-    begun = None if source is None else _begun(load_checkpoint(source, device), recipe)
+    begun = None if source is None else load_checkpoint(source, device)
+    recipe = _with_mask(recipe, store, begun, add_mask)
     if begun is not None:
+        _check_begun(begun, recipe)
         store = inherited(store, read_participants(begun.path))
     _claim(run_dir, recipe, store, begun)
     if begun is None:
         torch.manual_seed(recipe.seed)
         model = JointModel(recipe.model, schema).to(device)
     else:
-        model = with_rows(begun.model, recipe.model.rows, recipe.seed)
+        model = extended(begun.model, recipe.model, recipe.seed)
     stages = _Stages(
         recipe=recipe,
         store=store,
@@ -77,19 +83,34 @@ def train(
     return stages.run()
 
 
-def _begun(source: Checkpoint, recipe: Recipe) -> Checkpoint:
-    """The checkpoint, once it is sure that the recipe makes such a model."""
+def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, add_mask: bool) -> Recipe:
+    """The recipe, its model with a mask where it is to have one; raises :class:`RunError` where it cannot be added."""
+    labelled = isinstance(store, CohortStore) and bool(store.labelled[store.split()["train"]].any())
+    mask = recipe.mask if labelled else None
+    if begun is not None:
+        mask = begun.model.config.mask or (mask if add_mask else None)
+    if add_mask and (begun is None or begun.model.has_mask or mask is None):
+        fault = "no model to add it to" if begun is None else "no label maps of training persons to learn it from"
+        fault = "one already in the model" if begun is not None and begun.model.has_mask else fault
+        raise RunError(
+            f"a mask cannot be added: there is {fault}; leave --add out, or give --from and a store with labels"
+        )
+    return replace(recipe, model=replace(recipe.model, mask=mask))
+
+
+def _check_begun(source: Checkpoint, recipe: Recipe) -> None:
+    """Raises :class:`RunError` unless the recipe makes such a model."""
     wanted, found = (
         [(c.name, None if isinstance(c, Number) else c.levels) for c in schema.columns]
         for schema in (recipe.schema, source.model.schema)
     )
-    if replace(source.model.config, rows=recipe.model.rows) != recipe.model or found != wanted:
+    config = replace(source.model.config, rows=recipe.model.rows, mask=recipe.model.mask)
+    if config != recipe.model or found != wanted:
         what = "sizes" if found == wanted else "columns"
         raise RunError(
             f"{source.path} has other {what} than {recipe.name} gives a model; "
             f"it was trained by recipe {source.config.provenance.get('recipe')}: start from another, or from nothing"
         )
-    return source
 
 
 def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:
@@ -133,7 +154,7 @@ class _Stages:
         device = self.model.centre.device.type
         self.facts.update(persons=len(rows), device=device)
 
-        latents = torch.zeros(len(rows), 1, 0, 1)
+        latents = Latents.of_rows(len(rows))
         if isinstance(self.store, CohortStore):
             latents = yield from self._image(self.store, rows)
         yield from self._rows(people)
@@ -150,8 +171,8 @@ class _Stages:
             write_fingerprint(self.run_dir / "checkpoint", self.store, device)
             yield Progress("fingerprint", 1, 1, 0.0, {})
 
-    def _image(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Generator[Progress, None, Tensor]:
-        """The autoencoder; returns the bare latents (n, copies, tokens, latent) of the training persons."""
+    def _image(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Generator[Progress, None, Latents]:
+        """The autoencoders of image and mask; returns the bare latents of the training persons."""
         recipe, model = self.recipe, self.model
         yield from train_autoencoder(
             model,
@@ -163,6 +184,11 @@ class _Stages:
             decoder_only=self.begun is not None,
             **self._settings(),
         )
+        if model.has_mask and not (self.begun and self.begun.model.has_mask):
+            limit = self._until(recipe.autoencoder_share + recipe.mask_share)
+            coder, how = model.mask_autoencoder, recipe.mask_training
+            steps = train_mask_autoencoder(coder, store, rows, how, deadline=limit, **self._settings())
+            yield from self._counted("mask_steps", how.steps, steps)
         path = self.run_dir / "latents.safetensors"
         return (yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed))
 
@@ -171,17 +197,43 @@ class _Stages:
         recipe, net = self.recipe, self.model.rows
         if net is None or recipe.rows is None:
             return
-        no_image = torch.zeros(len(people), 1, 0, 1)
         fresh = self.begun is None or self.begun.model.rows is None
-        limit = self._until(recipe.autoencoder_share + recipe.rows_share)
+        limit = self._until(recipe.autoencoder_share + self._mask_share + recipe.rows_share)
         steps = train_flow(
-            net, no_image, people, recipe.rows, deadline=limit, fit=fresh, name="rows", **self._settings()
+            net,
+            Latents.of_rows(len(people)),
+            people,
+            recipe.rows,
+            deadline=limit,
+            fit=fresh,
+            name="rows",
+            **self._settings(),
         )
         yield from self._counted("rows_steps", recipe.rows.steps, steps)
 
-    def _flow(self, latents: Float[Tensor, "n copies tokens latent"], people: Sequence[Row]) -> Iterator[Progress]:
-        """The joint flow, and what its mean images lack."""
+    @property
+    def _mask_share(self) -> float:
+        return self.recipe.mask_share if self.model.has_mask else 0.0
+
+    def _flow(self, latents: Latents, people: Sequence[Row]) -> Iterator[Progress]:
+        """The joint flow, and what its mean images lack; where a mask is new to it, first what takes the mask in."""
         recipe, model = self.recipe, self.model
+        fits_mask = self.begun is None or not self.begun.model.has_mask
+        if self.begun is not None and model.has_mask and fits_mask:
+            limit = self._until(0.5 * (1 - recipe.texture_share))
+            how = replace(recipe.flow, steps=recipe.flow.steps // 2)
+            steps = train_flow(
+                model,
+                latents,
+                people,
+                how,
+                deadline=limit,
+                fit=False,
+                only_mask=True,
+                name="adapter",
+                **self._settings(),
+            )
+            yield from self._counted("adapter_steps", how.steps, steps)
         samples = _samples(self.store, recipe, self.run_dir) if isinstance(self.store, CohortStore) else None
         steps = train_flow(
             model,
@@ -191,12 +243,13 @@ class _Stages:
             deadline=self._until(1 - recipe.texture_share - CORRECTION_SHARE),
             samples=samples,
             fit=self.begun is None,
+            fit_mask=fits_mask,
             **self._settings(),
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
         if model.has_image:
             limit = self._until(1 - recipe.texture_share)
-            yield from fit_correction(model, latents, people, seed=recipe.seed, deadline=limit)
+            yield from fit_correction(model, latents.image, people, seed=recipe.seed, deadline=limit)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The decoder's texture, where the recipe has this stage."""
@@ -270,9 +323,9 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
     """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
-    free = ("rows", "texture", "autoencoder_share", "rows_share", "texture_share")
-    recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free}
-    recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows"}
+    free = ("rows", "texture", "mask", "mask_training")
+    recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free and not k.endswith("_share")}
+    recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows" and v is not None}
     for part in ("autoencoder", "flow"):
         recipe[part] = {k: v for k, v in recipe.get(part, {}).items() if k != "steps"}
     return {**claim, "recipe": recipe}

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 from engine.anatomy.torso import TORSO
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
-from engine.model.config import AutoencoderConfig, ModelConfig, TransformerConfig, table_config
+from engine.measure.torso import CLASSES, CODES
+from engine.model.config import AutoencoderConfig, MaskConfig, ModelConfig, TransformerConfig, table_config
 from engine.model.flow import NoiseMixture
 from engine.phantom.atlas.build import volumes
 from engine.phantom.shape.frame import GRID
@@ -22,6 +23,7 @@ from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
 from engine.training.stages.labelled_torsos import train_body_on
+from engine.training.stages.mask import MaskTraining
 from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
 from engine.training.stages.measure_torso import BodyRecipe
 from engine.training.stages.texture import TextureTraining
@@ -34,7 +36,8 @@ class Recipe:
     """All that makes a checkpoint besides the cohort: grid, columns, networks, training stages, seed.
 
     ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
-    ``texture`` where the decoder is left as it is; ``autoencoder_share``, ``rows_share`` and ``texture_share`` are the parts of
+    ``texture`` where the decoder is left as it is; ``mask`` is the segmentation that a model learns from a cohort with label
+    maps. ``autoencoder_share``, ``mask_share``, ``rows_share`` and ``texture_share`` are the parts of
     a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
     """
 
@@ -47,7 +50,10 @@ class Recipe:
     flow: FlowTraining = field(default_factory=FlowTraining)
     rows: FlowTraining | None = None
     texture: TextureTraining | None = None
+    mask: MaskConfig | None = None
+    mask_training: MaskTraining = field(default_factory=MaskTraining)
     autoencoder_share: float = 0.4
+    mask_share: float = 0.15
     rows_share: float = 0.1
     texture_share: float = 0.0
     guidance: float = 1.0
@@ -130,6 +136,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         ),
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
+        mask=MaskConfig(classes=CLASSES, codes=tuple(CODES.get(name, ()) for name in CLASSES)),
         autoencoder_share=0.4,
         texture_share=0.3,
     )

@@ -49,7 +49,7 @@ def test_shuffling_hidden_columns_changes_no_inferred_posterior(net: JointModel)
     given = torch.tensor([True, False, False, False, False]).expand(6, -1)
     shuffled = torch.cat([table[:, :1], table[torch.randperm(6, generator=torch.Generator().manual_seed(0))][:, 1:]], 1)
     assert not torch.equal(table, shuffled)
-    noise = person_noise(list(range(6)), 8, 8, net.mask)
+    noise = person_noise(list(range(6)), 8, 8, net.codes)
     out = []
     for columns in (table, shuffled):
         coded = net.encode(volume, columns, given)
@@ -61,14 +61,14 @@ def test_shuffling_hidden_columns_changes_no_inferred_posterior(net: JointModel)
 
 def test_a_given_column_does_change_the_posterior(net: JointModel) -> None:
     """The law above is not passed by a model that ignores its table."""
-    state = Joint(torch.randn(1, 8, 8), torch.randn(1, 5, 4) * net.mask)
-    other = Joint(state.image, state.table + net.mask * torch.tensor([1.0, 0, 0, 0, 0])[:, None])
+    state = Joint(torch.randn(1, 8, 8), torch.randn(1, 5, 4) * net.codes)
+    other = Joint(state.image, state.table + net.codes * torch.tensor([1.0, 0, 0, 0, 0])[:, None])
     levels = Levels(torch.zeros(1), torch.tensor([[0.0, 1, 1, 1, 1]]))
     assert not torch.allclose(net.velocity(state, levels).table[:, 1:], net.velocity(other, levels).table[:, 1:])
 
 
 def test_velocity_of_a_person_does_not_depend_on_the_batch(net: JointModel) -> None:
-    state = Joint(torch.randn(4, 8, 8), torch.randn(4, 5, 4) * net.mask)
+    state = Joint(torch.randn(4, 8, 8), torch.randn(4, 5, 4) * net.codes)
     levels = Levels(torch.rand(4), torch.rand(4, 5))
     alone = net.velocity(Joint(state.image[2:3], state.table[2:3]), Levels(levels.image[2:3], levels.table[2:3]))
     together = net.velocity(state, levels)
@@ -146,15 +146,15 @@ def linear_people(n: int, mask: torch.Tensor, seed: int) -> tuple[torch.Tensor, 
 def test_the_linear_part_explains_of_a_column_what_it_explains_of_new_persons(n: int, close: float) -> None:
     recipe = tiny()
     model = JointModel(recipe.model, recipe.schema.fitted(people(60))).requires_grad_(False)
-    image, table = linear_people(n, model.mask, seed=1)
-    model.fit_prior(image, table, torch.ones(n, len(model.mask), dtype=torch.bool))
+    image, table = linear_people(n, model.codes, seed=1)
+    model.fit_prior(image, table, torch.ones(n, len(model.codes), dtype=torch.bool))
     explained = model.table_loadings.square().sum(-1)
-    claimed = (explained / (explained + model.table_variance))[model.mask]
-    there, true = linear_people(2000, model.mask, seed=2)
-    levels = Levels(torch.zeros(2000), torch.ones(2000, len(model.mask)))
+    claimed = (explained / (explained + model.table_variance))[model.codes]
+    there, true = linear_people(2000, model.codes, seed=2)
+    levels = Levels(torch.zeros(2000), torch.ones(2000, len(model.codes)))
     read = model._closed_form(Joint(there[:, 0], torch.zeros_like(true)), levels)[1].table + model.table_centre
-    held = 1 - (read - true).square().mean(0)[model.mask] / true.var(0)[model.mask]
-    first, second = (int(model.mask[:c].sum()) for c in (0, 1))
+    held = 1 - (read - true).square().mean(0)[model.codes] / true.var(0)[model.codes]
+    first, second = (int(model.codes[:c].sum()) for c in (0, 1))
     assert float(claimed[first]) == pytest.approx(0.95, abs=close)
     assert float(held[first]) == pytest.approx(0.95, abs=close)
     assert float(held[second]) == pytest.approx(float(claimed[second]), abs=2 * close)
@@ -173,16 +173,16 @@ def test_columns_beside_a_scan_are_drawn_exactly_under_the_linear_part(steps: in
         part.copy_(torch.randn(part.shape, generator=rng, dtype=torch.float64))
     model.image_variance.copy_(20 + 20 * torch.rand(model.image_variance.shape, generator=rng, dtype=torch.float64))
     model.table_variance.mul_(0.05)
-    model.table_loadings.mul_(model.mask[..., None])
-    model.table_centre.mul_(model.mask)
-    persons, (columns, code) = 7, model.mask.shape
+    model.table_loadings.mul_(model.codes[..., None])
+    model.table_centre.mul_(model.codes)
+    persons, (columns, code) = 7, model.codes.shape
     given = torch.zeros(persons, columns, dtype=torch.bool)
     given[3:, 1] = given[5:, 2] = True
-    shapes = (model.centre.shape, model.mask.shape)
+    shapes = (model.centre.shape, model.codes.shape)
     value, noise = (
         Joint(*(torch.randn(persons, *s, generator=rng, dtype=torch.float64) for s in shapes)) for _ in range(2)
     )
-    value, noise = (Joint(part.image, part.table * model.mask) for part in (value, noise))
+    value, noise = (Joint(part.image, part.table * model.codes) for part in (value, noise))
     known = Known(value, torch.ones(persons, dtype=torch.bool), given)
     found = sample(model.velocity, noise, known, evaluations=steps, linear=model.linear(known)).table
 
@@ -190,9 +190,9 @@ def test_columns_beside_a_scan_are_drawn_exactly_under_the_linear_part(steps: in
     own = torch.cat([model.image_variance.flatten(), model.table_variance.flatten()])
     joint, pixels = loadings @ loadings.T + own.diag(), model.image_variance.numel()
     for person in range(persons):
-        codes = (given[person][:, None] & model.mask).flatten()
+        codes = (given[person][:, None] & model.codes).flatten()
         seen = torch.cat([torch.ones(pixels, dtype=torch.bool), codes])
-        asked = torch.cat([torch.zeros(pixels, dtype=torch.bool), ~codes & model.mask.flatten()])
+        asked = torch.cat([torch.zeros(pixels, dtype=torch.bool), ~codes & model.codes.flatten()])
         off = torch.cat([value.image[person].flatten(), (value.table[person] - model.table_centre).flatten()])
         slopes = torch.linalg.solve(joint[seen][:, seen], joint[seen][:, asked]).T
         covariance = joint[asked][:, asked] - slopes @ joint[seen][:, asked]

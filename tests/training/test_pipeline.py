@@ -14,7 +14,7 @@ import torch
 
 from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
-from engine.model.joint import with_rows
+from engine.model.joint import extended
 from engine.training.augment import Augmentation, augment
 from engine.training.ema import PowerEMA
 from engine.training.pipeline import train
@@ -116,7 +116,7 @@ def test_a_warm_start_gives_a_model_without_rows_a_network_of_rows(
     assert "rows" in warm
     assert new.config.provenance["rows_steps"] == 20
     assert new.model.alone.table_loadings.abs().sum() > 0, "its linear part is fitted"
-    joint = with_rows(old.model, short.model.rows, 0)
+    joint = extended(old.model, short.model, 0)
     assert all(torch.equal(value, joint.state_dict()[name]) for name, value in old.model.state_dict().items())
 
 

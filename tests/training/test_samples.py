@@ -23,7 +23,7 @@ from engine.training.pipeline import fitted_schema, train
 from engine.training.recipes import Recipe, table
 from engine.training.run import load_tensors
 from engine.training.samples import SHARE, Samples, asked, next_time
-from engine.training.stages.flow import train_flow
+from engine.training.stages.flow import Latents, train_flow
 from engine.vocabulary.schema import AttributeSchema, Number
 from tests.inference.test_table_models import write_people
 
@@ -45,7 +45,7 @@ def learn(tiny_recipe: Recipe, tiny_store: CohortStore) -> Callable[[Path, Sampl
         model.autoencoder.template.fill_(0.5)
         rows = list(tiny_store.rows)
         latents = torch.randn(len(rows), 2, latent.tokens, latent.latent, generator=torch.Generator().manual_seed(1))
-        for _ in train_flow(model, latents, rows, flow, run_dir=folder, seed=0, samples=samples):
+        for _ in train_flow(model, Latents.of_scans(latents), rows, flow, run_dir=folder, seed=0, samples=samples):
             pass
         return model
 

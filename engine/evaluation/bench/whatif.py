@@ -72,9 +72,7 @@ def benchmark_whatif(
                 **{f"{m}": abs(there[m] / truth[m] - 1) for m in MEASURED},
                 **{f"{m} unchanged": abs(same[m] / truth[m] - 1) for m in MEASURED},
                 **{
-                    f"{name} off": bone_offset(
-                        found.volume, volume_of(after), np.isin(after.labels, codes(group))
-                    )
+                    f"{name} off": bone_offset(found.volume, volume_of(after), np.isin(after.labels, codes(group)))
                     for name, group in BONES.items()
                 },
                 "psnr_autoencoder": found.autoencoder_psnr,

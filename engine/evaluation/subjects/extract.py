@@ -176,8 +176,8 @@ class Extractor:
     def _reconstruction(self, data: np.ndarray, task: Task) -> dict[str, np.ndarray]:
         net = self.model.checkpoint.model
         volume = torch.from_numpy(data)[None].to(self.model.device)
-        table = torch.zeros(1, *net.mask.shape, device=self.model.device)
-        none = torch.zeros(1, net.mask.shape[0], dtype=torch.bool, device=self.model.device)
+        table = torch.zeros(1, *net.codes.shape, device=self.model.device)
+        none = torch.zeros(1, net.codes.shape[0], dtype=torch.bool, device=self.model.device)
         back = net.decode(net.encode(volume, table, none))
         error = (back - volume).square().mean(1)[0].cpu().numpy()
         mask = np.asarray(self.store.mask[task.index])
@@ -239,8 +239,8 @@ def _velocity_errors(
     t = torch.tensor(LOSS_LEVELS, device=known.device).repeat(LOSS_DRAWS)
     noise = net.noise(list(range(count)))
     columns = torch.where(known, t[:, None], 1.0)
-    levels = Levels(shifted(t, net.config.shift), columns)
-    clean = Joint(*(part.expand(count, -1, -1) for part in person))
+    levels = Levels(shifted(t, net.config.shift), columns, torch.ones_like(t))
+    clean = Joint(person.image.expand(count, -1, -1), person.table.expand(count, -1, -1), noise.mask)
     found = net.velocity(interpolate(clean, noise, levels), levels)
     beside = (found.table - (noise.table - clean.table)).square().sum(-1) * known
     image = (found.image - (noise.image - clean.image)).square().mean((1, 2))

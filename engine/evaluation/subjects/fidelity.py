@@ -64,7 +64,7 @@ def reconstruction(
 def autoencoder(model: JointModel) -> Callable[[Tensor], Tensor]:
     """Encode bare, standardise, restore, decode: what a scan suffers on its way through the model."""
     none = torch.zeros(1, len(model.schema.columns), dtype=torch.bool)
-    table = torch.zeros(1, *model.mask.shape)
+    table = torch.zeros(1, *model.codes.shape)
     return lambda volume: model.decode(model.encode(volume, table, none))
 
 

@@ -36,8 +36,8 @@ class LatentGaussian:
         """Fit to the bare latents of the store's ``rows`` (the first :data:`PERSONS`), missing cells as the mean."""
         net, coded = model.checkpoint.model, []
         state, _ = model.schema.encode([store.rows[i] for i in rows[:PERSONS]])
-        none = torch.zeros(1, net.mask.shape[0], dtype=torch.bool, device=model.device)
-        table = torch.zeros(1, *net.mask.shape, device=model.device)
+        none = torch.zeros(1, net.codes.shape[0], dtype=torch.bool, device=model.device)
+        table = torch.zeros(1, *net.codes.shape, device=model.device)
         for row in rows[:PERSONS]:
             volume = torch.from_numpy(store.scan(row))[None].to(model.device)
             coded.append(net.encode(volume, table, none)[0].flatten().cpu().numpy())

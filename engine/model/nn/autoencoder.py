@@ -58,7 +58,7 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(nn.functional.silu(self.norm2(inner)))
 
 
-def _stage(width: int, blocks: int) -> nn.Sequential:
+def stage(width: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*[ResidualBlock(width) for _ in range(blocks)])
 
 
@@ -96,19 +96,19 @@ class Autoencoder(nn.Module):
         self.register_buffer("template", torch.zeros(config.channels, *config.grid))
         self.linear = nn.Conv3d(config.channels, config.latent, FACTOR, FACTOR, bias=False)
         self.encoder = nn.Sequential(
-            nn.Sequential(nn.Conv3d(config.channels * 8, w2, 3, padding=1), Down(w2, w4), _stage(w4, 1)),
-            nn.Sequential(Down(w4, w8), _stage(w8, 1)),
-            nn.Sequential(Down(w8, w16), _stage(w16, config.blocks)),
+            nn.Sequential(nn.Conv3d(config.channels * 8, w2, 3, padding=1), Down(w2, w4), stage(w4, 1)),
+            nn.Sequential(Down(w4, w8), stage(w8, 1)),
+            nn.Sequential(Down(w8, w16), stage(w16, config.blocks)),
             nn.Conv3d(w16, config.latent, 1),
         )
         self.logvar = nn.Parameter(torch.full((config.latent,), -4.0))
         self.place = nn.Parameter(torch.zeros(w16, *config.token_grid))
         self.head = nn.Conv3d(config.latent, w16, 3, padding=1)
         self.decoder = nn.Sequential(
-            _stage(w16, config.blocks),
-            nn.Sequential(Up(w16, w8), _stage(w8, config.blocks)),
-            nn.Sequential(Up(w8, w4), _stage(w4, config.blocks)),
-            nn.Sequential(Up(w4, w2), _stage(w2, 1)),
+            stage(w16, config.blocks),
+            nn.Sequential(Up(w16, w8), stage(w8, config.blocks)),
+            nn.Sequential(Up(w8, w4), stage(w4, config.blocks)),
+            nn.Sequential(Up(w4, w2), stage(w2, 1)),
         )
         self.tail = nn.Conv3d(w2, config.channels * 8, 3, padding=1)
         for layer in (self.encoder[-1], self.tail):

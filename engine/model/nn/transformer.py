@@ -1,4 +1,4 @@
-"""The velocity network: one transformer over image tokens and columns, each with its own noise level.
+"""The velocity network: one transformer over image and mask tokens and columns, each with its own noise level.
 
 Joint attention with adaptive layer norm (DiT, arXiv 2212.09748; MM-DiT, arXiv 2403.03206) over volumetric tokens
 (VolDiT), query-key norm (arXiv 2302.05442). The modulation is computed once per distinct noise level, one for the image
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
 from engine.model.config import TransformerConfig
+from engine.model.flow import Joint, Levels
 from engine.model.nn.embedding import ColumnEmbedding, NoiseEmbedding, grid_positions
 
 
@@ -51,11 +52,46 @@ class Block(nn.Module):
         return x + gate_m * self.mlp(self.norm(x) * (1 + scale_m) + shift_m)
 
 
+class MaskTokens(nn.Module):
+    """The mask's part of the tokens that it shares with the image, behind a gate by its noise level that starts at 0 (after
+    the timestep-gated adapter of VolDiT), so that a network which knew no mask begins as it was.
+
+    Law: an unknown mask (t = 1) has no influence, bit for bit; its state is noise there and tells nothing.
+    """
+
+    def __init__(self, width: int, latent: int) -> None:
+        super().__init__()
+        self.noise = NoiseEmbedding(width)
+        self.into = nn.Linear(2 * latent, width)
+        self.gate = nn.Linear(width, width)
+        self.said = nn.Linear(width, width)
+        self.out = nn.Linear(width, latent)
+        for layer in (self.gate, self.said, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, mask: Float[Tensor, "b n two_m"], t: Float[Tensor, "*b"]
+    ) -> tuple[Float[Tensor, "b n w"], Float[Tensor, "*b w"]]:
+        """What is added to the tokens, and to the conditioning of their noise."""
+        known = (t < 1).to(mask.dtype)[..., None]
+        level = nn.functional.silu(self.noise(t))
+        gate = known * self.gate(level)
+        return gate[:, None] * self.into(mask), known * self.said(level)
+
+
 class JointTransformer(nn.Module):
     """Velocity of image tokens and columns, up to the closed-form part that :mod:`engine.model.flow` adds."""
 
     def __init__(
-        self, config: TransformerConfig, *, latent: int, token_grid: tuple[int, int, int], columns: int, code: int
+        self,
+        config: TransformerConfig,
+        *,
+        latent: int,
+        token_grid: tuple[int, int, int],
+        columns: int,
+        code: int,
+        mask_latent: int = 0,
     ) -> None:
         super().__init__()
         width = config.width
@@ -72,21 +108,27 @@ class JointTransformer(nn.Module):
         for layer in (self.last, self.image_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.mask_tokens = MaskTokens(width, mask_latent) if mask_latent else None
 
-    def forward(
-        self,
-        image: Float[Tensor, "b n two_c"],
-        table: Float[Tensor, "b k d"],
-        t_image: Float[Tensor, " b"],
-        t_table: Float[Tensor, "b k"],
-    ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b k d"]]:
-        """``image``: each token's state beside its mean under the linear Gaussian part."""
-        n = image.shape[1]
-        levels = nn.functional.silu(self.noise(torch.cat([t_image[:, None], t_table], 1)) + self.kind)
-        x = torch.cat([self.image_in(image) + self.place, self.column_in(table)], 1)
+    def forward(self, state: Joint, mean: Joint, levels: Levels) -> Joint:
+        """The velocity of a ``state``; ``mean``: what its parts are expected to be under the linear Gaussian part.
+
+        Image and mask share the places of the sequence: their channels are added up, and so is what is said of their noise.
+        """
+        n, k = state.image.shape[1], state.table.shape[1]
+        noise = self.noise(torch.cat([levels.image[:, None], levels.table], 1)) + self.kind
+        x = self.image_in(torch.cat([state.image, mean.image], -1)) + self.place
+        if self.mask_tokens:
+            added, said = self.mask_tokens(torch.cat([state.mask, mean.mask], -1), levels.mask)
+            x = x + added
+            noise = noise + nn.functional.pad(said[:, None], (0, 0, 0, k))
+        levels_in = nn.functional.silu(noise)
+        x = torch.cat([x, self.column_in(state.table)], 1)
         for block in self.blocks:
-            x = block(x, levels, n)
-        shift, scale = self.last(levels).chunk(2, -1)
+            x = block(x, levels_in, n)
+        shift, scale = self.last(levels_in).chunk(2, -1)
         shift, scale = (torch.cat([v[:, :1].expand(-1, n, -1), v[:, 1:]], 1) for v in (shift, scale))
         x = self.norm(x) * (1 + scale) + shift
-        return self.image_out(x[:, :n]), torch.einsum("bkw,kwd->bkd", x[:, n:], self.column_out)
+        table = torch.einsum("bkw,kwd->bkd", x[:, n:], self.column_out)
+        mask = self.mask_tokens.out(x[:, :n]) if self.mask_tokens else state.mask
+        return Joint(self.image_out(x[:, :n]), table, mask)

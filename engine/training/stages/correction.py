@@ -52,11 +52,13 @@ def fit_correction(
         index = order[start : start + BATCH].to(device)
         bare, cells = latents[index.to(latents.device), 0].to(device).float(), table[index]
         noise = torch.randn(bare.shape, generator=generator).to(device)
-        levels = Levels(torch.ones(len(index), device=device), torch.zeros(len(index), known.shape[1], device=device))
+        unknown = torch.ones(len(index), device=device)
+        levels = Levels(unknown, torch.zeros(len(index), known.shape[1], device=device), unknown)
         with torch.no_grad():
-            mean = noise - model.velocity(Joint(noise, cells), levels).image
+            state = Joint(noise, cells, noise.new_zeros(*noise.shape[:2], model.mask_latent))
+            mean = noise - model.velocity(state, levels).image
             lacking.append(model.standardise(model.fuse(bare, cells, known[index])) - mean)
-        terms.append(row_terms(cells, model.mask))
+        terms.append(row_terms(cells, model.codes))
         yield Progress("correction", start + len(index), len(order), time.monotonic() - began, {})
         if deadline is not None and time.monotonic() > deadline:
             break

@@ -1,0 +1,158 @@
+"""The mask autoencoder, trained on the label maps of a cohort; beside the image's, before the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor, nn
+
+from engine.cohort.store import CohortStore
+from engine.model.config import FACTOR, MaskConfig
+from engine.model.nn.autoencoder import patch_components
+from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
+from engine.training.ema import PowerEMA
+from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
+from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
+from engine.training.stages.autoencoder import lay_out
+from engine.training.stages.segmenter import segmentation_loss
+
+#: persons whose segmentations the linear part starts from
+FIRST = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskTraining:
+    """How the mask autoencoder is trained, on whole segmentations: ``beta`` weighs the divergence of the evidence bound and
+    ``dice`` a soft Dice beside its cross-entropy, in nats a voxel. ``mirror`` is the chance of a
+    left-right flip; classes named left and right change places with it."""
+
+    steps: int = 3000
+    batch: int = 1
+    rate: float = 1e-3
+    warmup: int = 50
+    constant: int = 800
+    beta: float = 0.05
+    dice: float = 0.1
+    mirror: float = 0.0
+    bfloat16: bool = True
+
+    def learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.rate, self.warmup, self.constant)
+
+
+def class_of_code(config: MaskConfig) -> UInt8[np.ndarray, " codes"]:
+    """The table from a code of the cohort's label maps to the index of its class; what is in none is of the last."""
+    highest = max(code for codes in config.codes for code in codes)
+    table = np.full(max(256, highest + 1), len(config.classes) - 1, np.uint8)
+    for index, codes in enumerate(config.codes):
+        table[list(codes)] = index
+    return table
+
+
+def mirrored_classes(config: MaskConfig) -> UInt8[np.ndarray, " k"]:
+    """Which class each becomes in a mirror: names that end in left and right change places."""
+    other = {
+        name: name.replace("left", "\0").replace("right", "left").replace("\0", "right") for name in config.classes
+    }
+    return np.array([config.classes.index(other[name]) for name in config.classes], np.uint8)
+
+
+def load_masks(
+    store: CohortStore, rows: Int[np.ndarray, " b"], table: UInt8[np.ndarray, " codes"]
+) -> UInt8[Tensor, "b x y z"]:
+    """Segmentations of the store's ``rows``, class by class (:func:`class_of_code`)."""
+    if store.labels is None:
+        raise RunError(f"{store.path} has no label maps; make it with --labels, or ingest a data set that has some")
+    return torch.from_numpy(table[np.asarray(store.labels[rows])])
+
+
+@torch.no_grad()
+def initialise(coder: MaskAutoencoder, masks: UInt8[Tensor, "n x y z"]) -> None:
+    """The atlas, and the linear part as principal components of what differs from it, scores of one scale."""
+    classes = len(coder.config.classes)
+    seen = torch.cat([log_shares(mask[None], classes) for mask in masks])
+    coder.atlas.copy_(seen.mean(0))
+    side = FACTOR // COARSE
+    components, _ = patch_components(seen - coder.atlas, coder.config.latent, side)
+    kernels = components.reshape(len(components), classes, side, side, side)
+    scores = nn.functional.conv3d(seen - coder.atlas, kernels, stride=side)
+    spread = scores.square().mean((0, 2, 3, 4)).sqrt().clamp(min=1e-3).reshape(-1, 1, 1, 1, 1)
+    coder.into.weight.zero_()[: len(kernels)] = kernels / spread.sqrt()
+    coder.back.weight.zero_()[: len(kernels)] = kernels * spread.sqrt()
+
+
+def train_mask_autoencoder(
+    coder: MaskAutoencoder,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    config: MaskTraining,
+    *,
+    run_dir: Path,
+    seed: int,
+    deadline: float | None = None,
+    save_every: float = 120.0,
+) -> Iterator[Progress]:
+    """Train on those of the store's ``rows`` who have labels, until ``config.steps`` or the ``deadline``; yields progress.
+
+    Resumes from ``run_dir``; ends with the averaged weights in ``coder``. Raises :class:`RunError` for a store without labels.
+    """
+    rows = rows[store.labelled[rows]]
+    table = class_of_code(coder.config)
+    if not len(rows):
+        raise RunError(f"no training person of {store.path} has a label map; leave the mask out")
+    coder.requires_grad_(True)
+    stage = Stage("mask", run_dir, coder)
+    extra = stage.load()
+    if extra:
+        coder.atlas.copy_(extra["atlas"])
+    else:
+        first = rows[:: max(1, len(rows) // FIRST)][:FIRST]
+        initialise(coder, load_masks(store, first, table).to(coder.atlas.device))
+        stage.ema = PowerEMA(coder)
+    stage.extra = {"atlas": coder.atlas}
+
+    lay_out(coder, torch.channels_last_3d)
+    compiled((coder.encoder, coder.decoder), coder.atlas.device)
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, closes=True)
+
+    def prepare(step: int) -> tuple[torch.Generator, UInt8[Tensor, "b x y z"]]:
+        generator = step_generator(seed + 11, step)
+        pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
+        return generator, load_masks(store, rows[pick], table)
+
+    with ReadAhead(prepare) as read:
+        yield from optimise(stage, _evidence_bound(coder, config, read), config.learning_rate, limits)
+    lay_out(coder, torch.contiguous_format)
+
+
+def _evidence_bound(
+    coder: MaskAutoencoder,
+    config: MaskTraining,
+    read: ReadAhead[tuple[torch.Generator, UInt8[Tensor, "b x y z"]]],
+) -> Objective:
+    """Minus the evidence lower bound of a segmentation (Kingma and Welling, arXiv 1312.6114, equation 3), the divergence
+    weighed, and a soft Dice beside the cross-entropy, for structures of few voxels."""
+    device, classes = coder.atlas.device, len(coder.config.classes)
+    fast = config.bfloat16 and bfloat16_is_fast(device)
+    mirror = torch.from_numpy(mirrored_classes(coder.config))
+
+    def loss(step: int) -> Loss:
+        generator, labels = read(step)
+        flipped: Bool[Tensor, " b"] = torch.rand(len(labels), generator=generator) < config.mirror
+        seen = torch.where(flipped[:, None, None, None], mirror[labels.flip(1).long()], labels).to(device)
+        noise = torch.randn(len(labels), coder.tokens, coder.config.latent, generator=generator).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            means = coder.encode(seen)
+            scores = coder.decode(coder.posterior(means.float(), noise))
+        target = nn.functional.one_hot(seen.long(), classes).movedim(-1, 1).float()
+        error, overlap = segmentation_loss(scores.float(), target[:, 1:])
+        divergence = coder.kl(means.float()) / labels[0].numel()
+        total = error + config.dice * overlap + config.beta * divergence
+        return Loss(total, {"entropy": error, "dice": overlap, "divergence": divergence})
+
+    return loss
