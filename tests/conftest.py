@@ -61,8 +61,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
     return path
 
 
-def ball_store(path: Path, persons: int = 24) -> CohortStore:
-    """Heads that are balls: the radius grows with bmi, a dark middle with age; some cells are missing."""
+def ball_store(path: Path, persons: int = 24, *, labels: bool = False) -> CohortStore:
+    """Heads that are balls: the radius grows with bmi, a dark middle with age; some cells are missing. With ``labels`` three of
+    four have label maps, 1 the ball and 2 its middle."""
     recipe = tiny()
     grid = recipe.model.image.grid
     builder = StoreBuilder(
@@ -84,7 +85,8 @@ def ball_store(path: Path, persons: int = 24) -> CohortStore:
         brain = radius < 6 + bmi / 5
         volume = np.where(brain, 180, 20) - np.where(radius < age / 16, 120, 0) + rng.normal(0, 4, grid)
         name = f"sub-{i:03d}"
-        builder.add(name, np.clip(volume, 0, 255).astype(np.uint8)[None], brain)
+        parts = np.where(brain, np.where(radius < age / 16, 2, 1), 0) if labels and i % 4 else None
+        builder.add(name, np.clip(volume, 0, 255).astype(np.uint8)[None], brain, parts)
         row = {"participant_id": name, "age": age, "sex": sex, "height": height, "bmi": bmi, "ethnicity": "White"}
         row["ethnicity"] = "Other" if i % 5 == 0 else "White"
         if i % 7 == 3:

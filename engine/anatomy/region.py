@@ -55,6 +55,9 @@ class Region:
     longest side of a field of view that is taken for it, ``coarsest_mm`` the largest voxel that its ruler reads.
     ``cohort`` says of which persons its ruler holds regressions.
 
+    ``single`` are the ruler's classes that a body has once and in one piece; ``volumes`` the classes whose volume an attribute
+    is.
+
     ``areas`` by name, and ``expected`` the area that an attribute changes (any other attribute: the body);
     ``unmoved`` the measures that an attribute leaves where they are. ``relations`` are pairs of an attribute and the
     measure that follows it most closely. ``tissues`` are coloured in slices, ``surfaces`` shown as surfaces.
@@ -74,6 +77,8 @@ class Region:
     plane: Plane
     largest_mm: float
     coarsest_mm: float = math.inf
+    single: tuple[str, ...] = ()
+    volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     areas: Mapping[str, Area] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     unmoved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

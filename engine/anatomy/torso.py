@@ -20,6 +20,8 @@ TORSO = Region(
     intake="resampled",
     plane="coronal",
     largest_mm=1440.0,
+    single=("liver", "spleen", "heart"),
+    volumes={"sat": ("sat",), "vat": ("vat",), "muscle": MUSCLES, "liver_volume": ("liver",)},
     areas={"fat": Area(words="fat, muscle and liver", classes=("sat", "vat", "imat", *MUSCLES, "liver"))},
     expected={"bmi": "fat", "weight": "fat"},
     unmoved={"bmi": ("lungs", "kidneys", "spleen"), "age": ("lungs",)},

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,6 +24,7 @@ from engine.checkpoints.card import checked_config, read_card, write_card
 from engine.checkpoints.config import CheckpointConfig
 from engine.checkpoints.files import CONFIG, WEIGHTS, CheckpointError, checkpoint_directory, find
 from engine.cohort.participants import FILE, Participants
+from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume
 from engine.model.joint import JointModel
 from engine.storage import strict_json
@@ -63,6 +64,18 @@ class Checkpoint:
                 f"the scan has shape {data.shape}, the model's grid is {(image.channels, *image.grid)}; preprocess it"
             )
         return torch.from_numpy(data)
+
+    def labels_on_grid(self, mask: Segmentation) -> UInt8[Tensor, "x y z"]:
+        """The voxels of a segmentation that has the model's classes and grid; raises :class:`RequestError` for any other."""
+        config = self.config.model
+        if config.mask is None:
+            raise RequestError(f"{self.config.name} knows no masks; choose a model that was trained on label maps")
+        if mask.classes != config.mask.classes or mask.labels.shape != config.image.grid:
+            raise RequestError(
+                f"the mask has {len(mask.classes)} classes on a grid of {mask.labels.shape}, {self.config.name} has "
+                f"{len(config.mask.classes)} on {config.image.grid}; read it with read_segmentation"
+            )
+        return torch.from_numpy(np.ascontiguousarray(mask.labels))
 
 
 def save_checkpoint(

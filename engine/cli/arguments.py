@@ -48,7 +48,9 @@ def parser() -> Parser:
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
 
     train = command("train", "A store to a checkpoint; the same command again resumes.")
-    text = "such as head_t1, table, features_head (what the evaluation sees), measure_head (a ruler) or anatomy (shapes)"
+    text = (
+        "such as head_t1, table, features_head (what the evaluation sees), measure_head (a ruler) or anatomy (shapes)"
+    )
     train.add_argument("recipe", metavar="RECIPE", help=text)
     text = "made by ingest or phantom, for a ruler with labels; for table a CSV file, for anatomy a folder of geometry"
     train.add_argument("store", metavar="STORE", type=Path, help=text)
@@ -58,6 +60,8 @@ def parser() -> Parser:
     train.add_argument("--persons", metavar="N", type=int, help=text)
     text = "go on from this finished model, by name or folder: its latents stay, decoder and flow learn on"
     train.add_argument("--from", dest="source", metavar="CHECKPOINT", help=text)
+    text = "what the model of --from does not know yet and is to learn from the store's label maps: mask"
+    train.add_argument("--add", choices=("mask",), help=text)
     train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")
     train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
 
@@ -74,6 +78,7 @@ def parser() -> Parser:
     impute.add_argument("--out", metavar="FILE", type=Path, required=True, help="new CSV or TSV file")
 
     _about_a_scan(command)
+    _segment(command)
 
     measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
     measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
@@ -100,7 +105,22 @@ def _generate(command: Callable[[str, str], Parser]) -> None:
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
     text = "of the scans: NIfTI, or DICOM series under sourcedata (default: nifti)"
     generate.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
+    text = "draw scans for this segmentation (NIfTI dseg or DICOM-SEG), by a model that knows masks"
+    generate.add_argument("--mask", metavar="FILE", type=Path, help=text)
+    generate.add_argument("--labels", action="store_true", help="each person with its mask")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
+
+
+def _segment(command: Callable[[str, str], Parser]) -> None:
+    segment = command(
+        "segment", "A scan's segmentation by a model that knows masks: NIfTI with a BIDS table; volumes as JSON."
+    )
+    segment.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    segment.add_argument("scan", metavar="SCAN", type=Path, help="NIfTI; of a torso either of its files")
+    segment.add_argument("--force", action="store_true", help="take a scan unlike those the model knows, and say so")
+    text = "an attribute that is known, such as age=60; may be repeated"
+    segment.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    segment.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
 
 
 def _bench(command: Callable[[str, str], Parser]) -> None:
@@ -133,6 +153,8 @@ def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
     whatif.add_argument("--given", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
     text = "what is to be otherwise, such as bmi=36; may be repeated"
     whatif.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    text = "the person's segmentation as it is to be (NIfTI dseg or DICOM-SEG), by a model that knows masks"
+    whatif.add_argument("--mask", metavar="FILE", type=Path, help=text)
     text = "one attribute through COUNT values, such as bmi=18:45:10"
     whatif.add_argument("--sweep", metavar="NAME=FROM:TO:COUNT", type=sweep, help=text)
     text = "a given attribute of a scan's person that follows the others; may be repeated"

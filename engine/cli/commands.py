@@ -6,24 +6,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.terminal import Meter, cell
+from engine.cli.masks import read_mask
+from engine.cli.terminal import Meter, attributes_of
 
 if TYPE_CHECKING:
-    from engine.inference.generate import Model
-
-
-def attributes_of(model: Model, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """NAME=VALUE pairs as values of the model's columns."""
-    from engine.vocabulary.refusal import RequestError
-    from engine.vocabulary.schema import Category
-
-    names = [name for name, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RequestError(f"{twice[0]} is set twice; set it once")
-    return {name: text if isinstance(model.schema[name], Category) else cell(text) for name, text in pairs}
+    pass
 
 
 def run_generate(args: argparse.Namespace, meter: Meter) -> None:
@@ -41,6 +30,7 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
 
     seed, steps, guidance = args.seed, args.steps, args.guidance
     how = {"seed": seed, "steps": steps, "guidance": guidance, "form": args.format}
+    how |= {"mask": read_mask(model, args.mask), "with_mask": args.labels}
     written = write_people(model, args.out, n=args.n, given=given, progress=progress, **how)
     meter.close()
     print(written)
@@ -124,14 +114,16 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
     from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
     from engine.inference.generate import load
     from engine.inference.intake import admit
+    from engine.inference.masks import edit_of_scan, edit_of_seed
     from engine.vocabulary.refusal import RequestError
 
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)
     given, changed = attributes_of(model, args.given), attributes_of(model, args.set)
     rows = [{**changed, args.sweep[0]: v} for v in args.sweep[1]] if args.sweep else [changed]
-    if not any(rows):
-        raise RequestError("nothing is to be otherwise; give --set or --sweep")
+    after = read_mask(model, args.mask)
+    if not any(rows) and after is None:
+        raise RequestError("nothing is to be otherwise; give --set, --sweep or --mask")
     if args.scan and (args.hold or args.seed is not None):
         raise RequestError("--hold and --seed are of a synthetic person; leave them out, or leave out the scan")
     if not args.scan and args.free:
@@ -142,13 +134,21 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
         left = (time.monotonic() - began) / done * (total - done)
         meter.show(f"{done * len(rows) // total} of {len(rows)} what-ifs", left, now=done == total)
 
-    asked = {"factual": given, "interventions": rows, "progress": progress}
+    asked: dict[str, Any] = {"factual": given, "interventions": rows, "progress": progress}
     if args.scan:
         scan, warnings = admit(model, args.scan, force=args.force)
-        more = {"steps": args.steps or 32, "free": args.free, "warnings": warnings}
+        more: dict[str, Any] = {"steps": args.steps or 32, "free": args.free, "warnings": warnings}
+        if after is not None:
+            edit, follow = edit_of_scan(model, scan, given, lambda _: after, held=changed)
+            more |= {"edit": edit, "free": list(dict.fromkeys([*args.free, *follow]))}
         written = write_counterfactuals(model, scan, args.out, **asked, **more)
     else:
         more = {"steps": args.steps, "hold": args.hold, "seed": args.seed or 0}
+        if after is not None:
+            edit, asked["factual"] = edit_of_seed(
+                model, more["seed"], given, lambda _: after, held=changed, steps=args.steps
+            )
+            more["edit"] = edit
         written = write_generated_counterfactuals(model, args.out, **asked, **more)
     meter.close()
     print(written)

@@ -20,6 +20,7 @@ from engine.cli.commands import (
     run_measure,
     run_whatif,
 )
+from engine.cli.masks import run_segment
 from engine.cli.terminal import Meter
 from engine.cli.training import run_train
 from engine.vocabulary.refusal import Refusal
@@ -32,6 +33,7 @@ COMMANDS = {
     "impute": run_impute,
     "measure": run_measure,
     "infer": run_infer,
+    "segment": run_segment,
     "whatif": run_whatif,
     "info": run_info,
     "evaluate": run_evaluate,

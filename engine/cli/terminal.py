@@ -7,7 +7,12 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 #: seconds between progress lines, on a terminal and elsewhere
 REFRESH, PERIOD = 0.1, 5.0
@@ -92,3 +97,14 @@ def cell(text: str) -> int | float | str:
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
         return float(text)
     return text
+
+
+def attributes_of(model: Model, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """NAME=VALUE pairs as values of the model's columns."""
+    from engine.vocabulary.refusal import RequestError
+    from engine.vocabulary.schema import Category
+
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"{twice[0]} is set twice; set it once")
+    return {name: text if isinstance(model.schema[name], Category) else cell(text) for name, text in pairs}

@@ -70,6 +70,8 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     from engine.vocabulary.refusal import RequestError
 
     device = choose_device(args.device)
+    if args.add and (args.source is None or args.recipe in (TABLE, *ENCODERS, *RULERS, *SHAPES)):
+        raise RequestError(f"--add {args.add} goes with --from and a model of scans; leave it out or give them")
     if args.recipe == TABLE:
         cohort = TableCohort.open(args.store)
         for flag in cohort.flags:
@@ -86,7 +88,8 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     if args.recipe in RULERS:
         return RULERS[args.recipe](store, args.run_dir, minutes=args.minutes), 1.0
     recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
-    steps = train(recipe, store, args.run_dir, device=device, minutes=args.minutes, source=args.source)
+    asked = {"minutes": args.minutes, "source": args.source, "add_mask": args.add == "mask"}
+    steps = train(recipe, store, args.run_dir, device=device, **asked)
     return steps, recipe.autoencoder_share
 
 

@@ -67,7 +67,7 @@ def write_bids(
     }
     try:
         with whole_directory(out) as part:
-            write = save or partial(_save_nifti, description)
+            write = save or partial(save_scan, description=description)
             rows = [_write_person(part, i, person, write) for i, person in enumerate(people, 1)]
             if not rows:
                 raise BidsError("no person was given to write; ask for one or more")
@@ -90,7 +90,8 @@ def _write_person(root: Path, number: int, person: Person, save: Callable[[Path,
     return {"participant_id": subject, **{k: v for k, v in person.attributes.items() if k != "participant_id"}}
 
 
-def _save_nifti(description: str, root: Path, subject: str, person: Person) -> None:
+def save_scan(root: Path, subject: str, person: Person, description: str = DESCRIPTION) -> None:
+    """The person's scan as one NIfTI file a channel in the data set at ``root``."""
     folder = root / subject / "anat"
     folder.mkdir(parents=True)
     for part in person.scan.apart() if person.scan is not None else ():

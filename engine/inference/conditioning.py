@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
 from engine.model.sampler import Known
+from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Row
 
 #: voxels of a scan on the model's grid (:meth:`engine.checkpoints.checkpoint.Checkpoint.on_grid`)
 Voxels = Float[Tensor, "c x y z"]
+#: classes of a segmentation on the model's grid
+Labels = UInt8[Tensor, "x y z"]
 
 
 def given_rows(net: JointModel, rows: Sequence[Row]) -> Known:
@@ -46,6 +49,23 @@ def given_scans(net: JointModel, rows: Sequence[Row], scans: Sequence[Voxels | N
     return known
 
 
+def with_masks(net: JointModel, known: Known, masks: Sequence[Labels | None], *, drawn: bool = False) -> Known:
+    """What is ``known``, and of each person its mask where there is one; with ``drawn`` the others' are drawn, else unknown.
+
+    Raises :class:`RequestError` for a model without masks.
+    """
+    if not net.has_mask:
+        if drawn or any(mask is not None for mask in masks):
+            raise RequestError("the model knows no masks; choose one that was trained on label maps")
+        return known
+    tokens, given = known.value.mask.clone(), known.mask.clone()
+    for i, labels in enumerate(masks):
+        if labels is not None:
+            tokens[i] = net.encode_mask(labels[None].to(tokens.device))[0]
+            given[i] = True
+    return known._replace(value=known.value._replace(mask=tokens), mask=given, draws_mask=drawn)
+
+
 def given_again(known: Known, samples: int) -> Known:
     """What is known of one person, ``samples`` times over."""
     value = Joint(*(part.expand(samples, -1, -1) for part in known.value))
@@ -64,14 +84,20 @@ def given_for_inversion(net: JointModel, row: Row, voxels: Voxels, held: Collect
     return Known(value._replace(image=image), nobody, given, nobody.clone())
 
 
-def given_otherwise(net: JointModel, known: Known, noise: Joint, target: Row) -> Known:
-    """Two rows for the same columns: first what is ``known`` of the one person, then their values in the row ``target``.
+def given_otherwise(net: JointModel, known: Known, noise: Joint, target: Row, mask: Labels | None = None) -> Known:
+    """Two rows for the same columns: first what is ``known`` of the one person, then their values in the row ``target``, and the
+    ``mask``, where it is another than the known one.
 
     No scan is known; in its place stands the image of the ``noise`` that both start from.
     """
     table, _ = _cells(net, [target])
-    value = Joint(*(part.expand(2, -1, -1) for part in noise))._replace(table=torch.cat([known.value.table, table]))
-    return Known(value, known.image.expand(2), known.table.expand(2, -1), known.mask.expand(2))
+    other = known.value.mask if mask is None else net.encode_mask(mask[None].to(table.device))
+    both = Joint(
+        noise.image.expand(2, -1, -1),
+        torch.cat([known.value.table, table]),
+        torch.cat([known.value.mask, other]) if bool(known.mask.all()) else noise.mask.expand(2, -1, -1),
+    )
+    return Known(both, known.image.expand(2), known.table.expand(2, -1), known.mask.expand(2))
 
 
 def _cells(net: JointModel, rows: Sequence[Row]) -> tuple[Float[Tensor, "b k d"], Tensor]:

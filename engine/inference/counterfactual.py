@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median, mode
 from typing import Any, NamedTuple
 
@@ -23,8 +24,9 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
+from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume, finite
-from engine.inference.conditioning import given_for_inversion, given_otherwise
+from engine.inference.conditioning import given_for_inversion, given_otherwise, with_masks
 from engine.inference.generate import Model, Person, checked_weight, drawing_units, evaluations
 from engine.inference.infer import infer
 from engine.inference.progress import ProgressCallback, Tally
@@ -66,11 +68,19 @@ class Counterfactual:
 
 
 class _Scan(NamedTuple):
-    """A scan ready for the flow: voxels (c, x, y, z), the clean state and which columns of it are known, the row complete."""
+    """A scan ready for the flow: voxels (c, x, y, z), the clean state and what of it is known, the row complete."""
 
     voxels: Tensor
     known: Known
     row: Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskEdit:
+    """An intervention on the mask: the segmentation ``before`` (the model's own of the scan, or the user's) and ``after``."""
+
+    before: Segmentation
+    after: Segmentation
 
 
 def _voxels(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
@@ -102,13 +112,24 @@ def _completed(model: Model, volume: Volume, row: Row, tally: Tally) -> Row:
 
 
 def _prepared(
-    model: Model, volume: Volume, row: Row, moved: Collection[str], free: Collection[str], tally: Tally
+    model: Model,
+    volume: Volume,
+    row: Row,
+    moved: Collection[str],
+    free: Collection[str],
+    tally: Tally,
+    edit: MaskEdit | None = None,
 ) -> _Scan:
-    """Encode the scan with the known columns: those of ``row`` and the ``moved`` ones, but for the ``free`` ones."""
+    """Encode the scan with the known columns: those of ``row`` and the ``moved`` ones, but for the ``free`` ones; and, where it
+    is to be edited, with its mask."""
     voxels = _voxels(model, volume)
     held = (set(row) | set(moved)) - set(free)
     full = _completed(model, volume, row, tally)
-    return _Scan(voxels, given_for_inversion(model.checkpoint.model, full, voxels, held), full)
+    net = model.checkpoint.model
+    known = given_for_inversion(net, full, voxels, held)
+    if edit is not None:
+        known = with_masks(net, known, [model.checkpoint.labels_on_grid(edit.before)])
+    return _Scan(voxels, known, full)
 
 
 def _times(steps: int) -> list[float]:
@@ -119,7 +140,7 @@ def _times(steps: int) -> list[float]:
 
 def _noise(model: Model, scan: _Scan, steps: int, tally: Tally) -> Joint:
     net = model.checkpoint.model
-    moved = net.corrected(scan.known.value.table, scan.known.table)
+    moved = net.corrected(scan.known)
     field, linear = guided(tally.counting(net.velocity), net.linear(scan.known), moved)
     return invert_flow(
         field, scan.known.value, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=ROUNDS
@@ -190,9 +211,10 @@ def counterfactual(
     steps: int = 32,
     free: Collection[str] = (),
     strength: float = 1.0,
+    edit: MaskEdit | None = None,
     progress: ProgressCallback | None = None,
 ) -> Counterfactual:
-    """The person in ``volume``, who has the ``factual`` attributes, under the ``intervention``.
+    """The person in ``volume``, who has the ``factual`` attributes, under the ``intervention`` and the ``edit`` of the mask.
 
     ``factual`` columns are held unless they are set or named in ``free``; a free or missing column keeps its noise and
     moves with the intervention as it does in the cohort. A missing column that is to be set is inferred from the bare scan
@@ -210,12 +232,12 @@ def counterfactual(
     intervened(schema, row, intervention)
     checked_weight(strength, "strength")
     tally = Tally(progress, counterfactual_units(model, row, steps))
-    scan = _prepared(model, volume, row, moved, free, tally)
+    scan = _prepared(model, volume, row, moved, free, tally, edit)
     fact: Row = {c.name: scan.row[c.name] for c, on in zip(schema.columns, scan.known.table[0], strict=True) if on}
     whole = {d.name: row[d.name] for d in schema.derived if d.name in row and d.value(fact) is not None}
     target = intervened(schema, {**fact, **whole}, intervention)
     noise = _noise(model, scan, steps, tally)
-    state = _forwards(model, noise, scan, target, _times(steps), strength, tally)
+    state = _forwards(model, noise, scan, target, _times(steps), strength, tally, edit)
     volumes = model.checkpoint.model.decode(torch.cat([scan.known.value.image, state.image])).cpu().numpy()
     reconstruction, null, changed = volumes
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
@@ -238,15 +260,23 @@ def counterfactual(
 
 
 def _forwards(
-    model: Model, noise: Joint, scan: _Scan, target: Row, times: list[float], strength: float, tally: Tally
+    model: Model,
+    noise: Joint,
+    scan: _Scan,
+    target: Row,
+    times: list[float],
+    strength: float,
+    tally: Tally,
+    edit: MaskEdit | None,
 ) -> Joint:
-    """From one noise two rows: under the factual columns and under those of ``target``."""
+    """From one noise two rows: under the factual columns and mask, and under those of ``target`` and the mask afterwards."""
     net = model.checkpoint.model
-    both = given_otherwise(net, scan.known, noise, target)
+    after = None if edit is None else model.checkpoint.labels_on_grid(edit.after)
+    both = given_otherwise(net, scan.known, noise, target, after)
     start = both.value._replace(table=noise.table.expand(2, -1, -1))
     linear = net.linear(both)
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
-    shift = shift + net.corrected(both.value.table, both.table)
+    shift = shift + net.corrected(both)
     field, linear = guided(tally.counting(net.velocity), linear, shift)
     state = start
     for state in integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear):
@@ -276,10 +306,12 @@ def generated_counterfactual(
     *,
     hold: Collection[str] = (),
     guidance: float | None = None,
+    edit: MaskEdit | None = None,
     draw: Callable[[Row], Person] | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[Person, Person]:
-    """The synthetic person of ``seed`` with the ``factual`` attributes, and the same noise under the ``intervention``.
+    """The synthetic person of ``seed`` with the ``factual`` attributes, and the same noise under the ``intervention`` and the
+    ``edit`` of the mask.
 
     ``factual`` attributes are held unless set; the others are sampled anew from their own noise and follow, but for those
     to ``hold``, which both persons have as the first one was drawn. Without an intervention both are equal to the last
@@ -294,16 +326,20 @@ def generated_counterfactual(
 
     tally = Tally(progress, generated_counterfactual_units(steps, hold))
 
-    def drawn(given: Row) -> Person:
-        return model.generate(given=given, seed=seed, steps=steps, guidance=guidance, progress=tally.add)[0]
+    def drawn(given: Row, mask: Segmentation | None = None) -> Person:
+        how = {"seed": seed, "steps": steps, "guidance": guidance, "mask": mask}
+        return model.generate(given=given, progress=tally.add, **how)[0]
 
-    draw = draw or drawn
+    before = drawn if edit is None else partial(drawn, mask=edit.before)
+    after = drawn if edit is None else partial(drawn, mask=edit.after)
+    if draw is not None and edit is None:
+        before = after = draw
     fact = model.schema.resolve(factual)
-    one = draw(fact)
+    one = before(fact)
     if hold:
         fact = {**{name: one.attributes[name] for name in hold}, **fact}
-        one = draw(fact)
-    return one, draw(intervened(model.schema, {**factual, **fact}, intervention))
+        one = before(fact)
+    return one, after(intervened(model.schema, {**factual, **fact}, intervention))
 
 
 def generated_counterfactual_units(steps: int, hold: Collection[str]) -> int:

@@ -10,11 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.cohort.bids_write import COLUMNS, write_bids
+from pydicom import dcmread
+
+from engine.cohort.bids_write import COLUMNS, save_scan, write_bids
+from engine.imaging.dicom_seg import write_dicom_seg
 from engine.imaging.dicom_write import Origin, write_series
+from engine.imaging.segmentation import Segmentation, write_segmentation
 from engine.imaging.volume import Volume
 from engine.inference.counterfactual import (
     Counterfactual,
+    MaskEdit,
     counterfactual,
     counterfactual_units,
     generated_counterfactual,
@@ -42,11 +47,14 @@ def write_people(
     steps: int | None = None,
     guidance: float | None = None,
     form: Form = "nifti",
+    mask: Segmentation | None = None,
+    with_mask: bool = False,
     progress: ProgressCallback | None = None,
 ) -> Path:
     """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
 
-    Scans are NIfTI, or in the ``form`` dicom a series a channel under ``sourcedata``, where BIDS keeps such. Returns the
+    Scans are NIfTI, or in the ``form`` dicom a series a channel under ``sourcedata``, where BIDS keeps such; masks, given or drawn
+    ``with_mask``, are dseg files with their table, or DICOM-SEG. Returns the
     folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
     digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is
     :attr:`Model.licence`. Raises as ``generate`` does, and :class:`~engine.cohort.sources.bids.BidsError` when the folder cannot be
@@ -61,6 +69,11 @@ def write_people(
         "guidance": config.guidance if guidance is None else guidance,
         "device": model.device,
     }
+    if mask is not None or with_mask:
+        request |= {"mask": "given" if mask is not None else "drawn"}
+    save = partial(_save_dicom, model, request) if form == "dicom" else None
+    if save is None and (mask is not None or with_mask):
+        save = _save_with_mask
     origin = {
         "Name": "Somatwin",
         "Version": version("somatwin"),
@@ -70,14 +83,42 @@ def write_people(
     }
     return write_bids(
         out,
-        model.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress),
+        model.stream(
+            n=n,
+            given=given,
+            seed=seed,
+            steps=steps,
+            guidance=guidance,
+            mask=mask,
+            with_mask=with_mask,
+            progress=progress,
+        ),
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin],
         licence=model.licence,
         acknowledge=str(config.provenance.get("acknowledgement", "")),
         columns=further_columns(model),
-        save=partial(_save_dicom, model, request) if form == "dicom" else None,
+        save=save,
     )
+
+
+def _save_with_mask(root: Path, subject: str, person: Any) -> None:
+    """Write the person's scan and mask into the data set at ``root``."""
+    save_scan(root, subject, person)
+    write_segmentation(person.mask, root / subject / "anat" / f"{subject}_dseg.nii.gz", description=DISCLAIMER)
+
+
+def write_segmented(model: Model, mask: Segmentation, out: str | Path, *, scan: str) -> Path:
+    """The ``mask`` that ``model`` finds in the file named ``scan`` into the new folder ``out``: dseg and its BIDS table; returns
+    it, whole or not at all. Raises :class:`RequestError` when ``out`` exists or cannot be written."""
+    out = Path(out)
+    if out.exists():
+        raise RequestError(f"{out} exists already; choose a new folder")
+    stem = scan.removesuffix(".gz").removesuffix(".nii")
+    with refusing(out, RequestError), whole_directory(out) as part:
+        said = f"Segmentation by {model.name} ({model.digest}). Not for diagnosis."
+        write_segmentation(mask, part / f"{stem}_dseg.nii.gz", description=said)
+    return out
 
 
 def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
@@ -95,6 +136,13 @@ def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: s
         path = root / "sourcedata" / subject / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    if person.mask is not None:
+        files = sorted((root / "sourcedata" / subject).glob("*/*.dcm"))
+        first = [dcmread(path) for path in files if path.parent == files[0].parent]
+        data = write_dicom_seg(
+            person.mask, first, description=DISCLAIMER, model_name=model.name, model_version=model.digest
+        )
+        (root / "sourcedata" / subject / "dseg.dcm").write_bytes(data)
 
 
 def further_columns(model: Model) -> dict[str, dict[str, Any]]:
@@ -121,10 +169,12 @@ def write_counterfactuals(
     interventions: Sequence[Mapping[str, Any]],
     steps: int = 32,
     free: Collection[str] = (),
+    edit: MaskEdit | None = None,
     warnings: Sequence[str] = (),
     progress: ProgressCallback | None = None,
 ) -> Path:
-    """The person in ``scan`` under each of the ``interventions`` into the new folder ``out``; returns it.
+    """The person in ``scan`` under each of the ``interventions``, and the ``edit`` of the mask, into the new folder ``out``; returns
+    it.
 
     NIfTI of the scan as the model saw it, its reconstruction and, numbered, every counterfactual, the same with the
     autoencoder's residual added back, and the difference; ``whatif.json`` has the rows, the error bars taken before the
@@ -140,20 +190,37 @@ def write_counterfactuals(
     found: list[dict[str, Any]] = []
     with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
-            there = counterfactual(model, scan, factual=factual, intervention=intervention, **how)
+            there = counterfactual(model, scan, factual=factual, intervention=intervention, edit=edit, **how)
             known: Row = {**factual, **intervention}
             undone = {name: there.factual[name] for name in intervention}
-            back = counterfactual(model, there.volume, factual=known, intervention=undone, **how)
+            reverse = None if edit is None else MaskEdit(before=edit.after, after=edit.before)
+            back = counterfactual(model, there.volume, factual=known, intervention=undone, edit=reverse, **how)
             if k == 1:
                 _save(scan, part / "scan")
                 _save(there.reconstruction, part / "reconstruction")
+                _save_masks(edit, part)
             for name, volume in (("counterfactual", there.volume), ("restored", there.restored)):
                 _save(volume, part / f"{k:02d}_{name}")
             _save(replace(scan, data=there.difference), part / f"{k:02d}_difference")
             found.append(_figures(k, intervention, there, scan, back.volume))
         more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
+        more |= _edited(edit)
         _write_whatif(part, model, {**more, "given": dict(factual), "counterfactuals": found})
     return out
+
+
+def _save_masks(edit: MaskEdit | None, folder: Path) -> None:
+    """The mask before and after, where it is edited."""
+    for name, mask in (("before", edit.before), ("after", edit.after)) if edit else ():
+        write_segmentation(mask, folder / f"mask_{name}_dseg.nii.gz", description=DISCLAIMER)
+
+
+def _edited(edit: MaskEdit | None) -> dict[str, Any]:
+    """What whatif.json says of an edited mask: the volume of every region before and after, ml."""
+    if edit is None:
+        return {}
+    before, after = edit.before.volumes_ml(), edit.after.volumes_ml()
+    return {"mask_ml": {name: [round(before[name], 1), round(after[name], 1)] for name in before}}
 
 
 def _passes(model: Model, factual: Mapping[str, Any], intervention: Mapping[str, Any], steps: int) -> int:
@@ -170,9 +237,11 @@ def write_generated_counterfactuals(
     interventions: Sequence[Mapping[str, Any]],
     steps: int | None = None,
     hold: Collection[str] = (),
+    edit: MaskEdit | None = None,
     progress: ProgressCallback | None = None,
 ) -> Path:
-    """The synthetic person of ``seed`` and the same under each of the ``interventions`` into the new folder ``out``.
+    """The synthetic person of ``seed`` and the same under each of the ``interventions``, and the ``edit`` of the mask, into the
+    new folder ``out``.
 
     NIfTI of the person and, numbered, of every counterfactual and its difference (none from a model of tables);
     ``whatif.json`` has the rows. ``progress`` hears of every network evaluation. Raises as
@@ -187,15 +256,16 @@ def write_generated_counterfactuals(
     with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
             one, other = generated_counterfactual(
-                model, seed, factual, intervention, steps, hold=hold, progress=tally.add
+                model, seed, factual, intervention, steps, hold=hold, edit=edit, progress=tally.add
             )
             if one.scan and other.scan:
                 if k == 1:
                     _save(one.scan, part / "person")
+                    _save_masks(edit, part)
                 _save(other.scan, part / f"{k:02d}_counterfactual")
                 _save(replace(other.scan, data=other.scan.data - one.scan.data), part / f"{k:02d}_difference")
             found.append({"number": k, "set": dict(intervention), "factual": one.attributes, "row": other.attributes})
-        more = {"seed": seed, "steps": steps, "hold": list(hold), "given": dict(factual)}
+        more = {"seed": seed, "steps": steps, "hold": list(hold), "given": dict(factual), **_edited(edit)}
         _write_whatif(part, model, {**more, "counterfactuals": found})
     return out
 

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume
-from engine.inference.conditioning import given_rows
+from engine.inference.conditioning import given_rows, with_masks
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
-from engine.model.sampler import guided, integrate, sample, schedule
+from engine.model.sampler import Known, guided, integrate, sample, schedule
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Row
 
@@ -34,12 +36,13 @@ IMAGE_POWER = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One synthetic person: the scan (None from a model of tables), the table (given values exactly as given) and the seed
-    that makes them again."""
+    """One synthetic person: the scan (None from a model of tables), the table (given values exactly as given), the seed
+    that makes them again, and the mask where it is given (exactly as given) or was asked for."""
 
     scan: Volume | None
     attributes: Row
     seed: int
+    mask: Segmentation | None = None
 
     @property
     def volume(self) -> Volume:
@@ -95,6 +98,11 @@ class Model:
         return self.checkpoint.model.has_image
 
     @property
+    def has_mask(self) -> bool:
+        """Whether it knows segmentations."""
+        return self.checkpoint.model.has_mask
+
+    @property
     def steps(self) -> int:
         """Network evaluations when nothing else is asked for."""
         return evaluations(self.checkpoint.model)
@@ -112,17 +120,21 @@ class Model:
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
+        mask: Segmentation | None = None,
+        with_mask: bool = False,
         progress: ProgressCallback | None = None,
     ) -> list[Person]:
         """``n`` persons who have the ``given`` attributes; the rest is sampled: the row by the network of rows, where the
         model has one, and the scan for it, or else both together.
 
         Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
-        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. ``progress`` counts
+        evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Scans are drawn for the
+        ``mask``, where one is given (on the model's grid); ``with_mask`` draws one with each scan. ``progress`` counts
         :func:`drawing_units`. Raises
         :class:`engine.vocabulary.schema.AttributeValueError` for an impossible attribute, :class:`RequestError` for the rest.
         """
-        return list(self.stream(n=n, given=given, seed=seed, steps=steps, guidance=guidance, progress=progress))
+        how = {"steps": steps, "guidance": guidance, "mask": mask, "with_mask": with_mask}
+        return list(self.stream(n=n, given=given, seed=seed, progress=progress, **how))
 
     @torch.inference_mode()
     def stream(
@@ -133,6 +145,8 @@ class Model:
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
+        mask: Segmentation | None = None,
+        with_mask: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Person]:
         """As :meth:`generate`, one person after the other."""
@@ -144,6 +158,7 @@ class Model:
         model, row = self.checkpoint.model, self.schema.resolve(given or {})
         default = self.checkpoint.config.guidance
         weight = checked_weight(default if guidance is None else guidance, "guidance")
+        labels = None if mask is None else self.checkpoint.labels_on_grid(mask)
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
         tally = Tally(progress, -(-n // size) * drawing_units(steps))
@@ -151,15 +166,20 @@ class Model:
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
             noise = model.noise(seeds)
-            rows = self._rows(noise.table, [row] * len(seeds))
-            for state in self._integrate(noise, rows, weight, times):
+            # a row for a mask is drawn beside it
+            rows = [row] * len(seeds) if mask else self._rows(noise.table, [row] * len(seeds))
+            known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=with_mask and mask is None)
+            for state in self._integrate(noise, known, weight, times):
                 tally.add()
             volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
+            masks = [mask] * len(seeds)
+            if known.draws_mask:
+                masks = [self.segmentation(drawn) for drawn in model.decode_mask(state.mask).cpu().numpy()]
             tally.add()
-            for s, volume, attributes in list(zip(seeds, volumes, rows, strict=True))[: n - start]:
+            for s, volume, attributes, part in list(zip(seeds, volumes, rows, masks, strict=True))[: n - start]:
                 scan = None if volume is None else self._volume(volume)
-                yield Person(scan, {k: attributes[k] for k in self.schema.names}, s)
+                yield Person(scan, {k: attributes[k] for k in self.schema.names}, s, part)
 
     def _rows(self, noise: Float[Tensor, "b k d"], given: list[Row]) -> list[Row]:
         """The rows completed by the network of rows, where there is one and something is free; else as they are."""
@@ -173,15 +193,19 @@ class Model:
         state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
         return self.schema.decode(state.table.cpu().numpy(), given)
 
-    def _integrate(self, noise: Joint, rows: list[Row], weight: float, times: list[float]) -> Iterator[Joint]:
+    def _integrate(self, noise: Joint, known: Known, weight: float, times: list[float]) -> Iterator[Joint]:
         model = self.checkpoint.model
-        known = given_rows(model, rows)
         linear = model.linear(known)
         shift = (weight - 1) * linear.centre.image
         if self.has_image:
-            shift = shift + model.corrected(known.value.table, known.table)
+            shift = shift + model.corrected(known)
         field, linear = guided(model.velocity, linear, shift)
         return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
+
+    def segmentation(self, labels: UInt8[np.ndarray, "x y z"]) -> Segmentation:
+        """Classes of voxels on the model's grid as a segmentation; only of a model with a mask."""
+        assert self.checkpoint.config.model.mask
+        return Segmentation(labels, self.checkpoint.affine, self.checkpoint.config.model.mask.classes)
 
     def _volume(self, data: Any) -> Volume:
         channels = self.checkpoint.config.channels

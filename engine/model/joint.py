@@ -226,10 +226,10 @@ class JointModel(nn.Module):
             off_centre = state.table - (1 - levels.table[..., None]) * self.table_centre
             return factor_velocity(state._replace(table=off_centre), levels, self.prior)
 
-    def corrected(self, table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]) -> Float[Tensor, "b n c"]:
-        """By how much the mean image of a row is to be moved; 0 unless the whole row is given."""
-        moved = torch.einsum("bf,fnc->bnc", row_terms(table, self.codes), self.correction)
-        return moved * given.all(1)[:, None, None]
+    def corrected(self, known: Known) -> Float[Tensor, "b n c"]:
+        """By how much the mean image of a row is to be moved; 0 unless the whole row, and no mask, is given."""
+        moved = torch.einsum("bf,fnc->bnc", row_terms(known.value.table, self.codes), self.correction)
+        return moved * (known.table.all(1) & ~known.mask)[:, None, None]
 
     def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about

@@ -11,6 +11,7 @@ import engine.training.stages.correction as module
 from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
 from engine.model.flow import Joint, Levels
+from engine.model.sampler import Known
 from engine.training.recipes import Recipe
 from engine.training.run import load_tensors
 from engine.training.stages.correction import SHARE, fit_correction, ridge
@@ -70,10 +71,11 @@ def test_training_persons_come_nearer(tiny_run: Path, tiny_store: CohortStore, t
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(3))
         clean = Levels(torch.ones(len(image)), torch.zeros(known.shape))
         mean = noise - model.velocity(Joint(noise, table), clean).image
-        moved = model.corrected(table, known) / SHARE
+        nobody = torch.zeros(len(image), dtype=torch.bool)
+        moved = model.corrected(Known(Joint(noise, table), nobody, known)) / SHARE
         assert (image - mean - moved).square().mean() <= (image - mean).square().mean()
         known[:, 1] = False
-        assert not model.corrected(table, known).any()
+        assert not model.corrected(Known(Joint(noise, table), nobody, known)).any()
 
 
 def test_no_whole_row_is_no_correction(tiny_run: Path, tiny_store: CohortStore) -> None:
