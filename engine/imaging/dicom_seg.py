@@ -1,8 +1,8 @@
 """A segmentation as DICOM-SEG (PS3.3 A.51): one object for all classes, on the slices of the scan that it belongs to.
 
-highdicom does what the standard asks; here is what it cannot know: which class has which code, who made it, and where our
-voxels lie. It is imported where it is used, because it takes a second. Where the scan has a date, so has its mask: now. A
-synthetic scan has none, because nothing ever happened to anybody; then its mask is the same bytes every time.
+highdicom does what the standard asks; here is what it cannot know: which class has which code, who made it, and where
+our voxels lie. It is imported where it is used, because it takes a second. Where the scan has a date, so has its mask:
+now. A synthetic scan has none, because nothing ever happened to anybody; then its mask is the same bytes every time.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 #: classes that have a concept of their own in SNOMED CT, by their keywords in pydicom's dictionary of the standard, for
 #: each category (CID 7150); a class is one by its name or the end of it (``left_kidney``)
 CONCEPTS = {
-    "AnatomicalStructure": "Liver Spleen Kidney Lung Heart LeftVentricle RightVentricle Aorta Pancreas Gallbladder Stomach "
-    "Esophagus SmallIntestine Colon Bladder Prostate Uterus AdrenalGland Thymus SpinalCord Femur Skull Brain Cerebellum "
-    "BrainStem BrainVentricle LateralVentricle CorpusCallosum Hippocampus Amygdala Thalamus CaudateNucleus Putamen",
+    "AnatomicalStructure": "Liver Spleen Kidney Lung Heart LeftVentricle RightVentricle Aorta Pancreas Gallbladder "
+    "Stomach Esophagus SmallIntestine Colon Bladder Prostate Uterus AdrenalGland Thymus SpinalCord Femur Skull Brain "
+    "Cerebellum BrainStem BrainVentricle LateralVentricle CorpusCallosum Hippocampus Amygdala Thalamus "
+    "CaudateNucleus Putamen",
     "Tissue": "Muscle Bone BoneMarrow AdiposeTissue GrayMatter WhiteMatter",
     "BodySubstance": "CerebrospinalFluid",
 }
@@ -96,11 +97,12 @@ def write_dicom_seg(
     model_name: str,
     model_version: str,
 ) -> bytes:
-    """A BINARY SEG of every class but the background, on the slices ``sources`` of one series (any order, pixels not needed).
+    """A BINARY SEG of every class but the background, on the slices ``sources`` of one series, in any order.
 
-    Patient, study and frame of reference are those of the sources; labels are brought onto their grid by the nearest
-    neighbour. ``description`` says what it is: "SYNTHETIC - not for diagnosis", say; ``model_name`` and ``model_version`` are
-    the algorithm's. Raises :class:`VolumeError` for sources that are no evenly spaced series, or that show no labelled voxel.
+    Patient, study and frame of reference are those of the sources, whose pixels are not needed; labels are brought onto
+    their grid by the nearest neighbour. ``description`` says what it is: "SYNTHETIC - not for diagnosis", say;
+    ``model_name`` and ``model_version`` are the algorithm's. Raises :class:`VolumeError` for sources that are no evenly
+    spaced series, or that show no labelled voxel.
     """
     ordered, grid, affine = _slices(sources)
     labels = Volume(segmentation.labels, segmentation.affine).resampled(grid, affine, order=0).data
@@ -114,8 +116,7 @@ def write_dicom_seg(
 
 
 def read_dicom_seg(path: str | Path) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Labels of a SEG (BINARY or LABELMAP), unsigned integers (column, row, slice), the ``ijk_to_ras`` of their grid, and the
-    name of each segment by its number.
+    """Labels of a SEG, unsigned integers (column, row, slice), their ``ijk_to_ras``, and names by segment number.
 
     Slices that no segment is in may be missing at either end: the grid ends where the frames do. Raises
     :class:`VolumeError` for a file that is no SEG or is damaged, for fractions, and for segments that overlap.
@@ -133,12 +134,14 @@ def read_dicom_seg(path: str | Path) -> tuple[np.ndarray, np.ndarray, dict[int, 
             volume = seg.get_volume(combine_segments=True)
         except VolumeError:
             raise
-        except (OSError, *DAMAGED, IndexError) as error:
+        except (*DAMAGED, OSError, IndexError) as error:
             if "overlap" in str(error):
                 raise VolumeError(
                     f"{path.name} has segments that overlap, a voxel is of one class only; export them without overlap"
                 ) from None
-            raise VolumeError(f"{path.name} cannot be read as DICOM-SEG ({_short(error)}); {AGAIN}") from None
+            raise VolumeError(
+                f"{path.name} cannot be read as DICOM-SEG: it is damaged or lacks its geometry; {AGAIN}"
+            ) from None
     labels = np.asarray(volume.array).transpose(2, 1, 0)
     if labels.shape[2] == 1:  # a single slice is no volume: an empty one above it
         labels = np.pad(labels, ((0, 0), (0, 0), (0, 1)))
@@ -197,7 +200,7 @@ def _made(ordered: list[Dataset], labels: np.ndarray, classes: tuple[str, ...], 
 
 
 def _settled(made: Any, content: str, dated: bool) -> Dataset:
-    """The SEG with identifiers that follow from what is in it and, of a scan without a date, without highdicom's dates."""
+    """The SEG with identifiers that follow from what is in it; without highdicom's dates where it is not ``dated``."""
     dimension = _uid(content, "dimension")
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimension
@@ -227,15 +230,12 @@ def _slices(sources: Sequence[Dataset]) -> tuple[list[Dataset], tuple[int, int, 
 
     if len(sources) < 2 or any("ImagePositionPatient" not in one for one in sources):
         raise VolumeError(
-            f"a segmentation lies on the slices of a scan, {len(sources)} given; give all images of one series, a slice each"
+            f"a segmentation lies on slices, {len(sources)} images given; give all of one series, a slice in each"
         )
     try:
         spacing, places = get_series_volume_positions(sources)
-        if (
-            spacing is None
-            or places is None
-            or len({(one.SeriesInstanceUID, one.Rows, one.Columns) for one in sources}) > 1
-        ):
+        alike = len({(one.SeriesInstanceUID, one.Rows, one.Columns) for one in sources}) == 1
+        if spacing is None or places is None or not alike:
             raise VolumeError(
                 f"the {len(sources)} images given are no evenly spaced slices of one series; give one series, whole"
             )

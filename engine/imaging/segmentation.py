@@ -1,7 +1,7 @@
-"""A segmentation: which class each voxel is of; label maps of a user's, as BIDS NIfTI or DICOM-SEG, brought onto a model's grid.
+"""A segmentation: the class of each voxel; a user's label maps, BIDS NIfTI or DICOM-SEG, on a model's grid.
 
-A label map is codes, and what they mean stands beside it: in a BIDS table (``_dseg.tsv``, index and name), or in the SEG. Codes
-become classes by their names, so that a file may number them as it likes. What cannot be told is refused and not guessed.
+A label map is codes, and what they mean stands beside it, in a BIDS table (``_dseg.tsv``, index and name), or in the
+SEG. Codes become classes by their names, so a file may number them as it likes. What cannot be told is refused.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 from scipy.ndimage import label
 
 from engine.imaging.dicom_seg import read_dicom_seg
@@ -41,19 +40,19 @@ NUDGE = 1e-4
 class Segmentation:
     """The class of each voxel.
 
-    Shape: ``labels`` is uint8 (x, y, z), indices into ``classes``, of which the first is the background; ``affine`` is (4, 4),
-    voxel index to RAS+ mm. Raises :class:`VolumeError` for any other shape or type, an index beyond the classes, and classes
-    that are fewer than two, more than 256, or named twice.
+    Shape: ``labels`` is uint8 (x, y, z), indices into ``classes``, of which the first is the background; ``affine`` is
+    (4, 4), voxel index to RAS+ mm. Raises :class:`VolumeError` for any other shape or type, an index beyond the
+    classes, and classes that are fewer than two, more than 256, or named twice.
     """
 
-    labels: UInt8[np.ndarray, "x y z"]
-    affine: Float[np.ndarray, "4 4"]
+    labels: np.ndarray
+    affine: np.ndarray
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 3 or self.labels.dtype != np.uint8:
             raise VolumeError(
-                f"a segmentation is uint8 with 3 axes, this is {self.labels.dtype} of shape {self.labels.shape}; convert it"
+                f"a segmentation is uint8 with 3 axes, not {self.labels.dtype} of shape {self.labels.shape}; convert it"
             )
         object.__setattr__(self, "affine", Volume(self.labels, self.affine).affine)
         if not 2 <= len(self.classes) <= MOST_CLASSES:
@@ -86,13 +85,13 @@ def read_segmentation(
     affine: np.ndarray,
     single: Sequence[str] = (),
 ) -> tuple[Segmentation, list[str]]:
-    """A label map (NIfTI, or DICOM-SEG) as a model's ``classes`` on the model's ``grid``, and notes: sentences on what was done.
+    """A label map (NIfTI or DICOM-SEG) as a model's ``classes`` on its ``grid``, and notes on what was done.
 
-    Names are those of a SEG's segments, or of the table beside a NIfTI: ``X_dseg.tsv``, ``X.tsv``, or ``dseg.tsv`` there or up
-    to two folders above; without one, codes are indices into ``classes``. Labels come onto the grid by the nearest neighbour.
-    ``single`` are the classes that a person has one of. Raises :class:`VolumeError` for a file that cannot be read, is not
-    3D, or holds no whole numbers; a label that means no class of the model's; nothing but background, or none of it within
-    the grid; and a ``single`` class in two large pieces.
+    Names are those of a SEG's segments, or of the table beside a NIfTI: ``X_dseg.tsv``, ``X.tsv``, or ``dseg.tsv``
+    there or up to two folders above; without one, codes are indices into ``classes``. Labels come onto the grid by the
+    nearest neighbour. ``single`` are the classes that a person has one of. Raises :class:`VolumeError` for a file that
+    cannot be read, is not 3D, or holds no whole numbers; a label that means no class of the model's; nothing but
+    background, or all else outside the grid; and a ``single`` class in two large pieces.
     """
     path = Path(path)
     source, names, table, dicom = _read(path)
@@ -120,8 +119,8 @@ def read_segmentation(
 def write_segmentation(segmentation: Segmentation, path: str | Path, *, description: str) -> None:
     """Write ``X_dseg.nii.gz``, and beside it its table ``X_dseg.tsv`` and ``X_dseg.json``, as BIDS has it.
 
-    ``description`` says what it is: "SYNTHETIC - not for diagnosis", say. Each file is whole or not at all, and the label map
-    comes last. Raises :class:`VolumeError` for another ending, or a disk that refuses.
+    ``description`` says what it is: "SYNTHETIC - not for diagnosis", say. Each file is whole or not at all, the label
+    map last. Raises :class:`VolumeError` for another ending, or a disk that refuses.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIX):
@@ -165,7 +164,7 @@ def _is_dicom(path: Path) -> bool:
 
 def _table_of(path: Path) -> Path | None:
     """The BIDS table of a label map's codes, the nearest one."""
-    stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".hdr").removesuffix(".img")
+    stem = path.name.removesuffix(".gz").rpartition(".")[0]
     beside = [path.with_name(f"{stem}_dseg.tsv"), path.with_name(f"{stem}.tsv")]
     above = [folder / "dseg.tsv" for folder in path.absolute().parents[:3]]
     return next((table for table in (*beside, *above) if table.is_file()), None)
@@ -174,15 +173,17 @@ def _table_of(path: Path) -> Path | None:
 def _names(table: Path) -> dict[int, str]:
     """Name by code. Raises :class:`VolumeError` for what is no table of labels."""
     try:
-        read = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+        lines = [line.split("\t") for line in table.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise VolumeError(f"{table.name} cannot be read as a table ({error}); save it as UTF-8 with tabs") from None
-    read.columns = [str(column).strip().lower() for column in read.columns]
-    if not {"index", "name"} <= set(read.columns):
-        has = ", ".join(map(str, read.columns))
+    columns = [column.strip().lower() for column in lines[0]] if lines else []
+    if not {"index", "name"} <= set(columns):
+        has = ", ".join(columns) or "none"
         raise VolumeError(f"{table.name} has the columns {has}; a table of labels has index and name, parted by tabs")
     names: dict[int, str] = {}
-    for text, name in zip(read["index"], read["name"], strict=True):
+    for line in lines[1:]:
+        cells = dict(zip(columns, line, strict=False))
+        text, name = cells.get("index", ""), cells.get("name", "")
         code = text.strip().removesuffix(".0")
         if not code.isdecimal():
             raise VolumeError(f"{table.name} has the index {text!r}, which is no whole number; write 0, 1, 2 and so on")
@@ -209,7 +210,7 @@ def _meaning(
         notes = [f"{name} has no table of names beside it: its labels 1 to {len(classes) - 1} are taken as {known}."]
         if max(present) >= len(classes):
             raise VolumeError(
-                f"{name} has the label {max(present)}, the model's classes are numbered 1 to {len(classes) - 1} ({known}); "
+                f"{name} has the label {max(present)}, the model's classes are 1 to {len(classes) - 1} ({known}); "
                 "put a table dseg.tsv with the columns index and name beside it"
             )
     places = {_plain(known_name): index for index, known_name in enumerate(classes)}
@@ -260,7 +261,7 @@ def _size(volume: Volume) -> str:
 
 
 def _covered(source: Volume, grid: tuple[int, int, int], affine: np.ndarray, axes: int) -> float:
-    """Share of the grid's voxels whose middle lies within the first ``axes`` axes of a file; a SEG leaves out empty slices."""
+    """Share of the grid's voxels within the first ``axes`` axes of a file: a SEG leaves out empty slices, the third."""
     to_source = np.linalg.inv(source.affine) @ affine
     i, j, k = np.ix_(*(np.arange(count) for count in grid))
     inside = np.ones(grid, bool)
@@ -271,7 +272,7 @@ def _covered(source: Volume, grid: tuple[int, int, int], affine: np.ndarray, axe
 
 
 def _absent(name: str, whole: np.ndarray, placed: np.ndarray, classes: tuple[str, ...]) -> list[str]:
-    """Notes on the classes that the file does not have, and on those that lie outside the grid or are too small for it."""
+    """Notes on classes that the file does not have, and on those that lie outside the grid or are too small for it."""
     had, kept = (np.bincount(labels.ravel(), minlength=len(classes)) > 0 for labels in (whole, placed))
     never = [one for one, there in zip(classes[1:], had[1:], strict=True) if not there]
     lost = [one for one, there, still in zip(classes[1:], had[1:], kept[1:], strict=True) if there and not still]
@@ -285,7 +286,8 @@ def _refuse_two(segmentation: Segmentation, name: str, file: str) -> None:
     """Refuse a class in two large pieces where a person has one; a name that is no class is passed over."""
     if name not in segmentation.classes:
         return
-    pieces = np.asarray(label(segmentation.mask(name), np.ones((3, 3, 3)))[0])
+    pieces = np.zeros(segmentation.labels.shape, np.int32)
+    label(segmentation.mask(name), np.ones((3, 3, 3)), output=pieces)
     sizes = np.sort(np.bincount(pieces.ravel())[1:])[::-1]
     large = sizes[sizes > PIECE * sizes.sum()]
     if len(large) < 2:

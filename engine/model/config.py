@@ -61,7 +61,7 @@ class MaskConfig:
     classes: tuple[str, ...]
     codes: tuple[tuple[int, ...], ...]
     latent: int = 64
-    widths: tuple[int, int, int, int] = (32, 64, 128, 160)
+    widths: tuple[int, int, int, int] = (32, 64, 96, 112)
     blocks: int = 2
 
     def __post_init__(self) -> None:
@@ -76,6 +76,20 @@ class MaskConfig:
             raise ConfigError(f"widths {self.widths} are not four; give one for each halving of the resolution")
         for width in (*self.widths, self.latent, self.blocks):
             _whole(width, "a size of the mask autoencoder", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailConfig:
+    """The network of detail: ``widths`` are its channels at 1/2, 1/4 and 1/8 of the resolution, multiples of 8, ``blocks`` how
+    many it has at 1/8. Raises :class:`ConfigError`."""
+
+    widths: tuple[int, int, int] = (32, 64, 96)
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 3 or any(_whole(width, "widths", 8) % 8 for width in self.widths):
+            raise ConfigError(f"widths {self.widths} are not three multiples of 8; change them")
+        _whole(self.blocks, "blocks", 1)
 
 
 #: of a model that knows tables only
@@ -112,6 +126,7 @@ class ModelConfig:
     shift: float = 3.0
     rows: TransformerConfig | None = None
     mask: MaskConfig | None = None
+    detail: DetailConfig | None = None
 
     def __post_init__(self) -> None:
         _whole(self.rank, "rank", 0)

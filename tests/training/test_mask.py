@@ -21,7 +21,8 @@ from engine.training.pipeline import train
 from engine.training.recipes import Recipe
 from engine.training.run import RunError, load_tensors
 from engine.training.stages.flow import encode_cohort
-from engine.training.stages.mask import MaskTraining
+from engine.training.stages.mask import MaskTraining, label_loss
+from engine.training.stages.segmenter import segmentation_loss
 from tests.conftest import ball_store, made_once
 
 CLASSES = ("background", "ball", "middle", "other")
@@ -184,3 +185,15 @@ def test_without_masks_levels_are_drawn_as_ever() -> None:
     one, other = (NoiseMixture().draw(50, 3, torch.Generator().manual_seed(0), 3.0, masks=m) for m in (False, True))
     assert torch.equal(one.table, other.table)
     assert (one.mask == 1).all()
+
+
+def test_the_loss_of_labels_is_cross_entropy_and_dice() -> None:
+    """Against the same by one-hot targets (:func:`engine.training.stages.segmenter.segmentation_loss`)."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (1, 6, 6, 6), generator=rng).to(torch.uint8)
+    scores = torch.randn(1, 4, 6, 6, 6, generator=rng)
+    target = torch.nn.functional.one_hot(labels.long(), 4).movedim(-1, 1).float()
+    entropy, dice = label_loss(scores, labels)
+    wanted, near = segmentation_loss(scores, target[:, 1:])
+    assert torch.allclose(entropy, wanted)
+    assert abs(float(dice - near)) < 0.02, "that one adds 1 above and below"

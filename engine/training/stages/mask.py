@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from engine.cohort.store import CohortStore
@@ -19,7 +19,6 @@ from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
 from engine.training.stages.autoencoder import lay_out
-from engine.training.stages.segmenter import segmentation_loss
 
 #: persons whose segmentations the linear part starts from
 FIRST = 128
@@ -86,6 +85,21 @@ def initialise(coder: MaskAutoencoder, masks: UInt8[Tensor, "n x y z"]) -> None:
     coder.back.weight.zero_()[: len(kernels)] = kernels * spread.sqrt()
 
 
+def label_loss(
+    scores: Float[Tensor, "b k x y z"], labels: UInt8[Tensor, "b x y z"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Cross-entropy, and one minus the mean soft Dice of the foreground classes that are there, without a one-hot copy."""
+    log = scores.float().log_softmax(1)
+    index = labels.long()
+    likelihood = log.gather(1, index[:, None])[:, 0]
+    classes = scores.shape[1]
+    shared = log.new_zeros(classes).index_add(0, index.flatten(), likelihood.exp().flatten())
+    count = torch.bincount(index.flatten(), minlength=classes)
+    dice = 2 * shared / (log.exp().sum((0, 2, 3, 4)) + count)
+    there = count[1:] > 0
+    return -likelihood.mean(), 1 - (dice[1:] * there).sum() / there.sum().clamp(min=1)
+
+
 def train_mask_autoencoder(
     coder: MaskAutoencoder,
     store: CohortStore,
@@ -137,7 +151,7 @@ def _evidence_bound(
 ) -> Objective:
     """Minus the evidence lower bound of a segmentation (Kingma and Welling, arXiv 1312.6114, equation 3), the divergence
     weighed, and a soft Dice beside the cross-entropy, for structures of few voxels."""
-    device, classes = coder.atlas.device, len(coder.config.classes)
+    device = coder.atlas.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
     mirror = torch.from_numpy(mirrored_classes(coder.config))
 
@@ -149,8 +163,7 @@ def _evidence_bound(
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             means = coder.encode(seen)
             scores = coder.decode(coder.posterior(means.float(), noise))
-        target = nn.functional.one_hot(seen.long(), classes).movedim(-1, 1).float()
-        error, overlap = segmentation_loss(scores.float(), target[:, 1:])
+        error, overlap = label_loss(scores, seen)
         divergence = coder.kl(means.float()) / labels[0].numel()
         total = error + config.dice * overlap + config.beta * divergence
         return Loss(total, {"entropy": error, "dice": overlap, "divergence": divergence})
