@@ -13,6 +13,7 @@ from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
 from engine.model.nn.autoencoder import Autoencoder
+from engine.model.nn.detail import Detail, Refiner
 from engine.model.nn.embedding import Fusion
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
 from engine.model.nn.transformer import JointTransformer
@@ -30,8 +31,13 @@ from engine.vocabulary.schema import AttributeSchema
 
 
 def extended(model: JointModel, config: ModelConfig, seed: int) -> JointModel:
-    """The ``model`` with the parts of ``config`` that it lacks, a network of rows or a mask, made from ``seed``."""
-    wanted = replace(model.config, rows=model.config.rows or config.rows, mask=model.config.mask or config.mask)
+    """The ``model`` with the parts of ``config`` that it lacks, a network of rows, a mask or detail, made from ``seed``."""
+    wanted = replace(
+        model.config,
+        rows=model.config.rows or config.rows,
+        mask=model.config.mask or config.mask,
+        detail=model.config.detail or config.detail,
+    )
     if wanted == model.config:
         return model
     torch.manual_seed(seed)
@@ -103,6 +109,11 @@ class JointModel(nn.Module):
         if config.mask:
             self.mask_autoencoder = MaskAutoencoder(config.mask, config.image.grid)
             self._register_mask(tokens, self.mask_latent, factors)
+        if config.detail:
+            classes = len(config.mask.classes) if config.mask else 0
+            self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid)
+            if config.mask:
+                self.refiner = Refiner(config.detail, config.image.channels, classes, config.image.grid)
 
     def _register_mask(self, tokens: int, latent: int, factors: int) -> None:
         """The standardisation and the linear Gaussian part of the mask."""
@@ -272,9 +283,34 @@ class JointModel(nn.Module):
         """The mask autoencoder's latents to the diffused state."""
         return self._mask_axes.standardise(tokens)
 
+    def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
+        """The diffused mask state to class scores (logits)."""
+        return self.mask_autoencoder.decode(self._mask_axes.restore(mask))
+
     def decode_mask(self, mask: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
         """The diffused mask state to segmentations: of each voxel the likeliest class."""
-        return self.mask_autoencoder.decode(self._mask_axes.restore(mask)).argmax(1).to(torch.uint8)
+        return self.mask_scores(mask).argmax(1).to(torch.uint8)
+
+    def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
+        """E[mask | scan] of the diffused mask state, beside the columns that are ``known``, if any; by one evaluation, at t = 1,
+        where the velocity is e - E[z | ...] and the state of what is unknown tells nothing."""
+        b, columns = len(scan), self.codes.shape[0]
+        table = scan.new_zeros(b, *self.codes.shape) if known is None else known.value.table
+        given = torch.zeros(b, columns, dtype=torch.bool, device=scan.device) if known is None else known.table
+        state = Joint(
+            self.encode(scan, table, given),
+            torch.where(given[..., None], table, self.noise([0] * b).table),
+            scan.new_zeros(b, self.config.image.tokens, self.mask_latent),
+        )
+        levels = Levels(scan.new_zeros(b), (~given).to(scan.dtype), scan.new_ones(b))
+        return -self.velocity(state, levels).mask
+
+    def segment(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> UInt8[Tensor, "b x y z"]:
+        """Scans to segmentations: of each voxel the likeliest class, by :meth:`mask_mean` and, where there is one, the refiner."""
+        scores = self.mask_scores(self.mask_mean(scan, known))
+        if self.config.detail:
+            scores = self.refiner(scan, scores, [(0, 0, 0)] * len(scan))
+        return scores.argmax(1).to(torch.uint8)
 
 
 class Axes(NamedTuple):

@@ -1,4 +1,6 @@
-"""The detail of a scan: what its tokens cannot carry, drawn by a small local network that sees the decoded scan and the mask.
+"""The detail of scans and masks: what tokens cannot carry, told by small local networks.
+
+Of a scan it is drawn by a network that sees the decoded scan and the mask.
 
 A rectified flow from the decoder's posterior mean to the scan (posterior-mean rectified flow, arXiv 2410.00418). The state is
 the residual u = (x - D) / s, where D is what the tokens decode to and s(x) the SD of the residual there; u_t = (1 - t) u + t n,
@@ -7,6 +9,9 @@ at t = 1, where the state is noise alone, that is the posterior mean, which one 
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -48,6 +53,47 @@ class LevelledBlock(nn.Module):
         return x + self.conv2(nn.functional.silu(self.norm2(inner) * (1 + scale) + shift))
 
 
+class LocalNet(nn.Module):
+    """From ``inputs`` to ``outputs`` channels of every voxel by what is near it and by its place: three levels, nothing wide at
+    full resolution. Whole volumes, or crops that begin at multiples of :data:`FOLD`. Its output starts at 0."""
+
+    def __init__(self, config: DetailConfig, inputs: int, outputs: int, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        w2, w4, w8 = config.widths
+        self.place = nn.Parameter(torch.zeros(w8, *(n // FOLD for n in grid)))
+        self.into = nn.Conv3d(8 * inputs, w2, 1)
+        self.down = nn.ModuleList([Down(w2, w4), Down(w4, w8)])
+        self.up = nn.ModuleList([Up(w8, w4), Up(w4, w2)])
+        self.first = nn.ModuleList([LevelledBlock(w2, w8), LevelledBlock(w4, w8)])
+        self.middle = nn.ModuleList([LevelledBlock(w8, w8) for _ in range(config.blocks)])
+        self.last = nn.ModuleList([LevelledBlock(w4, w8), LevelledBlock(w2, w8)])
+        self.out = nn.Conv3d(w2, 8 * outputs, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self, seen: Float[Tensor, "b i x y z"], level: Float[Tensor, "b w"], corners: Sequence[Corner]
+    ) -> Float[Tensor, "b o x y z"]:
+        """``level`` is what every voxel is told, each person's crop begins at its corner."""
+        x = self.into(space_to_depth(seen))
+        skips = []
+        for block, down in zip(self.first, self.down, strict=True):
+            x = block(x, level)
+            skips.append(x)
+            x = down(x)
+        x = x + self._places(corners, x.shape[2:])
+        for block in self.middle:
+            x = block(x, level)
+        for up, block in zip(self.up, self.last, strict=True):
+            x = block(up(x) + skips.pop(), level)
+        return depth_to_space(self.out(nn.functional.silu(x)))
+
+    def _places(self, corners: Sequence[Corner], size: Sequence[int]) -> Float[Tensor, "b w x y z"]:
+        cuts = [[slice(at // FOLD, at // FOLD + n) for at, n in zip(c, size, strict=True)] for c in corners]
+        return torch.stack([self.place[:, x, y, z] for x, y, z in cuts])
+
+
 class Detail(nn.Module):
     """The posterior mean of the residual; on whole volumes or, where trained, on crops."""
 
@@ -55,22 +101,11 @@ class Detail(nn.Module):
 
     def __init__(self, config: DetailConfig, channels: int, classes: int, grid: tuple[int, int, int]) -> None:
         super().__init__()
-        self.config, self.grid, self.unknown = config, grid, classes
-        w2, w4, w8 = config.widths
+        self.unknown = classes
         self.register_buffer("variance", torch.ones(channels, *(n // CUBE for n in grid)))
         self.embedding = nn.Embedding(classes + 1, EMBEDDING)
-        self.place = nn.Parameter(torch.zeros(w8, *(n // FOLD for n in grid)))
-        self.noise = NoiseEmbedding(w8)
-        self.into = nn.Conv3d(8 * (2 * channels + EMBEDDING), w2, 1)
-        self.down = nn.ModuleList([Down(w2, w4), Down(w4, w8)])
-        self.up = nn.ModuleList([Up(w8, w4), Up(w4, w2)])
-        self.first = nn.ModuleList([LevelledBlock(w2, w8), LevelledBlock(w4, w8)])
-        self.middle = nn.ModuleList([LevelledBlock(w8, w8) for _ in range(config.blocks)])
-        self.last = nn.ModuleList([LevelledBlock(w4, w8), LevelledBlock(w2, w8)])
-        self.out = nn.Conv3d(w2, 8 * channels, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        assert self.out.bias is not None
-        nn.init.zeros_(self.out.bias)
+        self.noise = NoiseEmbedding(config.widths[-1])
+        self.net = LocalNet(config, 2 * channels + EMBEDDING, channels, grid)
 
     def residual_sd(self) -> Float[Tensor, "c x y z"]:
         """SD of the residual at every voxel, of intensities 0 to 1."""
@@ -83,30 +118,15 @@ class Detail(nn.Module):
         t: Float[Tensor, " b"],
         base: Float[Tensor, "b c x y z"],
         labels: UInt8[Tensor, "b x y z"],
-        corners: list[Corner],
+        corners: Sequence[Corner],
     ) -> Float[Tensor, "b c x y z"]:
         """E[u | u_t, D, mask]: ``state`` u_t, ``base`` D in 0..1, ``labels`` of the mask (:attr:`unknown`: there is none), each
         person's crop beginning at its corner."""
-        level = nn.functional.silu(self.noise(t))
         seen = torch.cat([state, 2 * base - 1, self.embedding(labels.long()).movedim(-1, 1)], 1)
-        x = self.into(space_to_depth(seen))
-        skips = []
-        for block, down in zip(self.first, self.down, strict=True):
-            x = block(x, level)
-            skips.append(x)
-            x = down(x)
-        x = x + self._places(corners, x.shape[2:])
-        for block in self.middle:
-            x = block(x, level)
-        for up, block in zip(self.up, self.last, strict=True):
-            x = block(up(x) + skips.pop(), level)
+        learned = self.net(seen, nn.functional.silu(self.noise(t)), corners)
         t = t[:, None, None, None, None]
         total = (1 - t) ** 2 + t**2
-        return (1 - t) / total * state + t / total.sqrt() * depth_to_space(self.out(nn.functional.silu(x)))
-
-    def _places(self, corners: list[Corner], size: torch.Size) -> Float[Tensor, "b w x y z"]:
-        cut = [[slice(at // FOLD, at // FOLD + n) for at, n in zip(c, size, strict=True)] for c in corners]
-        return torch.stack([self.place[:, x, y, z] for x, y, z in cut])
+        return (1 - t) / total * state + t / total.sqrt() * learned
 
     def draw(
         self,
@@ -119,7 +139,25 @@ class Detail(nn.Module):
         ``noise`` by Euler's rule, t evenly spaced from 1 to 0."""
         state, times = noise, torch.linspace(1, 0, evaluations + 1, device=base.device)
         corners = [(0, 0, 0)] * len(base)
-        for t, s in zip(times[:-1], times[1:], strict=True):
+        for t, s in itertools.pairwise(times):
             mean = self(state, t.expand(len(base)), base, labels, corners)
             state = mean + s / t * (state - mean)
         return (base + self.residual_sd() * state).clamp(0, 1)
+
+
+class Refiner(nn.Module):
+    """The class scores of a mask whose scan is known: those that its tokens decode to, and what is seen in the scan beside them.
+    A skip from the scan to the mask, past the tokens that both share."""
+
+    def __init__(self, config: DetailConfig, channels: int, classes: int, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(config.widths[-1]))
+        self.shares = nn.Conv3d(classes, EMBEDDING, 1)
+        self.net = LocalNet(config, channels + EMBEDDING, classes, grid)
+
+    def forward(
+        self, scan: Float[Tensor, "b c x y z"], scores: Float[Tensor, "b k x y z"], corners: Sequence[Corner]
+    ) -> Float[Tensor, "b k x y z"]:
+        """``scan`` in 0..1, ``scores`` of the tokens (logits)."""
+        seen = torch.cat([2 * scan - 1, self.shares(scores.softmax(1))], 1)
+        return scores + self.net(seen, self.level.expand(len(scan), -1), corners)
