@@ -15,13 +15,15 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.checkpoints.files import ANATOMY, JOINT, RULER, CheckpointError
-from engine.model.config import AutoencoderConfig, MaskConfig, ModelConfig, TransformerConfig
+from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
 if TYPE_CHECKING:
     from engine.cohort.preprocess.preprocess import PreprocessConfig
 
 VERSION = 1
+#: parts of a model that the first files do not name, left out where there are none
+LATER = ("mask", "detail")
 #: how far the last row of an affine may be from 0, 0, 0, 1
 ROUNDING = 1e-9
 
@@ -82,7 +84,7 @@ class CheckpointConfig:
             "version": VERSION,
             "name": self.name,
             "title": self.title,
-            "model": asdict(self.model),
+            "model": {k: v for k, v in asdict(self.model).items() if v is not None or k not in LATER},
             "schema": self.schema.to_json(),
             "affine": [list(row) for row in self.affine],
             "channels": list(self.channels),
@@ -122,7 +124,7 @@ def config_from(stored: Any, where: str) -> CheckpointConfig:
 
 
 def _version_1(stored: Mapping[str, Any]) -> CheckpointConfig:
-    """Of the first version; older files of it have no ``rows``, ``table_rank`` and ``mask`` in ``model``."""
+    """Of the first version; older files of it have no ``rows``, ``table_rank``, ``mask`` and ``detail`` in ``model``."""
     given = {key: value for key, value in stored.items() if key not in ("format", "version")}
     _check_keys(CheckpointConfig, given, "config.json")
     for key in ("name", "title", "weights_sha256"):
@@ -155,7 +157,12 @@ def _sizes(stored: Mapping[str, Any]) -> ModelConfig:
     rows = stored.get("rows")
     for key, part in (("model.flow", flow), ("model.rows", rows or {})):
         _check_keys(TransformerConfig, part, key)
-    made = {"image": AutoencoderConfig(**image), "flow": TransformerConfig(**flow), "mask": _mask(stored.get("mask"))}
+    made = {
+        "image": AutoencoderConfig(**image),
+        "flow": TransformerConfig(**flow),
+        "mask": _mask(stored.get("mask")),
+        "detail": _detail(stored.get("detail")),
+    }
     return ModelConfig(**{**stored, **made, "rows": TransformerConfig(**rows) if rows else None})
 
 
@@ -165,6 +172,13 @@ def _mask(stored: Mapping[str, Any] | None) -> MaskConfig | None:
     _check_keys(MaskConfig, stored, "model.mask")
     codes = tuple(tuple(int(code) for code in codes) for codes in stored["codes"])
     return MaskConfig(**{**_frozen(stored), "codes": codes})
+
+
+def _detail(stored: Mapping[str, Any] | None) -> DetailConfig | None:
+    if stored is None:
+        return None
+    _check_keys(DetailConfig, stored, "model.detail")
+    return DetailConfig(**_frozen(stored))
 
 
 def _frozen(stored: Mapping[str, Any]) -> dict[str, Any]:
