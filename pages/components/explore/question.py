@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from pages.components.explore.edit import arrive_edit, split_address
 from pages.components.explore.work import DRAFT_STEPS, visit
 from pages.components.parts.attribute_controls import COUNT_TEXTS, attribute_controls, restore_controls
 from pages.components.state.address import COUNTS, Request, read_query
@@ -26,7 +27,11 @@ def arrive(name: str, model: Model) -> None:
     source = address
     if not fresh and here.drawn is not None:
         source = replace(here.drawn.request, model=name).to_query()
-    request, here.problems = read_query(source, name, model.schema)
+    plain, edit, person, wrong = split_address(source, model)
+    request, problems = read_query(plain, name, model.schema)
+    here.problems = problems + wrong
+    if fresh:
+        arrive_edit(request, edit, person)
     restore_controls(request, model.schema)
     here.wanted = None if here.problems else request
     here.controls = model.digest

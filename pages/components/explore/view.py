@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.components.explore.edit import NAMES, NOTE, VIEWER, Made, edit_section, edited_of, followed_in_words, paint
 from pages.components.explore.work import visit
 from pages.components.parts.ruler.measured import labelled_scene, measured_section
 from pages.components.parts.ruler.surfaces import surfaces_section
 from pages.components.parts.takeaway import download_popover
-from pages.components.parts.viewer.viewer import viewer
+from pages.components.parts.viewer.viewer import painting_viewer, viewer
 from pages.components.state.generation import Drawn
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
+
+LABELS = (
+    "Labels, under the scan, colours the mask that the scan was drawn for or together with, the model's own; "
+    "what the ruler reads off the scan stands below."
+)
 
 
 def people_shown(model: Model, status: DeltaGenerator) -> None:
@@ -25,7 +32,9 @@ def people_shown(model: Model, status: DeltaGenerator) -> None:
         sentences = "".join(f"\n* {problem}" for problem in here.problems)
         st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
 
-    if here.drawn is not None:
+    if here.drawn is not None and model.has_mask:
+        _people_with_masks(model, here.drawn, status)
+    elif here.drawn is not None:
         viewer(labelled_scene(model, here.drawn))
         if here.missing is None and not here.problems:
             _concluded(here.drawn, status)
@@ -35,12 +44,26 @@ def people_shown(model: Model, status: DeltaGenerator) -> None:
         st.info("Set what you like on the left, leave the rest free, and press Generate.")
 
 
-def _concluded(drawn: Drawn, status: DeltaGenerator) -> None:
+def _people_with_masks(model: Model, drawn: Drawn, status: DeltaGenerator) -> None:
+    """The people shown, or one of them before and after an edit of the mask."""
+    here, made = visit(), edited_of(drawn)
+    shown, names = (made[1], NAMES) if made else (drawn, ())
+    painting_viewer(shown.scene, partial(paint, model, shown), key=VIEWER)
+    st.caption(f"{NOTE if made else ''} {LABELS}{followed_in_words(made[2], shown) if made else ''}")
+    edit_section(model, drawn)
+    if here.missing is None and not here.problems:
+        _concluded(drawn, status, made)
+        measured_section(model, shown, names)
+        surfaces_section(model, shown, names)
+
+
+def _concluded(drawn: Drawn, status: DeltaGenerator, made: Made | None = None) -> None:
     """Put the people shown into the page's address and, beside the title, offer them for download."""
-    query = drawn.request.to_query()
+    query = made[0].to_query(drawn.request) if made else drawn.request.to_query()
+    shown = made[1] if made else drawn
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
         visit().address = query
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.caption(drawn.in_words(), width="content")
-        download_popover(drawn)
+        st.caption(shown.in_words(), width="content")
+        download_popover(shown, query)

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from nibabel.nifti1 import Nifti1Extension
 from engine.imaging.dicom_write import NOTICE, Origin, write_series
 from engine.imaging.surface import Surface, to_stl
 from pages.components.parts.frame import BANNER
+from pages.components.parts.mask.edited import mask_files
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn
 
@@ -28,7 +30,8 @@ Surfaces = Mapping[str, Surface]
 
 
 def bundle(drawn: Drawn) -> bytes:
-    """A zip with one ``.nii.gz`` a channel and one ``.json`` a person, the same bytes for the same people.
+    """A zip with one ``.nii.gz`` a channel and one ``.json`` a person, and the mask where there is one; the same bytes for the same
+    people.
 
     Each NIfTI file holds the facts, too, as a comment after its header."""
     stream = io.BytesIO()
@@ -42,6 +45,8 @@ def bundle(drawn: Drawn) -> bytes:
                 channel = "" if len(parts) == 1 else f"_{part.channels[0]}"
                 add_file(archive, f"{name}{channel}.nii.gz", gzip.compress(image.to_bytes(), 4, mtime=0))
             add_file(archive, f"{name}.json", about)
+            for file, data in mask_files(person.mask, name).items() if person.mask else ():
+                add_file(archive, file, data)
     return stream.getvalue()
 
 
@@ -100,7 +105,10 @@ def add_file(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 def stem(drawn: Drawn, person: Person) -> str:
     """What the names of a person's files begin with."""
-    return f"{drawn.request.model}_seed-{person.seed}"
+    name = f"{drawn.request.model}_seed-{person.seed}"
+    if drawn.edit is None:
+        return name
+    return f"{name}_before" if person is drawn.people[0] else f"{name}_edited"
 
 
 def mark(drawn: Drawn, person: Person) -> str:
@@ -110,6 +118,7 @@ def mark(drawn: Drawn, person: Person) -> str:
 
 def facts(drawn: Drawn, person: Person) -> dict[str, Any]:
     """Everything needed to draw this person again."""
+    edit = {} if drawn.edit is None else {"edit": asdict(drawn.edit), "edited": person is not drawn.people[0]}
     return {
         "synthetic": True,
         "notice": "synthetic, not for diagnosis",
@@ -121,4 +130,5 @@ def facts(drawn: Drawn, person: Person) -> dict[str, Any]:
         "model": drawn.request.model,
         "checkpoint_digest": drawn.digest,
         "licence": drawn.licence,
+        **edit,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pages.components.parts.facts import program_version
 from pages.components.state.address import read_query
 from pages.components.state.generation import Drawn
 from pages.components.state.intervention import Question, read_question
+from pages.components.state.region_edit import WHOSE, parted, read_edit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -58,10 +59,12 @@ class Session:
         return json.dumps(about, indent=1).encode()
 
 
-def session_of(drawn: Drawn) -> Session:
-    """The session that leads back to the people shown."""
+def session_of(drawn: Drawn, address: Mapping[str, str] | None = None) -> Session:
+    """The session that leads back to the people shown, at an ``address`` that says more than their request."""
     request = drawn.request
-    return Session(page="Explore", address=request.to_query(), checkpoint=request.model, digest=drawn.digest)
+    return Session(
+        page="Explore", address=dict(address or request.to_query()), checkpoint=request.model, digest=drawn.digest
+    )
 
 
 def session_of_whatif(question: Question) -> Session:
@@ -115,7 +118,9 @@ def check_here(session: Session, names: list[str], load: Callable[[str], Model])
             "would draw other people. Restore that checkpoint, or enter the settings anew."
         )
     if session.page == "Explore":
-        problems = read_query(session.address, name, model.schema)[1]
+        plain, own = parted(session.address)
+        own.pop(WHOSE, None)
+        problems = read_query(plain, name, model.schema)[1] + read_edit(own, model)[1]
     else:
         problems = read_question(session.address, name, model)[1]
     if problems:

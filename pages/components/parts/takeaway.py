@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
@@ -17,8 +18,9 @@ JSON = "application/json"
 SAID = "Every file is marked as synthetic, with seed and weights."
 
 
-def download_popover(drawn: Drawn) -> None:
-    """Offer the people shown; a file is made when its button is pressed."""
+def download_popover(drawn: Drawn, address: Mapping[str, str] | None = None) -> None:
+    """Offer the people shown; a file is made when its button is pressed. A session file leads to the ``address`` (None: that of
+    their request)."""
     first = drawn.people[0]
     names = list(first.attributes)
     rows = [(person.seed, person.attributes) for person in drawn.people]
@@ -27,7 +29,7 @@ def download_popover(drawn: Drawn) -> None:
         ("Scans as DICOM", "_dicom.zip", ZIP, partial(dicom_zip, drawn), "An MR series a scan (of a torso two), one file a slice."),
         ("Skin as STL", "_skin.zip", ZIP, partial(_skins, drawn), "A mesh in mm. What is inside: see Surfaces on Explore."),
         ("Table as CSV", ".csv", CSV, partial(table_csv, drawn.request, drawn.digest, names, rows), "A row a person."),
-        ("Session file", "_session.json", JSON, session_of(drawn).to_bytes, "Open it on Overview to come back to these people."),
+        ("Session file", "_session.json", JSON, session_of(drawn, address).to_bytes, "Open it on Overview to come back to these people."),
     )  # fmt: skip
     name = f"somatwin_{drawn.request.model}_seed-{drawn.request.seed}"
     with st.popover("Download", icon=":material/download:"):

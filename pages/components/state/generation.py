@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,9 @@ import streamlit as st
 
 from engine.vocabulary.schema import Cell
 from pages.components.state.address import Request
+from pages.components.state.overlay import brush_of, overlaid
 from pages.components.state.person_table import person_rows, summary
+from pages.components.state.region_edit import RegionEdit
 from pages.components.state.scene import payload
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ Report = Callable[[float, str], object]
 class Drawn:
     """The people of one request, and the scene that the viewer shows of them.
 
-    ``seconds`` is what drawing them took; ``kept`` of them were drawn for an earlier request.
+    ``seconds`` is what drawing them took; ``kept`` of them were drawn for an earlier request. With an ``edit`` of the mask they
+    are one person before and after it.
     """
 
     request: Request
@@ -43,6 +46,7 @@ class Drawn:
     kept: int = 0
     guidance: float | None = None
     licence: str | None = None
+    edit: RegionEdit | None = None
 
     def in_words(self) -> str:
         """How long the drawing took, and whether it was now."""
@@ -108,6 +112,12 @@ def draw(model: Model, request: Request, report: Report, draft: bool = False) ->
     )
 
 
+def person_kept(model: Model, request: Request) -> Person | None:
+    """The first of the request's people, if still kept."""
+    found = _shared().get((model.digest, request.given, request.seed, request.steps))
+    return found.person if found else None
+
+
 def people_of(model: Model, request: Request, report: Report) -> tuple[list[_Kept], int]:
     """The people of ``request``, and how many of them were kept from before.
 
@@ -135,7 +145,12 @@ def _person(model: Model, request: Request, i: int, share: tuple[float, float], 
         progress(0, request.steps + 1)
         began = time.monotonic()
         (person,) = model.generate(
-            n=1, given=dict(request.given), seed=request.seed + i, steps=request.steps, progress=progress
+            n=1,
+            given=dict(request.given),
+            seed=request.seed + i,
+            steps=request.steps,
+            with_mask=model.has_mask,
+            progress=progress,
         )
         return _Kept(person, time.monotonic() - began)
 
@@ -183,19 +198,39 @@ def engaged(doing: str, report: Report) -> Iterator[Callable[[int, int], None]]:
         yield progress
 
 
-def scene_of(model: Model, request: Request, people: list[Person], *, draft: bool = False, **marked: Any) -> bytes:
-    """What the viewer shows: every channel of everybody's scan, and their tables; ``marked``: labels and legend of
-    :func:`payload`."""
+def scene_of(
+    model: Model,
+    request: Request,
+    people: list[Person],
+    *,
+    draft: bool = False,
+    names: Sequence[str] = (),
+    why: Callable[[Mapping[str, Any]], str] | None = None,
+    **marked: Any,
+) -> bytes:
+    """What the viewer shows: every channel of everybody's scan, and their tables.
+
+    ``marked``: labels and legend of :func:`payload`, where people have no masks of their own, and whether to ``compare`` them.
+    ``names`` are theirs; ``why`` says of a row of whoever is not the first why it is so.
+    """
     given = dict(request.given)
-    described = [
-        {
-            "title": f"Person {i + 1}" if request.n > 1 else "This person",
-            "subtitle": f"{summary(person.attributes)} · seed {person.seed}",
-            "file": f"{request.model}_seed-{person.seed}",
-            "rows": person_rows(model.schema, person.attributes, given),
-        }
-        for i, person in enumerate(people)
-    ]
+    described = []
+    for i, person in enumerate(people):
+        rows = person_rows(model.schema, person.attributes, given)
+        if i and why:
+            rows = [row | {"origin": why(row)} for row in rows]
+        alone = "This person" if request.n == 1 else f"Person {i + 1}"
+        file = f"{request.model}_seed-{person.seed}"
+        described.append(
+            {
+                "title": names[i] if names else alone,
+                "subtitle": f"{summary(person.attributes)} · seed {person.seed}",
+                "file": f"{file}_{names[i].partition(':')[0].lower()}" if names else file,
+                "rows": rows,
+            }
+        )
     note = f"Percentiles place a value in the cohort that {request.model} was trained on. This person does not exist."
     scans = [person.volume for person in people]
+    if masks := overlaid(model, [person.mask for person in people]):
+        marked = {**marked, **masks, "brush": brush_of(model)}
     return payload(scans, described, model=request.model, draft=draft, note=note, **marked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Cell
 from pages.components.state.address import Request, read_query
+from pages.components.state.region_edit import RegionEdit, parted, read_edit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -21,6 +22,7 @@ class Question:
 
     ``before``: a synthetic person's given attributes, or every modelled column of a scan's person. ``loose``: columns that
     follow although they are in ``before`` (a scan's); ``held``: columns that stay although they are not (a synthetic person's).
+    ``edit``: what is done to the mask, None for nothing.
     """
 
     model: str
@@ -32,21 +34,29 @@ class Question:
     change: Cells = ()
     held: tuple[str, ...] = ()
     loose: tuple[str, ...] = ()
+    edit: RegionEdit | None = None
+
+    def person(self) -> Request:
+        """The request of the synthetic person before anything is otherwise."""
+        return Request(model=self.model, given=self.before, seed=self.seed, steps=self.steps)
 
     def to_query(self) -> dict[str, str]:
         """The address of exactly this what-if; a scan has none."""
         if self.scan:
             return {"model": self.model}
-        request = Request(model=self.model, given=self.before, seed=self.seed, steps=self.steps).to_query()
+        request = self.person().to_query()
         query = {name: text for name, text in request.items() if name != "n"}
         changed = Request(model="", given=self.change).to_query()
         query |= {f"set.{name}": changed[name] for name, _ in self.change}
+        query |= self.edit.to_query() if self.edit else {}
         return query | ({"hold": ",".join(self.held)} if self.held else {})
 
 
 def read_question(query: Mapping[str, str], name: str, model: Model) -> tuple[Question, list[str]]:
     """The what-if an address asks for, and a sentence for each part of it that cannot be done (left out of it)."""
     schema: AttributeSchema = model.schema
+    query, own = parted(query)
+    edit, unedited = read_edit(own, model)
     plain = {key: text for key, text in query.items() if not key.startswith("set.") and key != "hold"}
     request, problems = read_query(plain, name, schema)
     changed, wrong = read_query({key[4:]: text for key, text in query.items() if key.startswith("set.")}, name, schema)
@@ -61,5 +71,6 @@ def read_question(query: Mapping[str, str], name: str, model: Model) -> tuple[Qu
     question = Question(
         model=name, digest=model.digest, seed=request.seed, steps=request.steps,
         before=request.given, change=tuple(sorted(changed.given)), held=tuple(held),
+        edit=edit if edit and edit.changes else None,
     )  # fmt: skip
-    return question, problems + wrong
+    return question, problems + wrong + unedited

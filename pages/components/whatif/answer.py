@@ -5,28 +5,35 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Row
+from pages.components.parts.mask.asked import asked_table
+from pages.components.parts.mask.edited import edited_pair, masks_and_fact
 from pages.components.parts.ruler.reader import Seen, look, region_drawn
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, engaged, model_lock, people_of, step_in_words, turn
 from pages.components.state.intervention import Question
+from pages.components.state.overlay import overlaid, titles_of
 from pages.components.state.person_table import person_rows, summary
+from pages.components.state.region_edit import RegionEdit
 from pages.components.state.scene import payload
 from pages.components.whatif.figures import Slices, slices_of
-from pages.components.whatif.regions import Spread, compared, expected, spread
+from pages.components.whatif.regions import RIM, Spread, compared, expected, rim, spread
 from pages.components.whatif.upload import Scan
 
 if TYPE_CHECKING:
+    from engine.imaging.segmentation import Segmentation
+    from engine.inference.counterfactual import MaskEdit
     from engine.inference.generate import Model, Person
     from engine.measure.ruler import Ruler
 
@@ -38,7 +45,8 @@ class Answer:
     """What came of a question. ``rows``: the table before and after; ``slices`` of the what-if, and what is ``read`` off it
     by measure. Of a whole answer also ``measured``: before and after compared; ``scenes``: what the viewer shows, by name;
     ``psnr``: dB by name; ``places``: where the change lies, ``expected`` in words where it should, and ``even``, the share
-    of the picture outside of that; ``nothing``: whether no voxel differs; ``problem``: why nothing could be measured."""
+    of the picture outside of that; ``nothing``: whether no voxel differs; ``problem``: why nothing could be measured. Where the
+    mask was edited, ``asked``: volumes of the masks against those read off the scans, and ``follow``, the attributes that do."""
 
     question: Question
     rows: tuple[dict[str, Any], dict[str, Any]]
@@ -53,11 +61,14 @@ class Answer:
     nothing: bool = False
     problem: str = ""
     seconds: float = 0.0
+    asked: pd.DataFrame = field(default_factory=pd.DataFrame)
+    follow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Made:
-    """Volumes of one what-if: before and after as the model draws them, the null intervention and what it should equal."""
+    """Volumes of one what-if: before and after as the model draws them, the null intervention and what it should equal. ``masks``:
+    those that before and after were drawn for or with, and ``fact``, by name, what of an edited person stayed."""
 
     before: Volume
     after: Volume
@@ -66,6 +77,9 @@ class _Made:
     rows: tuple[dict[str, Any], dict[str, Any]]
     shown: dict[str, tuple[Volume, Volume]]
     psnr: dict[str, float]
+    masks: tuple[Segmentation, Segmentation] | None = None
+    fact: Collection[str] = ()
+    follow: tuple[str, ...] = ()
 
 
 def answer(
@@ -80,7 +94,12 @@ def answer(
     def drawing(share: float, text: str) -> None:
         report(0.8 * share, text)
 
-    made = _of_scan(model, question, scan, drawing) if question.scan else _synthetic(model, question, drawing, whole)
+    if question.scan:
+        made = _of_scan(model, question, scan, drawing)
+    elif question.edit:
+        made = _edited(model, question, question.edit, drawing, whole)
+    else:
+        made = _synthetic(model, question, drawing, whole)
     seen: dict[int, Seen] = {}
     volumes = [made.after]
     if whole:
@@ -97,6 +116,7 @@ def answer(
         read=looked[0].values,
         problem=next((one.problem for one in looked if one.problem), ""),
         nothing=bool(np.array_equal(made.before.data, made.after.data)),
+        follow=made.follow,
     )
     if whole:
         report(1.0, "Preparing the view")
@@ -107,12 +127,20 @@ def answer(
 def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) -> dict[str, Any]:
     """Scenes for the viewer, and where the change lies beside the error of the null intervention."""
     mask, words = expected(region_drawn(model), looked[1], looked[0], [name for name, _ in question.change])
+    asked = pd.DataFrame()
+    if question.edit and made.masks:
+        where, titles = rim(*made.masks), titles_of(model)
+        mask = where | mask if question.change else where
+        edited = f"what was edited and {RIM:g} mm around it"
+        words = f"{edited}, and {words}" if question.change else edited
+        read = [looked[1].classes, looked[0].classes]
+        asked = asked_table(made.masks, read, titles, ("Before", "What if")) if all(read) else asked
     places = {"This what-if": spread(made.after.data - made.before.data, mask)}
     if made.null is not None and made.origin is not None:
         places["No intervention"] = spread(made.null.data - made.origin.data, mask)
-    scenes = {title: _scene(model, question, pair, made.rows) for title, pair in made.shown.items()}
+    scenes = {title: _scene(model, question, pair, made) for title, pair in made.shown.items()}
     even = float((~mask).mean())
-    return {"scenes": scenes, "places": places, "expected": words, "psnr": made.psnr, "even": even}
+    return {"scenes": scenes, "places": places, "expected": words, "psnr": made.psnr, "even": even, "asked": asked}
 
 
 def _synthetic(model: Model, question: Question, report: Report, whole: bool) -> _Made:
@@ -145,18 +173,54 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
         rows=(dict(one.attributes), dict(other.attributes)),
         shown={"As drawn": (one.volume, other.volume)},
         psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
+        masks=(one.mask, other.mask) if one.mask and other.mask else None,
     )
 
 
-def _again(model: Model, request: Request, report: Report) -> Volume:
-    """The person of a request drawn once more, whether or not they are kept: the null intervention."""
+def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, whole: bool) -> _Made:
+    """The synthetic person for the mask as it was, and for the edited one under the intervention."""
+    from engine.inference.counterfactual import psnr
+
+    change = dict(question.change)
+    pair = edited_pair(
+        model,
+        question.person(),
+        edit,
+        lambda share, text: report(0.75 * share, text),
+        change=change,
+        hold=question.held,
+    )
+    one, other = pair.before, pair.after
+    null = None
+    if whole:
+        asked = replace(question.person(), given=tuple(pair.fact.items()))
+        null = _again(model, asked, lambda share, text: report(0.75 + share / 4, text), pair.edit.before)
+        if np.array_equal(null.data, one.volume.data):
+            null = one.volume  # measured once
+    return _Made(
+        before=one.volume,
+        after=other.volume,
+        null=null,
+        origin=one.volume if whole else None,
+        rows=(dict(one.attributes), dict(other.attributes)),
+        shown={"As drawn": (one.volume, other.volume)},
+        psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
+        masks=(pair.edit.before, pair.edit.after),
+        fact=pair.fact,
+        follow=pair.follow,
+    )
+
+
+def _again(model: Model, request: Request, report: Report, mask: Segmentation | None = None) -> Volume:
+    """The person of a request drawn once more, whether or not they are kept, or for a ``mask``: the null intervention."""
 
     def progress(done: int, total: int) -> None:
         report(done / total, f"Null intervention, step {step_in_words(done, total)}")
 
     with turn(model_lock(), report):
         given = dict(request.given)
-        (person,) = model.generate(given=given, seed=request.seed, steps=request.steps, progress=progress)
+        how = {"mask": mask, "with_mask": model.has_mask and mask is None}
+        (person,) = model.generate(given=given, seed=request.seed, steps=request.steps, progress=progress, **how)
     return person.volume
 
 
@@ -166,6 +230,7 @@ def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report
         raise RequestError(GONE)
     from engine.inference.counterfactual import counterfactual
 
+    edit, free, follow = _scan_edit(model, question, scan)
     with engaged("What-if", report) as progress:
         made = counterfactual(
             model,
@@ -173,7 +238,8 @@ def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report
             factual=dict(question.before),
             intervention=dict(question.change),
             steps=question.steps,
-            free=question.loose,
+            free=free,
+            edit=edit,
             progress=progress,
         )
     return _Made(
@@ -184,29 +250,53 @@ def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report
         rows=(dict(made.factual), dict(made.row)),
         shown={"With the scan's detail": (scan.volume, made.restored), "As the model draws": (made.null, made.volume)},
         psnr={"Autoencoder": made.autoencoder_psnr, "No intervention": made.null_psnr},
+        masks=(edit.before, edit.after) if edit else None,
+        fact=[name for name, _ in question.before if name not in free],
+        follow=follow,
     )
 
 
-def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], rows: tuple[dict, dict]) -> bytes:
+def _scan_edit(
+    model: Model, question: Question, scan: Scan
+) -> tuple[MaskEdit | None, tuple[str, ...], tuple[str, ...]]:
+    """The edit of the model's own mask of a scan, the columns that are free, and those of them that follow the mask."""
+    if question.edit is None or scan.mask is None:
+        return None, question.loose, ()
+    from engine.inference.counterfactual import MaskEdit
+    from engine.inference.masks import followers
+
+    edit = MaskEdit(before=scan.mask, after=question.edit.on(scan.mask))
+    change, known = dict(question.change), dict(question.before)
+    follow = tuple(name for name in followers(model, edit) if name in known and name not in change)
+    loose = () if question.edit.keep else question.loose
+    return edit, tuple(dict.fromkeys([*loose, *follow])), follow
+
+
+def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: _Made) -> bytes:
     """Before and after, to be compared; beside each value after why it is so."""
     name = "scan" if question.scan else f"{question.model}_seed-{question.seed}"
     given = {column: value for column, value in question.before if column not in question.loose}
-    tables = [person_rows(model.schema, row, given) for row in rows]
-    tables[1] = [row | {"origin": _why(question, row)} for row in tables[1]]
+    tables = [person_rows(model.schema, row, given) for row in made.rows]
+    tables[1] = [row | {"origin": _why(question, row, made)} for row in tables[1]]
     people = [
         {"title": title, "subtitle": summary(row), "file": f"{name}_{suffix}", "rows": table}
-        for title, suffix, row, table in zip(("Before", "What if"), ("before", "whatif"), rows, tables, strict=True)
+        for title, suffix, row, table in zip(
+            ("Before", "What if"), ("before", "whatif"), made.rows, tables, strict=True
+        )
     ]
     note = "Associations of the cohort, not causes: nobody's body is foretold."
-    return payload(list(pair), people, compare=True, model=question.model, draft=False, note=note)
+    marked = overlaid(model, made.masks) if made.masks else {}
+    return payload(list(pair), people, compare=True, model=question.model, draft=False, note=note, **marked)
 
 
-def _why(question: Question, row: Mapping[str, Any]) -> str:
+def _why(question: Question, row: Mapping[str, Any], made: _Made) -> str:
     """Why a column is what it is in the what-if: it was set, was held, is computed, or follows what was set."""
     if row["name"] in dict(question.change):
         return "set"
     if row["origin"] == "derived":
         return "computed"
+    if question.edit:
+        return "held" if row["name"] in made.fact else "follows"
     return "held" if row["origin"] == "given" or row["name"] in question.held else "follows"
 
 
@@ -215,17 +305,21 @@ def export(model: Model, question: Question, scan: Scan | None, report: Report) 
     from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
 
     common = {"factual": dict(question.before), "interventions": [dict(question.change)], "steps": question.steps}
+    hold: dict[str, Any] = {"hold": question.held}
+    if question.edit and not question.scan:
+        asked = question.person(), question.edit, report, dict(question.change), question.held
+        masks, common["factual"], _ = masks_and_fact(model, *asked)
+        hold = {"edit": masks}
     with TemporaryDirectory() as folder, engaged("Writing", report) as progress:
         out = Path(folder) / "whatif"
         if question.scan:
             if scan is None or scan.key != question.scan:
                 raise RequestError(GONE)
-            more = {"free": question.loose, "warnings": [*scan.notes, *scan.doubts]}
+            edit, free, _ = _scan_edit(model, question, scan)
+            more = {"free": free, "edit": edit, "warnings": [*scan.notes, *scan.doubts]}
             write_counterfactuals(model, scan.volume, out, **common, **more, progress=progress)
         else:
-            write_generated_counterfactuals(
-                model, out, seed=question.seed, hold=question.held, **common, progress=progress
-            )
+            write_generated_counterfactuals(model, out, seed=question.seed, **hold, **common, progress=progress)
         return _zipped(out)
 
 

@@ -12,13 +12,18 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST
+from pages.components.parts.mask.controls import edit_controls, restore_edit
+from pages.components.parts.mask.edited import regions_volumes, stays_in_words
 from pages.components.state.address import COUNTS, seen_range, tidy, whole
+from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Cells, Question, read_question
 from pages.components.state.person_table import label, level, sentence, titled, unit
+from pages.components.state.region_edit import RegionEdit
 from pages.components.whatif.upload import File, Scan, upload_panel
 from pages.components.whatif.visit import Plan, visit, with_cells
 
 if TYPE_CHECKING:
+    from engine.imaging.segmentation import Segmentation
     from engine.inference.generate import Model
 
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
@@ -41,7 +46,8 @@ HOW = (
 #: what a control of an uploaded scan's person is called apart from that of a synthetic one
 WHOSE = {SYNTHETIC: "person", OWN: "scan"}
 #: how the keys of controls begin that are kept while another page is shown
-KEPT = ("whatif.source", "whatif.person.", "whatif.scan.", "whatif.sweep.", "whatif.grid.")
+EDIT, EDITS = "whatif.edit", "whatif.edits"
+KEPT = ("whatif.source", EDITS, "whatif.person.", "whatif.scan.", "whatif.sweep.", "whatif.grid.")
 
 
 def remember() -> None:
@@ -66,6 +72,8 @@ def restore(question: Question, schema: AttributeSchema) -> None:
         values[_key(SYNTHETIC, name, "how")] = SET if name in change else how
         values[_key(SYNTHETIC, name, "before")] = _start(column, before.get(name))
         values[_key(SYNTHETIC, name, "after")] = _start(column, change.get(name, before.get(name)))
+    values[EDITS] = question.edit is not None
+    restore_edit(EDIT, question.edit)
     st.session_state["kept whatif"] = {**st.session_state.get("kept whatif", {}), **values}
     st.session_state.update(values)
 
@@ -113,13 +121,29 @@ def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | 
         before, known = _scan_before(scan, model.schema)
         how, change = _changes(OWN, model.schema, before, known)
         loose = tuple(sorted(column for column in before if how[column] == FOLLOWS))
-        return replace(asked, before=tuple(before.items()), change=change, loose=loose), scan, []
+        edit = _edit(model, scan.mask)
+        return replace(asked, before=tuple(before.items()), change=change, loose=loose, edit=edit), scan, []
     left, right = st.columns(2)
     asked = replace(asked, seed=_count("seed", SYNTHETIC, left), steps=_count("steps", SYNTHETIC, right))
     before = _person_before(model.schema)
     how, change = _changes(SYNTHETIC, model.schema, before, set(before))
     held = tuple(sorted(column for column in how if column not in before and how[column] == STAYS))
-    return replace(asked, before=tuple(before.items()), change=change, held=held), None, []
+    asked = replace(asked, before=tuple(before.items()), change=change, held=held)
+    person = person_kept(model, asked.person()) if model.has_mask else None
+    return replace(asked, edit=_edit(model, person.mask if person else None)), None, []
+
+
+def _edit(model: Model, mask: Segmentation | None) -> RegionEdit | None:
+    """What is done to the ``mask``, which is known of whoever was drawn or segmented; None where nothing is."""
+    if not model.has_mask:
+        return None
+    if not st.toggle(
+        "Edit a region", key=EDITS, help="Grow, shrink or move a region; works together with what is set above."
+    ):
+        return None
+    edit = edit_controls(model, mask, EDIT, narrow=True)
+    st.caption(stays_in_words(edit.keep, regions_volumes(model, edit.region)))
+    return edit if edit.changes else None
 
 
 def _count(name: str, source: str, place: DeltaGenerator | None = None) -> int:

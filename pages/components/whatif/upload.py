@@ -20,6 +20,7 @@ from pages.components.whatif.visit import visit
 
 if TYPE_CHECKING:
     from engine.cohort.preprocess.preprocess import BrainMasker
+    from engine.imaging.segmentation import Segmentation
     from engine.inference.generate import Model
 
 #: MB of a file, which .streamlit/config.toml holds the server to
@@ -38,7 +39,8 @@ File = tuple[str, bytes]
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scan:
     """An uploaded scan on the grid of the model with this ``digest``: its ``volume``, a ``key`` made of its voxels, ``notes``
-    on how it was read, ``doubts`` that speak against it, and what the model reads off it by column."""
+    on how it was read, ``doubts`` that speak against it, what the model reads off it by column, and its own ``mask`` of it where
+    it knows masks."""
 
     volume: Volume
     key: str
@@ -46,6 +48,7 @@ class Scan:
     notes: tuple[str, ...]
     doubts: tuple[str, ...]
     columns: dict[str, dict[str, Any]]
+    mask: Segmentation | None = None
 
 
 def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
@@ -99,6 +102,7 @@ def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
     """
     from engine.inference.infer import infer, posterior
     from engine.inference.intake import admit
+    from engine.inference.segment import segment
 
     report(0.0, "Checking the file")
     try:
@@ -106,13 +110,18 @@ def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
         with engaged("Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)) as progress:
             report(0.05, "Bringing the scan to the model's grid")
             volume, doubts = admit(model, scan, force=True, masker=_masker(report))
+            mask = None
+            if model.has_mask:
+                report(0.3, "Segmenting the scan")
+                mask = segment(model, volume)
             draws = infer(model, volume, samples=DRAWS, steps=STEPS, progress=progress)
     except Refusal as error:
         said = str(error)
         raise VolumeError(said[:1].upper() + said[1:]) from None
     columns = posterior(model.schema, draws, {})
     key = hashlib.sha256(np.ascontiguousarray(volume.data).tobytes()).hexdigest()[:16]
-    return Scan(volume=volume, key=key, digest=model.digest, notes=notes, doubts=tuple(doubts), columns=columns)
+    read = {"digest": model.digest, "notes": notes, "doubts": tuple(doubts), "columns": columns}
+    return Scan(volume=volume, key=key, mask=mask, **read)
 
 
 def _masker(report: Report) -> BrainMasker:

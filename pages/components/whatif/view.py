@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.mask.asked import NOTE
 from pages.components.parts.ruler.reader import digits_of, signed
 from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.viewer import viewer
@@ -115,10 +116,24 @@ def show_tables(answer: Answer) -> None:
             st.caption(MEASURED)
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")
+        _asked(answer)
     with right:
         st.header("Where the change lies", anchor=False)
         st.table(place_table(answer))
         st.caption(places_in_words(answer))
+
+
+def _asked(answer: Answer) -> None:
+    """Of an edited mask: what its regions were to measure, and what the ruler reads."""
+    if answer.question.edit is None:
+        return
+    if answer.follow:
+        names = ", ".join(label(name) for name in answer.follow)
+        st.caption(f"Follows the mask: {names}. The table beside the scans says by how much.")
+    if not answer.asked.empty:
+        with st.expander("Mask against scan", icon=":material/compare_arrows:", expanded=True):
+            st.table(answer.asked)
+            st.caption(NOTE)
 
 
 def places_in_words(answer: Answer) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,10 +23,12 @@ from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
-from pages.components.parts.ruler.reader import digits_of, ruler_for, signed
+from pages.components.parts.mask.asked import NOTE, asked_table
+from pages.components.parts.ruler.reader import digits_of, millilitres, ruler_for, signed
 from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, script, style
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
+from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import level, summary
 from pages.components.state.scene import fingerprint
 
@@ -54,12 +57,13 @@ Key = tuple[object, ...]
 
 
 class Findings(NamedTuple):
-    """Values by measure, a sentence where there are none, and the packed labels of the region's tissues, empty where there
-    are none."""
+    """Values by measure, a sentence where there are none, the packed labels of the region's tissues, empty where there are
+    none, and mL of each class."""
 
     values: dict[str, float]
     problem: str = ""
     labels: bytes = b""
+    classes: Mapping[str, float] = MappingProxyType({})
 
 
 _component = component(
@@ -88,8 +92,9 @@ def _shared() -> _Shared:
     return _Shared()
 
 
-def measured_section(model: Model, drawn: Drawn) -> None:
-    """The people shown, measured in the background: at once where that is quick or was asked for before, else on demand."""
+def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> None:
+    """The people shown, measured in the background: at once where that is quick or was asked for before, else on demand.
+    ``names`` are theirs where they are not simply counted."""
     st.header("Measured in the scan", anchor=False)
     ruler, problem = ruler_for(model)
     if ruler is None:
@@ -109,9 +114,12 @@ def measured_section(model: Model, drawn: Drawn) -> None:
         job, active = Job(partial(measure, ruler, missing, shared), session_is_open()), True
         state["measuring"] = job, keys
     if len(missing) < len(keys):
-        _component(data=tables(ruler, model.schema, drawn, [shared.readings.get(key) for key in keys]), key="measured")
-        told = any(reading.labels for key in keys if (reading := shared.readings.get(key)))
+        readings = [shared.readings.get(key) for key in keys]
+        _component(data=tables(ruler, model.schema, drawn, readings, names), key="measured")
+        told = any(reading.labels for reading in readings if reading) and not model.has_mask
         st.caption(f"{ABOUT.get(ruler.region.name, READ)} {LABELS if told else ''}")
+        if model.has_mask:
+            _asked(model, drawn, readings, names)
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
@@ -120,10 +128,29 @@ def measured_section(model: Model, drawn: Drawn) -> None:
         job.check()
 
 
+def _asked(model: Model, drawn: Drawn, readings: Sequence[Findings | None], names: Sequence[str]) -> None:
+    """Volumes of the masks that the scans were drawn for, against those read off the scans."""
+    names = names or [f"Person {i + 1}" for i in range(len(drawn.people))]
+    read = zip(drawn.people, readings, names, strict=True)
+    there = [
+        (person.mask, found.classes, name) for person, found, name in read if person.mask and found and found.classes
+    ]
+    if not there:
+        return
+    masks, classes, whose = zip(*there, strict=True)
+    table = asked_table(masks, classes, titles_of(model), whose)
+    if table.empty:
+        return
+    with st.expander("Mask against scan", icon=":material/compare_arrows:", expanded=len(drawn.people) < 3):
+        st.table(table)
+        st.caption(NOTE)
+
+
 def keys_of(ruler: Ruler, drawn: Drawn) -> list[Key]:
     """What decides a reading, for each of the people."""
     request = drawn.request
-    return [(ruler.digest, drawn.digest, request.given, request.steps, p.seed) for p in drawn.people]
+    keys: list[Key] = [(ruler.digest, drawn.digest, request.given, request.steps, p.seed) for p in drawn.people]
+    return keys if drawn.edit is None else [(*key, drawn.edit, i) for i, key in enumerate(keys)]
 
 
 def measure(ruler: Ruler, people: Mapping[Key, Person], shared: _Shared, report: Report) -> None:
@@ -145,10 +172,11 @@ def _read(ruler: Ruler, volume: Volume) -> Findings:
         values = ruler.values_of(found)
     except Refusal as error:
         return Findings({}, str(error))
+    classes = millilitres(found)
     if not found.placed:
-        return Findings(values)
+        return Findings(values, classes=classes)
     groups = [tissue.classes for tissue in ruler.region.tissues]
-    return Findings(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1))
+    return Findings(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1), classes)
 
 
 def labelled_scene(model: Model, drawn: Drawn) -> bytes:
@@ -211,11 +239,19 @@ def _offer(missing: int, pace: float, job: Job | None) -> None:
         st.caption(said or f"Those drawn after are measured as well.{time_}", width="content")
 
 
-def tables(ruler: Ruler, schema: AttributeSchema, drawn: Drawn, readings: Sequence[Findings | None]) -> dict[str, Any]:
+def tables(
+    ruler: Ruler,
+    schema: AttributeSchema,
+    drawn: Drawn,
+    readings: Sequence[Findings | None],
+    names: Sequence[str] = (),
+) -> dict[str, Any]:
     """What the browser shows: the rows of each of the people; whether a column stands ``beside`` any measure."""
+    counted = [f"Person {i + 1}" for i in range(len(drawn.people))] if len(drawn.people) > 1 else [""]
+    who = [f"{name}, " if name else "" for name in names or counted]
     people = [
         {
-            "title": f"{f'Person {i + 1}, ' if len(drawn.people) > 1 else ''}{summary(person.attributes)}",
+            "title": f"{who[i]}{summary(person.attributes)}",
             "rows": rows(ruler, schema, person.attributes, reading.values) if reading and reading.values else [],
             "problem": f"could not be measured: {reading.problem}." if reading else "is not measured yet.",
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,11 +25,12 @@ FOREGROUND = 0.12
 
 class Seen(NamedTuple):
     """What is seen in a volume: ``values`` by measure, ``masks`` (x, y, z) of the body and of the region's areas, by name,
-    ``problem`` where nothing was read."""
+    ``problem`` where nothing was read, and mL of each class that the ruler tells apart."""
 
     values: dict[str, float]
     masks: dict[str, np.ndarray]
     problem: str
+    classes: Mapping[str, float] = MappingProxyType({})
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the ruler")
@@ -91,7 +94,14 @@ def look(ruler: Ruler | None, volume: Volume) -> Seen:
         values = ruler.values_of(found)
     except Refusal as error:
         return Seen({}, {BODY: body}, str(error))
-    return Seen(values, {BODY: body, **_areas(ruler.region, found, volume, body)}, "")
+    return Seen(values, {BODY: body, **_areas(ruler.region, found, volume, body)}, "", millilitres(found))
+
+
+def millilitres(found: Classes) -> dict[str, float]:
+    """The volume of each class that a ruler tells apart, by its likeliest voxels."""
+    voxel = abs(float(np.linalg.det(found.affine[:3, :3]))) / 1000
+    counts = np.bincount(found.probabilities.argmax(0).ravel(), minlength=len(found.names))
+    return {name: float(count) * voxel for name, count in zip(found.names, counts, strict=True)}
 
 
 def _areas(region: Region, found: Classes, volume: Volume, body: np.ndarray) -> dict[str, np.ndarray]:

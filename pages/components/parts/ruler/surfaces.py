@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,18 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
+from engine.anatomy.region import Region, Tissue
 from engine.figures.surface import Part, surface_figure
 from engine.imaging.surface import Surface, SurfaceError, softened, surface
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.download import stem, stl_zip
-from pages.components.parts.ruler.reader import body_of, ruler_for
+from pages.components.parts.ruler.reader import body_of, region_drawn, ruler_for
 from pages.components.state.generation import Drawn, Report, time_left
+from pages.components.state.overlay import Groups, class_title
 
 if TYPE_CHECKING:
+    from engine.imaging.segmentation import Segmentation
     from engine.inference.generate import Model, Person
     from engine.measure.ruler import Ruler
 
@@ -36,24 +39,40 @@ ABOUT = (
     "Where the ruler that measures scans sees each tissue, as smoothed borders in mm (right, anterior, superior positive). "
     "Drag to turn; a click in the legend hides a part. This person does not exist."
 )
+ABOUT_MASK = (
+    "Borders of the mask that the scan was drawn for or together with, the model's own, smoothed, in mm (right, anterior, superior "
+    "positive); the skin is that of the scan. Drag to turn; a click in the legend hides a part. This person does not exist."
+)
+#: name, colour, opacity, field and its affine of a surface to be made
+Job = tuple[str, str, float, np.ndarray, np.ndarray]
 _webgl = component("somatwin_webgl", html="<span></span>", js=Path(__file__).with_name("webgl.js").read_text("utf-8"))
 
 
-def surfaces_section(model: Model, drawn: Drawn) -> None:
-    """A section that makes the surfaces of one of the people shown when asked."""
-    st.fragment(_section)(model, drawn)
+def surfaces_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> None:
+    """A section that makes the surfaces of one of the people shown when asked; ``names`` are theirs where they are not counted,
+    and the last one is offered first."""
+    st.fragment(_section)(model, drawn, names)
 
 
-def _section(model: Model, drawn: Drawn) -> None:
+def _section(model: Model, drawn: Drawn, names: Sequence[str]) -> None:
     state = st.session_state
     with st.expander("Surfaces", icon=":material/deployed_code:"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             number = 0
             if len(drawn.people) > 1:
-                number = st.selectbox("Of", range(len(drawn.people)), format_func=lambda i: f"Person {i + 1}", width=160,
-                                      key=f"surfaces.of.{len(drawn.people)}")  # fmt: skip
+                words = names or [f"Person {i + 1}" for i in range(len(drawn.people))]
+                number = st.selectbox("Of", range(len(words)), format_func=words.__getitem__, width=160,
+                                      key=f"surfaces.of.{len(words)}.{'-'.join(names)}",
+                                      index=len(names) - 1 if names else 0)  # fmt: skip
             person = drawn.people[number]
-            key = (drawn.digest, drawn.request.given, drawn.request.steps, person.seed)
+            key = (
+                drawn.digest,
+                drawn.request.given,
+                drawn.request.steps,
+                person.seed,
+                drawn.edit,
+                number if names else 0,
+            )
             made = state.get("surfaces")
             if made is None or made[0] != key:
                 wish = partial(state.update, {"surfaces wanted": key})
@@ -75,37 +94,48 @@ def _make(model: Model, person: Person, key: tuple[Any, ...]) -> None:
         bar = st.progress(0.0, "Starting")
         st.button("Stop", key="surfaces stop", on_click=lambda: state.update({"surfaces wanted": None}), type="tertiary",
                   icon=":material/stop_circle:")  # fmt: skip
-    ruler, why_not = ruler_for(model)
-    parts, notes = surfaces_of(ruler, person.volume, bar.progress)
-    state.update({"surfaces": (key, parts, [why_not, *notes] if why_not else notes), "surfaces wanted": None})
+    ruler, why_not = (None, "") if person.mask is not None else ruler_for(model)
+    parts, notes = surfaces_of(ruler, person.volume, bar.progress, person.mask, region_drawn(model))
+    notes = [why_not, *notes] if why_not else notes
+    about = ABOUT if person.mask is None else ABOUT_MASK
+    state.update({"surfaces": (key, parts, notes, about), "surfaces wanted": None})
     st.rerun(scope="fragment")
 
 
-def _show(parts: list[Part], notes: list[str]) -> None:
+def _show(parts: list[Part], notes: list[str], about: str) -> None:
     place = st.container()
     there = _webgl(key="webgl", on_there_change=lambda: None).there
     if there:
         # the wheel scrolls the page, as everywhere
         config = {"displaylogo": False, "scrollZoom": False}
         place.plotly_chart(surface_figure(parts), key="surfaces figure", config=config)
-        place.caption(ABOUT)
+        place.caption(about)
     elif there is False:
         place.info(NO_WEBGL, icon=":material/visibility_off:")
     for note in notes:
         st.caption(f":material/info: {note}")
 
 
-def surfaces_of(ruler: Ruler | None, volume: Volume, report: Report) -> tuple[list[Part], list[str]]:
-    """Skin, and what the ruler finds inside; and sentences on what could not be made."""
+def surfaces_of(
+    ruler: Ruler | None,
+    volume: Volume,
+    report: Report,
+    mask: Segmentation | None = None,
+    region: Region | None = None,
+) -> tuple[list[Part], list[str]]:
+    """Skin, and what is inside, by the person's ``mask`` where there is one, else by the ruler; and sentences on what could not
+    be made."""
     began = time.monotonic()
 
     def said(share: float, text: str) -> None:
         report(share, text + time_left(began, share))
 
     said(0.0, "Finding the skin")
-    jobs = [(*SKIN, _skin(volume), volume.affine)]
+    jobs: list[Job] = [(*SKIN, _skin(volume), volume.affine)]
     notes: list[str] = []
-    if ruler is not None:
+    if mask is not None:
+        jobs += list(_of_mask(region, mask))
+    elif ruler is not None:
         said(0.1, "Finding what is inside")
         try:
             jobs += list(_inside(ruler, volume))
@@ -131,7 +161,21 @@ def _skin(volume: Volume) -> np.ndarray:
     return softened(body_of(volume))
 
 
-def _inside(ruler: Ruler, volume: Volume) -> Iterator[tuple[str, str, float, np.ndarray, np.ndarray]]:
+def _of_mask(region: Region | None, mask: Segmentation) -> Iterator[Job]:
+    """The parts of a mask: the surfaces of its region, and each of the classes alone where it has none of them."""
+    tissues = [tissue for tissue in region.surfaces if set(tissue.classes) & set(mask.classes)] if region else []
+    if not tissues:
+        legend = Groups(region, mask.classes).legend
+        titles = {class_title(region, name): name for name in mask.classes[1:]}
+        tissues = [Tissue(title=t, classes=(titles[t],), colour=c, opacity=0.5) for _, t, c in legend if t in titles]
+    for tissue in tissues:
+        chosen = [k for k, name in enumerate(mask.classes) if name in tissue.classes]
+        there = np.isin(mask.labels, chosen)
+        if there.any():
+            yield tissue.title, tissue.colour, tissue.opacity, softened(there), mask.affine
+
+
+def _inside(ruler: Ruler, volume: Volume) -> Iterator[Job]:
     """Name, colour, opacity, field and its affine of each part that the ruler tells apart."""
     found = ruler.classes_on(volume)
     if not found.placed:

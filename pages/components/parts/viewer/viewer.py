@@ -1,7 +1,7 @@
 """The scan viewer: linked slices, a cutaway and the person's table, sent once and then run by the browser.
 
 Nothing the reader does in it comes back to the server, so it stays live while the model is at work; but for the place
-that a reader marks, where a page asks for one.
+that a reader marks, or what they painted with the brush, where a page asks for it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 from streamlit.components.v2 import component
 
 HERE = Path(__file__).parent
-#: one module for the browser; the last file exports the component
+#: one module for the browser
 PARTS = "scene signal raycast paint mark table surface picture panel keys input viewer"
 SCRIPTS = tuple(HERE / "js" / f"{part}.js" for part in PARTS.split())
+#: what is added where a mask can be painted
+BRUSH_SCRIPT, BRUSH_STYLE = HERE / "js" / "brush.js", HERE / "brush.css"
 #: what draws a table, which others show too
 TABLE_SCRIPT, TABLE_STYLE = HERE / "js" / "table.js", HERE / "table.css"
 
@@ -39,7 +41,13 @@ _component = component(
     "somatwin_viewer",
     html=(HERE / "viewer.html").read_text(encoding="utf-8"),
     css=style((HERE / "viewer.css", TABLE_STYLE)),
-    js=script(),
+    js=f"{script()}\nexport default show;",
+)
+_painting = component(
+    "somatwin_painting_viewer",
+    html=(HERE / "viewer.html").read_text(encoding="utf-8"),
+    css=style((HERE / "viewer.css", TABLE_STYLE, BRUSH_STYLE)),
+    js=f"{script((*SCRIPTS, BRUSH_SCRIPT))}\nexport default showWithBrush;",
 )
 
 
@@ -56,3 +64,13 @@ def marking_viewer(scene: bytes, mark: Sequence[float] | None, on_mark: Callable
     """
     known = json.dumps({"mark": mark and list(mark)}).encode()
     _component(data=b"MARK" + struct.pack("<I", len(known)) + known + scene, key=key, on_mark_change=on_mark)
+
+
+def painting_viewer(scene: bytes, on_paint: Callable[[], None], key: str) -> None:
+    """Show a scene whose header has a ``brush``, with which the reader can paint its regions into the labels.
+
+    Only the reader's press on Apply sends anything: ``on_paint`` is called, and ``st.session_state[key]["paint"]`` holds
+    ``scene`` (its fingerprint), ``person`` (whose labels they are) and ``strokes``, each a region's index and runs of voxels
+    (:func:`pages.components.state.overlay.painted`).
+    """
+    _painting(data=scene, key=key, on_paint_change=on_paint)

@@ -1,7 +1,7 @@
 // Linked axial, coronal and sagittal views with a cutaway, drawn in Canvas2D; one payload, then no server.
 // The state of a viewer hangs on its root element as `root.somatwin`.
 
-export default function ({ data, parentElement, setTriggerValue }) {
+function show({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".viewer");
   const view = (root.somatwin ??= createView(root));
   const [packed, marking] = unwrap(data);
@@ -11,12 +11,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     takeMark(view, marking);
     update(view, {});
   }
-  if (view.fingerprint === print || view.loading === print) return undefined;
+  if (view.fingerprint === print || view.loading === print) return;
   view.loading = print;
   unpack(packed).then((scene) => {
     if (view.loading === print) showScene(view, scene, print, marking);
   });
-  return undefined;
 }
 
 /** What a reader can bring back with Reset. */
@@ -98,7 +97,7 @@ function update(view, changes) {
   view.tables = {};
   view.root.dataset.mode = view.mode;
   // measured.js shows the same one
-  document.documentElement.dataset.person = view.shown;
+  document.documentElement.dataset.person = view.header.compare ? view.other : view.shown;
   const { slots, root } = view;
   const focused = root.getRootNode().activeElement;
   const bar = focused?.closest(".toolbar, .strip, .legend, .wiper, .help");
