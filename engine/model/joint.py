@@ -262,7 +262,7 @@ class JointModel(nn.Module):
         )
         if not self.has_mask:
             return flow
-        directions, spread = _directions(self.mask_loadings, self.mask_variance)
+        directions, spread = _directions(_principal(self.mask_loadings), self.mask_variance)
         return replace(flow, mask_directions=directions, mask_spread=spread, mask=self.mask_variance)
 
     def encode(
@@ -337,6 +337,16 @@ class Axes(NamedTuple):
         scale = scale / (values * scale**2).mean().sqrt()
         self.rotation.copy_(vectors)
         self.scale.copy_(scale)
+
+
+def _principal(loadings: Float[Tensor, "n c r"]) -> Float[Tensor, "n c r"]:
+    """The same covariance by orthogonal loadings, as the image's are of themselves and slopes on its factors are not."""
+    flat = loadings.flatten(0, 1).double()
+    turned = flat @ torch.linalg.eigh(flat.T @ flat).eigenvectors
+    length = turned.norm(dim=0)
+    # what is next to nothing has no direction of its own
+    turned = turned * (length > 1e-5 * length.max())
+    return turned.to(loadings.dtype).reshape(loadings.shape)
 
 
 def _directions(

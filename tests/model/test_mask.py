@@ -194,3 +194,12 @@ def test_impossible_classes_are_refused() -> None:
         replace(MASK, classes=("a", "a", "b", "c"))
     with pytest.raises(ConfigError, match="leave it out of a model that knows tables only"):
         ModelConfig(image=replace(tiny().model.image, grid=(0, 0, 0), channels=0), flow=tiny().model.flow, mask=MASK)
+
+
+def test_directions_of_the_mask_are_orthonormal_whatever_its_slopes(net: JointModel) -> None:
+    """Or what the sampler solves exactly grows without bounds where a mask is drawn."""
+    linear = net.linear(with_masks(net, given_rows(net, [{}]), [None], drawn=True))
+    overlap = linear.mask_directions.T @ linear.mask_directions
+    assert (overlap - overlap.diag().diag()).abs().max() < 1e-4
+    loadings = net.mask_loadings.flatten(0, 1)
+    assert linear.mask_spread.sum() >= loadings.square().sum() * 0.999
