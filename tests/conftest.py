@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,16 @@ from filelock import FileLock
 from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
+from engine.model.config import MaskConfig
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe, tiny
+from engine.training.stages.mask import MaskTraining
 
 #: processes at most: each holds the libraries, 1 GB
 PROCESSES = 4
+#: of the balls' masks: names that the ruler of heads has, too, and one that it has not
+CLASSES = ("background", "brain", "ventricles", "other")
+MASK = MaskConfig(classes=CLASSES, codes=((0,), (1,), (2,), ()), latent=6, widths=(8, 8, 8, 16), blocks=1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of servers and commands that tests start
 torch.set_num_threads(1)
 
@@ -103,6 +109,28 @@ def tiny_recipe() -> Recipe:
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
     return CohortStore.open(made_once(tmp_path_factory, "balls", ball_store))
+
+
+@pytest.fixture(scope="session")
+def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
+    """Balls of whom three in four have label maps."""
+    return CohortStore.open(made_once(tmp_path_factory, "masked-balls", lambda path: ball_store(path, labels=True)))
+
+
+@pytest.fixture(scope="session")
+def mask_recipe(tiny_recipe: Recipe) -> Recipe:
+    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=30, warmup=5, bfloat16=False))
+
+
+@pytest.fixture(scope="session")
+def mask_run(tmp_path_factory: pytest.TempPathFactory, mask_recipe: Recipe, labelled_store: CohortStore) -> Path:
+    """The run directory of a training with masks; not to be changed."""
+
+    def trained(run_dir: Path) -> None:
+        for _ in train(mask_recipe, labelled_store, run_dir):
+            pass
+
+    return made_once(tmp_path_factory, "mask-run", trained)
 
 
 @pytest.fixture(scope="session")
