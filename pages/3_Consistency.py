@@ -8,7 +8,7 @@ status = frame("Consistency")
 with st.spinner("Starting the engine"):
     from pages.components.consistency.pair import pair_shown
     from pages.components.consistency.question import plan_controls
-    from pages.components.consistency.view import asked_shown, concluded, said, unmeasured
+    from pages.components.consistency.view import asked_shown, concluded, masks_shown, said, unmeasured
     from pages.components.consistency.work import carry_out, ruler_needed, visit
     from pages.components.parts.model_picker import model_picker
 
@@ -24,6 +24,7 @@ if plan.attribute is None:
     pair_shown(model, ruler, plan, points)
 else:
     asked_shown(model, ruler, plan, points)
+masks_shown(model, points)
 unmeasured(points)
 if (run := visit().running) and len(points) < wanted:
     carry_out(model, ruler, run, wanted, status)

@@ -119,7 +119,7 @@ def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
 
 @pytest.fixture(scope="session")
 def mask_recipe(tiny_recipe: Recipe) -> Recipe:
-    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=30, warmup=5, bfloat16=False))
+    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=40, rate=1e-2, warmup=5, bfloat16=False))
 
 
 @pytest.fixture(scope="session")

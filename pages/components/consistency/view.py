@@ -13,6 +13,9 @@ from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
 from pages.components.consistency.work import Plan, Point, cohort_of, number, to_csv, visit
 from pages.components.parts.choice import one_of
+from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
+from pages.components.parts.mask.asked import persons_table
+from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import label, unit
 
 if TYPE_CHECKING:
@@ -59,6 +62,18 @@ def unmeasured(points: list[Point]) -> None:
     """Say which scans could not be measured, and why."""
     if problems := [point["problem"] for point in points if point["problem"]]:
         st.warning(f"{len(problems)} of {len(points)} scans could not be measured: {problems[0]}.")
+
+
+def masks_shown(model: Model, points: list[Point]) -> None:
+    """Of persons drawn together with a mask: its volumes against those read off the scans."""
+    if not model.has_mask:
+        return
+    table = persons_table(points, titles_of(model))
+    if table.empty:
+        return
+    with st.expander("Mask against scan", icon=":material/compare_arrows:", expanded=True):
+        st.table(table)
+        st.caption(f"Means over the persons, the difference with its SD. {NOTE_OF_MASKS}")
 
 
 def picture(plan: Plan, *names: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Cell, Number
 from pages.components.parts.facts import refused
+from pages.components.parts.mask.asked import read_with_mask
 from pages.components.parts.ruler.reader import read, ruler_for
 from pages.components.state.address import Request, tidy
 from pages.components.state.generation import Report, people_of, time_left
@@ -113,7 +114,10 @@ def sample_one(model: Model, ruler: Ruler, plan: Plan, i: int, report: Report) -
     request = plan.request(number(model.schema, plan.attribute), i)
     ((found,), _) = people_of(model, request, lambda fraction, text: report(DRAWING * fraction, text))
     report(DRAWING, "measuring")
-    values, problem = read(ruler, found.person.volume)
+    if (mask := found.person.mask) is None:
+        values, problem = read(ruler, found.person.volume)
+    else:
+        values, problem = read_with_mask(ruler, found.person.volume, mask)
     # what is sampled and measured under one name stands in the table twice
     row = {column_key(k, ruler): v for k, v in found.person.attributes.items()}
     asked: Point = {"seed": request.seed}

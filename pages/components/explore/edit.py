@@ -211,7 +211,7 @@ def paint(model: Model, drawn: Drawn) -> None:
     person = drawn.people[int(sent["person"])]
     mask: Segmentation | None = person.mask
     assert mask is not None
-    key = keep_mask(painted(mask, sent["strokes"]), f"Painted: seed {person.seed}")
+    key = keep_mask(painted(mask, sent["strokes"]), f"Painted, seed {person.seed}")
     edit = replace(RegionEdit(), mask=key, keep=bool(st.session_state.get(f"{KEY}.keep", True)))
     restore_edit(KEY, edit)
     _want(Asked(request=replace(drawn.request, seed=person.seed, n=1), edit=edit))

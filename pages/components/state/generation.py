@@ -211,7 +211,7 @@ def scene_of(
     """What the viewer shows: every channel of everybody's scan, and their tables.
 
     ``marked``: labels and legend of :func:`payload`, where people have no masks of their own, and whether to ``compare`` them.
-    ``names`` are theirs; ``why`` says of a row of whoever is not the first why it is so.
+    ``names`` are theirs, after a colon what is to be said of them; ``why`` says of a row of whoever is not the first why it is so.
     """
     given = dict(request.given)
     described = []
@@ -221,11 +221,12 @@ def scene_of(
             rows = [row | {"origin": why(row)} for row in rows]
         alone = "This person" if request.n == 1 else f"Person {i + 1}"
         file = f"{request.model}_seed-{person.seed}"
+        name, _, told = names[i].partition(": ") if names else (alone, "", "")
         described.append(
             {
-                "title": names[i] if names else alone,
-                "subtitle": f"{summary(person.attributes)} · seed {person.seed}",
-                "file": f"{file}_{names[i].partition(':')[0].lower()}" if names else file,
+                "title": name,
+                "subtitle": " · ".join(filter(None, (told, summary(person.attributes), f"seed {person.seed}"))),
+                "file": f"{file}_{name.lower()}" if names else file,
                 "rows": rows,
             }
         )

@@ -127,7 +127,7 @@ def _loaded(model: Model, files: list[tuple[str, bytes]], key: str) -> list[str]
         mask, notes = read_mask(model, files)
     except Refusal as error:
         return [f":red[{refused(error)}]"]
-    st.session_state[f"{key}.mask"] = keep_mask(mask, f"Loaded: {files[0][0][:40]}")
+    st.session_state[f"{key}.mask"] = keep_mask(mask, f"Loaded, {files[0][0][:40]}")
     _other_region(key)
     return [*notes, "It is in use: see Start from."]
 
