@@ -122,6 +122,15 @@ def checkpoints(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pyt
     return folder
 
 
+@pytest.fixture(scope="session")
+def mask_checkpoints(mask_run: Path, ball_measure: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """A model of balls that knows masks, ``masked``, and a ruler for it."""
+    folder = tmp_path_factory.mktemp("masked")
+    (folder / "masked").symlink_to(mask_run / "checkpoint")
+    (folder / "measure-head").symlink_to(ball_measure)
+    return folder
+
+
 @dataclass(frozen=True, kw_only=True)
 class Served:
     """The app's server: its ``address``, and the folders in which it looks for ``checkpoints`` and ``runs``."""
@@ -153,6 +162,17 @@ def ruled_address(served: Served, ball_measure: Path) -> Iterator[str]:  # noqa:
     ruler.symlink_to(ball_measure)
     yield served.address
     ruler.unlink()
+
+
+@pytest.fixture(scope="module")
+def masked_address(served: Served, mask_checkpoints: Path) -> Iterator[str]:
+    """The app with a model that knows masks, ``masked``, and its ruler, for as long as a module's tests run."""
+    added = [served.checkpoints / name for name in ("masked", "measure-head")]
+    for path in added:
+        path.symlink_to((mask_checkpoints / path.name).resolve())
+    yield served.address
+    for path in added:
+        path.unlink()
 
 
 @pytest.fixture(scope="session")

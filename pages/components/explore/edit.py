@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: how the keys of the controls begin, and that of the viewer in which a mask can be painted
 KEY, VIEWER = "explore.edit", "painting viewer"
+WHO = f"{KEY}.person"
 NAMES = ("Before", "Edited")
 NOTE = (
     "A is the person drawn for the mask as it was, B the same noise for the edited one: what differs between them is the edit's "
@@ -90,6 +91,7 @@ def arrive_edit(request: Request, edit: RegionEdit | None, person: int) -> None:
     here = edits()
     restore_edit(KEY, edit)
     here.problem = ""
+    st.session_state[WHO] = min(person, request.n - 1)
     if edit is None:
         here.wanted = here.made = None
     else:
@@ -117,9 +119,9 @@ def edit_section(model: Model, drawn: Drawn) -> None:
         st.caption(ABOUT)
         number = 0
         if len(drawn.people) > 1:
-            number = st.selectbox(
-                "Of", range(len(drawn.people)), format_func=lambda i: f"Person {i + 1}", key=f"{KEY}.of"
-            )
+            if st.session_state.get(WHO, 0) >= len(drawn.people):
+                st.session_state[WHO] = 0
+            number = st.selectbox("Of", range(len(drawn.people)), format_func=lambda i: f"Person {i + 1}", key=WHO)
         person, request = drawn.people[number], of_person(drawn.request, number)
         edit = edit_controls(model, person.mask, KEY)
         st.caption(stays_in_words(edit.keep, regions_volumes(model, edit.region)))

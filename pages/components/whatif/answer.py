@@ -278,11 +278,11 @@ def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: 
     given = {column: value for column, value in question.before if column not in question.loose}
     tables = [person_rows(model.schema, row, given) for row in made.rows]
     tables[1] = [row | {"origin": _why(question, row, made)} for row in tables[1]]
+    told = question.edit.in_words(titles_of(model).__getitem__) if question.edit else ""
+    said = [summary(made.rows[0]), " · ".join(filter(None, (told, summary(made.rows[1]))))]
     people = [
-        {"title": title, "subtitle": summary(row), "file": f"{name}_{suffix}", "rows": table}
-        for title, suffix, row, table in zip(
-            ("Before", "What if"), ("before", "whatif"), made.rows, tables, strict=True
-        )
+        {"title": title, "subtitle": words, "file": f"{name}_{suffix}", "rows": table}
+        for title, suffix, words, table in zip(("Before", "What if"), ("before", "whatif"), said, tables, strict=True)
     ]
     note = "Associations of the cohort, not causes: nobody's body is foretold."
     marked = overlaid(model, made.masks) if made.masks else {}

@@ -142,7 +142,8 @@ def _edit(model: Model, mask: Segmentation | None) -> RegionEdit | None:
     ):
         return None
     edit = edit_controls(model, mask, EDIT, narrow=True)
-    st.caption(stays_in_words(edit.keep, regions_volumes(model, edit.region)))
+    also = " That holds for those that follow above, too." if edit.keep else ""
+    st.caption(f"{stays_in_words(edit.keep, regions_volumes(model, edit.region))}{also}")
     return edit if edit.changes else None
 
 

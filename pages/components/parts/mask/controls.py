@@ -118,7 +118,8 @@ def _base(model: Model, key: str) -> str:
         state[f"{key}.mask"] = ""
     if len(keys) == 1:
         return ""
-    return str(st.selectbox("Start from", keys, key=f"{key}.mask", format_func=mask_title))
+    words = {each: mask_title(each) for each in keys}
+    return str(st.selectbox("Start from", keys, key=f"{key}.mask", format_func=words.__getitem__))
 
 
 def _loaded(model: Model, files: list[tuple[str, bytes]], key: str) -> list[str]:
@@ -143,6 +144,7 @@ def _volume(key: str, region: str, now: float) -> float:
     scaled = (region, round(now, 3), state[f"{key}.factor"])
     if state.get(f"{key}.of") != scaled or f"{key}.volume" not in state:
         state[f"{key}.volume"] = min(high, max(low, round(state[f"{key}.factor"] * scale, digits)))
+        state[f"{key}.stands"] = state[f"{key}.volume"]
     value = st.slider(
         f"Volume, mL (now {_ml(now)})" if now else "Volume, % of now",
         low,
@@ -152,9 +154,12 @@ def _volume(key: str, region: str, now: float) -> float:
         key=f"{key}.volume",
         help=VOLUME if now else f"{VOLUME} In mL once this person was drawn.",
     )
-    factor = min(LARGEST, max(SMALLEST, round(value / scale, 3)))
-    factor = 1.0 if abs(factor - 1) < LEAST else factor
+    factor = state[f"{key}.factor"]
+    if value != state[f"{key}.stands"]:  # moved: what was rounded for the slider stays as it was asked for
+        factor = min(LARGEST, max(SMALLEST, round(value / scale, 3)))
+        factor = 1.0 if abs(factor - 1) < LEAST else factor
     state[f"{key}.factor"] = factor
+    state[f"{key}.stands"] = value
     state[f"{key}.of"] = region, round(now, 3), factor
     return factor
 
