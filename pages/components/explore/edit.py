@@ -137,12 +137,12 @@ def edit_section(model: Model, drawn: Drawn) -> None:
             assert mask is not None
             name = f"{drawn.request.model}_seed-{person.seed}{'_edited' if mask is not person.mask else ''}"
             st.download_button(
-                "Download the mask", partial(mask_zip, mask, name), f"{name}_dseg.zip", "application/zip",
+                "Mask as NIfTI", partial(mask_zip, mask, name), f"{name}_dseg.zip", "application/zip",
                 on_click="ignore", icon=":material/download:", help="NIfTI dseg with its BIDS table: of the edit where one is shown.",
             )  # fmt: skip
         if made is not None and made[0].edit.mask:
             st.caption(
-                "A mask that was loaded or painted is in no address and in no session file: download it to keep it."
+                "A mask that was loaded or painted is in no address and in no session file: save it as NIfTI to keep it."
             )
 
 

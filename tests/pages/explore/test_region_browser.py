@@ -1,0 +1,121 @@
+"""A region edited and painted in a browser: sliders by keyboard, brush by pointer and by key, for everybody to read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.pages.conftest import WAIT
+from tests.pages.test_access import faults
+from tests.pages.visit import Visit, jump
+
+#: of B, or of the one person: how many voxels each label has
+COUNTS = """root => {
+  const { labels, header, other, shown } = root.somatwin, counts = [0, 0, 0, 0];
+  for (const label of labels[header.compare ? other : shown]) counts[label] += 1;
+  return counts;
+}"""
+VENTRICLES = 2
+
+
+@pytest.fixture(scope="module")
+def page(visit: Callable[..., Visit], masked_address: str) -> Visit:
+    here = visit("--disable-3d-apis").open(f"{masked_address}/Explore?model=masked&steps=2&seed=5&age=60")
+    here.shown()
+    return here
+
+
+def drawn(here: Visit, button: Locator) -> None:
+    """Press, and wait for the scene that comes of it."""
+    before = here.viewer.get_attribute("data-fingerprint")
+    button.click()
+    here.shown(other_than=before)
+
+
+def test_a_region_is_grown_with_the_keyboard(page: Visit):
+    page.page.get_by_text("Edit a region").click()
+    page.page.get_by_role("combobox", name=re.compile("Region")).click()
+    page.page.keyboard.type("Ventr")
+    expect(page.page.get_by_text(re.compile(r"^Ventricles, [\d.]+ mL")).last).to_be_visible()
+    page.page.keyboard.press("Enter")
+    slider = page.page.get_by_role("slider", name=re.compile(r"Volume, mL \(now \d\d?\.\d"))
+    expect(slider).to_be_visible()
+    before = page.viewer.evaluate(COUNTS)
+    for _ in range(3):
+        slider.press("PageUp")
+    draw = page.page.get_by_role("button", name="Draw for this mask")
+    expect(draw).to_be_enabled(timeout=WAIT)
+    drawn(page, draw)
+    after = page.viewer.evaluate(COUNTS)
+    assert after[VENTRICLES] > 1.3 * before[VENTRICLES]
+    assert after[0] == before[0], "not out of the body"
+    expect(page.page).to_have_url(re.compile("edit=ventricles&edit.times="))
+    expect(page.viewer.locator(".panel h2")).to_contain_text("times as large")
+
+
+def test_the_brush_paints_takes_back_and_is_drawn_for(page: Visit):
+    counts = page.viewer.evaluate(COUNTS)
+    page.press("Brush")
+    brush = page.viewer.get_by_role("toolbar", name="Brush")
+    brush.get_by_role("combobox", name="Region to paint").select_option("Ventricles")
+    assert page.page.get_by_role("button", name="Apply").is_disabled()
+    sent = len(page.sent)
+    canvas = page.page.locator(".pane").nth(4).locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    page.page.mouse.move(box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.5)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.5, steps=4)
+    page.page.mouse.up()
+    painted = page.viewer.evaluate(COUNTS)
+    assert painted[VENTRICLES] > counts[VENTRICLES]
+    assert painted[0] == counts[0], "nothing is painted into the background"
+    expect(brush).to_contain_text("mL painted")
+    page.pane("Axial").press("z")
+    assert page.viewer.evaluate(COUNTS) == counts
+    # by the keyboard alone: at the crosshair, in B's coronal slice
+    jump(page, [16, 16, 20])
+    page.page.locator(".pane").nth(5).locator("canvas").focus()
+    page.page.keyboard.press("b")
+    painted = page.viewer.evaluate(COUNTS)
+    assert painted[VENTRICLES] > counts[VENTRICLES]
+    assert len(page.sent) == sent, "painting does not ask the server"
+    drawn(page, brush.get_by_role("button", name="Apply"))
+    assert page.viewer.evaluate(COUNTS) == painted, "the scan is drawn for what was painted"
+    expect(page.page.get_by_text("is in no address and in no session file")).to_be_visible()
+    expect(page.page).not_to_have_url(re.compile("edit="))
+
+
+def test_the_other_person_is_not_painted(page: Visit):
+    before = page.viewer.evaluate("root => root.somatwin.labels[0].join()")
+    page.pane("Axial").click()
+    assert page.viewer.evaluate("root => root.somatwin.labels[0].join()") == before
+    expect(page.viewer.get_by_role("toolbar", name="Brush")).to_contain_text("Paint on B")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_it(page: Visit, scheme: str):
+    page.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    expect(page.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    page.page.wait_for_timeout(300)
+    assert faults(page) == {}
+    assert not page.errors
+
+
+def test_a_link_brings_the_edit_back_on_both_pages(visit: Callable[..., Visit], masked_address: str):
+    query = "model=masked&steps=2&seed=5&age=60&edit=ventricles&edit.times=1.5"
+    one = visit("--disable-3d-apis").open(f"{masked_address}/Explore?{query}")
+    one.page.locator(".viewer.comparing[data-fingerprint]").wait_for()
+    counts = one.viewer.evaluate(COUNTS)
+    other = visit("--disable-3d-apis").open(f"{masked_address}/What_if?{query}")
+    other.page.get_by_text("15 mm around it").wait_for()
+    other.page.locator(".viewer[data-fingerprint]").wait_for()
+    assert other.viewer.evaluate(COUNTS) == counts
+    expect(other.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    assert faults(other) == {}
+    strangers = [url for url in one.requests + other.requests if not url.startswith((masked_address, "blob:", "data:"))]
+    assert not strangers
