@@ -25,7 +25,7 @@ def download_popover(drawn: Drawn, address: Mapping[str, str] | None = None) -> 
     names = list(first.attributes)
     rows = [(person.seed, person.attributes) for person in drawn.people]
     forms = (
-        ("Scans as NIfTI", ".zip", ZIP, partial(bundle, drawn), "One .nii.gz a scan (of a torso two), its mask where there is one, and all settings as JSON."),
+        ("Scans as NIfTI", ".zip", ZIP, partial(bundle, drawn), "One .nii.gz a scan (of a torso two), any mask, and all settings as JSON."),
         ("Scans as DICOM", "_dicom.zip", ZIP, partial(dicom_zip, drawn), "An MR series a scan (of a torso two), one file a slice."),
         ("Skin as STL", "_skin.zip", ZIP, partial(_skins, drawn), "A mesh in mm. What is inside: see Surfaces on Explore."),
         ("Table as CSV", ".csv", CSV, partial(table_csv, drawn.request, drawn.digest, names, rows), "A row a person."),

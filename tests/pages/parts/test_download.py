@@ -29,6 +29,7 @@ class Somebody:
     volume: Volume
     attributes: dict
     seed: int
+    mask: None = None
 
 
 def two_people(channels: tuple[str, ...] = ("T1w",)) -> Drawn:
