@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from filelock import FileLock
 from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
+from engine.model.config import MaskConfig
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe, tiny
+from engine.training.stages.mask import MaskTraining
 
 #: processes at most: each holds the libraries, 1 GB
 PROCESSES = 4
@@ -46,6 +49,16 @@ def pytest_collection_finish() -> None:
     """What the libraries made at import is never garbage: not looking at it again makes every run of a page 200 ms faster."""
     gc.collect()
     gc.freeze()
+
+
+#: what is told apart in the balls of :func:`ball_store`
+MASK = MaskConfig(
+    classes=("background", "ball", "middle", "other"),
+    codes=((0,), (1,), (2,), ()),
+    latent=6,
+    widths=(8, 8, 8, 16),
+    blocks=1,
+)
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -129,6 +142,37 @@ def checkpoint(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the tiny checkpoint, the only one at hand."""
     monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tiny_checkpoint))
     return "tiny"
+
+
+@pytest.fixture(scope="session")
+def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
+    """Balls of whom three in four have label maps."""
+    return CohortStore.open(made_once(tmp_path_factory, "labelled-balls", lambda path: ball_store(path, labels=True)))
+
+
+@pytest.fixture(scope="session")
+def mask_recipe(tiny_recipe: Recipe) -> Recipe:
+    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=30, warmup=5, bfloat16=False))
+
+
+@pytest.fixture(scope="session")
+def mask_run(tmp_path_factory: pytest.TempPathFactory, mask_recipe: Recipe, labelled_store: CohortStore) -> Path:
+    """The run directory of a training with masks; not to be changed."""
+
+    def trained(run_dir: Path) -> None:
+        for _ in train(mask_recipe, labelled_store, run_dir):
+            pass
+
+    return made_once(tmp_path_factory, "mask-run", trained)
+
+
+@pytest.fixture
+def masked(mask_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a tiny checkpoint with a mask, the only one at hand."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "masked").symlink_to(mask_run / "checkpoint")
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    return "masked"
 
 
 @pytest.fixture

@@ -14,41 +14,15 @@ from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model
 from engine.inference.segment import segment
-from engine.model.config import MaskConfig
 from engine.model.flow import NoiseMixture
 from engine.training.augment import Augmentation
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe
 from engine.training.run import RunError, load_tensors
 from engine.training.stages.flow import encode_cohort
-from engine.training.stages.mask import MaskTraining, label_loss
+from engine.training.stages.mask import label_loss
 from engine.training.stages.segmenter import segmentation_loss
-from tests.conftest import ball_store, made_once
-
-CLASSES = ("background", "ball", "middle", "other")
-MASK = MaskConfig(classes=CLASSES, codes=((0,), (1,), (2,), ()), latent=6, widths=(8, 8, 8, 16), blocks=1)
-
-
-@pytest.fixture(scope="session")
-def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
-    """Balls of whom three in four have label maps."""
-    return CohortStore.open(made_once(tmp_path_factory, "labelled-balls", lambda path: ball_store(path, labels=True)))
-
-
-@pytest.fixture(scope="session")
-def mask_recipe(tiny_recipe: Recipe) -> Recipe:
-    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=30, warmup=5, bfloat16=False))
-
-
-@pytest.fixture(scope="session")
-def mask_run(tmp_path_factory: pytest.TempPathFactory, mask_recipe: Recipe, labelled_store: CohortStore) -> Path:
-    """The run directory of a training with masks; not to be changed."""
-
-    def trained(run_dir: Path) -> None:
-        for _ in train(mask_recipe, labelled_store, run_dir):
-            pass
-
-    return made_once(tmp_path_factory, "mask-run", trained)
+from tests.conftest import MASK
 
 
 def test_a_cohort_with_labels_of_some_gives_the_model_a_mask(mask_run: Path, labelled_store: CohortStore) -> None:
@@ -69,7 +43,7 @@ def test_persons_are_drawn_with_masks_for_masks_and_segmented(mask_run: Path, la
     assert alone.mask is None
     (person,) = model.generate(seed=5, steps=2, with_mask=True)
     assert person.mask is not None
-    assert person.mask.classes == CLASSES
+    assert person.mask.classes == MASK.classes
     (drawn,) = model.generate(seed=5, steps=2, mask=person.mask)
     assert drawn.mask is person.mask, "a given mask comes back exactly"
     row = int(np.flatnonzero(labelled_store.labelled)[0])
