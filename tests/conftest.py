@@ -21,10 +21,13 @@ from filelock import FileLock
 from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
-from engine.model.config import MaskConfig
+from engine.model.config import DetailConfig, MaskConfig
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe, tiny
+from engine.training.stages.crops import CropConfig
+from engine.training.stages.detail import DetailTraining
 from engine.training.stages.mask import MaskTraining
+from engine.training.stages.refiner import RefinerTraining
 
 #: processes at most: each holds the libraries, 1 GB
 PROCESSES = 4
@@ -152,7 +155,15 @@ def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
 
 @pytest.fixture(scope="session")
 def mask_recipe(tiny_recipe: Recipe) -> Recipe:
-    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=30, warmup=5, bfloat16=False))
+    crops = CropConfig(size=(16, 16, 16), batch=2, persons=2, reuse=5)
+    return replace(
+        tiny_recipe,
+        mask=MASK,
+        mask_training=MaskTraining(steps=30, warmup=5, bfloat16=False),
+        detail=DetailConfig(widths=(8, 8, 8), blocks=1),
+        detail_training=DetailTraining(steps=20, crops=crops, warmup=5, bfloat16=False),
+        refiner=RefinerTraining(steps=20, crops=crops, warmup=5, bfloat16=False),
+    )
 
 
 @pytest.fixture(scope="session")

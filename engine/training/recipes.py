@@ -11,7 +11,14 @@ from engine.anatomy.torso import TORSO
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
 from engine.measure.torso import CLASSES, CODES
-from engine.model.config import AutoencoderConfig, MaskConfig, ModelConfig, TransformerConfig, table_config
+from engine.model.config import (
+    AutoencoderConfig,
+    DetailConfig,
+    MaskConfig,
+    ModelConfig,
+    TransformerConfig,
+    table_config,
+)
 from engine.model.flow import NoiseMixture
 from engine.phantom.atlas.build import volumes
 from engine.phantom.shape.frame import GRID
@@ -20,12 +27,14 @@ from engine.training.augment import Augmentation
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.autoencoder import AutoencoderTraining
+from engine.training.stages.detail import DetailTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
 from engine.training.stages.labelled_torsos import train_body_on
 from engine.training.stages.mask import MaskTraining
 from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
 from engine.training.stages.measure_torso import BodyRecipe
+from engine.training.stages.refiner import RefinerTraining
 from engine.training.stages.texture import TextureTraining
 from engine.vocabulary.catalogue import CATALOGUE, weight
 from engine.vocabulary.schema import AttributeSchema
@@ -37,8 +46,9 @@ class Recipe:
 
     ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
     ``texture`` where the decoder is left as it is; ``mask`` is the segmentation that a model learns from a cohort with label
-    maps. ``autoencoder_share``, ``mask_share``, ``rows_share`` and ``texture_share`` are the parts of
-    a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
+    maps, and ``detail`` the local networks that it then has. ``autoencoder_share``, ``mask_share``, ``rows_share``,
+    ``refiner_share``, ``detail_share`` and ``texture_share`` are the parts of a limited training time that go to these stages,
+    ``guidance`` is the default weight of the finished model.
     """
 
     name: str
@@ -52,8 +62,13 @@ class Recipe:
     texture: TextureTraining | None = None
     mask: MaskConfig | None = None
     mask_training: MaskTraining = field(default_factory=MaskTraining)
+    detail: DetailConfig | None = None
+    detail_training: DetailTraining = field(default_factory=DetailTraining)
+    refiner: RefinerTraining = field(default_factory=RefinerTraining)
     autoencoder_share: float = 0.4
     mask_share: float = 0.15
+    refiner_share: float = 0.1
+    detail_share: float = 0.15
     rows_share: float = 0.1
     texture_share: float = 0.0
     guidance: float = 1.0
@@ -137,6 +152,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
         mask=MaskConfig(classes=CLASSES, codes=tuple(CODES.get(name, ()) for name in CLASSES)),
+        detail=DetailConfig(),
         autoencoder_share=0.4,
         texture_share=0.3,
     )

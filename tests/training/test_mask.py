@@ -84,6 +84,8 @@ def test_a_mask_is_added_to_a_model_that_knew_none(
         "adapter",
         "flow",
         "correction",
+        "refiner",
+        "detail",
         "fingerprint",
     ]
     made = load_checkpoint(tmp_path / "run" / "checkpoint")
