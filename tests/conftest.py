@@ -197,7 +197,7 @@ def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
         assert out == ""
         *progress, sentence = err.splitlines()
         assert sentence.startswith("somatwin: ")
-        assert all(line.endswith(("left", "requests)")) for line in progress)
+        assert all(line.endswith(("left", "requests)", "the scan")) for line in progress)
         assert contents(tmp_path) == before
         return sentence
 

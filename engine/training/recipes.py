@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from engine.anatomy.torso import TORSO
+from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
+from engine.measure.head import FLUID_CODES, VENTRICLE_CODES
 from engine.measure.torso import CLASSES, CODES
 from engine.model.config import (
     AutoencoderConfig,
@@ -75,6 +77,21 @@ class Recipe:
     seed: int = 0
 
 
+#: what is told apart in a head's mask, in DLMUSE's codes and those of skull and scalp; what is in none is of the last
+HEAD_CODES = {
+    "background": (0,),
+    "fluid": FLUID_CODES,
+    "ventricles": VENTRICLE_CODES,
+    "cortex left": tuple(range(101, 208, 2)),
+    "cortex right": tuple(range(100, 208, 2)),
+    "white matter": (69, *range(81, 96)),
+    "deep grey matter": (23, 30, 31, 32, 36, 37, 47, 48, *range(55, 63), 75, 76),
+    "cerebellum": (38, 39, 40, 41, 71, 72, 73),
+    "brain stem": (35,),
+    "skull": (SKULL,),
+    "scalp": (SCALP,),
+}
+HEAD_CLASSES = tuple(HEAD_CODES)
 WEIGHT = weight()
 PERSON = (
     CATALOGUE["age"].number(),
@@ -102,6 +119,9 @@ def head_t1(size: str = "cpu") -> Recipe:
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
         model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4), rows=rows),
+        mask=MaskConfig(classes=HEAD_CLASSES, codes=tuple(HEAD_CODES.values())),
+        mask_training=MaskTraining(mirror=0.5),
+        detail=DetailConfig(),
         # few persons, so more deformed copies of each
         flow=FlowTraining(copies=24),
         rows=of_rows(steps=500),
@@ -186,6 +206,8 @@ def tiny(size: str = "cpu") -> Recipe:
         name="tiny",
         texture=None,
         texture_share=0,
+        mask=None,
+        detail=None,
         title="Tiny test model",
         preprocess=replace(PreprocessConfig(), grid=grid, spacing=6.0),
         model=ModelConfig(
