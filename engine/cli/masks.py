@@ -33,10 +33,11 @@ def run_segment(args: argparse.Namespace, meter: Meter) -> None:
     from engine.inference.export import write_segmented
     from engine.inference.generate import DISCLAIMER, load
     from engine.inference.intake import admit
-    from engine.inference.segment import segment
+    from engine.inference.segment import check_masks, segment
 
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)
+    check_masks(model)
     given = attributes_of(model, args.set)
     scan, warnings = admit(model, args.scan, force=args.force)
     meter.show("segmenting", None, now=True)
