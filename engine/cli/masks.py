@@ -42,7 +42,7 @@ def run_segment(args: argparse.Namespace, meter: Meter) -> None:
     scan, warnings = admit(model, args.scan, force=args.force)
     meter.show("segmenting", None, now=True)
     mask = segment(model, scan, given)
-    written = write_segmented(model, mask, args.out, scan=args.scan.name)
+    written = write_segmented(model, scan, mask, args.out, name=args.scan.name, form=args.format)
     meter.close()
     about = {
         "out": str(written),

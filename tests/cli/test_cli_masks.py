@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from engine.__main__ import main
 from engine.imaging.nifti import load_volume
 from engine.imaging.region_edit import resized
-from engine.imaging.segmentation import Segmentation, write_segmentation
+from engine.imaging.segmentation import Segmentation, read_segmentation, write_segmentation
 from tests.conftest import MASK
 
 
@@ -120,3 +121,26 @@ def test_a_mask_that_is_none_is_refused(masked: str, refused: Callable[..., str]
     said = refused("generate", masked, "--mask", tmp_path / "many_dseg.nii.gz", "--out", tmp_path / "out")
     assert "many_dseg.nii.gz" in said
     assert "background, ball, middle, other" in said or "ball, middle, other" in said
+
+
+def test_masks_as_dicom(masked: str, person: Path, tmp_path: Path) -> None:
+    """A synthetic person's and that of a scan: a SEG beside the slices it refers to, read again with the same labels."""
+    out = tmp_path / "dicom"
+    seed = ["--seed", "3", "--steps", "2"]
+    assert main(["generate", masked, *seed, "--labels", "--format", "dicom", "--out", str(out)]) == 0
+    scan = str(person / "sub-0001_T1w.nii.gz")
+    seg = tmp_path / "seg"
+    assert main(["segment", masked, scan, "--force", "--format", "dicom", "--out", str(seg)]) == 0
+    for folder, name, synthetic in (
+        (out / "sourcedata" / "sub-0001", "SYNTHETIC^SOMATWIN", "YES"),
+        (seg, "ANONYMOUS^", "NO"),
+    ):
+        made, first = dcmread(folder / "dseg.dcm"), dcmread(folder / "T1w" / "0001.dcm")
+        assert made.Modality == "SEG"
+        assert str(first.PatientName) == str(made.PatientName) == name
+        assert first.SyntheticData == synthetic
+        assert made.FrameOfReferenceUID == first.FrameOfReferenceUID
+    affine = load_volume(person / "sub-0001_dseg.nii.gz").affine
+    about = {"classes": MASK.classes, "grid": (32, 32, 32), "affine": affine}
+    again, _ = read_segmentation(out / "sourcedata" / "sub-0001" / "dseg.dcm", **about)
+    assert np.array_equal(again.labels, read_labels(person / "sub-0001_dseg.nii.gz"))

@@ -28,15 +28,17 @@ def with_skull_and_scalp(
     bright = (volume > level) | (labels > 0)
     ball = ndimage.generate_binary_structure(3, 1)
     wide = np.pad(bright, CLOSED)
-    closed = ndimage.binary_closing(wide, ball, iterations=CLOSED)
+    closed = np.asarray(ndimage.binary_closing(wide, ball, iterations=CLOSED), bool)
     closed = closed[(slice(CLOSED, -CLOSED),) * 3] | bright
-    filled = np.stack([ndimage.binary_fill_holes(closed[:, :, k]) for k in range(closed.shape[2])], -1)
-    pieces, _ = ndimage.label(filled)
+    slices = [np.asarray(ndimage.binary_fill_holes(closed[:, :, k]), bool) for k in range(closed.shape[2])]
+    filled = np.stack(slices, -1)
+    pieces = np.zeros(filled.shape, np.int32)
+    ndimage.label(filled, output=pieces)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     outside = (pieces == sizes.argmax()) & (labels == 0)
     tissue = volume[outside & bright]
     dark = volume < DARK * float(np.median(tissue)) if len(tissue) else outside
     # the skin's outermost voxels are half air
-    dark &= ndimage.binary_erosion(filled, iterations=2, border_value=1)
+    dark = dark & np.asarray(ndimage.binary_erosion(filled, iterations=2, border_value=1), bool)
     return np.where(outside, np.where(dark, SKULL, SCALP), labels).astype(labels.dtype)

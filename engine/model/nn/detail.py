@@ -55,9 +55,8 @@ class LevelledBlock(nn.Module):
         self.norm2 = VoxelNorm(width)
         self.conv2 = nn.Conv3d(width, width, 3, padding=1)
         self.modulation = nn.Linear(level, 2 * width)
-        for layer in (self.conv2, self.modulation):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.conv2.parameters(), *self.modulation.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Float[Tensor, "b c x y z"], level: Float[Tensor, "b w"]) -> Float[Tensor, "b c x y z"]:
         scale, shift = self.modulation(level)[..., None, None, None].chunk(2, 1)
