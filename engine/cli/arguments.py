@@ -138,6 +138,8 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--start", action="store_true", help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
+    text = "of a model with masks: scans drawn for this store's test masks, masks found in its scans, a liver grown by 30 percent"
+    bench.add_argument("--masks", metavar="STORE", type=Path, help=text)
 
 
 def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
