@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.phantom.anthropometry import People
 from engine.phantom.interior import gut, organs
-from engine.phantom.interior.details import breast_gland, marbling, textured
+from engine.phantom.interior.details import breast_gland, marbling, textured, under_skin
 from engine.phantom.interior.flesh import flesh
 from engine.phantom.interior.pullback import Covers, pulled
 from engine.phantom.interior.sections import Sections
@@ -60,7 +60,8 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         breast_gland(canvas, surface, texture)
         region = abdomen(sections, surface)
         gut.abdominal_fat(canvas, region)
-        viscera = organs.Viscera(sections, canvas, region, torch.maximum(covers.fascia, covers.skin + 5), fascia)
+        under = torch.maximum(covers.fascia, covers.skin + 5)
+        viscera = organs.Viscera(sections, canvas, surface.cavity, region, under, fascia)
         organs.heart(viscera)
         organs.vessels(viscera)
         organs.kidneys(viscera)
@@ -72,6 +73,7 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         gut.colon(viscera, pull)
         gut.small_bowel(viscera, pull)
         gut.sort_fat(viscera, pull)
+        under_skin(canvas)
         return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
 
 

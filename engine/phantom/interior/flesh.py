@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -13,12 +14,16 @@ from engine.phantom.interior.pullback import Covers, Pulled, looked_up
 from engine.phantom.interior.signal import label_of_class
 from engine.phantom.interior.template import Template
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.tissue import code
+from engine.phantom.tissue import code, codes
 
 #: share of the subcutaneous layer that lies above its membrane (Scarpa's fascia)
 SUPERFICIAL = 0.5
 #: four of the eight halves of a voxel, balanced along each axis
 CORNERS = ((0.25, 0.25, 0.25), (0.25, -0.25, -0.25), (-0.25, 0.25, -0.25), (-0.25, -0.25, 0.25))
+#: bones that are thinner than a voxel in places
+THIN = (*codes("ribs_and_sternum"), code("costal_cartilage"), *codes("pelvis"))
+#: the ways to a voxel's neighbours
+WAYS = tuple(product((-1, 0, 1), repeat=3))
 #: skin this far away leaves a voxel empty, mm
 NEAR = 6.0
 
@@ -43,8 +48,28 @@ def flesh(
         canvas.fat[i] = table[1][labels.long()]
         beside = tissue.at(edge, differences=True)
         found = [beside(offset).long() for offset in CORNERS]
+        _bridge(canvas.label[i], edge, found)
         for image, signal in ((canvas.water, table[0]), (canvas.fat, table[1])):
             image[i][edge] = torch.stack([signal[labels] for labels in found]).mean(0)
+
+
+def _bridge(labels: UInt8[Tensor, "x y z"], edge: Bool[Tensor, "x y z"], found: list[Tensor]) -> None:
+    """A bone thinner than a voxel is missed by centres: voxels that it reaches, with bone on both sides, are bone."""
+    thin = torch.zeros(256, dtype=torch.bool)
+    thin[list(THIN)] = True
+    thin = thin.to(labels.device)
+    is_bone = thin[labels.long()]
+    reached = torch.stack(found)
+    own = torch.where(thin[reached], reached, 0).amax(0)
+    flat = torch.nonzero(edge.reshape(-1))[:, 0]
+    near = torch.nonzero((own > 0) & ~is_bone.reshape(-1)[flat])[:, 0]
+    at, own = flat[near], own[near]
+    _, wide, deep = labels.shape
+    bone, last = is_bone.reshape(-1), labels.numel() - 1
+    around = torch.stack([bone[(at + (x * wide + y) * deep + z).clamp(0, last)] for x, y, z in WAYS])
+    sides = [[around[[k for k, way in enumerate(WAYS) if way[axis] == s]].any(0) for s in (-1, 1)] for axis in range(3)]
+    between = torch.stack([low & high for low, high in sides]).any(0)
+    labels.reshape(-1)[at[between]] = own[between].to(labels.dtype)
 
 
 def _edges(labels: UInt8[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:

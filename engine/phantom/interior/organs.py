@@ -19,6 +19,8 @@ from engine.phantom.tissue import BY_NAME, codes
 FAR = ("liver", "ovary", "kidney_right", "kidney_left")
 #: growth of the aorta's radius with age, mm a year
 AORTIC_GROWTH = 0.035
+#: least wall of a chamber of the heart, mm
+THINNEST = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +37,15 @@ class Places:
 class Viscera:
     """Paints organs onto a canvas.
 
-    ``region`` is the signed distance to the abdomen and ``under`` that to the fascia, in a cleft to the skin, mm; ``fascia``
-    is how far the rays of the sections reach.
+    Signed distances, mm: ``cavity`` to that of the trunk, ``region`` to the abdomen, ``under`` to the fascia, in a cleft to the
+    skin. ``fascia`` is how far the rays of the sections reach.
     """
 
-    def __init__(self, sections: Sections, canvas: Canvas, region: Tensor, under: Tensor, fascia: Tensor) -> None:
-        self.sections, self.canvas, self.region, self.under = sections, canvas, region, under
+    def __init__(
+        self, sections: Sections, canvas: Canvas, cavity: Tensor, region: Tensor, under: Tensor, fascia: Tensor
+    ) -> None:
+        self.sections, self.canvas = sections, canvas
+        self.cavity, self.region, self.under = cavity, region, under
         self.skeleton, self.frame = sections.skeleton, sections.frame
         self.template = sections.skeleton.template
         self.tall = (self.skeleton.notch - self.skeleton.crest) / 379.0
@@ -274,10 +279,12 @@ def heart(v: Viscera) -> None:
     front, side = v.front.clamp(0.85, 1.10), v.side.clamp(0.92, 1.08)
     grown = grown / (front * side) ** (1 / 3)
     placed = {"grown": grown, "moved": (0.0, 0.0, lift), "front": front, "side": side, "anchor": organ.centre}
-    distance = v.distance("heart", at, **placed)
+    within = at.box.take(v.cavity) + 1.0
+    distance = v.met(at, v.distance("heart", at, **placed), within, f.people.heart)
     around = torch.maximum(distance - 4 - f.value("vat").clamp(0, 6), -distance)
     soft = torch.isin(at.box.take(v.canvas.label), torch.tensor(codes("lung", "mediastinal_fat", "heart")))
     v.paint(at, torch.where(soft, around, 9.0), "epicardial_fat")
     v.paint(at, distance, "ventricle_wall", keep=True, over=True)
     for name in ("left_ventricle", "right_ventricle", "left_atrium", "right_atrium"):
-        v.paint(at, v.distance(name, at, **placed), name, over=True, keep=True)
+        chamber = torch.maximum(v.distance(name, at, **placed), distance + THINNEST)
+        v.paint(at, chamber, name, over=True, keep=True)

@@ -99,7 +99,8 @@ def _trunk(near: _Near, surface: Surface, fascia: Rows) -> tuple[Tensor, Tensor]
     cavity = torch.minimum(fascia - sections.wall * surface.thicker[:, 0], sections.limit).clamp(min=6.0)
     cavity = torch.minimum(cavity, fascia - 3)
     stretch = (fascia - cavity) / (sections.fascia - sections.cavity)
-    bone = torch.lerp(cavity + (sections.bone - sections.cavity) * stretch, sections.bone, sections.rigid)
+    thick = torch.lerp(stretch, torch.ones_like(stretch), sections.caged)
+    bone = torch.lerp(cavity + (sections.bone - sections.cavity) * thick, sections.bone, sections.rigid)
     bone = torch.minimum(torch.maximum(bone, cavity + 1), fascia - 1)
     s = sections.skeleton
     wide, middle = near.row(s.wide), near.row(s.middle)

@@ -16,6 +16,8 @@ from engine.phantom.shape.shapes import ramp
 
 #: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
 ROOM, THIN = 150.0, 8.0
+#: least flesh over a rib, mm
+OVER_BONE = 2.0
 #: height of the neck's beginning and of the lowest ribs in front, mm of the template; wider cage for a kg/m2
 NECK, RIBS, CAGE_GROWTH = 1375.0, 1190.0, 0.008
 #: how far a ray is followed, and the step between two radii at which it asks for a surface, mm of the template
@@ -62,9 +64,11 @@ class Sections:
         self.bone = skeleton.table(template.bone)
         self.fascia = skeleton.table(template.fascia)
         self.rigid = skeleton.table(template.rigid)
+        self.caged = skeleton.table(template.caged)
         self.limit = self.cavity + (1 - self.rigid) * ROOM * ramp(skeleton.height, NECK, NECK - 50)[:, 0]
         muscle = self._muscle()
         free = (self.fascia - self.cavity) * muscle
+        free = torch.lerp(free, torch.maximum(free, self.bone - self.cavity + OVER_BONE), self.caged)
         self.wall = free * (1 - self.rigid) + THIN * self.rigid
         self.cage = self._cage()
 

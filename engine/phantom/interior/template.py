@@ -43,6 +43,8 @@ MARGIN, SMOOTH = 8, 0.7
 CONTINUED = 22.0
 #: bones that never move but with the skeleton
 RIGID = (*SPINE, "pelvis", "pelvis_shell", "femur", "femur_shell")
+#: bones that move with the wall and keep their thickness
+CAGE = ("rib", "sternum", "costal_cartilage")
 CAVITY = (*THORACIC, *ABDOMINAL, "mediastinal_fat", "epicardial_fat", "abdominal_fat")
 #: organs with a place and size of their own, by the classes they are made of
 ORGANS: Mapping[str, tuple[str, ...]] = {
@@ -91,8 +93,9 @@ class Template:
 
     ``labels`` are indices of :data:`engine.phantom.atlas.build.NAMES` on a lattice of ``spacing`` from ``origin``.
     ``axis`` (z) is y of the middle; ``cavity``, ``bone``, ``fascia`` (angle, z) reach to there, mm; ``rigid`` is 1 where
-    bones hold a ray, 0 where it is free. ``leg`` holds the right femur's axis (x and y by z) and ``leg_fascia`` (angle, z)
-    the thigh about it; ``arm`` and ``arm_fascia`` the same of the right arm.
+    bones hold a ray, 0 where it is free; ``caged`` is 1 where ribs or breastbone lie in the wall. ``leg`` holds the right
+    femur's axis (x and y by z) and ``leg_fascia`` (angle, z) the thigh about it; ``arm`` and ``arm_fascia`` the same of the
+    right arm.
     ``dome`` (x, y) is the height of the diaphragm. ``heights`` are the places of the tables along z.
     """
 
@@ -105,6 +108,7 @@ class Template:
     bone: Float[Tensor, "angle z"]
     fascia: Float[Tensor, "angle z"]
     rigid: Float[Tensor, "angle z"]
+    caged: Float[Tensor, "angle z"]
     leg: Float[Tensor, "two z"]
     leg_fascia: Float[Tensor, "angle z"]
     arm: Float[Tensor, "two z"]
@@ -176,6 +180,7 @@ def template_of(
         bone=tensor(_smooth(np.clip(outer, inner + 2, fascia - 2), 0.6)),
         fascia=tensor(fascia),
         rigid=tensor(_held(rays.last(held) > 0)),
+        caged=tensor(_smooth(wrapped_largest((rays.last(masks.of(*CAGE)) > 0).astype(float), (5, 9)))),
         leg=tensor(np.stack(leg)),
         leg_fascia=tensor(_smooth(about.last(thigh))),
         arm=tensor(np.stack(arm)),

@@ -13,7 +13,7 @@ from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 from engine.phantom.skin.basis import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
-DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 2.0, 0.9, 0.65
+DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 3.0, 0.4, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 265.0, 121.0, 233.0
 #: over how much these limits are rounded, mm
@@ -167,8 +167,10 @@ class Outline:
         shape = 0.22 * f.trait("gynoid")
         leg, hip = (1.22 - 0.70 * f.male) * shape.exp(), (1.42 - 0.50 * f.male) * (0.7 * shape).exp()
         leg = torch.minimum(leg, THICKEST * self.girth / self.lean_depth())
+        belly = 0.42 * ramp(f.value("bmi"), 30, 42)
         return curve(f.u, [
-            (0.36, leg), (0.46, leg * 1.1), (0.50, hip), (0.545, hip), (0.58, 1.20), (0.625, 1.12), (0.66, 0.88),
+            (0.36, leg), (0.46, leg * 1.1), (0.50, hip), (0.545, hip), (0.58, 1.20 + belly), (0.625, 1.12 + belly),
+            (0.66, 0.88 + belly),
             (0.70, 0.66), (0.76, 0.55), (0.81, 0.52), (0.84, 0.42), (0.87, 0.42),
         ])  # fmt: skip
 
