@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.phantom.interior.pullback import Covers
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.surface import Surface
-from engine.phantom.tissue import BY_NAME, code, codes
+from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: muscles that waste from their borders at 80 years, and that fat parts at 40 kg/m2: SDs of the streaks where all neighbours
 #: are of another tissue; the most neighbours of eight that count
@@ -37,11 +37,12 @@ def marbling(canvas: Canvas, covers: Covers) -> None:
     frame = canvas.frame
     imat = frame.value("imat")
     streak = frame.noise("streak", (44, 38, 14))
-    muscle = torch.isin(canvas.label, torch.tensor(codes("muscle")))
+    muscle = is_of(canvas.label, "muscle")
     older = ((frame.value("age") - 25) / 55).clamp(0, 1.2)
     heavier = ((frame.value("bmi") - 28) / 12).clamp(0, 1.4)
-    wasted, overgrown = (_of_label(table, canvas.label) for table in (WASTED, OVERGROWN))
-    wasting = (wasted * older + overgrown * heavier) * _at_border(canvas.label, frame.fine)
+    table = older[..., 0, 0] * _table(WASTED) + heavier[..., 0, 0] * _table(OVERGROWN)
+    own = table.to(frame.device).gather(1, canvas.label.flatten(1).long()).reshape(canvas.label.shape)
+    wasting = own * _at_border(canvas.label, frame.fine)
     field = 2.0 - 5.5 * imat - streak - wasting
     distance = torch.where(muscle, torch.maximum(field * 9, covers.fascia + 2), 9.0)
     fat = (0.30 + 0.8 * imat).clamp(max=0.8)
@@ -57,12 +58,12 @@ def _at_border(labels: UInt8[Tensor, "n x y z"], reach: int) -> Float[Tensor, "n
     return other.clamp(max=MOST) / 8
 
 
-def _of_label(values: Mapping[str, float], labels: UInt8[Tensor, "n x y z"]) -> Float[Tensor, "n x y z"]:
-    """What a table of names says of every voxel; 0 where its label is not in it."""
-    table = torch.zeros(256, device=labels.device)
+def _table(values: Mapping[str, float]) -> Float[Tensor, "256"]:
+    """Values of labels by their codes; 0 where a label has none."""
+    table = torch.zeros(256)
     for name, value in values.items():
         table[code(name)] = value
-    return table[labels.long()]
+    return table
 
 
 def breast_gland(canvas: Canvas, surface: Surface, texture: Tensor) -> None:
@@ -87,10 +88,7 @@ def under_skin(canvas: Canvas) -> None:
         size = empty.shape[axis] - 1
         for start in (0, 1):
             beside.narrow(axis, start, size).logical_or_(empty.narrow(axis, 1 - start, size))
-    table = torch.zeros(256, dtype=torch.bool, device=empty.device)
-    table[list(codes(*DEEP))] = True
-    bare = torch.nonzero(beside & ~empty, as_tuple=True)
-    bare = tuple(index[table[canvas.label[bare].long()]] for index in bare)
+    bare = beside & is_of(canvas.label, *DEEP)
     fat = BY_NAME["subcutaneous_fat_superficial"]
     canvas.label[bare] = fat.code
     canvas.water[bare] = (1 - fat.properties.fat) * fat.properties.water_signal

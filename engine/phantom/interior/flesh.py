@@ -103,8 +103,10 @@ class _Tissue:
         """The labels of the voxels ``where``, as a function of the offset (voxels) from their centres."""
         flat = torch.nonzero(where.reshape(-1))[:, 0]
         arms = torch.nonzero(self.fields["arm"].reshape(-1)[flat] < NEAR)[:, 0]
-        trunk = {name: self._read(name, flat, differences) for name in ("x", "y", "z", "skin", "fascia", "arm")}
-        limb = {name: self._read(name, flat[arms], differences) for name in ("arm_x", "arm_y", "arm_z")}
+        places = self._places(flat, differences)
+        of_arms = [place[arms] for place in places]
+        trunk = {name: self._read(name, places) for name in ("x", "y", "z", "skin", "fascia", "arm")}
+        limb = {name: self._read(name, of_arms) for name in ("arm_x", "arm_y", "arm_z")}
         lattice = self.template.labels, self.template.origin, self.template.spacing
 
         def labels(offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[Tensor, " v"]:
@@ -124,19 +126,25 @@ class _Tissue:
 
         return labels
 
-    def _read(self, name: str, flat: Tensor, differences: bool) -> list[Tensor]:
-        """A field at voxels and, where wanted, its central differences along each axis."""
-        whole = self.fields[name]
-        field, shape = whole.reshape(-1), whole.shape
-        strides = (shape[1] * shape[2], shape[2], 1)
-        values = [field[flat]]
-        if differences:
-            for axis in range(3):
-                place = flat // strides[axis] % shape[axis]
-                ahead = flat + strides[axis] * (place < shape[axis] - 1)
-                behind = flat - strides[axis] * (place > 0)
-                values.append((field[ahead] - field[behind]) / 2)
-        return values
+    def _places(self, flat: Tensor, neighbours: bool) -> list[Tensor]:
+        """The voxels and, where wanted, those behind and ahead of them along each axis."""
+        shape = self.fields["skin"].shape
+        places = [flat]
+        if neighbours:
+            stride = shape.numel()
+            rest = flat
+            for size in shape:
+                stride //= size
+                place = rest // stride
+                rest = rest - place * stride
+                places += [flat - stride * (place > 0), flat + stride * (place < size - 1)]
+        return places
+
+    def _read(self, name: str, places: list[Tensor]) -> list[Tensor]:
+        """A field at voxels and, where their neighbours are given, its central differences along each axis."""
+        field = self.fields[name].reshape(-1)
+        found = [field.index_select(0, place) for place in places]
+        return [found[0], *((ahead - behind) / 2 for behind, ahead in zip(found[1::2], found[2::2], strict=True))]
 
 
 def _moved(values: list[Tensor], offset: tuple[float, float, float]) -> Tensor:

@@ -10,7 +10,7 @@ from engine.phantom.interior.pullback import Pulled
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import level
-from engine.phantom.tissue import BY_NAME, code, codes
+from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: half the sides of the box that holds the bowel of the heaviest, at the reference stature, mm
 ABDOMEN = (205.0, 165.0, 195.0)
@@ -80,9 +80,9 @@ def small_bowel(v: Viscera, pull: Pulled) -> None:
     lump = bowel.distance(v, "small_bowel", LOOP_RADIUS) + 7.0
     wave = box.take(f.noise("wave", (20, 18, 28)))
     field = torch.minimum(loops, lump) + 2.2 * wave
-    fat = torch.isin(box.take(canvas.label), torch.tensor(codes("visceral_fat")))
+    fat = is_of(box.take(canvas.label), "visceral_fat")
     fat &= (box.take(v.region) < -1.0) & (box.take(v.under) < -8.0)
-    total = torch.isin(canvas.label, torch.tensor(codes("visceral_fat"))).sum((1, 2, 3)).float()
+    total = is_of(canvas.label, "visceral_fat").sum((1, 2, 3)).float()
     room = (total - f.people.vat * 1000 / f.voxel_ml).clamp(min=0)
     edge = level(field, fat, room, -20.0, 90.0)
     distance = torch.where(fat, field - edge, 9.0)
@@ -95,7 +95,7 @@ def small_bowel(v: Viscera, pull: Pulled) -> None:
 def sort_fat(v: Viscera, pull: Pulled) -> None:
     """Visceral fat is perirenal near the kidneys, omental in front, mesenteric elsewhere."""
     canvas, f = v.canvas, v.frame
-    fat = torch.isin(canvas.label, torch.tensor(codes("visceral_fat")))
+    fat = is_of(canvas.label, "visceral_fat")
     ahead = (pull.y - 150.0) / 40.0
     omental = fat & (ahead + 0.25 * f.noise("omentum", (6, 6, 6)) > OMENTAL)
     label = torch.where(fat, code("mesenteric_fat"), canvas.label)
@@ -104,12 +104,12 @@ def sort_fat(v: Viscera, pull: Pulled) -> None:
         at = v.places(organ, 1.7)
         near = v.distance(organ, at) < NEAR_KIDNEY
         own = at.box.take(label)
-        mine = torch.isin(own, torch.tensor(codes("visceral_fat")))
+        mine = is_of(own, "visceral_fat")
         at.box.put(label, torch.where(near & mine, code("perirenal_fat"), own).to(label.dtype))
     canvas.label.copy_(label)
 
 
 def abdominal_fat(canvas: Canvas, region: Tensor) -> None:
     """Whatever the template leaves below the diaphragm within the cavity is fat until organs are painted."""
-    inside = (region < 0) & torch.isin(canvas.label, torch.tensor(codes("intermuscular_fat")))
+    inside = (region < 0) & is_of(canvas.label, "intermuscular_fat")
     canvas.label.copy_(torch.where(inside, code("mesenteric_fat"), canvas.label))

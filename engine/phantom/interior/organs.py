@@ -13,7 +13,7 @@ from engine.phantom.shape.canvas import SOFT, Canvas
 from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import Number, Point, level, tube
 from engine.phantom.shape.surface import lifted
-from engine.phantom.tissue import BY_NAME, code, codes
+from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: organs that are enlarged beyond their boxes, or cut by them
 FAR = ("liver", "ovary", "kidney_right", "kidney_left")
@@ -290,7 +290,7 @@ def heart(v: Viscera) -> None:
     within = at.box.take(v.cavity) + 1.0
     distance = v.met(at, v.distance("heart", at, **placed), within, f.people.heart)
     around = torch.maximum(distance - 4 - f.value("vat").clamp(0, 6), -distance)
-    soft = torch.isin(at.box.take(v.canvas.label), torch.tensor(codes("lung", "mediastinal_fat", "heart")))
+    soft = is_of(at.box.take(v.canvas.label), "lung", "mediastinal_fat", "heart")
     v.paint(at, torch.where(soft, around, 9.0), "epicardial_fat")
     v.paint(at, distance, "ventricle_wall", keep=True, over=True)
     for name in ("left_ventricle", "right_ventricle", "left_atrium", "right_atrium"):

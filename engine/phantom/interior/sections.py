@@ -44,14 +44,19 @@ class Polar:
     def look(self, table: Rows, rows: Tensor, person: Tensor | None = None) -> Tensor:
         """A table (angle, slice) at the voxels, of which ``rows`` are the slices and ``person`` the persons (the first
         axis, if not given)."""
-        n, _, count = table.shape
+        return self.looks([table], rows, person)[..., 0]
+
+    def looks(self, tables: list[Rows], rows: Tensor, person: Tensor | None = None) -> Float[Tensor, "... tables"]:
+        """Several tables at once, on the last axis."""
+        n, _, count = tables[0].shape
         if person is None:
-            person = torch.arange(n, device=table.device).reshape(n, *(1,) * (self.ray.ndim - 1))
-        flat = table.reshape(-1)
+            person = torch.arange(n, device=rows.device).reshape(n, *(1,) * (self.ray.ndim - 1))
+        flat = torch.stack(tables, -1).reshape(n * ANGLES * count, len(tables))
         base = person * (ANGLES * count) + rows
-        low = flat[base + self.ray * count]
-        high = flat[base + ((self.ray + 1) % ANGLES) * count]
-        return torch.lerp(low, high, self.part)
+        low = (base + self.ray * count).reshape(-1)
+        high = (base + ((self.ray + 1) % ANGLES) * count).reshape(-1)
+        found = torch.lerp(flat.index_select(0, low), flat.index_select(0, high), self.part.reshape(-1, 1))
+        return found.reshape(*self.part.shape, len(tables))
 
 
 class Sections:

@@ -201,17 +201,13 @@ class Outline:
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
         return self.breast_projection() * torch.exp(-(across**2) - up**2) * ramp(y, 0.0, 30.0)
 
-    def within_bones(self, polar: Polar, rows: Tensor) -> Tensor:
-        """Where a cavity can be: within the bones that hold it, mm."""
-        return (polar.radius - polar.look(self.sections.limit, rows)) * self.sections.skeleton.scale
-
-    def wall(self, polar: Polar, rows: Tensor) -> Tensor:
-        """Thickness of the body wall under the fascia, mm."""
-        return polar.look(self.sections.wall, rows) * self.sections.skeleton.scale
-
-    def cage(self, polar: Polar, rows: Tensor) -> Tensor:
-        """How far beyond the rib cage and its muscles a place lies, mm; far negative where there is no cage."""
-        return (polar.radius - polar.look(self.sections.cage, rows)) * self.sections.skeleton.scale
+    def within(self, polar: Polar, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far places lie beyond the bones that hold a cavity; thickness of the wall under the fascia; how far they lie
+        beyond the rib cage and its muscles (far negative where there is no cage), mm."""
+        s = self.sections
+        limit, wall, cage = polar.looks([s.limit, s.wall, s.cage], rows).unbind(-1)
+        scale = s.skeleton.scale
+        return (polar.radius - limit) * scale, wall * scale, (polar.radius - cage) * scale
 
     def thicker(self, cut: slice, bulge: Tensor) -> Tensor:
         """A roomy abdomen has a thicker wall: a factor by slice."""

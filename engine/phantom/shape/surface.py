@@ -17,7 +17,7 @@ from engine.phantom.shape.outline import Outline
 from engine.phantom.shape.shapes import level
 
 #: fat and bulge are solved in turn: bisections of the bulge each time (then nearby), its range, the coarse grid's stride
-BULGES, BULGE, STRIDE = (6, 4), 0.55, 2
+BULGES, BULGE, STRIDE = (5, 3), 0.55, 2
 
 
 #: how much of what the contents ask for the wall gives
@@ -60,8 +60,8 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
     litre = 1000 / (frame.voxel_ml * stride**3)
     rows = (frame.u > outline.crotch) & (frame.u < 0.832)
     thick, lift = outline.thickness(x, y, every), outline.breast(x, y, every)
-    thighs, bones = outline.thighs(x, y, every), outline.within_bones(polar, slices)
-    wall, cage = outline.wall(polar, slices), outline.cage(polar, slices)
+    thighs = outline.thighs(x, y, every)
+    bones, wall, cage = outline.within(polar, slices)
     below = sections.skeleton.height[..., every] < ceiling
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
@@ -89,10 +89,9 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
     lift = outline.breast(x, y, whole)
     thick = thick * outline.padded(y, whole, bulge)
     polar, slices = sections.polar(), torch.arange(frame.z.shape[-1])
-    cage = outline.cage(polar, slices)
+    bones, wall, cage = outline.within(polar, slices)
     layer = _layer(base, lift, thick, cage, rows, want_fat * stride**3)
     fascia = torch.maximum(base + layer * thick, cage)
-    bones, wall = outline.within_bones(polar, slices), outline.wall(polar, slices)
     cavity = torch.maximum(fascia + wall * outline.thicker(whole, bulge), bones)
     return Surface(
         skin=base - lift,
