@@ -21,7 +21,11 @@ from engine.phantom.interior.template import Template, shipped
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Frame
 from engine.phantom.shape.limbs import right_arm, with_arms
-from engine.phantom.shape.surface import abdomen, solve
+from engine.phantom.shape.outline import Outline
+from engine.phantom.shape.surface import abdomen, bulged, farthest, surface_of
+
+#: distance to the skin in the air before a body, mm
+AIR = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,13 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
     device = people.height.device
     # the context costs a third of the time where tensors are on the CPU anyway
     with nullcontext() if device.type == "cpu" else device:
-        frame = Frame(people, fine)
-        sections = Sections(Skeleton(frame, template or shipped(device)))
-        surface = solve(frame, sections, contents(people))
+        whole = Frame(people, fine)
+        anatomy = template or shipped(device)
+        outline = Outline(Sections(Skeleton(whole, anatomy)), anatomy.skin)
+        bulge = bulged(outline, contents(people))
+        frame = whole.without_front(farthest(outline, bulge))
+        sections = Sections(Skeleton(frame, anatomy))
+        surface = surface_of(Outline(sections, anatomy.skin), bulge)
         arm = right_arm(frame, surface)
         covers = Covers(*with_arms(frame, surface, arm))
         fascia = sections.ray_to(surface.fascia)
@@ -70,11 +78,13 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         organs.pancreas(viscera)
         organs.stomach(viscera)
         organs.pelvic(viscera)
-        gut.colon(viscera, pull)
-        gut.small_bowel(viscera, pull)
+        bowel = gut.Bowel(viscera, pull)
+        gut.colon(viscera, bowel)
+        gut.small_bowel(viscera, bowel)
         gut.sort_fat(viscera, pull)
         under_skin(canvas)
-        return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
+        images = [whole.padded(field) for field in (canvas.water, canvas.fat, canvas.label)]
+        return Body(*images, whole.padded(surface.skin, AIR), whole)
 
 
 def contents(people: People) -> Float[Tensor, " n"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -14,7 +13,7 @@ from engine.phantom.interior.pullback import Covers, Pulled, looked_up
 from engine.phantom.interior.signal import label_of_class
 from engine.phantom.interior.template import Template
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.tissue import code, codes
+from engine.phantom.tissue import code, codes, is_of
 
 #: share of the subcutaneous layer that lies above its membrane (Scarpa's fascia)
 SUPERFICIAL = 0.5
@@ -22,8 +21,6 @@ SUPERFICIAL = 0.5
 CORNERS = ((0.25, 0.25, 0.25), (0.25, -0.25, -0.25), (-0.25, 0.25, -0.25), (-0.25, -0.25, 0.25))
 #: bones that are thinner than a voxel in places
 THIN = (*codes("ribs_and_sternum"), code("costal_cartilage"), *codes("pelvis"))
-#: the ways to a voxel's neighbours
-WAYS = tuple(product((-1, 0, 1), repeat=3))
 #: skin this far away leaves a voxel empty, mm
 NEAR = 6.0
 
@@ -54,22 +51,29 @@ def flesh(
 
 
 def _bridge(labels: UInt8[Tensor, "x y z"], edge: Bool[Tensor, "x y z"], found: list[Tensor]) -> None:
-    """A bone thinner than a voxel is missed by centres: voxels that it reaches, with bone on both sides, are bone."""
-    thin = torch.zeros(256, dtype=torch.bool)
+    """A bone thinner than a voxel is missed by centres: of the ``edge`` those that it reaches (``found`` at their halves),
+    with bone on both sides, are bone; a ramus of the pelvis goes on straight."""
+    thin = torch.zeros(256, dtype=torch.bool, device=labels.device)
     thin[list(THIN)] = True
-    thin = thin.to(labels.device)
-    is_bone = thin[labels.long()]
+    bone = is_of(labels, "ribs_and_sternum", "pelvis") | (labels == code("costal_cartilage"))
     reached = torch.stack(found)
     own = torch.where(thin[reached], reached, 0).amax(0)
-    flat = torch.nonzero(edge.reshape(-1))[:, 0]
-    near = torch.nonzero((own > 0) & ~is_bone.reshape(-1)[flat])[:, 0]
-    at, own = flat[near], own[near]
-    _, wide, deep = labels.shape
-    bone, last = is_bone.reshape(-1), labels.numel() - 1
-    around = torch.stack([bone[(at + (x * wide + y) * deep + z).clamp(0, last)] for x, y, z in WAYS])
-    sides = [[around[[k for k, way in enumerate(WAYS) if way[axis] == s]].any(0) for s in (-1, 1)] for axis in range(3)]
-    between = torch.stack([low & high for low, high in sides]).any(0)
-    labels.reshape(-1)[at[between]] = own[between].to(labels.dtype)
+    between = (_between(bone) & ~bone)[edge] & (own > 0)
+    labels[edge] = torch.where(between, own.to(labels.dtype), labels[edge])
+    pelvis = is_of(labels, "pelvis")
+    straight = torch.stack([pelvis.roll(1, axis) & pelvis.roll(-1, axis) for axis in range(3)]).any(0)
+    labels[straight & edge & ~pelvis & ~is_of(labels, "femur")] = code("pelvis")
+
+
+def _between(mask: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
+    """Voxels with neighbours of a mask on both sides along some axis; neighbours touch at a corner at least."""
+    found = torch.zeros_like(mask)
+    for axis in range(3):
+        plate = mask
+        for other in {0, 1, 2} - {axis}:
+            plate = plate | plate.roll(1, other) | plate.roll(-1, other)
+        found |= plate.roll(1, axis) & plate.roll(-1, axis)
+    return found
 
 
 def _edges(labels: UInt8[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:

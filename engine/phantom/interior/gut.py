@@ -22,7 +22,7 @@ WIDER = 3.0
 NEAR_KIDNEY, OMENTAL = 22.0, 0.72
 
 
-class _Bowel:
+class Bowel:
     """Places of the abdomen's voxels in the template's cavity, moved a little by the person's own noise."""
 
     def __init__(self, v: Viscera, pull: Pulled) -> None:
@@ -46,9 +46,8 @@ class _Bowel:
         return found * self.stretch + radius * (self.stretch - v.skeleton.scale).clamp(min=-6 / radius)
 
 
-def colon(v: Viscera, pull: Pulled) -> None:
+def colon(v: Viscera, bowel: Bowel) -> None:
     """One of two courses; wall, stool and gas."""
-    bowel = _Bowel(v, pull)
     f, box = v.frame, bowel.box
     other = f.trait("spare_1") > 0
     # only the courses that somebody has
@@ -72,9 +71,8 @@ def colon(v: Viscera, pull: Pulled) -> None:
     v.paint(at, torch.maximum(v.distance("rectum", at), at.box.take(v.under) + 9), "rectum", keep=True)
 
 
-def small_bowel(v: Viscera, pull: Pulled) -> None:
+def small_bowel(v: Viscera, bowel: Bowel) -> None:
     """Loops, as much as leaves the visceral fat its volume; fluid within, fat between."""
-    bowel = _Bowel(v, pull)
     f, box, canvas = v.frame, bowel.box, v.canvas
     loops = bowel.distance(v, "small_bowel_2", LOOP_RADIUS)
     lump = bowel.distance(v, "small_bowel", LOOP_RADIUS) + 7.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,19 @@ AORTIC_GROWTH = 0.035
 LIVER_SIDE = 0.87
 #: least wall of a chamber of the heart, mm
 THINNEST = 2.5
+#: courses of the liver's vessels, mm of the template
+LIVER_VESSELS: Mapping[str, tuple[tuple[tuple[float, float, float], ...], ...]] = {
+    "portal_vein": (
+        ((14, 118, 1078), (34, 118, 1096), (62, 112, 1104), (88, 108, 1100)),
+        ((34, 118, 1096), (38, 150, 1112), (10, 160, 1124)),
+        ((62, 112, 1104), (76, 130, 1128), (92, 138, 1148)),
+    ),
+    "hepatic_vein": (
+        ((16, 108, 1178), (52, 100, 1168), (92, 96, 1140)),
+        ((16, 112, 1178), (46, 134, 1160), (66, 152, 1128)),
+        ((14, 116, 1178), (-4, 148, 1162), (-22, 160, 1150)),
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +216,7 @@ def liver(v: Viscera, texture: Tensor) -> None:
     distance = v.met(at, distance, at.box.take(v.region) + 1.0, wanted, 40.0)
     gain = 1 + 0.02 * at.box.take(texture)
     v.paint(at, distance, "liver", fat=f.value("liver_pdff") / 100, gain=gain, keep=True)
-    _liver_vessels(v, at, distance, front)
+    _liver_vessels(v, front)
     bag = v.places("gallbladder", 1.8)
     own = v.distance(
         "gallbladder", bag, grown=v.enlargement("gallbladder", 32.0 * torch.ones_like(wanted)),
@@ -212,29 +226,21 @@ def liver(v: Viscera, texture: Tensor) -> None:
     v.paint(bag, distance, "gallbladder", over=True, keep=True)
 
 
-def _liver_vessels(v: Viscera, at: Places, liver: Tensor, front: Tensor) -> None:
+def _liver_vessels(v: Viscera, front: Tensor) -> None:
     """Portal branches and hepatic veins as tubes in the template's frame; signal only, their voxels stay liver."""
-    lines: dict[str, list[list[tuple[float, float, float]]]] = {
-        "portal_vein": [
-            [(14, 118, 1078), (34, 118, 1096), (62, 112, 1104), (88, 108, 1100)],
-            [(34, 118, 1096), (38, 150, 1112), (10, 160, 1124)],
-            [(62, 112, 1104), (76, 130, 1128), (92, 138, 1148)],
-        ],
-        "hepatic_vein": [
-            [(16, 108, 1178), (52, 100, 1168), (92, 96, 1140)],
-            [(16, 112, 1178), (46, 134, 1160), (66, 152, 1128)],
-            [(14, 116, 1178), (-4, 148, 1162), (-22, 160, 1150)],
-        ],
-    }
+    s = v.skeleton
+    middle = (30.0 * LIVER_SIDE * s.scale, s.scale * s.chest * 122.0 + s.shift.amin(-1, keepdim=True), s.down(1132.0))
+    at = v.within(v.frame.box(middle, (85.0, 60.0, 85.0)))
+    inside = at.box.take(v.canvas.label) == code("liver")
 
     class _Points:
         x, y, z = at.x / LIVER_SIDE, 70.0 + (at.y - 70.0) / front, at.z - lifted(v.frame)
 
-    for name, branches in lines.items():
+    for name, branches in LIVER_VESSELS.items():
         for line in branches:
             radii = [6.0 - 3.6 * i / (len(line) - 1) for i in range(len(line))]
             branch = tube(_Points, line, radii) * at.scale  # type: ignore[arg-type]
-            v.paint(at, torch.maximum(branch, liver + 4), name, over=True, signal_only=True)
+            v.paint(at, torch.where(inside, branch, SOFT), name, over=True, signal_only=True)
 
 
 def stomach(v: Viscera) -> None:

@@ -21,7 +21,7 @@ OVER_BONE = 2.0
 #: height of the neck's beginning and of the lowest ribs in front, mm of the template; wider cage for a kg/m2
 NECK, RIBS, CAGE_GROWTH = 1375.0, 1190.0, 0.008
 #: how far a ray is followed, and the step between two radii at which it asks for a surface, mm of the template
-RADII, RAY = 264.0, 6.0
+RADII, RAY = 264.0, 8.0
 Rows = Float[Tensor, "n angle z"]
 
 

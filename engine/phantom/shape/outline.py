@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.phantom.interior.sections import Polar, Sections
-from engine.phantom.shape.frame import Frame, generator
+from engine.phantom.shape.frame import generator
 from engine.phantom.shape.section import Section
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 from engine.phantom.skin.basis import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
@@ -36,9 +36,10 @@ SLIMMER = 0.014
 class Outline:
     """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
 
-    def __init__(self, frame: Frame, sections: Sections, skin: SkinBasis) -> None:
-        self.frame = frame
+    def __init__(self, sections: Sections, skin: SkinBasis) -> None:
+        self.frame = sections.frame
         self.sections = sections
+        frame = self.frame
         self.crotch = frame.dim("crotch_height") / frame.h
         self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
         self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
