@@ -160,7 +160,7 @@ def template_of(
     about = _Rays(lattice, *leg)
     thigh = masks.flesh & (x > 0)
     arm = _humerus(masks.of("humerus", "arm_shell", "forearm_bone") & (x > 0), x[:, 0, 0], y[0, :, 0])
-    organs = {name: organ_of(masks.of(*classes), lattice) for name, classes in ORGANS.items()}
+    organs = {name: organ_of(*masks.cut_out(lattice, *classes)) for name, classes in ORGANS.items()}
     for name, volume, box, code in (
         ("small_bowel_2", bowel, VISCERA, 1), ("colon_2", bowel, VISCERA, 2), ("uterus", womb, PELVIS, 1), ("ovary", womb, PELVIS, 2),
     ):  # fmt: skip
@@ -200,10 +200,10 @@ def _continued(masks: _Masks) -> UInt8[np.ndarray, "x y z"]:
     coarse = muscle[every]
     distance, place = nearest(coarse, [2 * mm for mm in BODY.spacing])
     found = np.where(distance < CONTINUED, masks.labels[every][tuple(place)], 0)
-    labels = np.ascontiguousarray(masks.labels).copy()
-    outside = np.nonzero(labels == 0)
-    labels[outside] = found[tuple(index // 2 for index in outside)]
-    return labels
+    labels = masks.labels
+    for axis, size in enumerate(labels.shape):
+        found = found.repeat(2, axis).take(range(size), axis)
+    return np.ascontiguousarray(np.where(labels == 0, found, labels))
 
 
 def _turned(labels: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Lattice]:
@@ -220,11 +220,27 @@ class _Masks:
         self.labels = labels
         arm = self.of(*ARM, "genitals")
         self.flesh: Bool[np.ndarray, "x y z"] = (labels > 0) & ~arm
+        self.boxes = ndimage.find_objects(labels)
 
     def of(self, *names: str) -> Bool[np.ndarray, "x y z"]:
-        table = np.zeros(256, bool)
-        table[[NAMES.index(name) for name in names]] = True
-        return table[self.labels]
+        return _table(*names)[self.labels]
+
+    def cut_out(self, lattice: Lattice, *names: str) -> tuple[Bool[np.ndarray, "a b c"], Lattice]:
+        """Where given names are, within a box that holds them and :data:`MARGIN` voxels more, and that box's lattice."""
+        boxes = [box for box in (self.boxes[NAMES.index(name) - 1] for name in names) if box]
+        low = [max(min(box[axis].start for box in boxes) - MARGIN, 0) for axis in range(3)]
+        high = [max(box[axis].stop for box in boxes) + MARGIN for axis in range(3)]
+        part = self.labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        start = [o + s * a for o, s, a in zip(lattice.origin, lattice.spacing, low, strict=True)]
+        own = Lattice(origin=(start[0], start[1], start[2]), spacing=lattice.spacing, shape=part.shape)
+        return _table(*names)[part], own
+
+
+def _table(*names: str) -> Bool[np.ndarray, "256"]:
+    """Which classes have these names."""
+    table = np.zeros(256, bool)
+    table[[NAMES.index(name) for name in names]] = True
+    return table
 
 
 class _Rays:
@@ -236,13 +252,19 @@ class _Rays:
         px = x + np.cos(angle)[:, None, None] * self.radius[:, None]
         py = y + np.sin(angle)[:, None, None] * self.radius[:, None]
         size = lattice.shape
-        self.i = np.clip(np.rint((px - lattice.origin[0]) / lattice.spacing[0]), 0, size[0] - 1).astype(int)
-        self.j = np.clip(np.rint((py - lattice.origin[1]) / lattice.spacing[1]), 0, size[1] - 1).astype(int)
-        self.k = np.arange(size[2])
+        columns = np.arange(size[2])
+        for axis, place in ((0, px), (1, py)):
+            place -= lattice.origin[axis]
+            place /= lattice.spacing[axis]
+            np.rint(place, out=place)
+            np.clip(place, 0, size[axis] - 1, out=place)
+        px *= size[1]
+        px += py
+        self.index = px.astype(int) * size[2] + columns
 
     def last(self, mask: np.ndarray) -> Float[np.ndarray, "angle z"]:
         """The greatest radius at which a ray is in the mask, mm; 0 where it never is."""
-        hit = mask[self.i, self.j, self.k]
+        hit = np.ascontiguousarray(mask).reshape(-1).take(self.index)
         return (hit * self.radius[:, None]).max(1)
 
 
