@@ -83,8 +83,13 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         gut.small_bowel(viscera, bowel)
         gut.sort_fat(viscera, pull)
         under_skin(canvas)
-        images = [whole.padded(field) for field in (canvas.water, canvas.fat, canvas.label)]
-        return Body(*images, whole.padded(surface.skin, AIR), whole)
+        return Body(
+            water=whole.padded(canvas.water),
+            fat=whole.padded(canvas.fat),
+            label=whole.padded(canvas.label),
+            trunk=whole.padded(surface.skin, AIR),
+            frame=whole,
+        )
 
 
 def contents(people: People) -> Float[Tensor, " n"]:
