@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.terminal import Meter
+from engine.cli.terminal import Meter, attributes_of
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
@@ -29,7 +29,6 @@ def read_mask(model: Model, path: Path | None) -> Segmentation | None:
 
 def run_segment(args: argparse.Namespace, meter: Meter) -> None:
     """The model's segmentation of a scan as a new folder; on stdout its volumes, as JSON."""
-    from engine.cli.commands import attributes_of
     from engine.inference.export import write_segmented
     from engine.inference.generate import DISCLAIMER, load
     from engine.inference.intake import admit
