@@ -21,16 +21,16 @@ from filelock import FileLock
 from engine.__main__ import main
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.store import CohortStore
-from engine.model.config import MaskConfig
+from engine.model.config import DetailConfig, MaskConfig
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe, tiny
+from engine.training.stages.crops import CropConfig
+from engine.training.stages.detail import DetailTraining
 from engine.training.stages.mask import MaskTraining
+from engine.training.stages.refiner import RefinerTraining
 
 #: processes at most: each holds the libraries, 1 GB
 PROCESSES = 4
-#: of the balls' masks: names that the ruler of heads has, too, and one that it has not
-CLASSES = ("background", "brain", "ventricles", "other")
-MASK = MaskConfig(classes=CLASSES, codes=((0,), (1,), (2,), ()), latent=6, widths=(8, 8, 8, 16), blocks=1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of servers and commands that tests start
 torch.set_num_threads(1)
 
@@ -52,6 +52,16 @@ def pytest_collection_finish() -> None:
     """What the libraries made at import is never garbage: not looking at it again makes every run of a page 200 ms faster."""
     gc.collect()
     gc.freeze()
+
+
+#: what is told apart in the balls of :func:`ball_store`: two names that the ruler of heads has, too, and one that it has not
+MASK = MaskConfig(
+    classes=("background", "brain", "ventricles", "other"),
+    codes=((0,), (1,), (2,), ()),
+    latent=6,
+    widths=(8, 8, 8, 16),
+    blocks=1,
+)
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -112,28 +122,6 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
 
 
 @pytest.fixture(scope="session")
-def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
-    """Balls of whom three in four have label maps."""
-    return CohortStore.open(made_once(tmp_path_factory, "masked-balls", lambda path: ball_store(path, labels=True)))
-
-
-@pytest.fixture(scope="session")
-def mask_recipe(tiny_recipe: Recipe) -> Recipe:
-    return replace(tiny_recipe, mask=MASK, mask_training=MaskTraining(steps=40, rate=1e-2, warmup=5, bfloat16=False))
-
-
-@pytest.fixture(scope="session")
-def mask_run(tmp_path_factory: pytest.TempPathFactory, mask_recipe: Recipe, labelled_store: CohortStore) -> Path:
-    """The run directory of a training with masks; not to be changed."""
-
-    def trained(run_dir: Path) -> None:
-        for _ in train(mask_recipe, labelled_store, run_dir):
-            pass
-
-    return made_once(tmp_path_factory, "mask-run", trained)
-
-
-@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe, tiny_store: CohortStore) -> Path:
     """The run directory of an uninterrupted training of the tiny recipe; not to be changed."""
 
@@ -159,6 +147,45 @@ def checkpoint(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "tiny"
 
 
+@pytest.fixture(scope="session")
+def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
+    """Balls of whom three in four have label maps."""
+    return CohortStore.open(made_once(tmp_path_factory, "masked-balls", lambda path: ball_store(path, labels=True)))
+
+
+@pytest.fixture(scope="session")
+def mask_recipe(tiny_recipe: Recipe) -> Recipe:
+    crops = CropConfig(size=(16, 16, 16), batch=2, persons=2, reuse=5)
+    return replace(
+        tiny_recipe,
+        mask=MASK,
+        mask_training=MaskTraining(steps=40, rate=1e-2, warmup=5, bfloat16=False),
+        detail=DetailConfig(widths=(8, 8, 8), blocks=1),
+        detail_training=DetailTraining(steps=20, crops=crops, warmup=5, bfloat16=False),
+        refiner=RefinerTraining(steps=20, crops=crops, warmup=5, bfloat16=False),
+    )
+
+
+@pytest.fixture(scope="session")
+def mask_run(tmp_path_factory: pytest.TempPathFactory, mask_recipe: Recipe, labelled_store: CohortStore) -> Path:
+    """The run directory of a training with masks; not to be changed."""
+
+    def trained(run_dir: Path) -> None:
+        for _ in train(mask_recipe, labelled_store, run_dir):
+            pass
+
+    return made_once(tmp_path_factory, "mask-run", trained)
+
+
+@pytest.fixture
+def masked(mask_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a tiny checkpoint with a mask, the only one at hand."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "masked").symlink_to(mask_run / "checkpoint")
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    return "masked"
+
+
 @pytest.fixture
 def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command that must be refused; returns the one sentence said, after what progress there was."""
@@ -170,7 +197,7 @@ def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
         assert out == ""
         *progress, sentence = err.splitlines()
         assert sentence.startswith("somatwin: ")
-        assert all(line.endswith(("left", "requests)")) for line in progress)
+        assert all(line.endswith(("left", "requests)", "the scan")) for line in progress)
         assert contents(tmp_path) == before
         return sentence
 

@@ -120,6 +120,8 @@ def _segment(command: Callable[[str, str], Parser]) -> None:
     segment.add_argument("--force", action="store_true", help="take a scan unlike those the model knows, and say so")
     text = "an attribute that is known, such as age=60; may be repeated"
     segment.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    text = "NIfTI dseg with a BIDS table, or DICOM-SEG with the slices it refers to (default: nifti)"
+    segment.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
     segment.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
 
 
@@ -136,6 +138,8 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--start", action="store_true", help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
+    text = "of a model with masks: scans drawn for this store's test masks, masks found in its scans, a liver grown by 30 percent"
+    bench.add_argument("--masks", metavar="STORE", type=Path, help=text)
 
 
 def _about_a_scan(command: Callable[[str, str], Parser]) -> None:

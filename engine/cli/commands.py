@@ -195,7 +195,10 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
     """Measurements on stdout, as JSON."""
     from engine.evaluation.bench.sampling import benchmark, benchmark_phantom
 
-    began, unit = time.monotonic(), "done" if args.infer or args.few or args.whatif is not None else "requests"
+    began, unit = (
+        time.monotonic(),
+        "done" if args.infer or args.few or args.masks or args.whatif is not None else "requests",
+    )
 
     def progress(what: str, done: int, total: int) -> None:
         nonlocal began
@@ -214,6 +217,11 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
         from engine.evaluation.bench.steps import benchmark_steps
 
         measured = benchmark_steps(args.checkpoint, CohortStore.open(args.few), device=args.device, progress=progress)
+    elif args.masks:
+        from engine.cohort.store import CohortStore
+        from engine.evaluation.bench.masks import benchmark_masks
+
+        measured = benchmark_masks(args.checkpoint, CohortStore.open(args.masks), device=args.device, progress=progress)
     elif args.whatif is not None:
         from engine.evaluation.bench.whatif import benchmark_whatif
 

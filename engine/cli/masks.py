@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.terminal import Meter
+from engine.cli.terminal import Meter, attributes_of
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
@@ -29,19 +29,19 @@ def read_mask(model: Model, path: Path | None) -> Segmentation | None:
 
 def run_segment(args: argparse.Namespace, meter: Meter) -> None:
     """The model's segmentation of a scan as a new folder; on stdout its volumes, as JSON."""
-    from engine.cli.commands import attributes_of
     from engine.inference.export import write_segmented
     from engine.inference.generate import DISCLAIMER, load
     from engine.inference.intake import admit
-    from engine.inference.segment import segment
+    from engine.inference.segment import check_masks, segment
 
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)
+    check_masks(model)
     given = attributes_of(model, args.set)
     scan, warnings = admit(model, args.scan, force=args.force)
     meter.show("segmenting", None, now=True)
     mask = segment(model, scan, given)
-    written = write_segmented(model, mask, args.out, scan=args.scan.name)
+    written = write_segmented(model, scan, mask, args.out, name=args.scan.name, form=args.format)
     meter.close()
     about = {
         "out": str(written),

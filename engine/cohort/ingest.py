@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from engine.cohort.builder import StoreBuilder
+from engine.cohort.preprocess.outside_brain import OUTSIDE, with_skull_and_scalp
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.cohort.sources.bids import read_bids
 from engine.cohort.sources.source import Source
@@ -58,7 +59,12 @@ def ingest(
         grid=config.grid,
         affine=config.affine,
         channels=config.channels,
-        plan={"preprocess": asdict(config), "labels_from": labels_from, "source_sha256": data.digest()},
+        plan={
+            "preprocess": asdict(config),
+            "labels_from": labels_from,
+            "outside": OUTSIDE,
+            "source_sha256": data.digest(),
+        },
         info=data.provenance(),
     )
     left_out: list[dict[str, str]] = []
@@ -90,7 +96,10 @@ def _add(builder: StoreBuilder, data: Source, i: int, config: PreprocessConfig, 
     done = preprocess(scan, config, masker)
     if (share := done.quality["brain_in_grid"]) < MIN_BRAIN_IN_GRID:
         raise VolumeError(f"only {share:.0%} of the brain lies in the recipe's grid; check the scan's geometry")
-    labels = None if codes is None else np.round(done.resample(codes, 0).data).astype(np.int16)
+    labels = None
+    if codes is not None:
+        brain = np.round(done.resample(codes, 0).data).astype(np.int16)
+        labels = with_skull_and_scalp(brain, done.volume.data)
     builder.add(str(data.rows[i]["participant_id"]), done.volume.data[None], done.brain, labels, done.quality)
 
 

@@ -54,6 +54,13 @@ class Origin:
     given: Mapping[str, Any]
     attributes: Mapping[str, Any]
 
+    notice, patient, synthetic = NOTICE, PATIENT, "YES"
+
+    @property
+    def number(self) -> str:
+        """What tells this person from others."""
+        return f"SYN-{self.digest}-{self.seed}"
+
     @property
     def in_words(self) -> str:
         given = f"; given: {_pairs(self.given)}" if self.given else ""
@@ -62,7 +69,31 @@ class Origin:
         return f"{NOTICE}. Drawn by {by}, {how}{given}. Nobody was scanned."
 
 
-def write_series(volume: Volume, origin: Origin) -> Iterator[tuple[str, bytes]]:
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """A scan that was given, named ``scan``, as the model ``checkpoint`` of this ``digest`` sees it: resampled, nobody named."""
+
+    scan: str
+    checkpoint: str
+    digest: str
+    notice, patient, synthetic = "RESAMPLED COPY - not for diagnosis", "ANONYMOUS^", "NO"
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def number(self) -> str:
+        """What tells this scan from others."""
+        return f"COPY-{hashlib.sha256(self.scan.encode()).hexdigest()[:12]}"
+
+    @property
+    def in_words(self) -> str:
+        by = f"Somatwin {version('somatwin')} for checkpoint {self.checkpoint} ({self.digest})"
+        return f"{self.notice}. Resampled by {by}; patient, dates and the geometry of the original are not in it."
+
+
+def write_series(volume: Volume, origin: Origin | Copied) -> Iterator[tuple[str, bytes]]:
     """Name (``T1w/0001.dcm``, channel by channel, from the feet upwards) and bytes of each file.
 
     Intensities are int16 with a slope (and an intercept where some are negative) for each series. Raises
@@ -89,23 +120,23 @@ def write_series(volume: Volume, origin: Origin) -> Iterator[tuple[str, bytes]]:
             yield f"{channel.channels[0]}/{k + 1:04d}.dcm", _file(image)
 
 
-def _person(origin: Origin, content: str) -> Dataset:
+def _person(origin: Origin | Copied, content: str) -> Dataset:
     """What all images of a person share."""
     made, row = Dataset(), origin.attributes
     made.SpecificCharacterSet = "ISO_IR 192"
-    made.PatientName, made.PatientID = PATIENT, f"SYN-{origin.digest}-{origin.seed}"
+    made.PatientName, made.PatientID = origin.patient, origin.number
     made.PatientBirthDate, made.PatientSex = "", row.get("sex") if row.get("sex") in CATALOGUE["sex"].levels else ""
     for name, written in WRITTEN.items():
         if isinstance(value := row.get(name), int | float):
             setattr(made, str(CATALOGUE[name].dicom), written(value))
-    made.PatientComments = NOTICE
+    made.PatientComments = origin.notice
     made.StudyInstanceUID, made.FrameOfReferenceUID = _uid(content, "study"), _uid(content, "frame")
     made.StudyDate = made.StudyTime = made.AccessionNumber = made.ReferringPhysicianName = ""
-    made.StudyID, made.StudyDescription = str(origin.seed)[-16:], NOTICE
+    made.StudyID, made.StudyDescription = origin.number.rpartition("-")[2][-16:], origin.notice
     made.Manufacturer, made.ManufacturerModelName = "Somatwin", origin.checkpoint[:64]
     made.SoftwareVersions = version("somatwin")
     made.PositionReferenceIndicator = ""
-    made.SyntheticData, made.BurnedInAnnotation, made.QualityControlImage = "YES", "NO", "YES"
+    made.SyntheticData, made.BurnedInAnnotation, made.QualityControlImage = origin.synthetic, "NO", "YES"
     made.ContentQualification, made.LossyImageCompression = "RESEARCH", "00"
     made.DerivationDescription = origin.in_words[:SHORT]
     made.ImageComments = f"{origin.in_words} Attributes: {_pairs(row)}."[:LONG]
@@ -122,7 +153,7 @@ def _series(person: Dataset, channel: Volume, number: int, content: str) -> Data
     made, (name,), low = Dataset(person), channel.channels, min(0.0, float(channel.data.min()))
     span = max(float(channel.data.max()) - low, 1e-3)
     made.SeriesInstanceUID, made.SeriesNumber = _uid(content, "series", name), number
-    made.SeriesDescription = f"{NOTICE}: {name}"[:64]
+    made.SeriesDescription = f"{person.StudyDescription}: {name}"[:64]
     made.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     axes = LPS_TO_RAS[:3, :3] @ channel.affine[:3, :3] / channel.spacing
     made.ImageOrientationPatient = [_decimal(v) for v in (*axes[:, 0], *axes[:, 1])]

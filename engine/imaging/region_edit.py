@@ -28,7 +28,8 @@ def resized(mask: Segmentation, region: str, factor: float, *, kept: Collection[
     inside = _present(mask, region)
     count = round(factor * int(inside.sum()))
     spacing = np.linalg.norm(mask.affine[:3, :3], axis=0)
-    outwards = distance_transform_edt(~inside, sampling=spacing) - distance_transform_edt(inside, sampling=spacing)
+    outside_mm, inside_mm = (np.asarray(distance_transform_edt(m, sampling=spacing)) for m in (~inside, inside))
+    outwards = outside_mm - inside_mm
     places = np.flatnonzero(inside | _yielding(mask, kept))
     if count > len(places):
         raise RequestError(f"{region} {factor:g} times as large has no room in this mask; give a smaller factor")
@@ -81,7 +82,9 @@ def _painted(mask: Segmentation, region: str, chosen: Bool[np.ndarray, "x y z"])
     if left.any():
         spacing = np.linalg.norm(mask.affine[:3, :3], axis=0)
         other = (labels != index) & (labels != 0) & ~chosen
-        nearest = distance_transform_edt(~other, sampling=spacing, return_distances=False, return_indices=True)
+        nearest = np.asarray(
+            distance_transform_edt(~other, sampling=spacing, return_distances=False, return_indices=True)
+        )
         labels[left] = labels[tuple(axis[left] for axis in nearest)]
     labels[chosen] = index
     return replace(mask, labels=labels)

@@ -238,8 +238,8 @@ def counterfactual(
     target = intervened(schema, {**fact, **whole}, intervention)
     noise = _noise(model, scan, steps, tally)
     state = _forwards(model, noise, scan, target, _times(steps), strength, tally, edit)
-    volumes = model.checkpoint.model.decode(torch.cat([scan.known.value.image, state.image])).cpu().numpy()
-    reconstruction, null, changed = volumes
+    tokens = torch.cat([scan.known.value.image, state.image])
+    reconstruction, null, changed = _decoded(model, tokens, edit).cpu().numpy()
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
     scanned = scan.voxels.numpy()
 
@@ -282,6 +282,16 @@ def _forwards(
     for state in integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear):
         pass
     return state
+
+
+def _decoded(model: Model, tokens: Float[Tensor, "three n c"], edit: MaskEdit | None) -> Float[Tensor, "three c x y z"]:
+    """The scans of reconstruction, no change and change; where the mask is edited, as they are painted for it before and after."""
+    net = model.checkpoint.model
+    base = net.decode(tokens)
+    if edit is None:
+        return base
+    before, after = (model.checkpoint.labels_on_grid(mask).to(base.device) for mask in (edit.before, edit.after))
+    return net.detailed(base, torch.stack([before, before, after]), [0, 0, 0], 1)
 
 
 def add_back(

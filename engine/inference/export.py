@@ -14,7 +14,7 @@ from pydicom import dcmread
 
 from engine.cohort.bids_write import COLUMNS, save_scan, write_bids
 from engine.imaging.dicom_seg import write_dicom_seg
-from engine.imaging.dicom_write import Origin, write_series
+from engine.imaging.dicom_write import Copied, Origin, write_series
 from engine.imaging.segmentation import Segmentation, write_segmentation
 from engine.imaging.volume import Volume
 from engine.inference.counterfactual import (
@@ -108,17 +108,40 @@ def _save_with_mask(root: Path, subject: str, person: Any) -> None:
     write_segmentation(person.mask, root / subject / "anat" / f"{subject}_dseg.nii.gz", description=DISCLAIMER)
 
 
-def write_segmented(model: Model, mask: Segmentation, out: str | Path, *, scan: str) -> Path:
-    """The ``mask`` that ``model`` finds in the file named ``scan`` into the new folder ``out``: dseg and its BIDS table; returns
-    it, whole or not at all. Raises :class:`RequestError` when ``out`` exists or cannot be written."""
+def write_segmented(
+    model: Model, scan: Volume, mask: Segmentation, out: str | Path, *, name: str, form: Form = "nifti"
+) -> Path:
+    """The ``mask`` that ``model`` finds in the ``scan`` of the file ``name`` into the new folder ``out``: dseg and its BIDS table,
+    or in the ``form`` dicom a DICOM-SEG with the slices that it refers to, the scan as the model sees it. Returns the folder, whole
+    or not at all. Raises :class:`RequestError` when ``out`` exists or cannot be written."""
     out = Path(out)
     if out.exists():
         raise RequestError(f"{out} exists already; choose a new folder")
-    stem = scan.removesuffix(".gz").removesuffix(".nii")
+    stem = name.removesuffix(".gz").removesuffix(".nii")
+    said = f"Segmentation by {model.name} ({model.digest}). Not for diagnosis."
     with refusing(out, RequestError), whole_directory(out) as part:
-        said = f"Segmentation by {model.name} ({model.digest}). Not for diagnosis."
-        write_segmentation(mask, part / f"{stem}_dseg.nii.gz", description=said)
+        if form == "nifti":
+            write_segmentation(mask, part / f"{stem}_dseg.nii.gz", description=said)
+        else:
+            copied = Copied(scan=name, checkpoint=model.name, digest=model.digest)
+            _save_series(scan, copied, part)
+            _save_seg(model, mask, part, said)
     return out
+
+
+def _save_series(volume: Volume, origin: Origin | Copied, folder: Path) -> None:
+    for name, data in write_series(volume, origin):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _save_seg(model: Model, mask: Segmentation, folder: Path, description: str) -> None:
+    """A DICOM-SEG beside the series in the ``folder``, on the slices of the first of them."""
+    files = sorted(folder.glob("*/*.dcm"))
+    slices = [dcmread(path) for path in files if path.parent == files[0].parent]
+    how = {"model_name": model.name, "model_version": model.digest}
+    (folder / "dseg.dcm").write_bytes(write_dicom_seg(mask, slices, description=description, **how))
 
 
 def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
@@ -132,17 +155,10 @@ def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: s
         given=request["given"],
         attributes=person.attributes,
     )
-    for name, data in write_series(person.volume, origin):
-        path = root / "sourcedata" / subject / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    folder = root / "sourcedata" / subject
+    _save_series(person.volume, origin, folder)
     if person.mask is not None:
-        files = sorted((root / "sourcedata" / subject).glob("*/*.dcm"))
-        first = [dcmread(path) for path in files if path.parent == files[0].parent]
-        data = write_dicom_seg(
-            person.mask, first, description=DISCLAIMER, model_name=model.name, model_version=model.digest
-        )
-        (root / "sourcedata" / subject / "dseg.dcm").write_bytes(data)
+        _save_seg(model, person.mask, folder, DISCLAIMER)
 
 
 def further_columns(model: Model) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,8 @@ GPU_BATCH = 8
 ROWS = 64
 #: network evaluations of a person with a scan, of a row alone, and of the row that a scan is drawn for
 IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
+#: evaluations of the local network that draws a scan's detail
+DETAIL_STEPS = 4
 #: of the times of a scan's steps (:func:`engine.model.sampler.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
 IMAGE_POWER = 0.7
 
@@ -159,6 +161,8 @@ class Model:
         default = self.checkpoint.config.guidance
         weight = checked_weight(default if guidance is None else guidance, "guidance")
         labels = None if mask is None else self.checkpoint.labels_on_grid(mask)
+        # the detail of a scan is drawn for its mask
+        draws_mask = mask is None and (with_mask or (self.has_mask and model.config.detail is not None))
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
         tally = Tally(progress, -(-n // size) * drawing_units(steps))
@@ -168,14 +172,18 @@ class Model:
             noise = model.noise(seeds)
             # a row for a mask is drawn beside it
             rows = [row] * len(seeds) if mask else self._rows(noise.table, [row] * len(seeds))
-            known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=with_mask and mask is None)
+            known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=draws_mask)
             for state in self._integrate(noise, known, weight, times):
                 tally.add()
-            volumes = model.decode(state.image).cpu().numpy() if self.has_image else [None] * len(seeds)
+            drawn = model.decode_mask(state.mask) if draws_mask else None
+            volumes = [None] * len(seeds)
+            if self.has_image:
+                shown = drawn if labels is None else labels.to(state.image.device).expand(len(seeds), -1, -1, -1)
+                volumes = model.detailed(model.decode(state.image), shown, seeds, DETAIL_STEPS).cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
             masks = [mask] * len(seeds)
-            if known.draws_mask:
-                masks = [self.segmentation(drawn) for drawn in model.decode_mask(state.mask).cpu().numpy()]
+            if drawn is not None and with_mask:
+                masks = [self.segmentation(part) for part in drawn.cpu().numpy()]
             tally.add()
             for s, volume, attributes, part in list(zip(seeds, volumes, rows, masks, strict=True))[: n - start]:
                 scan = None if volume is None else self._volume(volume)

@@ -10,8 +10,7 @@ from engine.imaging.segmentation import Segmentation, read_segmentation
 from engine.imaging.volume import Volume
 from engine.inference.counterfactual import MaskEdit
 from engine.inference.generate import Model
-from engine.inference.segment import segment
-from engine.vocabulary.refusal import RequestError
+from engine.inference.segment import check_masks, segment
 from engine.vocabulary.schema import Row
 
 
@@ -23,8 +22,8 @@ def admit_mask(model: Model, path: str | Path) -> tuple[Segmentation, list[str]]
     mask of its classes: unknown labels, none at all, numbers that are no labels, an organ twice.
     """
     config = model.checkpoint.config
-    if config.model.mask is None:
-        raise RequestError(f"{model.name} knows no masks; choose a model that was trained on label maps")
+    check_masks(model)
+    assert config.model.mask is not None
     region = region_of(config.channels)
     return read_segmentation(
         path,

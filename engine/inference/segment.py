@@ -14,6 +14,12 @@ from engine.inference.generate import Model
 from engine.vocabulary.refusal import RequestError
 
 
+def check_masks(model: Model) -> None:
+    """Raises :class:`RequestError` for a model without masks."""
+    if not model.has_mask:
+        raise RequestError(f"{model.name} knows no masks; choose a model that was trained on label maps")
+
+
 @torch.inference_mode()
 def segment(model: Model, volume: Volume, given: Mapping[str, Any] | None = None) -> Segmentation:
     """The likeliest class of each voxel of the scan in ``volume``, on the model's grid, beside the ``given`` columns.
@@ -23,8 +29,7 @@ def segment(model: Model, volume: Volume, given: Mapping[str, Any] | None = None
     :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
     """
     net = model.checkpoint.model
-    if not net.has_mask:
-        raise RequestError(f"{model.name} knows no masks; choose a model that was trained on label maps")
+    check_masks(model)
     known = given_rows(net, [model.schema.resolve(given or {})])
     scan = model.checkpoint.on_grid(volume)[None].to(model.device)
     return model.segmentation(net.segment(scan, known)[0].cpu().numpy())

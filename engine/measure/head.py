@@ -27,6 +27,7 @@ from engine.anatomy.head import HEAD
 from engine.anatomy.region import Region
 from engine.checkpoints.files import directory
 from engine.cohort.preprocess.centring import centring
+from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.reference import CohortBand
@@ -238,7 +239,7 @@ def shipped() -> Path:
 def classes_of_codes() -> UInt8[np.ndarray, "256"]:
     """The table from a DLMUSE code to the index of its class in :data:`CLASSES`."""
     table = np.full(256, CLASSES.index("brain"), np.uint8)
-    table[0] = CLASSES.index("background")
+    table[[0, SKULL, SCALP]] = CLASSES.index("background")
     table[list(FLUID_CODES)] = CLASSES.index("fluid")
     table[list(VENTRICLE_CODES)] = CLASSES.index("ventricles")
     return table

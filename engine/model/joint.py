@@ -283,6 +283,25 @@ class JointModel(nn.Module):
         """The mask autoencoder's latents to the diffused state."""
         return self._mask_axes.standardise(tokens)
 
+    def detailed(
+        self,
+        base: Float[Tensor, "b c x y z"],
+        labels: UInt8[Tensor, "b x y z"] | None,
+        seeds: list[int],
+        evaluations: int,
+    ) -> Float[Tensor, "b c x y z"]:
+        """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown), each from its own seed; as
+        they are where the model has none."""
+        if self.config.detail is None:
+            return base
+        if labels is None:
+            labels = torch.full(
+                (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device
+            )
+        # another stream than that of the tokens' noise
+        noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
+        return self.detail.draw(base, labels, torch.stack(noise).to(base.device), evaluations)
+
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""
         return self.mask_autoencoder.decode(self._mask_axes.restore(mask))

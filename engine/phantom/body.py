@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.phantom.anthropometry import People
 from engine.phantom.interior import gut, organs
-from engine.phantom.interior.details import breast_gland, marbling, textured
+from engine.phantom.interior.details import breast_gland, marbling, textured, under_skin
 from engine.phantom.interior.flesh import flesh
 from engine.phantom.interior.pullback import Covers, pulled
 from engine.phantom.interior.sections import Sections
@@ -21,7 +21,11 @@ from engine.phantom.interior.template import Template, shipped
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Frame
 from engine.phantom.shape.limbs import right_arm, with_arms
-from engine.phantom.shape.surface import abdomen, solve
+from engine.phantom.shape.outline import Outline
+from engine.phantom.shape.surface import abdomen, bulged, farthest, surface_of
+
+#: distance to the skin in the air before a body, mm
+AIR = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,13 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
     device = people.height.device
     # the context costs a third of the time where tensors are on the CPU anyway
     with nullcontext() if device.type == "cpu" else device:
-        frame = Frame(people, fine)
-        sections = Sections(Skeleton(frame, template or shipped(device)))
-        surface = solve(frame, sections, contents(people))
+        whole = Frame(people, fine)
+        anatomy = template or shipped(device)
+        outline = Outline(Sections(Skeleton(whole, anatomy)), anatomy.skin)
+        bulge = bulged(outline, contents(people))
+        frame = whole.without_front(farthest(outline, bulge))
+        sections = Sections(Skeleton(frame, anatomy))
+        surface = surface_of(Outline(sections, anatomy.skin), bulge)
         arm = right_arm(frame, surface)
         covers = Covers(*with_arms(frame, surface, arm))
         fascia = sections.ray_to(surface.fascia)
@@ -60,19 +68,28 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         breast_gland(canvas, surface, texture)
         region = abdomen(sections, surface)
         gut.abdominal_fat(canvas, region)
-        viscera = organs.Viscera(sections, canvas, region, torch.maximum(covers.fascia, covers.skin + 5), fascia)
+        under = torch.maximum(covers.fascia, covers.skin + 5)
+        viscera = organs.Viscera(sections, canvas, surface.cavity, region, under, fascia)
         organs.heart(viscera)
         organs.vessels(viscera)
         organs.kidneys(viscera)
         organs.spleen(viscera)
         organs.pancreas(viscera)
-        organs.stomach(viscera)
         organs.liver(viscera, texture)
+        organs.stomach(viscera)
         organs.pelvic(viscera)
-        gut.colon(viscera, pull)
-        gut.small_bowel(viscera, pull)
+        bowel = gut.Bowel(viscera, pull)
+        gut.colon(viscera, bowel)
+        gut.small_bowel(viscera, bowel)
         gut.sort_fat(viscera, pull)
-        return Body(canvas.water, canvas.fat, canvas.label, surface.skin, frame)
+        under_skin(canvas)
+        return Body(
+            water=whole.padded(canvas.water),
+            fat=whole.padded(canvas.fat),
+            label=whole.padded(canvas.label),
+            trunk=whole.padded(surface.skin, AIR),
+            frame=whole,
+        )
 
 
 def contents(people: People) -> Float[Tensor, " n"]:

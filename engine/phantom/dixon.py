@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool3d
 from engine.phantom.body import Body
 from engine.phantom.shape.frame import Frame, generator
 from engine.phantom.shape.shapes import bump
-from engine.phantom.tissue import codes
+from engine.phantom.tissue import is_of
 
 CHANNELS = ("water", "fat")
 #: stations, their gain's spread, the coil's shading (log), noise of each channel, share of persons with a swap
@@ -97,7 +97,7 @@ def _breathe(image: Float[Tensor, "n x y z"], frame: Frame) -> Float[Tensor, "n 
 
 def _beat(image: Float[Tensor, "n x y z"], body: Body) -> Float[Tensor, "n x y z"]:
     """Blur in the axial plane in and beside the heart, which beats on while the breath is held."""
-    beating = torch.isin(body.label, torch.tensor(codes("heart"), device=image.device)).float()
+    beating = is_of(body.label, "heart").float()
     slices = torch.nonzero(beating.amax((0, 1, 2)))[:, 0]
     if not len(slices):
         return image

@@ -12,6 +12,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
 #: spoiled gradient echo of the two-point Dixon (NAKO VIBE): repetition time and the echo, ms; flip angle, degrees
 REPETITION, ECHO, FLIP = 4.36, 2.46, 9.0
 T1_FAT, T2S_FAT = 382.0, 25.0
@@ -209,6 +213,15 @@ BY_NAME: Mapping[str, Tissue] = {tissue.name: tissue for tissue in TISSUES}
 def code(name: str) -> int:
     """The code of a label."""
     return BY_NAME[name].code
+
+
+def is_of(labels: UInt8[Tensor, "..."], *groups: str) -> Bool[Tensor, "..."]:
+    """Which voxels are of these groups: one comparison for codes that follow one another."""
+    every = sorted(codes(*groups))
+    starts = [c for c in every if c - 1 not in every]
+    ends = [c for c in every if c + 1 not in every]
+    found = [labels == a if a == b else (labels - a) <= b - a for a, b in zip(starts, ends, strict=True)]
+    return torch.stack(found).any(0) if len(found) > 1 else found[0]
 
 
 def codes(*groups: str) -> tuple[int, ...]:

@@ -26,8 +26,10 @@ from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
+from engine.training.stages.detail import train_detail
 from engine.training.stages.flow import Latents, encode_cohort, train_flow
 from engine.training.stages.mask import train_mask_autoencoder
+from engine.training.stages.refiner import train_refiner
 from engine.training.stages.texture import train_texture
 from engine.vocabulary.schema import AttributeSchema, Number, Row
 
@@ -95,7 +97,10 @@ def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoi
         raise RunError(
             f"a mask cannot be added: there is {fault}; leave --add out, or give --from and a store with labels"
         )
-    return replace(recipe, model=replace(recipe.model, mask=mask))
+    detail = recipe.detail if mask else None
+    if begun is not None:
+        detail = begun.model.config.detail or (detail if add_mask else None)
+    return replace(recipe, model=replace(recipe.model, mask=mask, detail=detail))
 
 
 def _check_begun(source: Checkpoint, recipe: Recipe) -> None:
@@ -104,7 +109,8 @@ def _check_begun(source: Checkpoint, recipe: Recipe) -> None:
         [(c.name, None if isinstance(c, Number) else c.levels) for c in schema.columns]
         for schema in (recipe.schema, source.model.schema)
     )
-    config = replace(source.model.config, rows=recipe.model.rows, mask=recipe.model.mask)
+    grown = {"rows": recipe.model.rows, "mask": recipe.model.mask, "detail": recipe.model.detail}
+    config = replace(source.model.config, **grown)
     if config != recipe.model or found != wanted:
         what = "sizes" if found == wanted else "columns"
         raise RunError(
@@ -160,6 +166,7 @@ class _Stages:
         yield from self._rows(people)
         yield from self._flow(latents, people)
         if isinstance(self.store, CohortStore):
+            yield from self._local(self.store, rows)
             yield from self._texture(self.store, rows)
 
         if self.begun:
@@ -220,7 +227,7 @@ class _Stages:
         recipe, model = self.recipe, self.model
         fits_mask = self.begun is None or not self.begun.model.has_mask
         if self.begun is not None and model.has_mask and fits_mask:
-            limit = self._until(0.5 * (1 - recipe.texture_share))
+            limit = self._until(0.5 * self._flow_ends)
             how = replace(recipe.flow, steps=recipe.flow.steps // 2)
             steps = train_flow(
                 model,
@@ -240,7 +247,7 @@ class _Stages:
             latents,
             people,
             recipe.flow,
-            deadline=self._until(1 - recipe.texture_share - CORRECTION_SHARE),
+            deadline=self._until(self._flow_ends - CORRECTION_SHARE),
             samples=samples,
             fit=self.begun is None,
             fit_mask=fits_mask,
@@ -248,8 +255,30 @@ class _Stages:
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
         if model.has_image:
-            limit = self._until(1 - recipe.texture_share)
+            limit = self._until(self._flow_ends)
             yield from fit_correction(model, latents.image, people, seed=recipe.seed, deadline=limit)
+
+    @property
+    def _flow_ends(self) -> float:
+        """The share of the time after which the stages follow that leave the flow as it is."""
+        recipe = self.recipe
+        after = recipe.texture_share if recipe.texture else 0.0
+        if self.model.config.detail:
+            after += recipe.detail_share + recipe.refiner_share
+        return 1 - after
+
+    def _local(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
+        """The local networks, where the model has them: of masks whose scan is known, and of scans."""
+        recipe, model = self.recipe, self.model
+        if model.config.detail is None:
+            return
+        if model.has_mask:
+            limit = self._until(self._flow_ends + recipe.refiner_share)
+            steps = train_refiner(model, store, rows, recipe.refiner, deadline=limit, **self._settings())
+            yield from self._counted("refiner_steps", recipe.refiner.steps, steps)
+        limit = self._until(self._flow_ends + recipe.refiner_share + recipe.detail_share)
+        steps = train_detail(model, store, rows, recipe.detail_training, deadline=limit, **self._settings())
+        yield from self._counted("detail_steps", recipe.detail_training.steps, steps)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The decoder's texture, where the recipe has this stage."""
@@ -323,7 +352,7 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
     """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
-    free = ("rows", "texture", "mask", "mask_training")
+    free = ("rows", "texture", "mask", "mask_training", "detail", "detail_training", "refiner")
     recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free and not k.endswith("_share")}
     recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows" and v is not None}
     for part in ("autoencoder", "flow"):

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from engine.anatomy.torso import TORSO
+from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
+from engine.measure.head import FLUID_CODES, VENTRICLE_CODES
 from engine.measure.torso import CLASSES, CODES
-from engine.model.config import AutoencoderConfig, MaskConfig, ModelConfig, TransformerConfig, table_config
+from engine.model.config import (
+    AutoencoderConfig,
+    DetailConfig,
+    MaskConfig,
+    ModelConfig,
+    TransformerConfig,
+    table_config,
+)
 from engine.model.flow import NoiseMixture
 from engine.phantom.atlas.build import volumes
 from engine.phantom.shape.frame import GRID
@@ -20,12 +29,14 @@ from engine.training.augment import Augmentation
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.autoencoder import AutoencoderTraining
+from engine.training.stages.detail import DetailTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
 from engine.training.stages.labelled_torsos import train_body_on
 from engine.training.stages.mask import MaskTraining
 from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
 from engine.training.stages.measure_torso import BodyRecipe
+from engine.training.stages.refiner import RefinerTraining
 from engine.training.stages.texture import TextureTraining
 from engine.vocabulary.catalogue import CATALOGUE, weight
 from engine.vocabulary.schema import AttributeSchema
@@ -37,8 +48,9 @@ class Recipe:
 
     ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
     ``texture`` where the decoder is left as it is; ``mask`` is the segmentation that a model learns from a cohort with label
-    maps. ``autoencoder_share``, ``mask_share``, ``rows_share`` and ``texture_share`` are the parts of
-    a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
+    maps, and ``detail`` the local networks that it then has. ``autoencoder_share``, ``mask_share``, ``rows_share``,
+    ``refiner_share``, ``detail_share`` and ``texture_share`` are the parts of a limited training time that go to these stages,
+    ``guidance`` is the default weight of the finished model.
     """
 
     name: str
@@ -52,14 +64,34 @@ class Recipe:
     texture: TextureTraining | None = None
     mask: MaskConfig | None = None
     mask_training: MaskTraining = field(default_factory=MaskTraining)
+    detail: DetailConfig | None = None
+    detail_training: DetailTraining = field(default_factory=DetailTraining)
+    refiner: RefinerTraining = field(default_factory=RefinerTraining)
     autoencoder_share: float = 0.4
     mask_share: float = 0.15
+    refiner_share: float = 0.1
+    detail_share: float = 0.15
     rows_share: float = 0.1
     texture_share: float = 0.0
     guidance: float = 1.0
     seed: int = 0
 
 
+#: what is told apart in a head's mask, in DLMUSE's codes and those of skull and scalp; what is in none is of the last
+HEAD_CODES = {
+    "background": (0,),
+    "fluid": FLUID_CODES,
+    "ventricles": VENTRICLE_CODES,
+    "cortex left": tuple(range(101, 208, 2)),
+    "cortex right": tuple(range(100, 208, 2)),
+    "white matter": (69, *range(81, 96)),
+    "deep grey matter": (23, 30, 31, 32, 36, 37, 47, 48, *range(55, 63), 75, 76),
+    "cerebellum": (38, 39, 40, 41, 71, 72, 73),
+    "brain stem": (35,),
+    "skull": (SKULL,),
+    "scalp": (SCALP,),
+}
+HEAD_CLASSES = tuple(HEAD_CODES)
 WEIGHT = weight()
 PERSON = (
     CATALOGUE["age"].number(),
@@ -87,6 +119,9 @@ def head_t1(size: str = "cpu") -> Recipe:
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
         model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4), rows=rows),
+        mask=MaskConfig(classes=HEAD_CLASSES, codes=tuple(HEAD_CODES.values())),
+        mask_training=MaskTraining(mirror=0.5),
+        detail=DetailConfig(),
         # few persons, so more deformed copies of each
         flow=FlowTraining(copies=24),
         rows=of_rows(steps=500),
@@ -137,6 +172,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
         mask=MaskConfig(classes=CLASSES, codes=tuple(CODES.get(name, ()) for name in CLASSES)),
+        detail=DetailConfig(),
         autoencoder_share=0.4,
         texture_share=0.3,
     )
@@ -170,6 +206,8 @@ def tiny(size: str = "cpu") -> Recipe:
         name="tiny",
         texture=None,
         texture_share=0,
+        mask=None,
+        detail=None,
         title="Tiny test model",
         preprocess=replace(PreprocessConfig(), grid=grid, spacing=6.0),
         model=ModelConfig(

@@ -170,9 +170,9 @@ def aligned(mask: np.ndarray, other: np.ndarray) -> float:
     return 2 * float((mask & moved).sum()) / float(mask.sum() + moved.sum())
 
 
-@pytest.mark.parametrize(("sex", "least"), [("M", 0.85), ("F", 0.75)])
+@pytest.mark.parametrize(("sex", "least"), [("M", 0.9), ("F", 0.89)])
 def test_the_liver_keeps_its_shape(sex: str, least: float) -> None:
-    """Asked .9: a fatty liver of 60% more volume is met by a deeper abdomen, and a lean woman's is flat."""
+    """Although a fatty liver has 60% more volume, and a lean abdomen is flat."""
     lean, heavy = (drawn(9, sex=sex, age=45, bmi=bmi, height=178 if sex == "M" else 165) for bmi in (22.0, 38.0))
     assert aligned(is_group(lean, "liver"), is_group(heavy, "liver")) > least
 

@@ -22,7 +22,7 @@ from engine.training.run import RunError, load_tensors
 from engine.training.stages.flow import encode_cohort
 from engine.training.stages.mask import label_loss
 from engine.training.stages.segmenter import segmentation_loss
-from tests.conftest import CLASSES, MASK
+from tests.conftest import MASK
 
 
 def test_a_cohort_with_labels_of_some_gives_the_model_a_mask(mask_run: Path, labelled_store: CohortStore) -> None:
@@ -43,7 +43,7 @@ def test_persons_are_drawn_with_masks_for_masks_and_segmented(mask_run: Path, la
     assert alone.mask is None
     (person,) = model.generate(seed=5, steps=2, with_mask=True)
     assert person.mask is not None
-    assert person.mask.classes == CLASSES
+    assert person.mask.classes == MASK.classes
     (drawn,) = model.generate(seed=5, steps=2, mask=person.mask)
     assert drawn.mask is person.mask, "a given mask comes back exactly"
     row = int(np.flatnonzero(labelled_store.labelled)[0])
@@ -84,6 +84,8 @@ def test_a_mask_is_added_to_a_model_that_knew_none(
         "adapter",
         "flow",
         "correction",
+        "refiner",
+        "detail",
         "fingerprint",
     ]
     made = load_checkpoint(tmp_path / "run" / "checkpoint")

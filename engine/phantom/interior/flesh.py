@@ -13,12 +13,14 @@ from engine.phantom.interior.pullback import Covers, Pulled, looked_up
 from engine.phantom.interior.signal import label_of_class
 from engine.phantom.interior.template import Template
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.tissue import code
+from engine.phantom.tissue import code, codes, is_of
 
 #: share of the subcutaneous layer that lies above its membrane (Scarpa's fascia)
 SUPERFICIAL = 0.5
 #: four of the eight halves of a voxel, balanced along each axis
 CORNERS = ((0.25, 0.25, 0.25), (0.25, -0.25, -0.25), (-0.25, 0.25, -0.25), (-0.25, -0.25, 0.25))
+#: bones that are thinner than a voxel in places
+THIN = (*codes("ribs_and_sternum"), code("costal_cartilage"), *codes("pelvis"))
 #: skin this far away leaves a voxel empty, mm
 NEAR = 6.0
 
@@ -43,8 +45,35 @@ def flesh(
         canvas.fat[i] = table[1][labels.long()]
         beside = tissue.at(edge, differences=True)
         found = [beside(offset).long() for offset in CORNERS]
+        _bridge(canvas.label[i], edge, found)
         for image, signal in ((canvas.water, table[0]), (canvas.fat, table[1])):
             image[i][edge] = torch.stack([signal[labels] for labels in found]).mean(0)
+
+
+def _bridge(labels: UInt8[Tensor, "x y z"], edge: Bool[Tensor, "x y z"], found: list[Tensor]) -> None:
+    """A bone thinner than a voxel is missed by centres: of the ``edge`` those that it reaches (``found`` at their halves),
+    with bone on both sides, are bone; a ramus of the pelvis goes on straight."""
+    thin = torch.zeros(256, dtype=torch.bool, device=labels.device)
+    thin[list(THIN)] = True
+    bone = is_of(labels, "ribs_and_sternum", "pelvis") | (labels == code("costal_cartilage"))
+    reached = torch.stack(found)
+    own = torch.where(thin[reached], reached, 0).amax(0)
+    between = (_between(bone) & ~bone)[edge] & (own > 0)
+    labels[edge] = torch.where(between, own.to(labels.dtype), labels[edge])
+    pelvis = is_of(labels, "pelvis")
+    straight = torch.stack([pelvis.roll(1, axis) & pelvis.roll(-1, axis) for axis in range(3)]).any(0)
+    labels[straight & edge & ~pelvis & ~is_of(labels, "femur")] = code("pelvis")
+
+
+def _between(mask: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
+    """Voxels with neighbours of a mask on both sides along some axis; neighbours touch at a corner at least."""
+    found = torch.zeros_like(mask)
+    for axis in range(3):
+        plate = mask
+        for other in {0, 1, 2} - {axis}:
+            plate = plate | plate.roll(1, other) | plate.roll(-1, other)
+        found |= plate.roll(1, axis) & plate.roll(-1, axis)
+    return found
 
 
 def _edges(labels: UInt8[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
@@ -78,8 +107,10 @@ class _Tissue:
         """The labels of the voxels ``where``, as a function of the offset (voxels) from their centres."""
         flat = torch.nonzero(where.reshape(-1))[:, 0]
         arms = torch.nonzero(self.fields["arm"].reshape(-1)[flat] < NEAR)[:, 0]
-        trunk = {name: self._read(name, flat, differences) for name in ("x", "y", "z", "skin", "fascia", "arm")}
-        limb = {name: self._read(name, flat[arms], differences) for name in ("arm_x", "arm_y", "arm_z")}
+        places = self._places(flat, differences)
+        of_arms = [place[arms] for place in places]
+        trunk = {name: self._read(name, places) for name in ("x", "y", "z", "skin", "fascia", "arm")}
+        limb = {name: self._read(name, of_arms) for name in ("arm_x", "arm_y", "arm_z")}
         lattice = self.template.labels, self.template.origin, self.template.spacing
 
         def labels(offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[Tensor, " v"]:
@@ -99,19 +130,25 @@ class _Tissue:
 
         return labels
 
-    def _read(self, name: str, flat: Tensor, differences: bool) -> list[Tensor]:
-        """A field at voxels and, where wanted, its central differences along each axis."""
-        whole = self.fields[name]
-        field, shape = whole.reshape(-1), whole.shape
-        strides = (shape[1] * shape[2], shape[2], 1)
-        values = [field[flat]]
-        if differences:
-            for axis in range(3):
-                place = flat // strides[axis] % shape[axis]
-                ahead = flat + strides[axis] * (place < shape[axis] - 1)
-                behind = flat - strides[axis] * (place > 0)
-                values.append((field[ahead] - field[behind]) / 2)
-        return values
+    def _places(self, flat: Tensor, neighbours: bool) -> list[Tensor]:
+        """The voxels and, where wanted, those behind and ahead of them along each axis."""
+        shape = self.fields["skin"].shape
+        places = [flat]
+        if neighbours:
+            stride = shape.numel()
+            rest = flat
+            for size in shape:
+                stride //= size
+                place = rest // stride
+                rest = rest - place * stride
+                places += [flat - stride * (place > 0), flat + stride * (place < size - 1)]
+        return places
+
+    def _read(self, name: str, places: list[Tensor]) -> list[Tensor]:
+        """A field at voxels and, where their neighbours are given, its central differences along each axis."""
+        field = self.fields[name].reshape(-1)
+        found = [field.index_select(0, place) for place in places]
+        return [found[0], *((ahead - behind) / 2 for behind, ahead in zip(found[1::2], found[2::2], strict=True))]
 
 
 def _moved(values: list[Tensor], offset: tuple[float, float, float]) -> Tensor:

@@ -10,7 +10,7 @@ from engine.phantom.interior.pullback import Pulled
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import level
-from engine.phantom.tissue import BY_NAME, code, codes
+from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: half the sides of the box that holds the bowel of the heaviest, at the reference stature, mm
 ABDOMEN = (205.0, 165.0, 195.0)
@@ -22,7 +22,7 @@ WIDER = 3.0
 NEAR_KIDNEY, OMENTAL = 22.0, 0.72
 
 
-class _Bowel:
+class Bowel:
     """Places of the abdomen's voxels in the template's cavity, moved a little by the person's own noise."""
 
     def __init__(self, v: Viscera, pull: Pulled) -> None:
@@ -46,9 +46,8 @@ class _Bowel:
         return found * self.stretch + radius * (self.stretch - v.skeleton.scale).clamp(min=-6 / radius)
 
 
-def colon(v: Viscera, pull: Pulled) -> None:
+def colon(v: Viscera, bowel: Bowel) -> None:
     """One of two courses; wall, stool and gas."""
-    bowel = _Bowel(v, pull)
     f, box = v.frame, bowel.box
     other = f.trait("spare_1") > 0
     # only the courses that somebody has
@@ -72,17 +71,16 @@ def colon(v: Viscera, pull: Pulled) -> None:
     v.paint(at, torch.maximum(v.distance("rectum", at), at.box.take(v.under) + 9), "rectum", keep=True)
 
 
-def small_bowel(v: Viscera, pull: Pulled) -> None:
+def small_bowel(v: Viscera, bowel: Bowel) -> None:
     """Loops, as much as leaves the visceral fat its volume; fluid within, fat between."""
-    bowel = _Bowel(v, pull)
     f, box, canvas = v.frame, bowel.box, v.canvas
     loops = bowel.distance(v, "small_bowel_2", LOOP_RADIUS)
     lump = bowel.distance(v, "small_bowel", LOOP_RADIUS) + 7.0
     wave = box.take(f.noise("wave", (20, 18, 28)))
     field = torch.minimum(loops, lump) + 2.2 * wave
-    fat = torch.isin(box.take(canvas.label), torch.tensor(codes("visceral_fat")))
+    fat = is_of(box.take(canvas.label), "visceral_fat")
     fat &= (box.take(v.region) < -1.0) & (box.take(v.under) < -8.0)
-    total = torch.isin(canvas.label, torch.tensor(codes("visceral_fat"))).sum((1, 2, 3)).float()
+    total = is_of(canvas.label, "visceral_fat").sum((1, 2, 3)).float()
     room = (total - f.people.vat * 1000 / f.voxel_ml).clamp(min=0)
     edge = level(field, fat, room, -20.0, 90.0)
     distance = torch.where(fat, field - edge, 9.0)
@@ -95,7 +93,7 @@ def small_bowel(v: Viscera, pull: Pulled) -> None:
 def sort_fat(v: Viscera, pull: Pulled) -> None:
     """Visceral fat is perirenal near the kidneys, omental in front, mesenteric elsewhere."""
     canvas, f = v.canvas, v.frame
-    fat = torch.isin(canvas.label, torch.tensor(codes("visceral_fat")))
+    fat = is_of(canvas.label, "visceral_fat")
     ahead = (pull.y - 150.0) / 40.0
     omental = fat & (ahead + 0.25 * f.noise("omentum", (6, 6, 6)) > OMENTAL)
     label = torch.where(fat, code("mesenteric_fat"), canvas.label)
@@ -104,12 +102,12 @@ def sort_fat(v: Viscera, pull: Pulled) -> None:
         at = v.places(organ, 1.7)
         near = v.distance(organ, at) < NEAR_KIDNEY
         own = at.box.take(label)
-        mine = torch.isin(own, torch.tensor(codes("visceral_fat")))
+        mine = is_of(own, "visceral_fat")
         at.box.put(label, torch.where(near & mine, code("perirenal_fat"), own).to(label.dtype))
     canvas.label.copy_(label)
 
 
 def abdominal_fat(canvas: Canvas, region: Tensor) -> None:
     """Whatever the template leaves below the diaphragm within the cavity is fat until organs are painted."""
-    inside = (region < 0) & torch.isin(canvas.label, torch.tensor(codes("intermuscular_fat")))
+    inside = (region < 0) & is_of(canvas.label, "intermuscular_fat")
     canvas.label.copy_(torch.where(inside, code("mesenteric_fat"), canvas.label))

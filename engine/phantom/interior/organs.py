@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,16 +10,33 @@ from torch import Tensor
 
 from engine.phantom.interior.sections import Sections
 from engine.phantom.interior.template import ANGLES
-from engine.phantom.shape.canvas import Canvas
+from engine.phantom.shape.canvas import SOFT, Canvas
 from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import Number, Point, level, tube
 from engine.phantom.shape.surface import lifted
-from engine.phantom.tissue import BY_NAME, codes
+from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: organs that are enlarged beyond their boxes, or cut by them
 FAR = ("liver", "ovary", "kidney_right", "kidney_left")
 #: growth of the aorta's radius with age, mm a year
 AORTIC_GROWTH = 0.035
+#: breadth of the liver against the template's, which is young and thin
+LIVER_SIDE = 0.87
+#: least wall of a chamber of the heart, mm
+THINNEST = 2.5
+#: courses of the liver's vessels, mm of the template
+LIVER_VESSELS: Mapping[str, tuple[tuple[tuple[float, float, float], ...], ...]] = {
+    "portal_vein": (
+        ((14, 118, 1078), (34, 118, 1096), (62, 112, 1104), (88, 108, 1100)),
+        ((34, 118, 1096), (38, 150, 1112), (10, 160, 1124)),
+        ((62, 112, 1104), (76, 130, 1128), (92, 138, 1148)),
+    ),
+    "hepatic_vein": (
+        ((16, 108, 1178), (52, 100, 1168), (92, 96, 1140)),
+        ((16, 112, 1178), (46, 134, 1160), (66, 152, 1128)),
+        ((14, 116, 1178), (-4, 148, 1162), (-22, 160, 1150)),
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +53,15 @@ class Places:
 class Viscera:
     """Paints organs onto a canvas.
 
-    ``region`` is the signed distance to the abdomen and ``under`` that to the fascia, in a cleft to the skin, mm; ``fascia``
-    is how far the rays of the sections reach.
+    Signed distances, mm: ``cavity`` to that of the trunk, ``region`` to the abdomen, ``under`` to the fascia, in a cleft to the
+    skin. ``fascia`` is how far the rays of the sections reach.
     """
 
-    def __init__(self, sections: Sections, canvas: Canvas, region: Tensor, under: Tensor, fascia: Tensor) -> None:
-        self.sections, self.canvas, self.region, self.under = sections, canvas, region, under
+    def __init__(
+        self, sections: Sections, canvas: Canvas, cavity: Tensor, region: Tensor, under: Tensor, fascia: Tensor
+    ) -> None:
+        self.sections, self.canvas = sections, canvas
+        self.cavity, self.region, self.under = cavity, region, under
         self.skeleton, self.frame = sections.skeleton, sections.frame
         self.template = sections.skeleton.template
         self.tall = (self.skeleton.notch - self.skeleton.crest) / 379.0
@@ -136,14 +157,14 @@ def vessels(v: Viscera) -> None:
 
 
 def kidneys(v: Viscera) -> None:
-    """Cortex, pyramids and sinus; they lie lower in some, and further from the spine in the fat."""
+    """Cortex, pyramids and sinus; they lie lower in some and under the liver, and further from the spine in the fat."""
     fat = (v.frame.value("vat") - 2).clamp(-1.5, 7)
     for side, name in ((1, "right"), (-1, "left")):
         organ = f"kidney_{name}"
         at = v.places(organ, 1.5)
         grown = v.enlargement(organ, getattr(v.frame.people, organ))
         drop = 6 * v.frame.trait(f"kidney_drop_{name[0]}")
-        moved = (side * (1.5 + 1.4 * fat), 3 + 1.0 * fat, 6 - drop)
+        moved = (side * (1.5 + 1.4 * fat), 3 + 1.0 * fat, 2 - 5 * side - drop)
         distance = v.distance(organ, at, grown=grown, moved=moved, turn=side * 0.05 * v.frame.trait("kidney_tilt"))
         distance = v.met(at, distance, at.box.take(v.region) - 6, getattr(v.frame.people, organ), 5.0)
         v.paint(at, distance, "renal_cortex", keep=True)
@@ -181,50 +202,45 @@ def pancreas(v: Viscera) -> None:
 
 
 def liver(v: Viscera, texture: Tensor) -> None:
-    """Under the right dome, with its veins; the volume is met."""
+    """Under the right dome, with its veins; the volume is met. Flatter and narrower than the template's, so that a lean
+    person's front wall does not cut it: weight then changes its size, not its shape."""
     at = v.places("liver", 1.45)
     f = v.frame
     wanted = f.people.liver
+    front = 0.72 + 0.06 * f.male
     distance = v.distance(
-        "liver", at, grown=v.enlargement("liver", wanted) * 0.99, anchor=(75.0, 60.0, 1190.0),
-        moved=(0.0, 0.0, lifted(f)), turn=0.05 * f.trait("liver_tilt"),
-        front=v.front.clamp(0.92, 0.97), side=v.side.clamp(0.98, 1.02),
+        "liver", at, grown=v.enlargement("liver", wanted) * (1.06 + 0.04 * f.male), anchor=(75.0, 60.0, 1190.0),
+        moved=(-4.0, 0.0, lifted(f) - 6.0), turn=0.05 * f.trait("liver_tilt"), front=front, side=LIVER_SIDE,
     )  # fmt: skip
     distance = distance + 2.0 * at.box.take(f.noise("liver", (7, 7, 9)))
     distance = v.met(at, distance, at.box.take(v.region) + 1.0, wanted, 40.0)
     gain = 1 + 0.02 * at.box.take(texture)
     v.paint(at, distance, "liver", fat=f.value("liver_pdff") / 100, gain=gain, keep=True)
-    _liver_vessels(v, at, distance)
+    _liver_vessels(v, front)
     bag = v.places("gallbladder", 1.8)
-    grown = v.enlargement("gallbladder", 32.0 * torch.ones_like(wanted))
-    own = v.distance("gallbladder", bag, grown=grown, moved=(0.0, 0.0, lifted(f)), front=v.front.clamp(0.75, 1.10))
+    own = v.distance(
+        "gallbladder", bag, grown=v.enlargement("gallbladder", 32.0 * torch.ones_like(wanted)),
+        moved=(0.0, -4.0, lifted(f) - 14.0), front=v.front.clamp(0.75, 1.10),
+    )  # fmt: skip
     distance = torch.maximum(own, bag.box.take(v.region) + 3)
     v.paint(bag, distance, "gallbladder", over=True, keep=True)
 
 
-def _liver_vessels(v: Viscera, at: Places, liver: Tensor) -> None:
+def _liver_vessels(v: Viscera, front: Tensor) -> None:
     """Portal branches and hepatic veins as tubes in the template's frame; signal only, their voxels stay liver."""
-    lines: dict[str, list[list[tuple[float, float, float]]]] = {
-        "portal_vein": [
-            [(14, 118, 1078), (34, 118, 1096), (62, 112, 1104), (88, 108, 1100)],
-            [(34, 118, 1096), (38, 150, 1112), (10, 160, 1124)],
-            [(62, 112, 1104), (76, 130, 1128), (92, 138, 1148)],
-        ],
-        "hepatic_vein": [
-            [(16, 108, 1178), (52, 100, 1168), (92, 96, 1140)],
-            [(16, 112, 1178), (46, 134, 1160), (66, 152, 1128)],
-            [(14, 116, 1178), (-4, 148, 1162), (-22, 160, 1150)],
-        ],
-    }
+    s = v.skeleton
+    middle = (30.0 * LIVER_SIDE * s.scale, s.scale * s.chest * 122.0 + s.shift.amin(-1, keepdim=True), s.down(1132.0))
+    at = v.within(v.frame.box(middle, (85.0, 60.0, 85.0)))
+    inside = at.box.take(v.canvas.label) == code("liver")
 
     class _Points:
-        x, y, z = at.x / v.side.clamp(0.85, 1.12), at.y, at.z - lifted(v.frame)
+        x, y, z = at.x / LIVER_SIDE, 70.0 + (at.y - 70.0) / front, at.z - lifted(v.frame)
 
-    for name, branches in lines.items():
+    for name, branches in LIVER_VESSELS.items():
         for line in branches:
             radii = [6.0 - 3.6 * i / (len(line) - 1) for i in range(len(line))]
             branch = tube(_Points, line, radii) * at.scale  # type: ignore[arg-type]
-            v.paint(at, torch.maximum(branch, liver + 4), name, over=True, signal_only=True)
+            v.paint(at, torch.where(inside, branch, SOFT), name, over=True, signal_only=True)
 
 
 def stomach(v: Viscera) -> None:
@@ -232,11 +248,14 @@ def stomach(v: Viscera) -> None:
     f = v.frame
     fill = (0.10 * f.trait("stomach_fill")).exp() * 0.88
     distance = v.distance(
-        "stomach", at, grown=fill, moved=(4.0 * f.trait("stomach_place"), 0.0, 0.7 * lifted(f)), anchor=(-58.0, 130.0, 1165.0),
+        "stomach", at, grown=fill, moved=(4.0 * f.trait("stomach_place") - 8.0, -3.0, 0.7 * lifted(f)), anchor=(-58.0, 130.0, 1165.0),
         front=v.front.clamp(0.70, 1.25), side=v.side.clamp(0.85, 1.1),
     )  # fmt: skip
-    distance = torch.maximum(distance, at.box.take(v.region) + 2)
+    s = v.skeleton
+    own = v.template.organs["stomach"].volume * (s.scale**2 * s.chest * v.tall * fill**3)[:, 0, 0, 0]
+    distance = v.met(at, distance, at.box.take(v.region) + 2, 0.8 * own, 16.0)
     v.paint(at, distance, "stomach", keep=True)
+    distance = torch.where(at.box.take(v.canvas.label) == code("stomach"), distance, SOFT)
     v.paint(at, distance + 5.5, "stomach_content", over=True)
     middle = 140.0 + 6 * f.trait("stomach_fill")
     surface = (middle - at.y) * v.skeleton.scale
@@ -274,10 +293,12 @@ def heart(v: Viscera) -> None:
     front, side = v.front.clamp(0.85, 1.10), v.side.clamp(0.92, 1.08)
     grown = grown / (front * side) ** (1 / 3)
     placed = {"grown": grown, "moved": (0.0, 0.0, lift), "front": front, "side": side, "anchor": organ.centre}
-    distance = v.distance("heart", at, **placed)
+    within = at.box.take(v.cavity) + 1.0
+    distance = v.met(at, v.distance("heart", at, **placed), within, f.people.heart)
     around = torch.maximum(distance - 4 - f.value("vat").clamp(0, 6), -distance)
-    soft = torch.isin(at.box.take(v.canvas.label), torch.tensor(codes("lung", "mediastinal_fat", "heart")))
+    soft = is_of(at.box.take(v.canvas.label), "lung", "mediastinal_fat", "heart")
     v.paint(at, torch.where(soft, around, 9.0), "epicardial_fat")
     v.paint(at, distance, "ventricle_wall", keep=True, over=True)
     for name in ("left_ventricle", "right_ventricle", "left_atrium", "right_atrium"):
-        v.paint(at, v.distance(name, at, **placed), name, over=True, keep=True)
+        chamber = torch.maximum(v.distance(name, at, **placed), distance + THINNEST)
+        v.paint(at, chamber, name, over=True, keep=True)

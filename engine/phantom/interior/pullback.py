@@ -70,8 +70,8 @@ class _Near:
             return values.reshape(-1)[self.persons]
         return values.expand(len(values), 1, 1, self.shape[-1])[self.persons, 0, 0, self.slices]
 
-    def look(self, polar: Polar, table: Rows) -> Tensor:
-        return polar.look(table, self.slices, self.persons)
+    def look(self, polar: Polar, *tables: Rows) -> tuple[Tensor, ...]:
+        return polar.looks(list(tables), self.slices, self.persons).unbind(-1)
 
     def spread(self, values: Tensor) -> Tensor:
         """Back to (n, x, y, z); 0 far from the body."""
@@ -99,7 +99,8 @@ def _trunk(near: _Near, surface: Surface, fascia: Rows) -> tuple[Tensor, Tensor]
     cavity = torch.minimum(fascia - sections.wall * surface.thicker[:, 0], sections.limit).clamp(min=6.0)
     cavity = torch.minimum(cavity, fascia - 3)
     stretch = (fascia - cavity) / (sections.fascia - sections.cavity)
-    bone = torch.lerp(cavity + (sections.bone - sections.cavity) * stretch, sections.bone, sections.rigid)
+    thick = torch.lerp(stretch, torch.ones_like(stretch), sections.caged)
+    bone = torch.lerp(cavity + (sections.bone - sections.cavity) * thick, sections.bone, sections.rigid)
     bone = torch.minimum(torch.maximum(bone, cavity + 1), fascia - 1)
     s = sections.skeleton
     wide, middle = near.row(s.wide), near.row(s.middle)
@@ -108,8 +109,8 @@ def _trunk(near: _Near, surface: Surface, fascia: Rows) -> tuple[Tensor, Tensor]
     x, y = near.x / (scale * wide), (near.y - middle) / deep
     polar = Polar.about(x, y)
     radius = polar.radius
-    mine = [near.look(polar, table) for table in (cavity, bone, fascia)]
-    theirs = [near.look(polar, table) for table in (sections.cavity, sections.bone, sections.fascia)]
+    found = near.look(polar, cavity, bone, fascia, sections.cavity, sections.bone, sections.fascia)
+    mine, theirs = found[:3], found[3:]
     inner = radius * theirs[0] / mine[0]
     wall = theirs[0] + (radius - mine[0]) * (theirs[1] - theirs[0]) / (mine[1] - mine[0])
     outer = theirs[1] + (radius - mine[1]) * (theirs[2] - theirs[1]) / (mine[2] - mine[1])
@@ -143,7 +144,7 @@ def _leg(near: _Near, surface: Surface) -> tuple[Tensor, Tensor]:
     own_x, own_y = near.row(leg_x), near.row(leg_y)
     dx, dy = x.abs() - own_x, y - own_y
     polar = Polar.about(dx, dy)
-    there = _stretched(polar.radius, LEG_BONE, near.look(polar, mine), near.look(polar, table))
+    there = _stretched(polar.radius, LEG_BONE, *near.look(polar, mine, table))
     ratio = there / polar.radius.clamp(min=1e-3)
     return near.spread(side * (own_x + dx * ratio)), near.spread(own_y + dy * ratio)
 
@@ -174,7 +175,7 @@ def _arm(sections: Sections, near: _Near, arm: Arm, fascia: Tensor) -> tuple[Ten
     dx = (near.x.abs() - near.row(own[0].expand_as(z))) / scale
     dy = (near.y - near.row(own[1].expand_as(z))) / scale
     polar = Polar.about(dx, dy)
-    there = _stretched(polar.radius, ARM_BONE, near.look(polar, mine), near.look(polar, table))
+    there = _stretched(polar.radius, ARM_BONE, *near.look(polar, mine, table))
     ratio = there / polar.radius.clamp(min=1e-3)
     arm_x, arm_y = near.row(arm_x) + dx * ratio, near.row(arm_y) + dy * ratio
     return near.spread(arm_x), near.spread(arm_y), height

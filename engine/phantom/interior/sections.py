@@ -16,10 +16,12 @@ from engine.phantom.shape.shapes import ramp
 
 #: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
 ROOM, THIN = 150.0, 8.0
+#: least flesh over a rib, mm
+OVER_BONE = 2.0
 #: height of the neck's beginning and of the lowest ribs in front, mm of the template; wider cage for a kg/m2
 NECK, RIBS, CAGE_GROWTH = 1375.0, 1190.0, 0.008
 #: how far a ray is followed, and the step between two radii at which it asks for a surface, mm of the template
-RADII, RAY = 264.0, 6.0
+RADII, RAY = 264.0, 8.0
 Rows = Float[Tensor, "n angle z"]
 
 
@@ -42,14 +44,19 @@ class Polar:
     def look(self, table: Rows, rows: Tensor, person: Tensor | None = None) -> Tensor:
         """A table (angle, slice) at the voxels, of which ``rows`` are the slices and ``person`` the persons (the first
         axis, if not given)."""
-        n, _, count = table.shape
+        return self.looks([table], rows, person)[..., 0]
+
+    def looks(self, tables: list[Rows], rows: Tensor, person: Tensor | None = None) -> Float[Tensor, "... tables"]:
+        """Several tables at once, on the last axis."""
+        n, _, count = tables[0].shape
         if person is None:
-            person = torch.arange(n, device=table.device).reshape(n, *(1,) * (self.ray.ndim - 1))
-        flat = table.reshape(-1)
+            person = torch.arange(n, device=rows.device).reshape(n, *(1,) * (self.ray.ndim - 1))
+        flat = torch.stack(tables, -1).reshape(n * ANGLES * count, len(tables))
         base = person * (ANGLES * count) + rows
-        low = flat[base + self.ray * count]
-        high = flat[base + ((self.ray + 1) % ANGLES) * count]
-        return torch.lerp(low, high, self.part)
+        low = (base + self.ray * count).reshape(-1)
+        high = (base + ((self.ray + 1) % ANGLES) * count).reshape(-1)
+        found = torch.lerp(flat.index_select(0, low), flat.index_select(0, high), self.part.reshape(-1, 1))
+        return found.reshape(*self.part.shape, len(tables))
 
 
 class Sections:
@@ -62,9 +69,11 @@ class Sections:
         self.bone = skeleton.table(template.bone)
         self.fascia = skeleton.table(template.fascia)
         self.rigid = skeleton.table(template.rigid)
+        self.caged = skeleton.table(template.caged)
         self.limit = self.cavity + (1 - self.rigid) * ROOM * ramp(skeleton.height, NECK, NECK - 50)[:, 0]
         muscle = self._muscle()
         free = (self.fascia - self.cavity) * muscle
+        free = torch.lerp(free, torch.maximum(free, self.bone - self.cavity + OVER_BONE), self.caged)
         self.wall = free * (1 - self.rigid) + THIN * self.rigid
         self.cage = self._cage()
 

@@ -43,6 +43,8 @@ MARGIN, SMOOTH = 8, 0.7
 CONTINUED = 22.0
 #: bones that never move but with the skeleton
 RIGID = (*SPINE, "pelvis", "pelvis_shell", "femur", "femur_shell")
+#: bones that move with the wall and keep their thickness
+CAGE = ("rib", "sternum", "costal_cartilage")
 CAVITY = (*THORACIC, *ABDOMINAL, "mediastinal_fat", "epicardial_fat", "abdominal_fat")
 #: organs with a place and size of their own, by the classes they are made of
 ORGANS: Mapping[str, tuple[str, ...]] = {
@@ -91,8 +93,9 @@ class Template:
 
     ``labels`` are indices of :data:`engine.phantom.atlas.build.NAMES` on a lattice of ``spacing`` from ``origin``.
     ``axis`` (z) is y of the middle; ``cavity``, ``bone``, ``fascia`` (angle, z) reach to there, mm; ``rigid`` is 1 where
-    bones hold a ray, 0 where it is free. ``leg`` holds the right femur's axis (x and y by z) and ``leg_fascia`` (angle, z)
-    the thigh about it; ``arm`` and ``arm_fascia`` the same of the right arm.
+    bones hold a ray, 0 where it is free; ``caged`` is 1 where ribs or breastbone lie in the wall. ``leg`` holds the right
+    femur's axis (x and y by z) and ``leg_fascia`` (angle, z) the thigh about it; ``arm`` and ``arm_fascia`` the same of the
+    right arm.
     ``dome`` (x, y) is the height of the diaphragm. ``heights`` are the places of the tables along z.
     """
 
@@ -105,6 +108,7 @@ class Template:
     bone: Float[Tensor, "angle z"]
     fascia: Float[Tensor, "angle z"]
     rigid: Float[Tensor, "angle z"]
+    caged: Float[Tensor, "angle z"]
     leg: Float[Tensor, "two z"]
     leg_fascia: Float[Tensor, "angle z"]
     arm: Float[Tensor, "two z"]
@@ -156,7 +160,7 @@ def template_of(
     about = _Rays(lattice, *leg)
     thigh = masks.flesh & (x > 0)
     arm = _humerus(masks.of("humerus", "arm_shell", "forearm_bone") & (x > 0), x[:, 0, 0], y[0, :, 0])
-    organs = {name: organ_of(masks.of(*classes), lattice) for name, classes in ORGANS.items()}
+    organs = {name: organ_of(*masks.cut_out(lattice, *classes)) for name, classes in ORGANS.items()}
     for name, volume, box, code in (
         ("small_bowel_2", bowel, VISCERA, 1), ("colon_2", bowel, VISCERA, 2), ("uterus", womb, PELVIS, 1), ("ovary", womb, PELVIS, 2),
     ):  # fmt: skip
@@ -176,6 +180,7 @@ def template_of(
         bone=tensor(_smooth(np.clip(outer, inner + 2, fascia - 2), 0.6)),
         fascia=tensor(fascia),
         rigid=tensor(_held(rays.last(held) > 0)),
+        caged=tensor(_smooth(wrapped_largest((rays.last(masks.of(*CAGE)) > 0).astype(float), (5, 9)))),
         leg=tensor(np.stack(leg)),
         leg_fascia=tensor(_smooth(about.last(thigh))),
         arm=tensor(np.stack(arm)),
@@ -195,10 +200,10 @@ def _continued(masks: _Masks) -> UInt8[np.ndarray, "x y z"]:
     coarse = muscle[every]
     distance, place = nearest(coarse, [2 * mm for mm in BODY.spacing])
     found = np.where(distance < CONTINUED, masks.labels[every][tuple(place)], 0)
-    labels = np.ascontiguousarray(masks.labels).copy()
-    outside = np.nonzero(labels == 0)
-    labels[outside] = found[tuple(index // 2 for index in outside)]
-    return labels
+    labels = masks.labels
+    for axis, size in enumerate(labels.shape):
+        found = found.repeat(2, axis).take(range(size), axis)
+    return np.ascontiguousarray(np.where(labels == 0, found, labels))
 
 
 def _turned(labels: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Lattice]:
@@ -215,11 +220,27 @@ class _Masks:
         self.labels = labels
         arm = self.of(*ARM, "genitals")
         self.flesh: Bool[np.ndarray, "x y z"] = (labels > 0) & ~arm
+        self.boxes = ndimage.find_objects(labels)
 
     def of(self, *names: str) -> Bool[np.ndarray, "x y z"]:
-        table = np.zeros(256, bool)
-        table[[NAMES.index(name) for name in names]] = True
-        return table[self.labels]
+        return _table(*names)[self.labels]
+
+    def cut_out(self, lattice: Lattice, *names: str) -> tuple[Bool[np.ndarray, "a b c"], Lattice]:
+        """Where given names are, within a box that holds them and :data:`MARGIN` voxels more, and that box's lattice."""
+        boxes = [box for box in (self.boxes[NAMES.index(name) - 1] for name in names) if box]
+        low = [max(min(box[axis].start for box in boxes) - MARGIN, 0) for axis in range(3)]
+        high = [max(box[axis].stop for box in boxes) + MARGIN for axis in range(3)]
+        part = self.labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        start = [o + s * a for o, s, a in zip(lattice.origin, lattice.spacing, low, strict=True)]
+        own = Lattice(origin=(start[0], start[1], start[2]), spacing=lattice.spacing, shape=part.shape)
+        return _table(*names)[part], own
+
+
+def _table(*names: str) -> Bool[np.ndarray, "256"]:
+    """Which classes have these names."""
+    table = np.zeros(256, bool)
+    table[[NAMES.index(name) for name in names]] = True
+    return table
 
 
 class _Rays:
@@ -231,13 +252,19 @@ class _Rays:
         px = x + np.cos(angle)[:, None, None] * self.radius[:, None]
         py = y + np.sin(angle)[:, None, None] * self.radius[:, None]
         size = lattice.shape
-        self.i = np.clip(np.rint((px - lattice.origin[0]) / lattice.spacing[0]), 0, size[0] - 1).astype(int)
-        self.j = np.clip(np.rint((py - lattice.origin[1]) / lattice.spacing[1]), 0, size[1] - 1).astype(int)
-        self.k = np.arange(size[2])
+        columns = np.arange(size[2])
+        for axis, place in ((0, px), (1, py)):
+            place -= lattice.origin[axis]
+            place /= lattice.spacing[axis]
+            np.rint(place, out=place)
+            np.clip(place, 0, size[axis] - 1, out=place)
+        px *= size[1]
+        px += py
+        self.index = px.astype(int) * size[2] + columns
 
     def last(self, mask: np.ndarray) -> Float[np.ndarray, "angle z"]:
         """The greatest radius at which a ray is in the mask, mm; 0 where it never is."""
-        hit = mask[self.i, self.j, self.k]
+        hit = np.ascontiguousarray(mask).reshape(-1).take(self.index)
         return (hit * self.radius[:, None]).max(1)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.nn.functional import pad
 
 from engine.phantom.anthropometry import People
 from engine.phantom.shape.shapes import Point, spread
@@ -21,6 +23,8 @@ TOP, REFERENCE = 0.862, 1790.0
 #: amplitude of the body's smooth random warp, mm, and its control points
 WARP_MM, WARP_POINTS = (3.0, 2.6, 4.0), (6, 6, 7)
 MARGIN = 15.0
+#: rows in front are left out by as many, so that coarse grids still fit
+STEP = 4
 #: the middle of the grid lies this far in front of the body's axis, mm, for everyone: they lie on the same table
 FORWARD = 72.0
 
@@ -57,6 +61,22 @@ class Frame:
         self.y = axes[1][:, None] + FORWARD + bounded(self.noise("warp y", WARP_POINTS)) * WARP_MM[1]
         self.lift = self.noise("warp z", WARP_POINTS) * WARP_MM[2]
 
+    def without_front(self, front: float) -> Frame:
+        """The same frame as far as ``front`` (mm of the body's y): nothing is drawn in the air before a body."""
+        cut = copy(self)
+        step = STEP * self.fine
+        needed = int((self.axes[1] + FORWARD <= front).sum()) // step * step + step
+        rows = min(needed, self.grid[1])
+        cut.grid = (self.grid[0], rows, self.grid[2])
+        cut.axes = self.axes[0], self.axes[1][:rows]
+        cut.x, cut.y, cut.lift = (field[:, :, :rows].contiguous() for field in (self.x, self.y, self.lift))
+        cut.__dict__.pop("whole", None)
+        return cut
+
+    def padded(self, field: Shaped[Tensor, "n x rows z"], value: float = 0) -> Shaped[Tensor, "n x y z"]:
+        """A field of :meth:`without_front` on the whole grid."""
+        return pad(field, (0, 0, 0, self.grid[1] - field.shape[2]), value=value)
+
     def trait(self, name: str) -> Tensor:
         """A standard normal of the person that no column tells, (n, 1, 1, 1)."""
         return column(self.people.traits[name])
@@ -74,7 +94,8 @@ class Frame:
         coarse = torch.stack(
             [torch.randn(points, generator=generator(seed, name), device="cpu") for seed in self.people.seeds]
         )
-        return spread(coarse.to(self.device), self.grid)
+        whole = tuple(size * self.fine for size in GRID)
+        return spread(coarse.to(self.device), whole, self.grid)
 
     @cached_property
     def whole(self) -> Box:

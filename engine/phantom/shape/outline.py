@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.phantom.interior.sections import Polar, Sections
-from engine.phantom.shape.frame import Frame, generator
+from engine.phantom.shape.frame import generator
 from engine.phantom.shape.section import Section
 from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
 from engine.phantom.skin.basis import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
-DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 2.0, 0.9, 0.65
+DRAWN_IN, THICKER, THICKER_WALL, BELLY = 0.2, 3.0, 0.4, 0.65
 #: how far the trunk may reach in front of the body's axis, behind it (there lies the table), and to a side, mm
 FRONT, TABLE, SIDE = 265.0, 121.0, 233.0
 #: over how much these limits are rounded, mm
@@ -36,9 +36,10 @@ SLIMMER = 0.014
 class Outline:
     """The rows (n, 1, 1, z) that shape the trunk, and the distances they give at coarse or full resolution."""
 
-    def __init__(self, frame: Frame, sections: Sections, skin: SkinBasis) -> None:
-        self.frame = frame
+    def __init__(self, sections: Sections, skin: SkinBasis) -> None:
+        self.frame = sections.frame
         self.sections = sections
+        frame = self.frame
         self.crotch = frame.dim("crotch_height") / frame.h
         self.girth = frame.dim("thigh_girth") / (2 * torch.pi)
         self.gap = (3 + 2.0 * frame.trait("thigh_gap")).clamp(0.5, 9)
@@ -167,8 +168,10 @@ class Outline:
         shape = 0.22 * f.trait("gynoid")
         leg, hip = (1.22 - 0.70 * f.male) * shape.exp(), (1.42 - 0.50 * f.male) * (0.7 * shape).exp()
         leg = torch.minimum(leg, THICKEST * self.girth / self.lean_depth())
+        belly = 0.42 * ramp(f.value("bmi"), 30, 42)
         return curve(f.u, [
-            (0.36, leg), (0.46, leg * 1.1), (0.50, hip), (0.545, hip), (0.58, 1.20), (0.625, 1.12), (0.66, 0.88),
+            (0.36, leg), (0.46, leg * 1.1), (0.50, hip), (0.545, hip), (0.58, 1.20 + belly), (0.625, 1.12 + belly),
+            (0.66, 0.88 + belly),
             (0.70, 0.66), (0.76, 0.55), (0.81, 0.52), (0.84, 0.42), (0.87, 0.42),
         ])  # fmt: skip
 
@@ -199,17 +202,13 @@ class Outline:
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
         return self.breast_projection() * torch.exp(-(across**2) - up**2) * ramp(y, 0.0, 30.0)
 
-    def within_bones(self, polar: Polar, rows: Tensor) -> Tensor:
-        """Where a cavity can be: within the bones that hold it, mm."""
-        return (polar.radius - polar.look(self.sections.limit, rows)) * self.sections.skeleton.scale
-
-    def wall(self, polar: Polar, rows: Tensor) -> Tensor:
-        """Thickness of the body wall under the fascia, mm."""
-        return polar.look(self.sections.wall, rows) * self.sections.skeleton.scale
-
-    def cage(self, polar: Polar, rows: Tensor) -> Tensor:
-        """How far beyond the rib cage and its muscles a place lies, mm; far negative where there is no cage."""
-        return (polar.radius - polar.look(self.sections.cage, rows)) * self.sections.skeleton.scale
+    def within(self, polar: Polar, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far places lie beyond the bones that hold a cavity; thickness of the wall under the fascia; how far they lie
+        beyond the rib cage and its muscles (far negative where there is no cage), mm."""
+        s = self.sections
+        limit, wall, cage = polar.looks([s.limit, s.wall, s.cage], rows).unbind(-1)
+        scale = s.skeleton.scale
+        return (polar.radius - limit) * scale, wall * scale, (polar.radius - cage) * scale
 
     def thicker(self, cut: slice, bulge: Tensor) -> Tensor:
         """A roomy abdomen has a thicker wall: a factor by slice."""

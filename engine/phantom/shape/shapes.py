@@ -97,10 +97,13 @@ def level(
     return upper[:, None, None, None]
 
 
-def spread(noise: Float[Tensor, "n i j k"], grid: tuple[int, int, int]) -> Float[Tensor, "n x y z"]:
-    """Coarse values drawn out over ``grid`` by a smooth (quadratic B-spline) interpolation along each axis."""
-    for axis, size in enumerate(grid, 1):
-        weights = _spline(noise.shape[axis], size).to(noise)
+def spread(
+    noise: Float[Tensor, "n i j k"], grid: tuple[int, ...], part: tuple[int, ...] | None = None
+) -> Float[Tensor, "n x y z"]:
+    """Coarse values drawn out over ``grid`` by a smooth (quadratic B-spline) interpolation along each axis; the first
+    voxels of it, as many as ``part`` says, or all."""
+    for axis, (size, first) in enumerate(zip(grid, part or grid, strict=True), 1):
+        weights = _spline(noise.shape[axis], size)[:, :first].to(noise)
         noise = torch.movedim(torch.movedim(noise, axis, -1) @ weights, -1, axis)
     return noise.contiguous()
 

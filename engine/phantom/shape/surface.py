@@ -14,14 +14,16 @@ from torch import Tensor
 from engine.phantom.interior.sections import Polar, Sections
 from engine.phantom.shape.frame import Frame, column
 from engine.phantom.shape.outline import Outline
-from engine.phantom.shape.shapes import level
+from engine.phantom.shape.shapes import bump, level
 
 #: fat and bulge are solved in turn: bisections of the bulge each time (then nearby), its range, the coarse grid's stride
-BULGES, BULGE, STRIDE = (6, 4), 0.55, 2
+BULGES, BULGE, STRIDE = (5, 3), 0.55, 2
 
 
 #: how much of what the contents ask for the wall gives
 YIELDING = 0.6
+#: what is drawn in front of the skin at least: the warp, and the voxels beside it, mm
+BEFORE = 22.0
 #: the template breathed out more than persons in the scanner, mm
 DEEPER = 8.0
 
@@ -46,12 +48,20 @@ class Surface:
     thicker: Tensor
 
 
-def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
-    """Skin, fascia and cavity of every person; ``contents`` (n,) is what the abdomen shall hold, in litres.
+def farthest(outline: Outline, bulge: Tensor) -> float:
+    """Nothing is drawn further in front than this, mm."""
+    trunk = outline.ahead(bulge) + outline.breast_projection() * bump(outline.frame.u, 0.738, 0.04)
+    thigh = outline.thigh_y + outline.thigh[1]
+    arm = 0.35 * outline.front + outline.frame.dim("upper_arm_girth") / 5
+    return float(torch.stack([part.max() for part in (trunk, thigh, arm)]).max()) + BEFORE
 
-    Bulge and fat layer are found in turn on every second voxel, the layer once more on all of them.
+
+def bulged(outline: Outline, contents: Tensor) -> Tensor:
+    """How far the abdomen stands out (n, 1, 1, 1), so that it holds its ``contents`` (n,), in litres.
+
+    Bulge and fat layer are found in turn on every second voxel.
     """
-    outline = Outline(frame, sections, sections.skeleton.template.skin)
+    frame, sections = outline.frame, outline.sections
     stride = STRIDE * frame.fine
     every = slice(None, None, stride)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
@@ -60,8 +70,8 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
     litre = 1000 / (frame.voxel_ml * stride**3)
     rows = (frame.u > outline.crotch) & (frame.u < 0.832)
     thick, lift = outline.thickness(x, y, every), outline.breast(x, y, every)
-    thighs, bones = outline.thighs(x, y, every), outline.within_bones(polar, slices)
-    wall, cage = outline.wall(polar, slices), outline.cage(polar, slices)
+    thighs = outline.thighs(x, y, every)
+    bones, wall, cage = outline.within(polar, slices)
     below = sections.skeleton.height[..., every] < ceiling
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
@@ -80,8 +90,15 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
             small = column(room.sum((1, 2, 3)).float() < want_room)
             low, high = torch.where(small, bulge, low), torch.where(small, high, bulge)
     # the bowel, which varies anyway, takes up the rest
-    bulge = YIELDING * bulge
+    return YIELDING * bulge
+
+
+def surface_of(outline: Outline, bulge: Tensor) -> Surface:
+    """Skin, fascia and cavity of every person, the fat layer found on all voxels."""
+    frame, sections = outline.frame, outline.sections
     whole = slice(None)
+    rows = (frame.u > outline.crotch) & (frame.u < 0.832)
+    want_fat = frame.people.trunk_sat * (1000 / frame.voxel_ml)
     x, y = frame.x, frame.y
     base = outline.base(x, y, whole, bulge, outline.thighs(x, y, whole))
     thick = outline.thickness(x, y, whole)
@@ -89,10 +106,9 @@ def solve(frame: Frame, sections: Sections, contents: Tensor) -> Surface:
     lift = outline.breast(x, y, whole)
     thick = thick * outline.padded(y, whole, bulge)
     polar, slices = sections.polar(), torch.arange(frame.z.shape[-1])
-    cage = outline.cage(polar, slices)
-    layer = _layer(base, lift, thick, cage, rows, want_fat * stride**3)
+    bones, wall, cage = outline.within(polar, slices)
+    layer = _layer(base, lift, thick, cage, rows, want_fat)
     fascia = torch.maximum(base + layer * thick, cage)
-    bones, wall = outline.within_bones(polar, slices), outline.wall(polar, slices)
     cavity = torch.maximum(fascia + wall * outline.thicker(whole, bulge), bones)
     return Surface(
         skin=base - lift,

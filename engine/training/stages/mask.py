@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +55,11 @@ def class_of_code(config: MaskConfig) -> UInt8[np.ndarray, " codes"]:
 
 
 def mirrored_classes(config: MaskConfig) -> UInt8[np.ndarray, " k"]:
-    """Which class each becomes in a mirror: names that end in left and right change places."""
-    other = {
-        name: name.replace("left", "\0").replace("right", "left").replace("\0", "right") for name in config.classes
-    }
-    return np.array([config.classes.index(other[name]) for name in config.classes], np.uint8)
+    """Which class each becomes in a mirror: names with left and right in them change places, where both are classes."""
+    sides = {"left": "right", "right": "left"}
+    other = [re.sub("left|right", lambda side: sides[side[0]], name) for name in config.classes]
+    found = [b if b in config.classes else a for a, b in zip(config.classes, other, strict=True)]
+    return np.array([config.classes.index(name) for name in found], np.uint8)
 
 
 def load_masks(

@@ -1,0 +1,70 @@
+"""Laws of the local networks: they begin as nothing, a crop sees what the whole does, and the sampler keeps its promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.model.config import DetailConfig
+from engine.model.nn.detail import Detail, Refiner
+from engine.vocabulary.refusal import ConfigError
+
+GRID = (32, 32, 32)
+CONFIG = DetailConfig(widths=(8, 8, 16), blocks=1)
+
+
+@pytest.fixture
+def detail() -> Detail:
+    torch.manual_seed(0)
+    return Detail(CONFIG, 2, 3, GRID).requires_grad_(False)
+
+
+def test_at_first_the_detail_is_the_best_linear_guess(detail: Detail) -> None:
+    """Of data of variance 1: (1 - t) / ((1 - t)^2 + t^2) of the state; nothing where it is noise alone."""
+    state, base = torch.randn(2, 2, *GRID), torch.rand(2, 2, *GRID)
+    labels = torch.randint(0, 4, (2, *GRID)).to(torch.uint8)
+    found = detail(state, torch.tensor([1.0, 0.5]), base, labels, [(0, 0, 0)] * 2)
+    assert torch.equal(found[0], torch.zeros_like(found[0]))
+    assert torch.allclose(found[1], state[1])
+
+
+def test_one_evaluation_is_the_mean_whatever_the_noise(detail: Detail) -> None:
+    torch.nn.init.normal_(detail.net.out.weight, std=0.1)
+    detail.embedding.weight.normal_()
+    base, labels = torch.full((1, 2, *GRID), 0.5), torch.zeros(1, *GRID, dtype=torch.uint8)
+    silent = torch.zeros(1, 2, *GRID)
+    assert torch.equal(detail.draw(base, labels, silent, 1), detail.draw(base, labels, silent, 1))
+    four = [detail.draw(base, labels, torch.randn(1, 2, *GRID), 4) for _ in range(2)]
+    assert not torch.equal(*four)
+
+
+def test_the_sampler_draws_what_the_linear_guess_is_exact_for(detail: Detail) -> None:
+    """Residuals of variance 1 and no network: the flow carries noise to residuals, of the SD of each place."""
+    detail.variance.fill_(0.02**2)
+    base, labels = torch.full((1, 2, *GRID), 0.5), torch.zeros(1, *GRID, dtype=torch.uint8)
+    drawn = detail.draw(base, labels, torch.randn(1, 2, *GRID, generator=torch.Generator().manual_seed(1)), 200)
+    assert float((drawn - base).std()) == pytest.approx(0.02, rel=0.02)
+
+
+def test_the_middle_of_a_crop_is_that_of_the_whole() -> None:
+    """So what is learned on crops holds for whole scans, and tiles have no seams."""
+    torch.manual_seed(1)
+    net = Detail(CONFIG, 1, 3, (128, 16, 16)).requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.copy_(torch.randn(parameter.shape) * 0.1)
+    state, base = torch.randn(1, 1, 128, 16, 16), torch.rand(1, 1, 128, 16, 16)
+    labels, t = torch.randint(0, 4, (1, 128, 16, 16)).to(torch.uint8), torch.ones(1)
+    whole = net(state, t, base, labels, [(0, 0, 0)])
+    part = net(state[:, :, 16:112], t, base[:, :, 16:112], labels[:, 16:112], [(16, 0, 0)])
+    assert torch.allclose(whole[:, :, 60:68], part[:, :, 44:52], atol=1e-5)
+
+
+def test_without_training_the_refiner_leaves_the_scores() -> None:
+    refiner = Refiner(CONFIG, 2, 5, GRID)
+    scores = torch.randn(1, 5, *GRID)
+    assert torch.equal(refiner(torch.rand(1, 2, *GRID), scores, [(0, 0, 0)]), scores)
+
+
+def test_widths_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="not three multiples of 8"):
+        DetailConfig(widths=(8, 12, 16))
