@@ -60,7 +60,7 @@ def test_the_whole_of_it_on_balls(masked: str, labelled_store: CohortStore, monk
     assert seen[-1] == (found["persons"], found["persons"])
     assert found["read off real scans"]["brain"]["value"] > 0.8
     assert 0.3 < found["mask autoencoder"]["brain"]["value"] <= 1
-    assert found["ball times 0.8"]["asked"]["value"] == pytest.approx(0.8, abs=0.01)
+    assert found["brain times 0.8"]["asked"]["value"] == pytest.approx(0.8, abs=0.01)
     assert {"segmented", "read off scans drawn for the mask", "steepness over real"} <= found.keys()
 
 
