@@ -32,6 +32,10 @@ def directory() -> Path:
     return Path(os.environ.get("SOMATWIN_CHECKPOINTS") or Path(__file__).parents[2] / "checkpoints")
 
 
+#: parts of a model that are named in its file only where there are some
+NOT_NAMED = {"mask": None, "detail": None}
+
+
 def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> list[str]:
     """Names of the joint models at hand, in alphabetical order; with ``scans`` but for those of tables only, with ``model``
     those of its sizes, whatever they have to draw rows."""
@@ -43,7 +47,7 @@ def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> lis
         for name, config in found.items()
         if config.get("format") == JOINT
         and not (scans and config.get("channels") == [])
-        and (sizes is None or {**config.get("model", {}), "rows": None} == sizes)
+        and (sizes is None or {**NOT_NAMED, **config.get("model", {}), "rows": None} == sizes)
     )
 
 
