@@ -6,7 +6,7 @@ from pages.components.parts.frame import frame
 
 status = frame("Explore")
 with st.spinner("Starting the engine"):
-    from pages.components.explore.edit import draw_edit, edits
+    from pages.components.explore.edit import draw_edit, edit_wanted
     from pages.components.explore.question import arrive, ask
     from pages.components.explore.view import people_shown
     from pages.components.explore.work import generate, visit
@@ -22,5 +22,5 @@ with st.sidebar:
 people_shown(model, status)
 if missing := visit().missing:
     generate(model, missing, live, status)
-elif edits().wanted:
+elif edit_wanted(name):
     draw_edit(model, status)

@@ -337,7 +337,8 @@ def generated_counterfactual(
     tally = Tally(progress, generated_counterfactual_units(steps, hold))
 
     def drawn(given: Row, mask: Segmentation | None = None) -> Person:
-        how = {"seed": seed, "steps": steps, "guidance": guidance, "mask": mask}
+        # drawn together with a mask, where none is given, as the app draws people
+        how = {"seed": seed, "steps": steps, "guidance": guidance, "mask": mask, "with_mask": model.has_mask}
         return model.generate(given=given, progress=tally.add, **how)[0]
 
     before = drawn if edit is None else partial(drawn, mask=edit.before)

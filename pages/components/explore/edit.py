@@ -92,7 +92,7 @@ def arrive_edit(request: Request, edit: RegionEdit | None, person: int) -> None:
     restore_edit(KEY, edit)
     here.problem = ""
     st.session_state[WHO] = min(person, request.n - 1)
-    if edit is None:
+    if edit is None or not edit.changes:
         here.wanted = here.made = None
     else:
         here.wanted = Asked(request=of_person(request, min(person, request.n - 1)), edit=edit)
@@ -156,6 +156,14 @@ def _back() -> None:
     here = edits()
     here.made = here.wanted = None
     restore_edit(KEY, None)
+
+
+def edit_wanted(name: str) -> bool:
+    """Is an edit to be drawn by the model ``name``? What another one was asked for is let go."""
+    here = edits()
+    if here.wanted is not None and here.wanted.request.model != name:
+        here.wanted = None
+    return here.wanted is not None
 
 
 def draw_edit(model: Model, status: DeltaGenerator) -> None:
