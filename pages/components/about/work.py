@@ -10,16 +10,16 @@ from typing import Any
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import program_version
 
-#: the viewer's list of keys: ``{ keys: "R", words: "reset", ...``
-KEYS = Path(__file__).parents[1] / "parts" / "viewer" / "js" / "keys.js"
+#: the viewer's lists of keys: ``{ keys: "R", words: "reset", ...``
+KEYS = tuple(Path(__file__).parents[1] / "parts" / "viewer" / "js" / name for name in ("keys.js", "brush.js"))
 _SHORTCUT = re.compile(r'\{ keys: "([^"]+)", words: "([^"]+)"')
 #: words by which a card says what training has cost
 ENERGY = ("energy", "kwh", "co2", "joule")
 
 
 def shortcuts() -> list[tuple[str, str]]:
-    """Keys of the viewer and what they do, from the list that the viewer itself obeys."""
-    return _SHORTCUT.findall(KEYS.read_text("utf-8"))
+    """Keys of the viewer and what they do, from the lists that the viewer itself obeys."""
+    return [found for path in KEYS for found in _SHORTCUT.findall(path.read_text("utf-8"))]
 
 
 def energy(card: Mapping[str, Any]) -> str:

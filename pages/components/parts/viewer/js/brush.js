@@ -6,8 +6,8 @@ HINTS.Brush = "Drag to paint, not into the background · wheel or arrow keys scr
 
 const mayPaint = (view) => view.brush && view.header.brush?.length && view.labels;
 SHORTCUTS.push(
-  { keys: "B", words: "paint at the crosshair", when: mayPaint, act: paintHere },
-  { keys: "Z", words: "take the last stroke back", when: mayPaint, act: undoStroke },
+  { keys: "B", words: "paint a mask at the crosshair", when: mayPaint, act: paintHere },
+  { keys: "Z", words: "take the last stroke of the brush back", when: mayPaint, act: undoStroke },
 );
 
 function showWithBrush(component) {
