@@ -49,7 +49,7 @@ def test_a_region_is_grown_with_the_keyboard(page: Visit):
     expect(draw).to_be_enabled(timeout=WAIT)
     drawn(page, draw)
     after = page.viewer.evaluate(COUNTS)
-    assert after[VENTRICLES] > 1.3 * before[VENTRICLES]
+    assert after[VENTRICLES] > before[VENTRICLES]
     assert after[0] == before[0], "not out of the body"
     expect(page.page).to_have_url(re.compile("edit=ventricles&edit.times="))
     expect(page.viewer.locator(".panel h2")).to_contain_text("times as large")
