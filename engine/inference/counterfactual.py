@@ -284,7 +284,7 @@ def _forwards(
     return state
 
 
-def _decoded(model: Model, tokens: Float[Tensor, "three n c"], edit: MaskEdit | None) -> Float[Tensor, "three c x y z"]:
+def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit | None) -> Float[Tensor, "b c x y z"]:
     """The scans of reconstruction, no change and change; where the mask is edited, as they are painted for it before and after."""
     net = model.checkpoint.model
     base = net.decode(tokens)

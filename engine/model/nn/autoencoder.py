@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from engine.model.config import FACTOR, AutoencoderConfig
 
 
-def space_to_depth(x: Float[Tensor, "b c x y z"], factor: int = 2) -> Float[Tensor, "b c_f x_f y_f z_f"]:
+def space_to_depth(x: Num[Tensor, "b c x y z"], factor: int = 2) -> Num[Tensor, "b c_f x_f y_f z_f"]:
     """Fold each cube of ``factor``^3 voxels into channels; :func:`depth_to_space` undoes it exactly."""
     b, c, i, j, k = x.shape
     f = factor

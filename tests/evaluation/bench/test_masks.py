@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from engine.cohort.participants import Roles
 from engine.cohort.store import CohortStore
 from engine.evaluation.bench import masks
 from engine.evaluation.bench.masks import benchmark_masks, dice, steepness
@@ -55,26 +56,15 @@ def test_the_whole_of_it_on_balls(masked: str, labelled_store: CohortStore, monk
     monkeypatch.setattr(masks, "FACTOR", 0.8)
     monkeypatch.setattr(masks, "STEPS", 2)
     seen: list[tuple[int, int]] = []
-    persons = SimpleStore(labelled_store)
+    few = np.flatnonzero(labelled_store.labelled)[:6]
+    none = few[:0]
+    persons = labelled_store.with_roles(Roles(parts={"train": none, "validation": none, "test": few}))
     found = benchmark_masks(masked, persons, edits=4, device="cpu", progress=lambda _, a, b: seen.append((a, b)))
     assert seen[-1] == (found["persons"], found["persons"])
     assert found["read off real scans"]["brain"]["value"] > 0.8
     assert 0.3 < found["mask autoencoder"]["brain"]["value"] <= 1
     assert found["brain times 0.8"]["asked"]["value"] == pytest.approx(0.8, abs=0.01)
     assert {"segmented", "read off scans drawn for the mask", "steepness over real"} <= found.keys()
-
-
-class SimpleStore:
-    """The store, all of its labelled persons as test persons."""
-
-    def __init__(self, store: CohortStore) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    def split(self) -> dict[str, np.ndarray]:
-        return {"test": np.flatnonzero(self._store.labelled)[:6]}
 
 
 def test_a_model_without_masks_is_refused(checkpoint: str, labelled_store: CohortStore) -> None:
