@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,10 +22,18 @@ from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import Model, load
 from engine.inference.masks import edit_of_scan
 from engine.inference.segment import check_masks, segment
-from engine.measure.ruler import Ruler
+from engine.measure.ruler import Classes
 from engine.measure.shipped import load_ruler
 from engine.training.stages.mask import class_of_code
 from engine.vocabulary.refusal import RequestError
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Tells what each voxel of a scan is, as rulers do."""
+
+    def classes_on(self, volume: Volume) -> Classes: ...
+
 
 #: the region that is grown, by what factor, and how far from it nothing should change, mm
 GROWN, FACTOR, RIM = "liver", 1.3, 15.0
@@ -91,7 +99,7 @@ def _means(people: list[dict[str, float]]) -> dict[str, Any]:
     return {name: mean(values) for name, values in table.items() if np.isfinite(values).mean() > 0.9}
 
 
-def _judged(model: Model, ruler: Ruler, store: CohortStore, row: int) -> dict[str, dict[str, float]]:
+def _judged(model: Model, ruler: Classifier, store: CohortStore, row: int) -> dict[str, dict[str, float]]:
     """Dice by class, and steepness, of one person."""
     config = model.checkpoint.config.model.mask
     assert config is not None
@@ -113,7 +121,7 @@ def _judged(model: Model, ruler: Ruler, store: CohortStore, row: int) -> dict[st
     }
 
 
-def _read(ruler: Ruler, scan: Volume, like: Segmentation) -> Segmentation:
+def _read(ruler: Classifier, scan: Volume, like: Segmentation) -> Segmentation:
     """The ruler's classes of a scan, on the grid of the mask ``like``."""
     found = ruler.classes_on(scan)
     labels = found.probabilities.argmax(0).astype(np.uint8)
@@ -153,7 +161,7 @@ def _channels(volume: Volume) -> Float[np.ndarray, "c x y z"]:
     return np.asarray(volume.data, np.float32).reshape(-1, *volume.grid)
 
 
-def _edited(model: Model, ruler: Ruler, store: CohortStore, row: int) -> dict[str, float]:
+def _edited(model: Model, ruler: Classifier, store: CohortStore, row: int) -> dict[str, float]:
     """What a grown region does to one real scan: volume read after over before, what the table says, changes far from it."""
     scan = Volume(store.scan(row), store.affine, store.channels)
     given = {c.name: store.rows[row][c.name] for c in model.schema.columns if store.rows[row].get(c.name) is not None}
