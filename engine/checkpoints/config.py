@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from engine.checkpoints.files import ANATOMY, JOINT, RULER, CheckpointError
+from engine.checkpoints.files import ANATOMY, JOINT, NOT_NAMED, RULER, CheckpointError
 from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from engine.cohort.preprocess.preprocess import PreprocessConfig
 
 VERSION = 1
-#: parts of a model that the first files do not name, left out where there are none
-LATER = ("mask", "detail")
 #: how far the last row of an affine may be from 0, 0, 0, 1
 ROUNDING = 1e-9
 
@@ -84,7 +82,7 @@ class CheckpointConfig:
             "version": VERSION,
             "name": self.name,
             "title": self.title,
-            "model": {k: v for k, v in asdict(self.model).items() if v is not None or k not in LATER},
+            "model": {k: v for k, v in asdict(self.model).items() if v is not None or k not in NOT_NAMED},
             "schema": self.schema.to_json(),
             "affine": [list(row) for row in self.affine],
             "channels": list(self.channels),

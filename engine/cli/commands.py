@@ -6,13 +6,10 @@ import argparse
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.cli.masks import read_mask
 from engine.cli.terminal import Meter, attributes_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_generate(args: argparse.Namespace, meter: Meter) -> None:

@@ -26,6 +26,7 @@ from engine.measure.ruler import Classes
 from engine.measure.shipped import load_ruler
 from engine.training.stages.mask import class_of_code
 from engine.vocabulary.refusal import RequestError
+from engine.vocabulary.schema import Row
 
 
 @runtime_checkable
@@ -106,19 +107,24 @@ def _judged(model: Model, ruler: Classifier, store: CohortStore, row: int) -> di
     assert store.labels is not None
     truth = model.segmentation(class_of_code(config)[np.asarray(store.labels[row])])
     scan = Volume(store.scan(row), store.affine, store.channels)
-    given = {k: v for k, v in store.rows[row].items() if k in model.schema.names and v is not None}
-    modelled = {c.name: given[c.name] for c in model.schema.columns if c.name in given}
-    (drawn,) = model.generate(given=modelled, seed=row, mask=truth)
+    given = _given(model, store, row)
+    (drawn,) = model.generate(given=given, seed=row, mask=truth)
     net = model.checkpoint.model
     tokens = net.encode_mask(model.checkpoint.labels_on_grid(truth)[None].to(model.device))
     coded = model.segmentation(net.decode_mask(tokens)[0].cpu().numpy())
     return {
         "read off real scans": dice(truth, _read(ruler, scan, truth)),
         "read off scans drawn for the mask": dice(truth, _read(ruler, drawn.volume, truth)),
-        "segmented": dice(truth, segment(model, scan, modelled)),
+        "segmented": dice(truth, segment(model, scan, given)),
         "mask autoencoder": dice(truth, coded),
         "steepness over real": steepness(truth, drawn.volume, scan),
     }
+
+
+def _given(model: Model, store: CohortStore, row: int) -> Row:
+    """What the store knows of a person's modelled columns."""
+    cells = store.rows[row]
+    return {c.name: cells[c.name] for c in model.schema.columns if cells.get(c.name) is not None}
 
 
 def _read(ruler: Classifier, scan: Volume, like: Segmentation) -> Segmentation:
@@ -164,7 +170,7 @@ def _channels(volume: Volume) -> Float[np.ndarray, "c x y z"]:
 def _edited(model: Model, ruler: Classifier, store: CohortStore, row: int) -> dict[str, float]:
     """What a grown region does to one real scan: volume read after over before, what the table says, changes far from it."""
     scan = Volume(store.scan(row), store.affine, store.channels)
-    given = {c.name: store.rows[row][c.name] for c in model.schema.columns if store.rows[row].get(c.name) is not None}
+    given = _given(model, store, row)
     edit, follow = edit_of_scan(model, scan, given, lambda mask: resized(mask, GROWN, FACTOR))
     found = counterfactual(model, scan, factual=given, intervention={}, steps=STEPS, free=follow, edit=edit)
     before, after = (_read(ruler, v, edit.before).volumes_ml() for v in (found.null, found.volume))
