@@ -26,7 +26,6 @@ from engine.measure.ruler import Classes
 from engine.measure.shipped import load_ruler
 from engine.training.stages.mask import class_of_code
 from engine.vocabulary.refusal import RequestError
-from engine.vocabulary.schema import Row
 
 
 @runtime_checkable
@@ -121,7 +120,7 @@ def _judged(model: Model, ruler: Classifier, store: CohortStore, row: int) -> di
     }
 
 
-def _given(model: Model, store: CohortStore, row: int) -> Row:
+def _given(model: Model, store: CohortStore, row: int) -> dict[str, Any]:
     """What the store knows of a person's modelled columns."""
     cells = store.rows[row]
     return {c.name: cells[c.name] for c in model.schema.columns if cells.get(c.name) is not None}
@@ -185,11 +184,12 @@ def _edited(model: Model, ruler: Classifier, store: CohortStore, row: int) -> di
         noise = np.abs(_channels(found.null) - _channels(found.reconstruction))[:, body].mean()
         said["change far away over that of no change"] = float(change / max(noise, 1e-6))
     for column in follow:
-        said[f"{column} in the table"] = float(found.row[column]) / float(given[column])
+        then: Any = found.row[column]
+        said[f"{column} in the table"] = float(then) / float(given[column])
     return said
 
 
 def _near(inside: Bool[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Bool[np.ndarray, "x y z"]:
     """What lies within :data:`RIM` of the region."""
     reach = np.linalg.norm(affine[:3, :3], axis=0)
-    return binary_dilation(inside, iterations=round(RIM / float(reach.min())))
+    return np.asarray(binary_dilation(inside, iterations=round(RIM / float(reach.min()))), bool)
