@@ -155,7 +155,7 @@ def steepness(truth: Segmentation, drawn: Volume, real: Volume) -> dict[str, flo
     found = {}
     for name in truth.classes[1:]:
         inside = truth.mask(name)
-        border = inside & ~binary_erosion(inside)
+        border = inside & ~np.asarray(binary_erosion(inside), bool)
         if border.sum() > 50:
             of_drawn, of_real = (float(np.asarray(g)[border].mean()) for g in gradients)
             found[name] = of_drawn / of_real
