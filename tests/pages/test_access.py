@@ -36,14 +36,14 @@ def test_a_cold_deep_link_carries_the_banner_and_can_be_read_by_everybody(
     expect(here.page.get_by_text(words).first).to_be_visible()
     expect(here.page.locator(".banner").get_by_text(BANNER)).to_be_visible()
     app = here.page.get_by_test_id("stApp")
-    expect(app).to_have_attribute("data-test-script-state", "notRunning")
+    here.at_rest()
     expect(here.page.get_by_test_id("stException")).to_have_count(0)
     assert faults(here) == {}, "light"
 
     light = app.evaluate("element => getComputedStyle(element).backgroundColor")
     here.page.emulate_media(color_scheme="dark")
     expect(app).not_to_have_css("background-color", light)
-    expect(app).to_have_attribute("data-test-script-state", "notRunning")
+    here.at_rest()
     assert faults(here) == {}, "dark"
     assert not [url for url in here.requests if not url.startswith((ruled_address, "blob:", "data:"))]
 

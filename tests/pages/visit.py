@@ -83,6 +83,11 @@ class Visit:
         self.page.goto(url)
         return self
 
+    def at_rest(self) -> Visit:
+        """Wait until the page's script has run: what stands on it then stays."""
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        return self
+
     def shown(self, other_than: str | None = None, button: str = "Download") -> str:
         """The fingerprint of the scene on screen, once there is one (other than the one given), at rest: with its button."""
         pattern = f":not([data-fingerprint='{other_than}'])" if other_than else ""

@@ -100,7 +100,7 @@ def test_the_brush_paints_takes_back_and_is_drawn_for(visit: Callable[..., Visit
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_read_it(page: Visit, scheme: str):
     page.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    expect(page.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    page.at_rest()
     page.page.wait_for_timeout(300)
     assert faults(page) == {}
     assert not page.errors
@@ -114,7 +114,7 @@ def test_a_link_brings_the_edit_back_on_both_pages(visit: Callable[..., Visit], 
     other.page.get_by_text("15 mm around it").wait_for()
     other.page.locator(".viewer[data-fingerprint]").wait_for()
     assert other.viewer.evaluate(COUNTS) == counts
-    expect(other.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    other.at_rest()
     assert faults(other) == {}
     strangers = [url for url in one.requests + other.requests if not url.startswith((masked_address, "blob:", "data:"))]
     assert not strangers

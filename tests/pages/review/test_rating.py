@@ -209,6 +209,8 @@ def test_a_reader_rates_ten_with_the_keyboard(
     assert [answer.place for answer in half.answers[:5]] == [None] * 5
 
     there = visit().open(f"{app_address}/Review")
+    expect(there.page.locator("input[type=file]")).to_have_count(2)
+    there.at_rest()  # a file given while the page still comes in is lost
     there.page.locator("input[type=file]").first.set_input_files(tmp_path / "half.json")
     there.page.get_by_role("textbox", name="Folder of the cohort").fill(str(store))
     there.page.get_by_role("button", name="Go on").click()
@@ -234,6 +236,8 @@ def test_a_reader_rates_ten_with_the_keyboard(
     corrected = replace(whole, reviewer="Reader B", answers=(first, *whole.answers[1:]))
     (tmp_path / "b.json").write_text(corrected.to_json())
     last = visit().open(f"{app_address}/Review")
+    expect(last.page.locator("input[type=file]")).to_have_count(2)
+    last.at_rest()
     last.page.locator("input[type=file]").last.set_input_files([tmp_path / "a.json", tmp_path / "b.json"])
     expect(last.page.get_by_test_id("stTable")).to_contain_text("0.80")
     assert not [url for url in there.requests if not url.startswith((app_address, "blob:", "data:"))]
