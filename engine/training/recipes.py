@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from engine.anatomy.torso import TORSO
-from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.cohort.preprocess.preprocess import PreprocessConfig
 from engine.cohort.store import CohortStore
-from engine.measure.head import FLUID_CODES, VENTRICLE_CODES
-from engine.measure.torso import CLASSES, CODES
 from engine.model.config import (
     AutoencoderConfig,
     DetailConfig,
@@ -26,6 +23,7 @@ from engine.phantom.atlas.build import volumes
 from engine.phantom.shape.frame import GRID
 from engine.phantom.skin.build import build_skin
 from engine.training.augment import Augmentation
+from engine.training.mask_classes import HEAD_CODES, TORSO_CODES, mask_of
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.autoencoder import AutoencoderTraining
@@ -77,21 +75,6 @@ class Recipe:
     seed: int = 0
 
 
-#: what is told apart in a head's mask, in DLMUSE's codes and those of skull and scalp; what is in none is of the last
-HEAD_CODES = {
-    "background": (0,),
-    "fluid": FLUID_CODES,
-    "ventricles": VENTRICLE_CODES,
-    "cortex left": tuple(range(101, 208, 2)),
-    "cortex right": tuple(range(100, 208, 2)),
-    "white matter": (69, *range(81, 96)),
-    "deep grey matter": (23, 30, 31, 32, 36, 37, 47, 48, *range(55, 63), 75, 76),
-    "cerebellum": (38, 39, 40, 41, 71, 72, 73),
-    "brain stem": (35,),
-    "skull": (SKULL,),
-    "scalp": (SCALP,),
-}
-HEAD_CLASSES = tuple(HEAD_CODES)
 WEIGHT = weight()
 PERSON = (
     CATALOGUE["age"].number(),
@@ -119,7 +102,7 @@ def head_t1(size: str = "cpu") -> Recipe:
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
         model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4), rows=rows),
-        mask=MaskConfig(classes=HEAD_CLASSES, codes=tuple(HEAD_CODES.values())),
+        mask=mask_of(HEAD_CODES),
         mask_training=MaskTraining(mirror=0.5),
         detail=DetailConfig(),
         # few persons, so more deformed copies of each
@@ -171,7 +154,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         ),
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
-        mask=MaskConfig(classes=CLASSES, codes=tuple(CODES.get(name, ()) for name in CLASSES)),
+        mask=mask_of(TORSO_CODES, latent=128),
         detail=DetailConfig(),
         autoencoder_share=0.4,
         texture_share=0.3,

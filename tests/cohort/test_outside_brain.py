@@ -10,7 +10,8 @@ import pytest
 
 from engine.cohort.preprocess.outside_brain import SCALP, SKULL, with_skull_and_scalp
 from engine.measure.head import CLASSES, classes_of_codes
-from engine.training.recipes import HEAD_CLASSES, HEAD_CODES, head_t1
+from engine.training.mask_classes import HEAD_CODES
+from engine.training.recipes import head_t1
 from engine.training.stages.mask import class_of_code, mirrored_classes
 
 LABELS = Path(__file__).parents[2] / "../shared/data/ixi-head-t1/derivatives/dlmuse"
@@ -48,7 +49,7 @@ def test_a_mirror_exchanges_the_hemispheres_and_nothing_else() -> None:
     mask = head_t1().mask
     assert mask is not None
     other = mirrored_classes(mask)
-    changed = {HEAD_CLASSES[i]: HEAD_CLASSES[j] for i, j in enumerate(other) if i != j}
+    changed = {mask.classes[i]: mask.classes[j] for i, j in enumerate(other) if i != j}
     assert changed == {"cortex left": "cortex right", "cortex right": "cortex left"}
 
 
@@ -64,7 +65,7 @@ def test_every_code_of_the_label_maps_has_a_class() -> None:
         assert set(np.unique(data).tolist()) <= known
         classes = class_of_code(mask)[data]
         middle = [
-            (image.affine @ np.append(np.argwhere(classes == HEAD_CLASSES.index(f"cortex {side}")).mean(0), 1))[0]
+            (image.affine @ np.append(np.argwhere(classes == mask.classes.index(f"cortex {side}")).mean(0), 1))[0]
             for side in ("left", "right")
         ]
         assert middle[0] < middle[1] - 20
