@@ -24,10 +24,10 @@ from engine.cohort.store import CohortStore
 from engine.model.config import DetailConfig, MaskConfig
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe, tiny
-from engine.training.stages.crops import CropConfig
-from engine.training.stages.detail import DetailTraining
+from engine.training.stages.local.crops import CropConfig
+from engine.training.stages.local.detail import DetailTraining
+from engine.training.stages.local.refiner import RefinerTraining
 from engine.training.stages.mask import MaskTraining
-from engine.training.stages.refiner import RefinerTraining
 
 #: processes at most: each holds the libraries, 1 GB
 PROCESSES = 4

@@ -140,6 +140,8 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
     text = "of a model with masks: scans drawn for this store's test masks, masks found in its scans, a liver grown by 30 percent"
     bench.add_argument("--masks", metavar="STORE", type=Path, help=text)
+    text = "with --masks: minutes that a plain SegResNet is trained for on the store, to be set beside (default: not at all)"
+    bench.add_argument("--segresnet", metavar="MINUTES", type=float, default=0.0, help=text)
 
 
 def _about_a_scan(command: Callable[[str, str], Parser]) -> None:

@@ -218,7 +218,10 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
         from engine.cohort.store import CohortStore
         from engine.evaluation.bench.masks import benchmark_masks
 
-        measured = benchmark_masks(args.checkpoint, CohortStore.open(args.masks), device=args.device, progress=progress)
+        store = CohortStore.open(args.masks)
+        measured = benchmark_masks(
+            args.checkpoint, store, baseline=args.segresnet, device=args.device, progress=progress
+        )
     elif args.whatif is not None:
         from engine.evaluation.bench.whatif import benchmark_whatif
 

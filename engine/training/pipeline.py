@@ -26,11 +26,12 @@ from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
-from engine.training.stages.detail import train_detail
 from engine.training.stages.flow import Latents, encode_cohort, train_flow
+from engine.training.stages.local.detail import train_detail
+from engine.training.stages.local.painting import train_painting
+from engine.training.stages.local.refiner import train_refiner
+from engine.training.stages.local.texture import train_texture
 from engine.training.stages.mask import train_mask_autoencoder
-from engine.training.stages.refiner import train_refiner
-from engine.training.stages.texture import train_texture
 from engine.vocabulary.schema import AttributeSchema, Number, Row
 
 #: part of a limited training time that is kept for what is computed after the flow
@@ -281,14 +282,17 @@ class _Stages:
         yield from self._counted("detail_steps", recipe.detail_training.steps, steps)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
-        """The decoder's texture, where the recipe has this stage."""
-        if self.recipe.texture is None:
+        """The texture of scans, where the recipe has this stage: the detail's, or the decoder's where there is no detail."""
+        recipe, model, until = self.recipe, self.model, self._until(1)
+        if recipe.texture is None:
             return
-        table = self.model.schema.encode(store.rows)
-        steps = train_texture(
-            self.model, store, rows, table, self.recipe.texture, deadline=self._until(1), **self._settings()
-        )
-        yield from self._counted("texture_steps", self.recipe.texture.steps, steps)
+        if model.config.detail:
+            how, masks = recipe.texture, recipe.detail_training
+            steps = train_painting(model, store, rows, how, masks, deadline=until, **self._settings())
+        else:
+            table = model.schema.encode(store.rows)
+            steps = train_texture(model, store, rows, table, recipe.texture, deadline=until, **self._settings())
+        yield from self._counted("texture_steps", recipe.texture.steps, steps)
 
     def _settings(self) -> _Settings:
         return {"run_dir": self.run_dir, "seed": self.recipe.seed, "save_every": self.save_every}

@@ -27,15 +27,15 @@ from engine.training.mask_classes import HEAD_CODES, TORSO_CODES, mask_of
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.autoencoder import AutoencoderTraining
-from engine.training.stages.detail import DetailTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
 from engine.training.stages.labelled_torsos import train_body_on
+from engine.training.stages.local.detail import DetailTraining
+from engine.training.stages.local.refiner import RefinerTraining
+from engine.training.stages.local.texture import TextureTraining
 from engine.training.stages.mask import MaskTraining
 from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
 from engine.training.stages.measure_torso import BodyRecipe
-from engine.training.stages.refiner import RefinerTraining
-from engine.training.stages.texture import TextureTraining
 from engine.vocabulary.catalogue import CATALOGUE, weight
 from engine.vocabulary.schema import AttributeSchema
 

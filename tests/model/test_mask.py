@@ -203,3 +203,10 @@ def test_directions_of_the_mask_are_orthonormal_whatever_its_slopes(net: JointMo
     assert (overlap - overlap.diag().diag()).abs().max() < 1e-4
     loadings = net.mask_loadings.flatten(0, 1)
     assert linear.mask_spread.sum() >= loadings.square().sum() * 0.999
+
+
+def test_scores_of_a_box_are_those_of_the_whole(net: JointModel) -> None:
+    coder = net.mask_autoencoder
+    tokens = torch.randn(2, coder.tokens, MASK.latent, generator=torch.Generator().manual_seed(9))
+    box = [slice(0, 16), slice(8, 24), slice(12, SIDE)]
+    assert torch.allclose(coder.decode(tokens, box), coder.decode(tokens)[(..., *box)], atol=1e-5)

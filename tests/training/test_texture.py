@@ -18,7 +18,7 @@ from engine.training.pipeline import train
 from engine.training.recipes import Recipe
 from engine.training.run import Progress
 from engine.training.stages.autoencoder import load_batch
-from engine.training.stages.texture import TextureTraining, judgement, train_texture
+from engine.training.stages.local.texture import TextureTraining, judgement, train_texture
 
 CONFIG = TextureTraining(steps=60, crop=24, width=8, warmup=5, weight=8.0, rate=2e-3, bfloat16=False)
 

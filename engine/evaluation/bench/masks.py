@@ -24,6 +24,8 @@ from engine.inference.masks import edit_of_scan
 from engine.inference.segment import check_masks, segment
 from engine.measure.ruler import Classes
 from engine.measure.shipped import load_ruler
+from engine.training.baselines.segresnet import SegmentTraining, classes_of, train_segresnet
+from engine.training.run import Progress
 from engine.training.stages.mask import class_of_code
 from engine.vocabulary.refusal import RequestError
 
@@ -47,6 +49,7 @@ def benchmark_masks(
     *,
     persons: int = 200,
     edits: int = 20,
+    baseline: float = 0.0,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -56,7 +59,8 @@ def benchmark_masks(
     that is drawn for the row and the mask (``read off scans drawn for the mask``), of the model's own segmentation of the real scan
     (``segmented``), and of the mask through the mask autoencoder; the steepness of edges against real ones; and, of ``edits``
     persons, what growing :data:`GROWN` by :data:`FACTOR` does to the volume that the ruler reads and to what lies further than
-    :data:`RIM` from it. Raises :class:`RequestError` for a model without masks, or too few such persons.
+    :data:`RIM` from it. With ``baseline`` (minutes) a SegResNet is trained on the store's training persons for so long, and finds the
+    masks of the same scans. Raises :class:`RequestError` for a model without masks, or too few such persons.
     """
     model = load(checkpoint, device)
     check_masks(model)
@@ -68,8 +72,10 @@ def benchmark_masks(
     if region is None:
         raise RequestError(f"{model.name} is of no region that there is a ruler for")
     ruler, found = load_ruler(region), list[dict[str, dict[str, float]]]()
+    other = _baseline(model, store, baseline, progress)
     for done, row in enumerate(rows, 1):
-        found.append(_judged(model, ruler, store, int(row)))
+        judged = _judged(model, ruler, store, int(row))
+        found.append(judged | other(int(row)))
         if progress:
             progress("masks", done, len(rows))
     edited = [_edited(model, ruler, store, int(row)) for row in rows[:edits]] if _can_grow(model) else []
@@ -80,6 +86,30 @@ def benchmark_masks(
         **{what: _means([person[what] for person in found]) for what in found[0]},
         **({f"{GROWN} times {FACTOR:g}": _means(edited)} if len(edited) >= 4 else {}),
     }
+
+
+def _baseline(
+    model: Model, store: CohortStore, minutes: float, progress: Callable[[str, int, int], None] | None
+) -> Callable[[int], dict[str, dict[str, float]]]:
+    """Dice of a SegResNet trained for so long; nothing where there are no minutes."""
+    mask = model.checkpoint.config.model.mask
+    if not minutes or mask is None:
+        return lambda row: {}
+
+    def told(step: Progress) -> None:
+        if progress:
+            progress(step.stage, step.step, step.total)
+
+    net = train_segresnet(store, store.split()["train"], mask, SegmentTraining(minutes=minutes), progress=told)
+    labels, table = store.labels, class_of_code(mask)
+    assert labels is not None
+
+    def judged(row: int) -> dict[str, dict[str, float]]:
+        truth = model.segmentation(table[np.asarray(labels[row])])
+        found = model.segmentation(classes_of(net, store.scan(row).astype(np.float32)))
+        return {"segmented by a SegResNet": dice(truth, found)}
+
+    return judged
 
 
 def _can_grow(model: Model) -> bool:

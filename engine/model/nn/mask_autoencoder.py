@@ -9,6 +9,7 @@ cubes of 4 x 4 x 4 voxels, about their mean over the training split (``atlas``).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -79,12 +80,17 @@ class MaskAutoencoder(nn.Module):
         means = self.into(log_shares(labels, len(self.config.classes)) - self.atlas) + self.encoder(seen)
         return means.flatten(2).transpose(1, 2)
 
-    def decode(self, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
-        """Class scores (logits) of every voxel."""
+    def decode(self, tokens: Float[Tensor, "b n m"], box: Sequence[slice] | None = None) -> Float[Tensor, "b k x y z"]:
+        """Class scores (logits) of every voxel, or of those in a ``box`` whose sides lie at multiples of :data:`COARSE`: the same,
+        and cheaper, since what is wide at full resolution is made there only."""
         sides = [n // FACTOR for n in self.grid]
         grid = tokens.transpose(1, 2).reshape(len(tokens), self.config.latent, *sides)
-        coarse = nn.functional.interpolate(self.atlas + self.back(grid), scale_factor=COARSE, mode="trilinear")
-        return coarse + depth_to_space(self.tail(self.decoder(self.head(grid) + self.place)))
+        coarse = self.atlas + self.back(grid)
+        fine = self.decoder(self.head(grid) + self.place)
+        if box is None:
+            box = [slice(0, n) for n in self.grid]
+        halves = [slice(side.start // 2, side.stop // 2) for side in box]
+        return _enlarged(coarse, box) + depth_to_space(self.tail(fine[(..., *halves)]))
 
     def posterior(self, means: Float[Tensor, "b n m"], noise: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
         """A draw from q(z | mask) = N(means, exp(logvar))."""
@@ -93,3 +99,17 @@ class MaskAutoencoder(nn.Module):
     def kl(self, means: Float[Tensor, "b n m"]) -> Float[Tensor, ""]:
         """KL(q(z | mask) || N(0, 1)) in nats a person (arXiv 1312.6114, appendix B)."""
         return 0.5 * (means**2 + self.logvar.exp() - 1 - self.logvar).sum((1, 2)).mean()
+
+
+def _enlarged(coarse: Float[Tensor, "b k x4 y4 z4"], box: Sequence[slice]) -> Float[Tensor, "b k x y z"]:
+    """What trilinear interpolation to full resolution has in the box: of the cells in it and one on each side."""
+    cells = [
+        slice(max(side.start // COARSE - 1, 0), min(side.stop // COARSE + 1, n))
+        for side, n in zip(box, coarse.shape[2:], strict=True)
+    ]
+    whole = nn.functional.interpolate(coarse[(..., *cells)], scale_factor=COARSE, mode="trilinear")
+    within = [
+        slice(side.start - cell.start * COARSE, side.stop - cell.start * COARSE)
+        for side, cell in zip(box, cells, strict=True)
+    ]
+    return whole[(..., *within)]

@@ -17,8 +17,8 @@ from engine.model.nn.detail import Refiner
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled, learning_rate
 from engine.training.stages.autoencoder import lay_out, load_batch
-from engine.training.stages.crops import CropConfig, Crops
-from engine.training.stages.detail import Read
+from engine.training.stages.local.crops import CropConfig, Crops
+from engine.training.stages.local.detail import Read
 from engine.training.stages.mask import class_of_code, label_loss, load_masks
 
 

@@ -126,7 +126,7 @@ def _adversarial(
         where = _cube(mask, config.crop, batch.generator)
         judged = judgement(critic, output[where], volumes[where])
         ramp = min(1.0, step / config.warmup)
-        amount = config.weight * ramp * _ratio(error, judged.drawn, coder.tail.weight)
+        amount = config.weight * ramp * ratio(error, judged.drawn, coder.tail.weight)
         total = (error + amount * judged.drawn) / LEFT + judged.critic
         return Loss(total, {"reconstruction": error, "drawn": judged.drawn, "critic": judged.critic})
 
@@ -157,7 +157,7 @@ def judgement(
     return Judgement(hinge, matching.mean() - features[-1].mean())
 
 
-def _ratio(error: Tensor, drawn: Tensor, last: Tensor) -> Tensor:
+def ratio(error: Tensor, drawn: Tensor, last: Tensor) -> Tensor:
     """How much larger the gradient of ``error`` is than that of ``drawn`` in the ``last`` weights (arXiv 2012.09841, eq. 7)."""
     one, other = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (error, drawn))
     return (one / (other + 1e-8)).clamp(max=1e4).detach()

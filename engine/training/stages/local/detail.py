@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from engine.cohort.store import CohortStore
@@ -22,7 +22,7 @@ from engine.model.nn.detail import CUBE, Corner, Detail
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
 from engine.training.stages.autoencoder import lay_out, load_batch
-from engine.training.stages.crops import CropConfig, Crops, cut
+from engine.training.stages.local.crops import CropConfig, Crops, cut
 from engine.training.stages.mask import class_of_code, load_masks
 
 #: a step's crops of every part of persons, where they begin, and its randomness
@@ -142,9 +142,7 @@ def _residual_error(net: Detail, config: DetailTraining, read: ReadAhead[Read], 
 
     def loss(step: int) -> Loss:
         (scan, base, mask, decoded_mask), corners, generator = read(step)
-        lot = torch.rand(len(scan), 1, 1, 1, generator=generator).to(device)
-        labels = torch.where(lot < config.given, mask, decoded_mask)
-        labels = torch.where(lot > 1 - config.unknown, torch.full_like(mask, net.unknown), labels)
+        labels = shown_masks(net, config, mask, decoded_mask, generator)
         drawn = generator if device.type == "cpu" else step_generator(seed + 24, step, device)
         t = torch.rand(len(scan), generator=generator)
         t = torch.where(torch.rand(len(scan), generator=generator) < config.mean, 1.0, t.clamp(min=0.02)).to(device)
@@ -160,6 +158,19 @@ def _residual_error(net: Detail, config: DetailTraining, read: ReadAhead[Read], 
         return Loss(error.mean(), parts)
 
     return loss
+
+
+def shown_masks(
+    net: Detail,
+    config: DetailTraining,
+    mask: UInt8[Tensor, "b x y z"],
+    drawn: UInt8[Tensor, "b x y z"],
+    generator: torch.Generator,
+) -> UInt8[Tensor, "b x y z"]:
+    """The masks that examples are shown with: the true one, none, or as it is decoded, in the shares of ``config``."""
+    lot = torch.rand(len(mask), 1, 1, 1, generator=generator).to(mask.device)
+    labels = torch.where(lot < config.given, mask, drawn)
+    return torch.where(lot > 1 - config.unknown, torch.full_like(mask, net.unknown), labels)
 
 
 def _over(error: Float[Tensor, " b"], which: Tensor) -> Tensor:
