@@ -46,7 +46,18 @@ def run(kind: str, checkpoint: Path, store: Path, out: Path, options: Options = 
     return json.loads((out / "report.json").read_text("utf-8"))
 
 
-def test_a_report_is_whole_and_an_interrupted_one_equals_it(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
+def interrupted(kind: str, checkpoint: Path, store: Path, out: Path, done: int) -> dict:
+    """A report that was stopped after ``done`` persons and taken up again."""
+    steps = report(kind, checkpoint, store, out, SMALL)
+    for step in steps:
+        if step.done == done:
+            break
+    steps.close()
+    assert not (out / "report.json").exists()
+    return run(kind, checkpoint, store, out)
+
+
+def test_a_report_is_whole(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
     whole = run("evaluate", checkpoint, balls, tmp_path / "whole")
     assert [s["key"] for s in whole["sections"]] == ["image", "table", "coherence", "whatif", "subgroups"]
     found = figures_by_key(whole)
@@ -61,18 +72,17 @@ def test_a_report_is_whole_and_an_interrupted_one_equals_it(checkpoint: Path, ba
     } <= found.keys()
     assert all(e["figure"]["value"] is not None for e in found.values())
     assert found["recall_radiomics"]["floor"]["value"] > found["recall_radiomics"]["ceiling"]["value"] - 1
-    steps = report("evaluate", checkpoint, balls, tmp_path / "cut", SMALL)
-    for step in steps:
-        if step.done == 40:
-            break
-    steps.close()
-    assert not (tmp_path / "cut" / "report.json").exists()
-    again = run("evaluate", checkpoint, balls, tmp_path / "cut")
-    assert again["sections"] == whole["sections"]
 
 
-def test_the_audit_and_the_card(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_interrupted_evaluation_equals_a_whole_one(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
+    whole = run("evaluate", checkpoint, balls, tmp_path / "whole")
+    assert interrupted("evaluate", checkpoint, balls, tmp_path / "cut", 40)["sections"] == whole["sections"]
+
+
+def test_the_audit_and_the_card_and_an_interrupted_one_equals_it(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
     found = run("audit", checkpoint, balls, tmp_path / "audit")
+    assert interrupted("audit", checkpoint, balls, tmp_path / "cut", 10)["sections"] == found["sections"]
     keys = figures_by_key(found)
     assert {"dcr_rows", "dcr_scans", "membership_image_loss", "membership_inside_mse"} <= keys.keys()
     assert any("encoder" in m for m in found["sections"][0]["missing"])
