@@ -31,7 +31,7 @@ ROWS = 64
 #: network evaluations of a person with a scan, of a row alone, and of the row that a scan is drawn for
 IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
 #: evaluations of the local network that draws a scan's detail
-DETAIL_STEPS = 4
+DETAIL_STEPS = 1
 #: of the times of a scan's steps (:func:`engine.model.sampler.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
 IMAGE_POWER = 0.7
 

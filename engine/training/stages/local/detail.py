@@ -42,7 +42,7 @@ class DetailTraining:
     rate: float = 1e-3
     warmup: int = 50
     constant: int = 1500
-    mean: float = 0.5
+    mean: float = 0.9
     given: float = 0.4
     unknown: float = 0.2
     bfloat16: bool = True
