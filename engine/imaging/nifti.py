@@ -17,12 +17,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from engine.imaging.nifti_geometry import ijk_to_ras
 from engine.imaging.volume import Volume, VolumeError, finite
 
 #: bytes of the longest header, and bytes a file of a stranger may unpack to
@@ -45,7 +44,16 @@ REFUSED = {
     2304: ("colours (RGBA32)", GREY),
 }
 #: what a file may be instead, by how it begins
-STRANGERS = {b"%PDF": "a PDF", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"Rar!": "a RAR archive"}
+STRANGERS = {
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"Rar!": "a RAR archive",
+    b"PK\3\4": "a zip archive",
+    b"version https://git-lfs": "a pointer to a file that was not fetched (git lfs pull)",
+    b"/annex/objects": "a pointer to a file that was not fetched (git annex get)",
+    b"../": "a pointer to a file that was not fetched",
+}
 REMEDY = "give a NIfTI file (.nii or .nii.gz), or in the app a DICOM series as a zip archive"
 AGAIN = "copy or export it again"
 
@@ -175,32 +183,36 @@ def _volume(header: Any, stream: Any, channel: str, name: str) -> Volume:
     offset = _offset(header, name) if header.is_single else int(header["vox_offset"])
     try:
         slope, inter = header.get_slope_inter()
-        header.check_fix()
-        affine = header.get_best_affine()
     except (HeaderDataError, WrapStructError, ValueError, OverflowError) as error:
         raise VolumeError(f"{name} cannot be read as NIfTI ({error}); {AGAIN}") from None
+    affine = ijk_to_ras(header, name)
     scale = (1.0 if slope is None else slope, 0.0 if inter is None else inter)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what float32 cannot hold is infinite, and refused as that
         voxels = np.asarray(ArrayProxy(stream, (shape, dtype, offset, *scale)), dtype=np.float32)
-    return finite(Volume(voxels.reshape(shape[:3]), _placed(affine, name), (channel,)), name)
-
-
-def _placed(affine: np.ndarray | None, name: str) -> Float[np.ndarray, "4 4"]:
-    if affine is None:
-        raise VolumeError(f"{name} has no affine; export it with its geometry")
-    return affine
+    return finite(Volume(voxels.reshape(shape[:3]), affine, (channel,)), name)
 
 
 def _loaded_pair(path: Path, channel: str) -> Volume:
     """A header and its image, two files of the same name."""
-    try:
-        image: Any = nib.load(path)
-        if not isinstance(image, nib.Nifti1Pair):
-            raise VolumeError(
-                f"{path.name} cannot be read as NIfTI: this is no NIfTI file but something else; {REMEDY}"
-            )
-        voxels = image.file_map["image"].get_prepare_fileobj("rb").read()
-        return _volume(image.header, BytesIO(voxels), channel, path.name)
-    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, zlib.error) as error:
-        raise VolumeError(f"{path.name} cannot be read as NIfTI ({error}); {AGAIN}") from None
+    header = _pair_header(path.with_suffix(".hdr").read_bytes(), path.name)
+    shape, dtype = _shape(header, path.name), _dtype(header, path.name)
+    offset = float(header["vox_offset"])
+    if not 0 <= offset < 2**62:
+        raise VolumeError(f"{path.name} says its voxels begin at byte {offset:g}; {AGAIN}")
+    voxels, size = path.with_suffix(".img").read_bytes(), int(offset) + math.prod(shape) * dtype.itemsize
+    if len(voxels) < size:
+        raise VolumeError(
+            f"{path.name} cannot be read as NIfTI: the image is cut off, {len(voxels)} of {size} bytes are there; {AGAIN}"
+        )
+    return _volume(header, BytesIO(voxels), channel, path.name)
+
+
+def _pair_header(head: bytes, name: str) -> Any:
+    """The header of a pair; Analyze 7.5, which has no magic, says nothing of left and right."""
+    for kind, magic in ((nib.Nifti1Pair.header_class, head[344:348]), (nib.Nifti2Pair.header_class, head[4:8])):
+        length = kind.template_dtype.itemsize
+        if magic.startswith(b"ni") and len(head) >= length:
+            order = "<" if int.from_bytes(head[:4], "little") == length else ">"
+            return kind(head[:length], order, check=False)
+    raise VolumeError(f"{name} cannot be read as NIfTI: this is no NIfTI file but something else; {REMEDY}")

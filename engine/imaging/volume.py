@@ -21,6 +21,10 @@ from engine.storage.whole import whole_file
 from engine.vocabulary.refusal import Refusal
 
 
+#: quantile that is taken for a scan's air, and share of the range of intensities by which it may lie off 0
+DARK, BLACK = 0.001, 0.02
+
+
 class VolumeError(Refusal):
     """A file or array that is not a usable 3D scan; the message names it and says what to do."""
 
@@ -122,6 +126,30 @@ def finite(volume: Volume, name: str = "the scan") -> Volume:
     if bad:
         raise VolumeError(f"{name} has {bad} voxels that are NaN or infinite; export it again or fill them")
     return volume
+
+
+def black_at_zero(volume: Volume) -> Volume:
+    """The volume with the darkest of each channel, its air, at 0 where it lies elsewhere: below, or well above.
+
+    A constant that was added (``scl_inter``), a z-score or a range of -0.5 to 0.5 leaves the same scan. The darkest is the minimum,
+    or the quantile :data:`DARK` where single voxels lie far below it; a few voxels that interpolation left below 0 are no
+    other scale. Raises nothing; a channel whose darkest is within :data:`BLACK` of its range from 0 is left as it is.
+    """
+    channels = [volume.data] if volume.data.ndim == 3 else list(volume.data)
+    moved = [_moved(channel) for channel in channels]
+    if all(new is old for new, old in zip(moved, channels, strict=True)):
+        return volume
+    return replace(volume, data=moved[0] if volume.data.ndim == 3 else np.stack(moved))
+
+
+def _moved(channel: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
+    dark, bright = (float(v) for v in np.quantile(channel, (DARK, 1 - DARK)))
+    slack = BLACK * (bright - dark)
+    if abs(dark) <= slack or not bright > dark:
+        return channel
+    darkest = float(channel.min())
+    numbers = channel if np.issubdtype(channel.dtype, np.floating) else channel.astype(np.float32)
+    return numbers - np.asarray(darkest if darkest >= dark - slack else dark, numbers.dtype)
 
 
 def centred_affine(grid: tuple[int, int, int], spacing: Float[np.ndarray, "3"] | tuple[float, ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ from engine.anatomy import region_of
 from engine.checkpoints.typicality import FACES, check
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.imaging.pair import load_channels
-from engine.imaging.volume import Volume
+from engine.imaging.volume import Volume, black_at_zero
 from engine.inference.generate import Model
 from engine.vocabulary.refusal import RequestError
 
@@ -81,6 +81,7 @@ def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None
     scan = _volume(model, scan).reoriented("RAS")
     if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
         return _on_grid(model, scan), []
+    scan = black_at_zero(scan)
     region = region_of(config.channels)
     if region is not None and region.intake == "preprocessed" and (settings := config.preprocessing) is not None:
         return _preprocessed(model, scan, settings, masker)
@@ -91,7 +92,10 @@ def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None
 
 
 def _on_grid(model: Model, scan: Volume) -> Volume:
-    data = _unit(np.asarray(scan.data, np.float32))
+    data = np.asarray(scan.data, np.float32)
+    if float((data < 0).mean()) > WHITE:  # what a model drew is never below 0
+        data = black_at_zero(scan).data.astype(np.float32)
+    data = _unit(data)
     return Volume(data, model.checkpoint.affine, model.checkpoint.config.channels)
 
 

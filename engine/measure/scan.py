@@ -11,7 +11,7 @@ from engine.anatomy import region_named, region_of_file, regions
 from engine.anatomy.region import Region
 from engine.imaging.nifti import load_volume
 from engine.imaging.pair import is_pair, load_channels, pair_of
-from engine.imaging.volume import Volume, VolumeError
+from engine.imaging.volume import Volume, VolumeError, black_at_zero
 from engine.measure.shipped import load_ruler
 
 DISCLAIMER = "Not for diagnosis."
@@ -72,8 +72,8 @@ def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]
     """
     named = region or region_of_file(path)
     if named is not None:
-        return named, load_channels(path, named.channels)
-    volume = load_volume(path)
+        return named, black_at_zero(load_channels(path, named.channels))
+    volume = black_at_zero(load_volume(path))
     return _region_by_size(path, volume), volume
 
 

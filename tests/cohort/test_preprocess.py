@@ -50,6 +50,14 @@ def test_intensity_is_robust_and_scale_free(upright: Preprocessed) -> None:
     assert np.abs(louder.volume.data.astype(int) - upright.volume.data).max() <= 1
 
 
+@pytest.mark.parametrize(("slope", "constant"), [(1.0, -1024.0), (1.0, 1000.0), (0.01, -1.3)])
+def test_an_offset_of_the_intensities_does_not_matter(upright: Preprocessed, slope: float, constant: float) -> None:
+    """scl_inter, z-scores: the air of a scan need not be 0."""
+    head = made_up_head()
+    moved = preprocess(replace(head, data=head.data * slope + constant), CONFIG, lambda v: v.data > 650 * slope)
+    assert np.abs(moved.volume.data.astype(int) - upright.volume.data).max() <= 1
+
+
 @pytest.mark.parametrize("turn", [(8.0, 0.0, 0.0), (0.0, -6.0, 0.0), (0.0, 0.0, 10.0), (6.0, 5.0, -9.0)])
 def test_a_turned_and_shifted_head_comes_back(upright: Preprocessed, turn: tuple[float, float, float]) -> None:
     turned = preprocess(made_up_head(turn=turn, shift=(9, -13, 6)), CONFIG, brain_of)

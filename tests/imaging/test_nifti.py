@@ -171,8 +171,12 @@ def test_a_pair_of_header_and_image_is_one_scan(tmp_path: Path):
         np.testing.assert_array_equal(volume.data, VOXELS)
         np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-6)
     (tmp_path / "a.img").write_bytes(b"short")
-    with pytest.raises(VolumeError, match=r"a\.hdr cannot be read"):
+    with pytest.raises(VolumeError, match=r"a\.hdr cannot be read.*cut off"):
         load_volume(tmp_path / "a.hdr")
+    nib.AnalyzeImage(VOXELS, np.diag([-2.0, 2, 2, 1])).to_filename(tmp_path / "old.img")
+    for name in ("old.img", "old.hdr"):
+        with pytest.raises(VolumeError, match="no NIfTI file but something else"):
+            load_volume(tmp_path / name)
 
 
 @pytest.mark.skipif(not HEADS.is_dir(), reason="needs the shared heads")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.imaging.nifti import load_volume
-from engine.imaging.volume import Volume, VolumeError, centred_affine
+from engine.imaging.volume import Volume, VolumeError, black_at_zero, centred_affine
 
 ORIENTATIONS = [
     "".join(pair[side] for pair, side in zip(axes, sides, strict=True))
@@ -160,3 +160,40 @@ def test_the_channels_of_a_volume_come_apart_in_order() -> None:
     assert (fat.data == 2).all()
     (only,) = Volume(data[0], np.eye(4)).apart()
     assert only.channels == ("T1w",)
+
+
+@pytest.mark.parametrize(("slope", "constant"), [(1, -1024), (1, 1000), (0.01, -0.5), (2, -50), (0.004, -1.3)])
+def test_a_constant_added_to_a_scan_is_taken_away(slope: float, constant: float):
+    rng = np.random.default_rng(0)
+    data = np.where(rng.random((20, 20, 20)) < 0.5, 0, rng.integers(50, 900, (20, 20, 20))).astype(np.float32)
+    found = black_at_zero(Volume(data * np.float32(slope) + np.float32(constant), np.eye(4)))
+    np.testing.assert_allclose(found.data, data * slope, atol=1e-3 * slope * 900)
+    assert found.data.min() == 0
+
+
+def test_each_channel_has_its_own_black_and_what_needs_nothing_is_the_same_object():
+    rng = np.random.default_rng(0)
+    data = np.where(rng.random((2, 20, 20, 20)) < 0.5, 0, rng.integers(50, 900, (2, 20, 20, 20))).astype(np.float32)
+    scan = Volume(data, np.eye(4), ("water", "fat"))
+    assert black_at_zero(scan) is scan
+    moved = Volume(data - np.float32([[[[50]]], [[[0]]]]), np.eye(4), ("water", "fat"))
+    np.testing.assert_array_equal(black_at_zero(moved).data, data)
+
+
+def test_a_few_voxels_below_zero_and_one_far_below_are_no_scale():
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 900, (20, 20, 20)).astype(np.float32)
+    data[0, 0, :5] = -40
+    scan = Volume(data, np.eye(4))
+    assert black_at_zero(scan) is scan
+    damaged = data - 500
+    damaged[0, 0, 0] = -32768
+    found = black_at_zero(Volume(damaged, np.eye(4))).data
+    assert abs(found[1:] - data[1:]).max() < 10
+
+
+def test_whole_numbers_do_not_wrap_round():
+    data = np.full((20, 20, 20), 100, np.uint8)
+    data[5:15], data[0, 0, 0] = 250, 3
+    found = black_at_zero(Volume(data, np.eye(4))).data
+    assert found[5:15].min() == found.max() == 150

@@ -52,6 +52,17 @@ def test_what_a_scan_is_of(tmp_path: Path, pair: tuple[Path, Path]):
         assert (region, volume.channels) == (TORSO, ("water", "fat"))
 
 
+def test_air_need_not_be_zero(tmp_path: Path, pair: tuple[Path, Path]):
+    data = np.zeros((20, 20, 20), np.float32)
+    data[5:15, 5:15, 5:15] = np.random.default_rng(0).random((10, 10, 10), np.float32) * 800
+    Volume(data - 1024, np.diag([10.0, 10, 10, 1])).save(tmp_path / "a_T1w.nii.gz")
+    np.testing.assert_array_equal(read_scan(tmp_path / "a_T1w.nii.gz")[1].data, (data - 1024) + 1024)
+    whole = read_scan(pair[0])[1]
+    for file, channel in zip(pair, whole.apart(), strict=True):
+        Volume(channel.data - 50, channel.affine).save(tmp_path / file.name)
+    np.testing.assert_allclose(read_scan(tmp_path / pair[0].name)[1].data, whole.data, atol=1e-4)
+
+
 def test_what_stays_open_is_asked(tmp_path: Path):
     with pytest.raises(VolumeError, match=r"covers 50 x 50 x 50 cm, more than a head.*or say --as head"):
         read_scan(box(tmp_path / "x.nii.gz", 500))

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from engine.cohort.preprocess.centring import centring
 from engine.cohort.preprocess.deface import quickshear_keep, tangent_keep
-from engine.imaging.volume import Volume, VolumeError, centred_affine, finite
+from engine.imaging.volume import Volume, VolumeError, black_at_zero, centred_affine, finite
 from engine.vocabulary.refusal import Refusal
 
 BrainMasker = Callable[[Volume], np.ndarray]
@@ -120,6 +120,7 @@ def preprocess(volume: Volume, config: PreprocessConfig, masker: BrainMasker | N
         raise VolumeError(f"a scan with {head.data.shape[0]} channels was given; preprocess one channel at a time")
     if float(head.data.max()) <= float(head.data.min()):
         raise VolumeError("every voxel has the same value; there is nothing to see in this scan")
+    head = black_at_zero(head)
     inside = (masker or deepbet_masker())(head)
     millilitres = float(inside.sum()) * abs(float(np.linalg.det(head.affine[:3, :3]))) / 1000
     if not BRAIN_ML[0] <= millilitres <= BRAIN_ML[1]:
