@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     print(f"{args.store}: {len(store)} persons, {grid} voxels, {len(gone)} left out (see quality.html there)")
     for who in gone:
         print(f"{who['participant_id']} left out: {who['reason']}")
+    for flag in store.meta["flagged"]:
+        print(f"somatwin: {flag['participant_id']}: {flag['reason']}", file=sys.stderr)
 
 
 def run_phantom(args: argparse.Namespace, meter: Meter) -> None:

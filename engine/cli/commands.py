@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import Any
 
@@ -31,45 +30,6 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
     written = write_people(model, args.out, n=args.n, given=given, progress=progress, **how)
     meter.close()
     print(written)
-
-
-def run_impute(args: argparse.Namespace, meter: Meter) -> None:
-    """A table with its missing cells filled, as a new file; on stdout the file."""
-    from engine.cohort.sources.table import codes, dictionary, read_cells, write_table
-    from engine.inference.generate import load
-    from engine.inference.impute import impute
-    from engine.inference.intake import admit
-    from engine.vocabulary.cells import MISSING, parse_rows, spellings
-    from engine.vocabulary.refusal import RequestError
-    from engine.vocabulary.schema import Category
-
-    if args.draws < 1 or args.out.exists():
-        fault = f"{args.draws} draws" if args.draws < 1 else f"{args.out} exists"
-        raise RequestError(f"{fault}: give 1 or more draws and a new --out file")
-    model = load(args.checkpoint, args.device)
-    cells = read_cells(args.table)
-    levels = {c.name: c.levels for c in model.schema.columns if isinstance(c, Category)}
-    about = codes(dictionary(args.table.with_suffix(".json")))
-    rows, flags = parse_rows(cells, {name: about.get(name, {}) for name in levels}, levels)
-    written = spellings(cells, rows, levels)
-    for flag in flags:
-        print(f"somatwin: {flag['participant_id']}: {flag['reason']}", file=sys.stderr)
-    there = [
-        {k: v for k, v in raw.items() if row[k] in levels.get(k, ()) or (v or "").strip().lower() not in MISSING}
-        for raw, row in zip(cells, rows, strict=True)
-    ]
-    paths = [row.get("scan") for row in there]
-    scans = [admit(model, args.table.parent / str(p))[0] if p else None for p in paths] if any(paths) else None
-    filled, began, total = [], time.monotonic(), args.draws * len(rows)
-    for draw in range(args.draws):
-        drawn = impute(model, rows, scans, seed=args.seed + draw * len(rows), steps=args.steps)
-        for row, present in zip(drawn, there, strict=True):
-            made = {name: written.get((name, str(value)), value) for name, value in row.items()}
-            filled.append({**made, **present, **({"draw": draw + 1} if args.draws > 1 else {})})
-            left = (time.monotonic() - began) / len(filled) * (total - len(filled))
-            meter.show(f"{len(filled)} of {total} rows", left, now=len(filled) == total)
-    meter.close()
-    print(write_table(args.out, filled))
 
 
 def run_measure(args: argparse.Namespace, meter: Meter) -> None:

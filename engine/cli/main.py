@@ -14,12 +14,12 @@ from engine.cli.commands import (
     run_bench,
     run_evaluate,
     run_generate,
-    run_impute,
     run_infer,
     run_info,
     run_measure,
     run_whatif,
 )
+from engine.cli.impute import run_impute
 from engine.cli.masks import run_segment
 from engine.cli.terminal import Meter
 from engine.cli.training import run_train

@@ -18,9 +18,21 @@ from engine.cohort.preprocess.outside_brain import OUTSIDE, with_skull_and_scalp
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.cohort.sources.bids import read_bids
 from engine.cohort.sources.source import Source
-from engine.cohort.store import CohortStore
+from engine.cohort.store import CohortStore, StoreError
 from engine.imaging.volume import VolumeError
+from engine.vocabulary.refusal import Refusal
 
+#: what libraries raise for a file that they cannot make sense of
+UNFORESEEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    OSError,
+)
 MIN_BRAIN_IN_GRID = 0.98
 SHEET = 300
 
@@ -71,11 +83,16 @@ def ingest(
     for i, row in enumerate(data.rows):
         started, name, reason = time.monotonic(), str(row["participant_id"]), ""
         if not builder.has(name):
+            masker = masker or deepbet_masker()
             try:
-                masker = masker or deepbet_masker()
                 _add(builder, data, i, config, masker)
-            except VolumeError as error:
+            except StoreError:
+                raise
+            except Refusal as error:
                 reason = str(error)
+            except UNFORESEEN as error:  # one person's file must not end the ingest of ten thousand
+                reason = f"the scan cannot be used ({type(error).__name__}: {error}); copy or export it again"
+            if reason:
                 left_out.append({"participant_id": name, "reason": reason})
         yield IngestProgress(
             done=i + 1, total=len(data.rows), subject=name, seconds=time.monotonic() - started, left_out=reason

@@ -20,7 +20,6 @@ from scipy.ndimage import affine_transform
 from engine.storage.whole import whole_file
 from engine.vocabulary.refusal import Refusal
 
-
 #: quantile that is taken for a scan's air, and share of the range of intensities by which it may lie off 0
 DARK, BLACK = 0.001, 0.02
 

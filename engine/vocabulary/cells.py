@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from engine.vocabulary.catalogue import CATALOGUE, SEXES
 from engine.vocabulary.columns import level_of
 from engine.vocabulary.row import Row
 
-MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "?"})
+#: what a missing cell is written as; those that may as well be somebody's level are said where they stand among words
+MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "?", ".", "--", "#n/a", "#na", "<na>", "n.a."})
+DOUBTFUL = frozenset({"na", "none", "null", "-", "?"})
+#: the one of them that is a level, unless a column's levels are known and it is none
+LEVEL = "none"
+#: whole numbers that stand for a missing one, where they lie far from all others (below 0, or this many times the largest)
+MARKS, FAR, OTHERS = (9, 99, 999, 9999, 99999, 88, 888, 8888, 77, 777, 7777), 2.0, 5
+#: codes up to here are a few answers, among which a 9 is none; above the other, no number of persons or cigarettes is meant
+CODED, LONG = 3, 100
+#: a sex in other words
+WORDS = {
+    **dict.fromkeys(
+        ("w", "woman", "girl", "weiblich", "frau", "femme", "féminin", "mujer", "femenino", "feminino"), "F"
+    ),
+    **dict.fromkeys(("man", "boy", "männlich", "maennlich", "mann", "homme", "masculin", "hombre", "masculino"), "M"),
+}
+#: letters of a man beside which M is a woman's: Spanish hombre and varón, mujer
+MEN = frozenset({"h", "v"})
+#: an age as DICOM has it (PS3.5, AS), and the length of its unit in years
+AGE = re.compile(r"(\d{1,3})([YMWD])")
+YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+WHOLE = "the table"
 #: what the codes of a column mean, code to words, as a data dictionary has it; and the levels that a model has for it
 Codes = Mapping[str, str]
 Wanted = Mapping[str, Sequence[str]]
@@ -36,22 +58,37 @@ def parse_rows(
     words = {"participant_id", "sex", *codes, *wanted}
     numeric = {c for c in columns if _plausible(c) or _all_numbers(row.get(c, "") for row in cells)} - words
     rows: list[Row] = []
-    flags: list[dict[str, str]] = []
+    flags = _doubted(cells, columns, numeric, codes, wanted)
+    marks = {c: _marks(row.get(c, "") for row in cells) for c in numeric if not _plausible(c)}
+    flags += [_of_table(f"{c} {text} {_TAKEN}") for c, texts in marks.items() for text in sorted(texts)]
+    mixed = "sex" in columns and _mixed(row.get("sex", "") for row in cells)
     for raw in cells:
         row: Row = {}
         for column in columns:
             text = raw.get(column, "")
+            if (text or "").strip() in marks.get(column, ()) or (mixed and column == "sex"):
+                row[column] = None
+                continue
             level = parse_level(text, codes.get(column, {}), wanted.get(column))
             if level is not None and column != "participant_id":
                 row[column], reason = level, None
             else:
-                row[column], reason = parse_cell(column, text, number=column in numeric)
+                own = column not in numeric and column not in wanted and column not in words
+                keeps = own and (text or "").strip().casefold() == LEVEL
+                row[column], reason = (
+                    (text.strip(), None) if keeps else parse_cell(column, text, number=column in numeric)
+                )
             if reason:
                 flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
+        if reason := _impossible(row):
+            row["height"] = row["weight"] = None
+            flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
         if reason := _disagreement(row):
             row["bmi"] = None
             flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
         rows.append(row)
+    if mixed:
+        flags.append(_of_table("sex has M beside H or V, so M may be a man or a woman; write F and M"))
     return rows, flags
 
 
@@ -68,6 +105,9 @@ def parse_level(text: str, codes: Codes, wanted: Sequence[str] | None = None) ->
     if wanted is None:
         return code
     direct = level_of(text, wanted)
+    if direct is None:
+        same = [level for level in wanted if level.casefold() == text.casefold()]
+        direct = same[0] if len(same) == 1 else None
     if direct is not None or code is None:
         return direct
     means = codes[code].strip().casefold()
@@ -97,11 +137,13 @@ def parse_cell(column: str, text: str, *, number: bool) -> tuple[str | float | N
     if text.lower() in MISSING:
         return None, None
     if column == "sex":
-        known = SEXES.get(text.lower())
+        known = SEXES.get(text.lower()) or WORDS.get(text.casefold())
         return known, None if known else f"sex {text!r} is not M or F; {remedy}"
     if not number:
         return text, None
     value = _number(text)
+    if column == "age" and (found := AGE.fullmatch(text)):
+        value = float(found[1]) * YEARS[found[2]]
     if value is None:
         return None, f"{column} {text!r} is not a number; {remedy}"
     low, high = _plausible(column) or (-math.inf, math.inf)
@@ -116,6 +158,8 @@ def _plausible(column: str) -> tuple[float, float] | None:
 
 
 def _number(text: str) -> float | None:
+    if "_" in text or not text.isascii():  # what only Python takes for a number
+        return None
     try:
         value = float(text)
     except ValueError:
@@ -126,6 +170,75 @@ def _number(text: str) -> float | None:
 def _all_numbers(texts: Iterable[str]) -> bool:
     present = [text for text in texts if (text or "").strip().lower() not in MISSING]
     return bool(present) and all(_number(text) is not None for text in present)
+
+
+def _of_table(reason: str) -> dict[str, str]:
+    return {"participant_id": WHOLE, "reason": reason}
+
+
+def _doubted(
+    cells: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+    numeric: Collection[str],
+    codes: Mapping[str, Codes],
+    wanted: Wanted,
+) -> list[dict[str, str]]:
+    """What is said of cells that were taken as missing, or as a level, where they could be the other."""
+    said = []
+    for column in columns:
+        if column == "participant_id":
+            continue
+        texts = Counter((row.get(column) or "").strip() for row in cells)
+        for text, count in sorted(texts.items()):
+            word = text.casefold()
+            described = parse_level(text, codes.get(column, {}), wanted.get(column)) is not None
+            if word not in DOUBTFUL or described or (column in numeric and word != LEVEL):
+                continue
+            plural = f"{count} cells {text!r} of {column} were" if count > 1 else f"1 cell {text!r} of {column} was"
+            if word == LEVEL and column not in {*numeric, *codes, *wanted, "sex"}:
+                said.append(_of_table(f"{plural} taken as a level; write n/a where it means that nothing is known"))
+            else:
+                said.append(_of_table(f"{plural} taken as missing; describe it among the Levels if it is one"))
+    return said
+
+
+_TAKEN = "lies far from every other value and was taken as a mark for missing; write n/a, or leave the column out"
+
+
+def _marks(texts: Iterable[str]) -> set[str]:
+    """How a column of numbers writes its missing ones, where by one of :data:`MARKS` that no other cell is near."""
+    counts = Counter((raw or "").strip() for raw in texts)
+    found = {text: value for text in counts if (value := _number(text)) is not None}
+    others = {text: value for text, value in found.items() if abs(value) not in MARKS}
+    if sum(counts[text] for text in others) < OTHERS:
+        return set()
+    least, largest = min(others.values()), max(abs(value) for value in others.values())
+    coded = largest <= CODED and all(value.is_integer() for value in others.values())
+
+    def is_mark(text: str) -> bool:
+        value = found[text]
+        if value < 0 <= least:
+            return True
+        return ((coded and counts[text] > 1) or value > LONG) and value > FAR * max(largest, 1.0)
+
+    return {text for text in found if text not in others and is_mark(text)}
+
+
+def _mixed(texts: Iterable[str]) -> bool:
+    """Whether a column of sexes has M beside H or V, so that M may be a woman."""
+    letters = {(text or "").strip().casefold() for text in texts}
+    return "m" in letters and bool(letters & MEN) and "f" not in letters
+
+
+def _impossible(row: Row) -> str | None:
+    """What is wrong with a height and a weight that make no body mass index, such as inches beside kg."""
+    height, weight = row.get("height"), row.get("weight")
+    if not (isinstance(height, float) and isinstance(weight, float)):
+        return None
+    implied, (low, high) = weight / (height / 100) ** 2, _plausible("bmi") or (0.0, math.inf)
+    if low <= implied <= high:
+        return None
+    return f"height {height:g} cm and weight {weight:g} kg make a bmi of {implied:.0f}, outside {low:g} to {high:g}; check their units"
 
 
 def _disagreement(row: Row) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 import engine.cohort.ingest
 from engine.__main__ import main
 from engine.cohort.store import CohortStore
+from engine.imaging.volume import Volume
 from tests.cli.test_cli import no_space
 from tests.cohort.heads import brain_of, made_up_head, write_dataset
 
@@ -79,3 +80,56 @@ def test_ingest_on_a_full_disk_leaves_nothing(
     root = write_dataset(tmp_path / "data", {"sub-a": HEAD}, TABLE)
     monkeypatch.setattr(np, "savez", no_space)
     assert "is full, nothing was kept" in refused("ingest", root, tmp_path / "store", "--recipe", "tiny")
+
+
+def test_one_unusable_file_never_ends_the_ingest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colours, an unknown type, a damaged scale, a pointer, a dangling link, and what a library stumbles over."""
+
+    def masker(head: Volume) -> np.ndarray:
+        if float(head.data.max()) == 7:
+            raise IndexError("list index out of range")
+        return brain_of(head)
+
+    monkeypatch.setattr(engine.cohort.ingest, "deepbet_masker", lambda: masker)
+    rgb = np.zeros((20, 20, 20), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    code, inter = bytearray(nib.Nifti1Image(HEAD.data, HEAD.affine).to_bytes()), bytearray(nifti_of(HEAD.data))
+    code[70:72] = b"\0\0"
+    inter[112:120] = np.array([2, np.nan], np.float32).tobytes()
+    odd = HEAD.data.copy() / HEAD.data.max() * 7
+    images = {
+        "sub-a": HEAD,
+        "sub-b": gzip.compress(nib.Nifti1Image(rgb, np.eye(4)).to_bytes()),
+        "sub-c": gzip.compress(bytes(code)),
+        "sub-d": gzip.compress(bytes(inter)),
+        "sub-e": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "sub-f": b"../.git/annex/objects/gone",
+        "sub-g": nifti(odd),
+        "sub-h": b"",
+    }
+    rows = "".join(f"{name}\t50\tM\n" for name in [*images, "sub-i"])
+    root = write_dataset(tmp_path / "data", images, f"participant_id\tage\tsex\n{rows}")
+    (root / "sub-i" / "anat").mkdir(parents=True)
+    (root / "sub-i" / "anat" / "sub-i_T1w.nii.gz").symlink_to("gone")
+    assert main(["ingest", str(root), str(tmp_path / "store"), "--recipe", "tiny"]) == 0
+    said = capsys.readouterr()
+    summary, *left_out = said.out.splitlines()
+    assert "1 persons, 32 x 32 x 32 voxels, 8 left out" in summary
+    reasons = (
+        "colours",
+        "data type 0",
+        "invalid intercept",
+        "git lfs pull",
+        "a pointer",
+        "IndexError",
+        "NIfTI",
+        "no T1w",
+    )
+    for line, words in zip(left_out, reasons, strict=True):
+        assert words in line
+    assert "sub-i_T1w.nii.gz is a link to a file that was not fetched" in said.err
+
+
+def nifti_of(data: np.ndarray) -> bytes:
+    return nib.Nifti1Image(data.astype(np.float32), HEAD.affine).to_bytes()

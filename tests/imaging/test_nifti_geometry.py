@@ -58,7 +58,7 @@ def test_the_sform_goes_before_the_qform():
 @pytest.mark.parametrize("codes", [(0, 0), (99, 0), (0, -1), (6, 99)])
 def test_without_a_code_left_and_right_are_not_guessed(codes: tuple[int, int], kind: type):
     file = made(kind=kind, sform_code=codes[0], qform_code=codes[1])
-    with pytest.raises(VolumeError, match="does not say where left and right are.*export it again"):
+    with pytest.raises(VolumeError, match=r"does not say where left and right are.*export it again"):
         read_volume(file)
 
 

@@ -84,3 +84,90 @@ def test_a_code_becomes_the_level_that_its_words_name() -> None:
 def test_a_described_level_is_no_missing_cell() -> None:
     rows, _ = parse_rows([{"participant_id": "a", "smoking": "none"}], {"smoking": {"none": "never smoked"}})
     assert rows[0]["smoking"] == "none"
+
+
+def people(column: str, texts: list[str]) -> list[dict[str, str]]:
+    return [{"participant_id": str(i), column: text} for i, text in enumerate(texts)]
+
+
+def test_none_among_words_is_a_level_and_among_numbers_is_said() -> None:
+    rows, flags = parse_rows(people("smoking", ["none", "light", "None"]))
+    assert [row["smoking"] for row in rows] == ["none", "light", "None"]
+    assert all("taken as a level" in flag["reason"] for flag in flags)
+    rows, flags = parse_rows(people("drinks", ["none", "2", "3"]))
+    assert [row["drinks"] for row in rows] == [None, 2, 3]
+    assert flags[0]["reason"].startswith("1 cell 'none' of drinks was taken as missing")
+
+
+@pytest.mark.parametrize("mark", ["NA", "null", "-", "?"])
+def test_a_mark_that_could_be_a_level_is_said_among_words(mark: str) -> None:
+    rows, flags = parse_rows(people("country", [mark, "DE", "FR", mark]))
+    assert [row["country"] for row in rows] == [None, "DE", "FR", None]
+    assert flags == [
+        {
+            "participant_id": "the table",
+            "reason": f"2 cells {mark!r} of country were taken as missing; describe it among the Levels if it is one",
+        }
+    ]
+    rows, flags = parse_rows(people("country", [mark, "DE"]), {"country": {mark: "Namibia", "DE": "Germany"}})
+    assert ([row["country"] for row in rows], flags) == ([mark, "DE"], [])
+    assert parse_rows(people("score", [mark, "3"]))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "mark"),
+    [
+        (["88", "101", "90", "95", "110", "84", "999"], "999"),
+        (["0", "3", "1", "2", "5", "-9"], "-9"),
+        (["0.5", "3", "1", "2", "5", "-999"], "-999"),
+        (["0", "1", "1", "0", "1", "9", "9"], "9"),
+        (["180", "240", "210", "400", "190", "9999.0"], "9999.0"),
+    ],
+)
+def test_a_number_that_stands_for_missing_is_taken_so_and_said(texts: list[str], mark: str) -> None:
+    rows, flags = parse_rows(people("value", texts))
+    assert [row["value"] is None for row in rows] == [text == mark for text in texts]
+    assert f"value {mark} lies far from every other value" in flags[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["700", "800", "950", "999", "990", "1200"],
+        ["-9", "-4", "3", "2", "1", "0"],
+        ["0", "1", "4", "6", "8", "9"],
+        ["60", "70", "88", "99", "77", "66"],
+    ],
+)
+def test_a_number_among_its_like_is_a_number(texts: list[str]) -> None:
+    rows, flags = parse_rows(people("value", texts))
+    assert (all(row["value"] is not None for row in rows), flags) == (True, [])
+
+
+def test_a_sex_whose_m_may_be_a_woman_is_missing() -> None:
+    rows, flags = parse_rows(people("sex", ["H", "M", "M"]))
+    assert [row["sex"] for row in rows] == [None, None, None]
+    assert "M may be a man or a woman" in flags[0]["reason"]
+    rows, flags = parse_rows(people("sex", ["w", "m", "weiblich", "Männlich", "Frau"]))
+    assert ([row["sex"] for row in rows], flags) == (["F", "M", "F", "M", "F"], [])
+
+
+@pytest.mark.parametrize(("text", "years"), [("061Y", 61), ("61Y", 61), ("018M", 1.5), ("045", 45)])
+def test_an_age_as_dicom_has_it(text: str, years: float) -> None:
+    assert parse_cell("age", text, number=True) == (years, None)
+
+
+@pytest.mark.parametrize("text", ["1_0", "٤٠", "0x20", "1e400", "40 y", "1965-03-02"])
+def test_what_is_no_number_to_a_reader_is_none(text: str) -> None:
+    assert parse_cell("age", text, number=True)[0] is None
+
+
+def test_a_height_and_a_weight_in_other_units_are_found_by_their_bmi() -> None:
+    rows, flags = parse_rows([{"participant_id": "a", "height": "70", "weight": "165"}])
+    assert (rows[0]["height"], rows[0]["weight"]) == (None, None)
+    assert "make a bmi of 337, outside 8 to 100; check their units" in flags[0]["reason"]
+
+
+def test_a_level_in_other_letters_is_that_level() -> None:
+    rows, _ = parse_rows(people("smoking", ["Never", "FORMER"]), {}, {"smoking": ("never", "former")})
+    assert [row["smoking"] for row in rows] == ["never", "former"]

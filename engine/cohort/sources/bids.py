@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from engine.cohort.sources.table import codes, dictionary
+from engine.cohort.sources.bids_files import choose
+from engine.cohort.sources.delimited import TableError
+from engine.cohort.sources.table import NamedTable, codes, read_named
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import parse_rows
+from engine.vocabulary.cells import MISSING, parse_rows
+from engine.vocabulary.headings import ID
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.row import Row
 
@@ -77,62 +80,107 @@ def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None 
             f"{root} is not a BIDS data set, it has no dataset_description.json; give the folder that holds one"
         )
     description = _description(root / "dataset_description.json")
-    about = codes(dictionary(root / "participants.json"))
-    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
-    rows, flagged = parse_rows(_cells(root), about, known)
+    table = _table(root)
+    cells, notes = _listed(root, table)
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    for row in rows:
-        name = str(row["participant_id"])
-        if file := _first(root / name, suffix):
-            images[name] = file
-        if labels_from and (file := _first(root / "derivatives" / labels_from / name, "dseg")):
+    for row in cells:
+        name = row[ID]
+        choice = choose(root / name, suffix)
+        if choice.file:
+            images[name] = choice.file
+        if choice.note:
+            notes.append({ID: name, "reason": choice.note})
+        if choice.session:
+            row.update(_of_session(root / name, choice.session))
+        if labels_from and (file := choose(root / "derivatives" / labels_from / name, "dseg").file):
             labels[name] = file
+    about = codes(table.about)
+    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
+    rows, flagged = parse_rows(cells, about, known)
     return BidsDataset(
-        root=root, description=description, rows=rows, images=images, labels=labels, flagged=flagged, suffix=suffix
+        root=root,
+        description=description,
+        rows=rows,
+        images=images,
+        labels=labels,
+        flagged=[*notes, *flagged],
+        suffix=suffix,
     )
 
 
 def _description(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BidsError(f"{file} cannot be read ({error}); mend or replace it") from None
     if not isinstance(content, dict) or "BIDSVersion" not in content:
         raise BidsError(f"{file} names no BIDSVersion, so this is not a BIDS data set; add one or give another folder")
     return content
 
 
-def _cells(root: Path) -> list[dict[str, str]]:
-    """The rows of participants.tsv as text, and a bare row for every sub-* folder that it does not name."""
+def _table(root: Path) -> NamedTable:
+    """participants.tsv, its well-known columns found and brought to their units."""
     file = root / "participants.tsv"
     if not file.is_file():
         raise BidsError(
             f"{root} has no participants.tsv; add one with a participant_id column (and age, sex, height, weight)"
         )
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t", restkey="", restval="")
-            header = reader.fieldnames or []
-            cells = [{k: v for k, v in row.items() if k} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BidsError(f"{file} cannot be read ({error}); save it as tab-separated UTF-8") from None
-    if "participant_id" not in header:
+        table = read_named(file, CATALOGUE, needed=False)
+    except (TableError, OSError) as error:
+        raise BidsError(f"{error}" if isinstance(error, TableError) else f"{file} cannot be read ({error})") from None
+    if ID not in table.headings:
         raise BidsError(f"{file} has no participant_id column; its header must be tab-separated and name one")
-    for row in cells:
-        name = (row["participant_id"] or "").strip()
-        row["participant_id"] = name if name.startswith("sub-") else f"sub-{name}"
-        if not row["participant_id"][4:].isalnum():
-            raise BidsError(f"{file} has the participant_id {name!r}; use letters and digits, as in sub-0001")
-    names = [row["participant_id"] for row in cells]
+    return table
+
+
+def _listed(root: Path, table: NamedTable) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The rows of participants.tsv with their folders' names, and a bare row for every sub-* folder that it does not name; and
+    what is to be said of them."""
+    file = root / "participants.tsv"
+    cells = [{**row, ID: _name(row[ID], file)} for row in table.rows]
+    names = [row[ID] for row in cells]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BidsError(f"{file} names {twice[0]} twice; give every person one row")
-    unlisted = sorted(
-        p.name for p in root.glob("sub-*") if p.is_dir() and p.name[4:].isalnum() and p.name not in set(names)
-    )
-    return cells + [{"participant_id": name} for name in unlisted]
+    folders = sorted(p.name for p in root.glob("sub-*") if p.is_dir() and p.name[4:].isalnum())
+    unlisted = sorted(set(folders) - set(names))
+    alike: dict[str, list[str]] = {}
+    for name in sorted(set(names) - set(folders)):
+        alike.setdefault(_core(name), []).append(name)
+    notes = [{ID: "participants.tsv", "reason": note} for note in table.notes]
+    for name in unlisted:
+        reason = "this folder is not in participants.tsv, so nothing is known of the person"
+        if meant := alike.get(_core(name)):
+            reason += f"; the table has {', '.join(meant)}, which is another name: write it as the folder's"
+        notes.append({ID: name, "reason": reason})
+    return cells + [{ID: name} for name in unlisted], notes
 
 
-def _first(folder: Path, suffix: str) -> Path | None:
-    found = sorted(p for pattern in ("anat", "ses-*/anat") for p in folder.glob(f"{pattern}/*_{suffix}.nii*"))
-    return next((p for p in found if p.name.endswith((".nii", ".nii.gz"))), None)
+def _name(text: str, file: Path) -> str:
+    """A participant_id as the name of a folder."""
+    bare = text[4:] if text.casefold().startswith("sub-") else text
+    if not (bare.isalnum() and bare.isascii()):
+        raise BidsError(f"{file} has the participant_id {text!r}; use letters and digits, as in sub-0001")
+    return f"sub-{bare}"
+
+
+def _core(name: str) -> str:
+    """What is left of an id that spreadsheets change: no zeros in front, no letter case."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.removeprefix("sub-").casefold())
+
+
+def _of_session(folder: Path, session: str) -> dict[str, str]:
+    """The cells of a person at the session that the scan is of, where the data set has them (``sub-*_sessions.tsv``)."""
+    file = folder / f"{folder.name}_sessions.tsv"
+    if not file.is_file():
+        return {}
+    try:
+        table = read_named(file, CATALOGUE, needed=False)
+    except TableError as error:
+        raise BidsError(str(error)) from None
+    for row in table.rows:
+        said = row.get("session_id", "").strip()
+        if (said if said.startswith("ses-") else f"ses-{said}") == session:
+            return {k: v for k, v in row.items() if k in CATALOGUE and v.strip().casefold() not in MISSING}
+    return {}

@@ -12,7 +12,8 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,13 +22,16 @@ from typing import Any
 import numpy as np
 
 from engine.cohort.participants import Roles
+from engine.cohort.sources.delimited import TableError, read_file
 from engine.cohort.split import Parts, split
+from engine.storage import strict_json
 from engine.storage.whole import whole_file
+from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import Row, parse_rows
-from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.headings import ID, Heading, named, plain
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
+from engine.vocabulary.units import factor
 
-ID = "participant_id"
 #: the part of a description that is of the cohort and not of a column, unless a column is named so
 WHOLE = "Cohort"
 #: the part of the people who test
@@ -38,10 +42,6 @@ MOST_LEVELS = 40
 MOST_DECIMALS = 4
 #: fewest people at the least or greatest value for it to be the end of the possible range
 AT_THE_END = 10
-
-
-class TableError(Refusal):
-    """A table that cannot be read or used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +64,11 @@ class TableCohort:
     def open(cls, path: str | Path) -> TableCohort:
         """Read a table and its description; raises :class:`TableError` for one that cannot be used."""
         path = Path(path)
-        cells = read_cells(path)
-        about = dictionary(path.with_suffix(".json"))
+        table = read_named(path, ())
+        cells, about = table.rows, table.about
         whole = {} if WHOLE in cells[0] else about.pop(WHOLE, {})
         rows, flagged = parse_rows(cells, codes(about))
-        flags = [f"{flag[ID]}: {flag['reason']}" for flag in flagged]
+        flags = [*table.notes, *(f"{flag[ID]}: {flag['reason']}" for flag in flagged)]
         schema = described(rows, about, flags)
         digest = sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         named = {"source_name": whole.get("Name", path.stem), "licence": whole.get("License", "that of the cohort")}
@@ -91,22 +91,91 @@ class TableCohort:
         return replace(self, roles=roles)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamedTable:
+    """A table whose well-known columns have the names and units they have here.
+
+    ``rows`` are cells by column, a ``participant_id`` among them; ``headings`` what the table has above each of its columns,
+    ``factors`` what its numbers were multiplied by, ``about`` its data dictionary by column, ``notes`` what is to be said.
+    """
+
+    rows: list[dict[str, str]]
+    headings: dict[str, str]
+    factors: dict[str, float]
+    about: dict[str, Any]
+    notes: list[str]
+
+
 def read_cells(path: Path) -> list[dict[str, str]]:
-    """The cells of a CSV or TSV file as text, with a ``participant_id`` (row-1, row-2, ...) where it has none."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header = stream.readline()
-            stream.seek(0)
-            reader = csv.DictReader(stream, delimiter="\t" if "\t" in header else ",", restkey="", restval="")
-            cells = [{k.strip(): v for k, v in row.items() if k} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from None
-    if not cells:
+    """The cells of a table file as text, with a ``participant_id`` (row-1, row-2, ...) where it has none."""
+    return read_named(path, ()).rows
+
+
+def read_named(path: Path, wanted: Collection[str], *, needed: bool = True) -> NamedTable:
+    """The cells of a table file as text, its columns among ``wanted`` found by whatever heading they have.
+
+    Numbers of a well-known column are brought to its own unit, from that of its heading or of the data dictionary beside it.
+    Raises :class:`TableError` for a table that cannot be read, has no rows (where some are ``needed``) or the same person twice, and
+    :class:`engine.vocabulary.units.UnitError` for a unit that cannot be told.
+    """
+    cells = read_file(path)
+    if needed and not cells.rows:
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
-    cells = [{**row, ID: row.get(ID) or f"row-{i}"} for i, row in enumerate(cells, 1)]
-    if len({row[ID] for row in cells}) < len(cells):
-        raise TableError(f"{path} gives two rows the same {ID}; give every person their own")
-    return cells
+    described = dictionary(path.with_suffix(".json"))
+    found, notes = named(cells.headings, wanted)
+    for text, one in found.items():
+        persons = [raw[text].strip() for raw in cells.rows]
+        if one.name == ID != text and len(set(persons)) < len(persons):  # a visit a row, or not whose row it is
+            found[text] = Heading(name=text, text=text)
+            notes = [note for note in notes if not note.endswith(f"taken as {ID}")]
+    about = _by_column(described, found)
+    factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
+    rows = []
+    for i, raw in enumerate(cells.rows, 1):
+        row = {found[text].name: cell for text, cell in raw.items()}
+        row[ID] = (row.get(ID) or "").strip() or f"row-{i}"
+        rows.append(row | {name: in_own_unit(row[name], by) for name, by in factors.items() if by != 1})
+    if len({row[ID] for row in rows}) < len(rows):
+        twice = next(name for name, count in Counter(row[ID] for row in rows).items() if count > 1)
+        raise TableError(f"{path} gives two rows the same {ID} {twice}; give every person their own")
+    for name, by in factors.items():
+        if by != 1:
+            notes.append(
+                f"{name} was brought to {CATALOGUE[name].unit} from {about.get(name, {}).get('Units') or 'its unit'}"
+            )
+            about[name] = {**about.get(name, {}), "Units": CATALOGUE[name].unit}
+    headings = {one.name: text for text, one in found.items()}
+    return NamedTable(rows=rows, headings=headings, factors=factors, about=about, notes=[*cells.notes, *notes])
+
+
+def _by_column(described: Mapping[str, Any], found: Mapping[str, Heading]) -> dict[str, Any]:
+    """A data dictionary by the names that its columns have here; other parts of it as they are."""
+    names = {text: one.name for text, one in found.items()} | {one.name: one.name for one in found.values()}
+    names |= {plain(text): name for text, name in names.items()}
+    return {names.get(key) or names.get(plain(key)) or key: said for key, said in described.items()}
+
+
+def _factor(one: Heading, about: Mapping[str, Any]) -> float:
+    """What a column's numbers are multiplied by; raises where heading and dictionary disagree on its unit."""
+    said = str(about.get(one.name, {}).get("Units") or "")
+    by = factor(one.name, said)
+    if one.unit and said and factor(one.name, one.unit) != by:
+        raise TableError(
+            f"column {one.text} is in {one.unit} by its heading and in {said} by its dictionary; correct one"
+        )
+    return factor(one.name, one.unit) if one.unit else by
+
+
+def in_own_unit(text: str, by: float) -> str:
+    """A cell's number times ``by``, as text; what is no number is left as it is.
+
+    >>> in_own_unit("1.75", 100), in_own_unit("n/a", 100)
+    ('175', 'n/a')
+    """
+    try:
+        return f"{float(text) * by:.10g}"
+    except ValueError:
+        return text
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -271,8 +340,8 @@ def dictionary(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = strict_json.parse(file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise TableError(f"{file} cannot be read ({error}); mend or remove it") from None
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
         raise TableError(f"{file} is no data dictionary; make it an object with one object a column")
