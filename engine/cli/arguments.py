@@ -35,8 +35,8 @@ def parser() -> Parser:
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
         return sub
 
-    ingest = command("ingest", "A BIDS data set to a store to train on (always on the CPU).")
-    ingest.add_argument("source", metavar="SOURCE", type=Path, help="top folder of the BIDS data set")
+    ingest = command("ingest", "A BIDS data set, NIfTI with a table, or DICOM to a store (always on the CPU).")
+    ingest.add_argument("source", metavar="SOURCE", type=Path, help="folder; or a table, a zip archive, a DICOMDIR")
     ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
     ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.preprocess.outside_brain import OUTSIDE, with_skull_and_scalp
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
-from engine.cohort.sources.bids import read_bids
+from engine.cohort.sources.opened import opened
 from engine.cohort.sources.source import Source
 from engine.cohort.store import CohortStore, StoreError
 from engine.imaging.volume import VolumeError
@@ -57,7 +57,8 @@ def ingest(
     masker: BrainMasker | None = None,
     labels_from: str | None = "dlmuse",
 ) -> Generator[IngestProgress, None, CohortStore]:
-    """Build ``store`` from ``source``, a path being that of a BIDS data set; yields after each person, returns the open store.
+    """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
+    DICOM files; yields after each person, returns the open store.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
@@ -104,7 +105,7 @@ def ingest(
 
 def _opened(source: str | Path | Source, config: PreprocessConfig, labels_from: str | None) -> Source:
     if isinstance(source, str | Path):
-        return read_bids(source, suffix=config.channels[0], labels_from=labels_from)
+        return opened(source, channel=config.channels[0], labels_from=labels_from)
     return source
 
 

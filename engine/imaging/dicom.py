@@ -1,4 +1,5 @@
-"""A zipped DICOM series to a volume. Only pixels and geometry are read: who was scanned, when and where never enters memory.
+"""DICOM to a volume. Only pixels, geometry and a person's age, sex and size are read: who was scanned, when and where never enters
+memory.
 
 Coordinates: DICOM's patient space is LPS+ mm, ours RAS+. With row r and column c of a slice at ImagePositionPatient P, and
 ImageOrientationPatient (X, Y), a voxel lies at P + c dx X + r dy Y (PS3.3 C.7.6.2.1.1).
@@ -6,172 +7,246 @@ ImageOrientationPatient (X, Y), a voxel lies at P + c dx X + r dy Y (PS3.3 C.7.6
 
 from __future__ import annotations
 
-import warnings
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
+from engine.imaging.dicom_files import DAMAGED, Origin, files, parsed, quiet
+from engine.imaging.dicom_images import DAMAGE, TAGS, Fault, Image, images_of
+from engine.imaging.pair import CHANNELS, paired
 from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.cells import parse_rows
+from engine.vocabulary.row import Row
 
-#: files in an archive, and bytes of all of them unpacked, at most
-MOST_FILES, MOST_BYTES = 4000, 2**30
-#: the flag of a locked file in an archive (APPNOTE.TXT 4.4.4)
-ENCRYPTED = 0x1
+__all__ = ["LPS_TO_RAS", "TAGS", "Series", "read_dixon", "read_series"]
+
 #: slices from which on a series is a volume
 FEWEST = 8
 #: steps between slices differ by this share of the usual one at most; from so many steps on one is missing
 UNEVEN, MISSING = 0.1, 1.5
-#: all that is read of a file: the grouping of images into series, geometry, and pixels
-TAGS = [
-    "ImageType",
-    "SOPClassUID",
-    "SeriesInstanceUID",
-    "EchoTime",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "PixelData",
-]
-#: transfer syntaxes that hold pixels as they are: implicit and explicit little endian, explicit big endian
-PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-#: what pydicom raises for a file whose pixels or geometry it cannot make sense of
-DAMAGED = (InvalidDicomError, AttributeError, KeyError, TypeError, ValueError, OverflowError, EOFError, RuntimeError)
+#: how far directions (cosines), sizes (share) and places across the stack (mm) of one series' slices may differ
+SAME_AXES, SAME_SIZE, STRAIGHT = 2e-3, 1e-3, 0.5
+#: cosine between the normal and the stack from which on its shear is said
+SHEARED = 0.9998
+#: ms of echo time above which an image is not T1-weighted
+LONGEST_ECHO = 30.0
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Series:
-    """A volume, float32 (x, y, z) turned to RAS+, and ``notes``: sentences on what was left out."""
+    """A volume, float32 (x, y, z) turned to RAS+ (or (2, x, y, z), water and fat), ``notes``: sentences on what was left out, and
+    the ``row`` of age, sex, height (cm) and weight (kg) that its header has."""
 
     volume: Volume
     notes: tuple[str, ...]
+    row: Row = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class _Slice:
-    """One image: ``pixels`` (row, column), ``position`` (3,) and ``axes`` (2, 3) in LPS mm, ``spacing`` between rows and
-    between columns in mm, and what it has in common with the rest of its series."""
+def read_series(source: Origin, channel: str = "T1w") -> Series:
+    """The largest series of magnitude images in a zip of DICOM files (or in its bytes), a folder, a DICOMDIR or a list of
+    these, sorted by place, its rescale applied; of a T1-weighted one those of a short echo time before others.
 
-    pixels: Float[np.ndarray, "r c"]
-    position: np.ndarray
-    axes: np.ndarray
-    spacing: tuple[float, float]
-    series: tuple[Any, ...]
-
-
-def read_series(archive: str | Path | bytes, channel: str = "T1w") -> Series:
-    """The largest series in a zip of DICOM files (or in its bytes), sorted by place, its rescale applied.
-
-    Raises :class:`VolumeError` for what is no zip or damaged, unpacks to too much, is compressed, in colour or multi-frame,
-    holds no series of :data:`FEWEST` slices, or one with slices missing, doubled or unevenly spaced. No message, and nothing
-    that is returned, holds any text of the files.
+    Raises :class:`VolumeError` for what is no archive or damaged, unpacks to too much, is in colour, a mosaic, no MR image, or
+    cannot be decompressed; holds no series of :data:`FEWEST` slices, several that are equally large, or one with slices missing,
+    doubled, unevenly spaced or not in a row. No message, and nothing that is returned but the row, holds any text of the files.
     """
-    try:
-        with zipfile.ZipFile(BytesIO(archive) if isinstance(archive, bytes) else archive) as opened:
-            slices = list(_slices(opened))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
-        raise VolumeError("the zip archive is damaged or incomplete; pack the series again") from None
-    if not slices:
+    found, faults = _found(source)
+    stacks = [stack for stack in _stacks(found) if not stack[0].scout and stack[0].magnitude]
+    if channel == "T1w" and any(_short(stack) for stack in stacks):
+        stacks = [stack for stack in stacks if _short(stack)]
+    chosen, notes = _largest(stacks, found, faults)
+    return _read(source, chosen, channel, [*notes, *_sayings(chosen, found)])
+
+
+def read_dixon(source: Origin) -> Series:
+    """The water and the fat images of a Dixon scan, told by their headers, as one volume of both channels.
+
+    Raises :class:`VolumeError` as :func:`read_series` does, and where one of the two is not there.
+    """
+    found, faults = _found(source)
+    stacks = [stack for stack in _stacks(found) if not stack[0].scout and stack[0].magnitude]
+    parts, notes = [], []
+    for channel in CHANNELS:
+        shown = [stack for stack in stacks if stack[0].dixon == channel]
+        if not shown and stacks:
+            raise VolumeError(
+                f"no series says that it shows {channel}; pack the water and the fat images of a Dixon scan"
+            )
+        chosen, said = _largest(shown, found, faults)
+        parts.append(_read(source, chosen, channel, said))
+        notes += said
+    water, fat = parts
+    both = paired(water.volume, fat.volume)
+    return Series(volume=both, notes=tuple(dict.fromkeys([*water.notes, *fat.notes])), row=water.row)
+
+
+def _found(source: Origin) -> tuple[list[Image], list[Fault]]:
+    """All images of a source, and what is none."""
+    found: list[Image] = []
+    faults: list[Fault] = []
+    for number, (_, data) in enumerate(files(source)):
+        for one in images_of(data, number):
+            if isinstance(one, Image):
+                found.append(one)
+            else:
+                faults.append(one)
+    return found, faults
+
+
+def _stacks(images: Iterable[Image]) -> list[list[Image]]:
+    """Images that lie side by side: of one series, shape, direction and size; told apart further where several lie at one place."""
+    groups: dict[tuple[Any, ...], list[list[Image]]] = {}
+    for image in images:
+        key = (image.series, image.shape, image.scout, image.magnitude, image.dixon)
+        alike = groups.setdefault(key, [])
+        for stack in alike:
+            if _side_by_side(stack[0], image):
+                stack.append(image)
+                break
+        else:
+            alike.append([image])
+    return [part for alike in groups.values() for stack in alike for part in _apart(stack)]
+
+
+def _side_by_side(one: Image, other: Image) -> bool:
+    same = np.abs(one.axes - other.axes).max() < SAME_AXES
+    return bool(same) and np.allclose(one.spacing, other.spacing, rtol=SAME_SIZE)
+
+
+#: by what images at the same place are told apart, in this order
+APART: tuple[Callable[[Image], Any], ...] = (
+    lambda image: image.echo,
+    lambda image: image.kind,
+    lambda image: image.time,
+)
+
+
+def _apart(stack: list[Image]) -> list[list[Image]]:
+    """The stack itself where every image has a place of its own, else its parts by echo, kind and time."""
+    heights = np.sort([image.position @ np.cross(*image.axes) for image in stack])
+    if len(stack) < 2 or np.diff(heights).min() > 0.01:
+        return [stack]
+    for key in APART:
+        parts: dict[Any, list[Image]] = {}
+        for image in stack:
+            parts.setdefault(str(key(image)) if isinstance(key(image), float) else key(image), []).append(image)
+        if len(parts) > 1:
+            return [inner for part in parts.values() for inner in _apart(part)]
+    return [stack]
+
+
+def _short(stack: Sequence[Image]) -> bool:
+    return not stack[0].echo > LONGEST_ECHO
+
+
+def _largest(
+    stacks: Sequence[list[Image]], found: Sequence[Image], faults: Sequence[Fault]
+) -> tuple[list[Image], list[str]]:
+    """The stack of most slices, and a sentence where there are others; raises where that leaves open which."""
+    if not found:
+        if faults:
+            raise VolumeError(faults[0].reason)
         raise VolumeError("the zip archive holds no DICOM image with a place in the patient; pack one series of slices")
-    counts = Counter(one.series for one in slices)
-    chosen, number = counts.most_common(1)[0]
+    if not stacks:
+        raise VolumeError("there are only localizers, projections or phase images; pack the series of the scan itself")
+    ordered = sorted(stacks, key=len, reverse=True)
+    chosen, number = ordered[0], len(ordered[0])
+    broken = [fault.reason for fault in faults if fault.series in {"", chosen[0].series}]
+    if broken:
+        raise VolumeError(broken[0])
     if number < FEWEST:
         raise VolumeError(f"the largest series has {number} slices, {FEWEST} are the least; pack the whole series")
-    notes = ()
-    if len(counts) > 1:
-        notes = (f"The archive holds {len(counts)} series; the largest, of {number} slices, was taken.",)
-    return Series(volume=_volume([one for one in slices if one.series == chosen], channel), notes=notes)
+    if len(ordered) > 1 and len(ordered[1]) == number:
+        raise VolumeError(f"{_equals(ordered, number)}; pack the one that is meant")
+    every = len(_stacks(found))
+    if every > 1:
+        return chosen, [f"The archive holds {every} series; the largest, of {number} slices, was taken."]
+    return chosen, []
 
 
-def _slices(archive: zipfile.ZipFile) -> Iterator[_Slice]:
-    """The images of an archive; what is no DICOM file is passed over."""
-    files = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if len(files) > MOST_FILES:
-        raise VolumeError(f"the zip archive holds {len(files)} files, {MOST_FILES} are the most; pack one series only")
-    if (size := sum(entry.file_size for entry in files)) > MOST_BYTES:
-        raise VolumeError(
-            f"the zip archive unpacks to {size / 2**20:.0f} MB, {MOST_BYTES / 2**20:.0f} MB are the most; pack one series"
-        )
-    if any(entry.flag_bits & ENCRYPTED for entry in files):
-        raise VolumeError("the zip archive is locked with a password; pack the series without one")
-    for entry in files:
-        with archive.open(entry) as file:
-            data = file.read(entry.file_size)
-        if data[128:132] == b"DICM" and (found := _slice(BytesIO(data))):
-            yield found
+def _equals(ordered: Sequence[list[Image]], number: int) -> str:
+    """How many series are equally large, and in what they differ."""
+    those = [stack for stack in ordered if len(stack) == number]
+    counts = Counter(stack[0].series for stack in those)
+    said = f"there are {len(those)} series of {number} slices each"
+    if len(counts) == 1:
+        echoes = sorted({f"{stack[0].echo:g}" for stack in those})
+        times = {stack[0].time for stack in those}
+        what = f"echo times of {', '.join(echoes)} ms" if len(echoes) > 1 else "other image types"
+        said += f", with {f'{len(times)} points in time' if len(times) > 1 else what}"
+    return said
 
 
-def _slice(file: BytesIO) -> _Slice | None:
-    """One image; None where it has no place in the patient, such as a report."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a warning would quote the file
-        try:
-            image = dcmread(file, specific_tags=TAGS)
-            if "PixelData" not in image or "ImagePositionPatient" not in image:
-                return _refuse_frames(image)
-            _refuse_pixels(image)
-            slope, intercept = (
-                float(image.get(tag, other)) for tag, other in (("RescaleSlope", 1), ("RescaleIntercept", 0))
-            )
-            axes = np.array(image.ImageOrientationPatient, float).reshape(2, 3)
-            echo, kind = str(image.get("EchoTime", "")), tuple(map(str, image.get("ImageType", ())))
-            rows, columns = (float(mm) for mm in image.PixelSpacing)
-            pixels = image.pixel_array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-            place = np.array(image.ImagePositionPatient, float)
-            common = (str(image.get("SeriesInstanceUID", "")), kind, echo, pixels.shape, tuple(axes.round(3).ravel()))
-        except VolumeError:
-            raise
-        except DAMAGED:
-            raise VolumeError("a DICOM file is damaged or lacks its geometry; export the series again") from None
-    if pixels.ndim != 2 or place.shape != (3,) or not np.isfinite([*place, *axes.ravel(), rows, columns]).all():
-        raise VolumeError("a DICOM file is damaged or lacks its geometry; export the series again")
-    return _Slice(pixels, place, axes, (rows, columns), common)
+def _sayings(chosen: Sequence[Image], found: Sequence[Image]) -> list[str]:
+    """What is to be said of the series that was taken."""
+    said = []
+    if any(image.lossy for image in chosen):
+        said.append("Its pixels were compressed with loss.")
+    numbers = sorted(image.number for image in chosen if image.number is not None)
+    alone = sum(image.series == chosen[0].series for image in found) == len(chosen)
+    if alone and len(numbers) == len(chosen) and len(set(numbers)) == len(numbers) and numbers[0] > 1:
+        said.append(f"Its images are numbered from {numbers[0]}, so some at its end may be missing.")
+    return said
 
 
-def _refuse_frames(image: Any) -> None:
-    """A multi-frame image keeps its places elsewhere; anything else without a place is passed over."""
-    if int(image.get("NumberOfFrames", 1) or 1) > 1:
-        raise VolumeError("multi-frame DICOM is not read here; convert it to NIfTI, or export one file a slice")
+def _read(source: Origin, chosen: list[Image], channel: str, notes: Sequence[str]) -> Series:
+    """The pixels of the chosen images, put in place."""
+    ordered, shear = _ordered(chosen)
+    where = {(image.file, image.frame): k for k, image in enumerate(ordered)}
+    wanted = {image.file for image in ordered}
+    rows, columns = chosen[0].shape
+    voxels = np.zeros((columns, rows, len(ordered)), np.float32)
+    for number, (_, data) in enumerate(files(source)):
+        if number not in wanted:
+            continue
+        frames = _pixels(data)
+        for frame in range(len(frames)):
+            if (k := where.get((number, frame))) is not None:
+                if frames[frame].shape != chosen[0].shape:
+                    raise VolumeError(DAMAGE)
+                slope, intercept = ordered[k].scale
+                voxels[:, :, k] = frames[frame].T.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    if not np.isfinite(voxels).all():
+        raise VolumeError(DAMAGE)
+    rows_read, flags = parse_rows([{"participant_id": "", **chosen[0].person}])
+    row: Row = {name: value for name, value in rows_read[0].items() if name != "participant_id" and value is not None}
+    said = [*notes, *([shear] if shear else []), *(f"The header says: {flag['reason']}." for flag in flags)]
+    volume = Volume(voxels, LPS_TO_RAS @ _ijk_to_lps(ordered), (channel,)).reoriented("RAS")
+    return Series(volume=volume, notes=tuple(said), row=row)
 
 
-def _refuse_pixels(image: Any) -> None:
-    """Refuse what pixels cannot be taken from as they are."""
-    if image.file_meta.get("TransferSyntaxUID") not in PLAIN:
-        raise VolumeError(
-            "the DICOM files are compressed; export them uncompressed (explicit little endian), or as NIfTI"
-        )
-    if image.get("SamplesPerPixel", 1) != 1:
-        raise VolumeError("the DICOM files are in colour, so they are no scan; pack the series of the scan itself")
-    _refuse_frames(image)
+def _pixels(data: bytes) -> Float[np.ndarray, "f r c"] | np.ndarray:
+    """Numbers as they are stored, (frame, row, column), decompressed where they are compressed."""
+    try:
+        image = parsed(data, TAGS, pixels=True)
+    except DAMAGED:
+        raise VolumeError(DAMAGE) from None
+    syntax = image.file_meta.TransferSyntaxUID
+    try:
+        with quiet():
+            pixels = image.pixel_array
+    except (*DAMAGED, MemoryError):
+        if syntax.is_private or syntax.is_compressed:
+            raise VolumeError(
+                "the DICOM files are compressed in a way that cannot be read, or damaged; export them uncompressed (explicit little "
+                "endian), or as NIfTI"
+            ) from None
+        raise VolumeError(DAMAGE) from None
+    return pixels if pixels.ndim == 3 else pixels[None]
 
 
-def _volume(slices: list[_Slice], channel: str) -> Volume:
-    """Slices of one series, sorted along their normal, each step checked."""
-    first = slices[0]
-    normal = np.cross(*first.axes)
-    slices = sorted(slices, key=lambda one: float(one.position @ normal))
-    heights = np.array([one.position @ normal for one in slices])
+def _ordered(stack: list[Image]) -> tuple[list[Image], str]:
+    """A stack along its normal, every step checked, and what is said of its shear ("" where it has none)."""
+    normal = np.cross(*stack[0].axes)
+    normal = normal / np.linalg.norm(normal)
+    ordered = sorted(stack, key=lambda one: float(one.position @ normal))
+    places = np.array([one.position for one in ordered])
+    heights = places @ normal
     steps = np.diff(heights)
     usual = float(np.median(steps))
     if steps.min() < 0.01 * max(usual, 0.1):
@@ -179,14 +254,29 @@ def _volume(slices: list[_Slice], channel: str) -> Volume:
     if gaps := int((np.rint(steps / usual) - 1).clip(0)[steps > MISSING * usual].sum()):
         at = float(heights[int(steps.argmax())] - heights[0])
         raise VolumeError(
-            f"{gaps} of {len(slices) + gaps} slices are missing, the first {at:.0f} mm into the series; pack all of them"
+            f"{gaps} of {len(ordered) + gaps} slices are missing, the first {at:.0f} mm into the series; pack all of them"
         )
-    if np.abs(steps - usual).max() > UNEVEN * usual or len({one.spacing for one in slices}) > 1:
+    if np.abs(steps - usual).max() > UNEVEN * usual:
         raise VolumeError("the slices are unevenly spaced; export the series as it was scanned, or as NIfTI")
-    (rows, columns), count = first.spacing, len(slices)
-    ijk_to_lps = np.eye(4)
-    ijk_to_lps[:3, 0], ijk_to_lps[:3, 1] = first.axes[0] * columns, first.axes[1] * rows
-    ijk_to_lps[:3, 2] = (slices[-1].position - slices[0].position) / (count - 1)
-    ijk_to_lps[:3, 3] = slices[0].position
-    data = np.stack([one.pixels.T for one in slices], axis=-1)
-    return Volume(data, LPS_TO_RAS @ ijk_to_lps, (channel,)).reoriented("RAS")
+    along = (places[-1] - places[0]) / (heights[-1] - heights[0])
+    off = places - places[0] - np.outer(heights - heights[0], along)
+    if np.abs(off).max() > STRAIGHT:
+        raise VolumeError(
+            "the slices do not lie in a row, they are shifted against each other; export the series as NIfTI"
+        )
+    cosine = float(normal @ along / np.linalg.norm(along))
+    tilt = np.degrees(np.arccos(min(cosine, 1.0)))
+    return (
+        ordered,
+        f"Its slices are sheared by {tilt:.1f} degrees (gantry tilt), as they were taken." if cosine < SHEARED else "",
+    )
+
+
+def _ijk_to_lps(ordered: Sequence[Image]) -> Float[np.ndarray, "4 4"]:
+    first, last = ordered[0], ordered[-1]
+    rows, columns = first.spacing
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = first.axes[0] * columns, first.axes[1] * rows
+    affine[:3, 2] = (last.position - first.position) / (len(ordered) - 1)
+    affine[:3, 3] = first.position
+    return affine

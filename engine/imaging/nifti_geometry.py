@@ -79,7 +79,7 @@ def _qform(header: Any, name: str, *, needed: bool) -> Float[np.ndarray, "4 4"] 
     whole = header.copy()
     whole["pixdim"][0] = handed or 1
     try:
-        affine = nib.Nifti1Header.get_qform(whole)
+        affine = np.asarray(nib.Nifti1Header.get_qform(whole), float)
     except (HeaderDataError, ValueError) as error:
         raise VolumeError(f"{name} has an affine (qform) that is no rotation ({error}); {EXPORT}") from None
     if not np.isfinite(affine).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from engine.anatomy import region_of
 from engine.checkpoints.typicality import FACES, check
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
-from engine.imaging.pair import load_channels
+from engine.imaging.scan import load_scan
 from engine.imaging.volume import Volume, black_at_zero
 from engine.inference.generate import Model
 from engine.vocabulary.refusal import RequestError
@@ -27,20 +28,20 @@ NAMED = 3
 def admit(
     model: Model, scan: Volume | str | Path, *, force: bool = False, masker: BrainMasker | None = None
 ) -> tuple[Volume, list[str]]:
-    """:func:`intake` of a scan that looks like those of the model's cohort, and what speaks against it (nothing).
+    """:func:`intake` of a scan that looks like those of the model's cohort, how it was read, and what speaks against it (nothing).
 
     Raises :class:`RequestError` with the reasons for a scan of another anatomy, contrast, orientation or field of view
     (:func:`engine.checkpoints.typicality.check`); with ``force`` it is taken all the same and the reasons are returned.
     """
-    volume, doubts = _brought(model, scan, masker)
-    doubts += check(model.checkpoint, volume)
+    brought = _brought(model, scan, masker)
+    volume, doubts = brought.volume, brought.doubts + check(model.checkpoint, brought.volume)
     if doubts and not force:
         more = f", and {len(doubts) - NAMED} more" if len(doubts) > NAMED else ""
         reasons = "; ".join(doubts[:NAMED]) + more
         raise RequestError(
             f"{_called(scan)} does not look like the scans of {model.name}: {reasons}; give such a scan or use --force"
         )
-    return volume, doubts
+    return volume, [*brought.notes, *doubts]
 
 
 def intake(model: Model, scan: Volume | str | Path, masker: BrainMasker | None = None) -> Volume:
@@ -52,43 +53,56 @@ def intake(model: Model, scan: Volume | str | Path, masker: BrainMasker | None =
     :class:`engine.imaging.volume.VolumeError` for a file that cannot be read or shows no brain, :class:`RequestError` for a
     field of view that does not cover the model's, or the brain. What it shows is not asked: see :func:`admit`.
     """
-    volume, doubts = _brought(model, scan, masker)
-    if doubts:
-        raise RequestError(f"{_called(scan)} cannot be used: {doubts[0]}; give a scan of the same part of the body")
-    return volume
+    brought = _brought(model, scan, masker)
+    if brought.doubts:
+        raise RequestError(
+            f"{_called(scan)} cannot be used: {brought.doubts[0]}; give a scan of the same part of the body"
+        )
+    return brought.volume
 
 
 def _called(scan: Volume | str | Path) -> str:
     return "the scan" if isinstance(scan, Volume) else Path(scan).name
 
 
-def _volume(model: Model, scan: Volume | str | Path) -> Volume:
-    """The scan with the model's channels, in memory."""
+def _volume(model: Model, scan: Volume | str | Path) -> tuple[Volume, list[str]]:
+    """The scan with the model's channels, in memory, and how it was read."""
     channels = model.checkpoint.config.channels
     if not isinstance(scan, Volume):
-        return load_channels(scan, channels)
+        series = load_scan(scan, channels)
+        return series.volume, list(series.notes)
     if scan.channels != channels:
         given = ", ".join(scan.channels)
         raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
-    return scan
+    return scan, []
 
 
-def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None) -> tuple[Volume, list[str]]:
-    """The scan on the model's grid, and what is to be said against its field of view."""
+@dataclass(frozen=True, eq=False)
+class _Brought:
+    """A scan on the model's grid, what is to be said against its field of view, and how it was read."""
+
+    volume: Volume
+    doubts: list[str]
+    notes: list[str]
+
+
+def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None) -> _Brought:
     if not model.has_image:
         raise RequestError(f"{model.name} knows tables only: give a model that knows scans")
     config, image = model.checkpoint.config, model.checkpoint.model.config.image
-    scan = _volume(model, scan).reoriented("RAS")
+    given, notes = _volume(model, scan)
+    scan = given.reoriented("RAS")
     if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
-        return _on_grid(model, scan), []
+        return _Brought(_on_grid(model, scan), [], notes)
     scan = black_at_zero(scan)
     region = region_of(config.channels)
     if region is not None and region.intake == "preprocessed" and (settings := config.preprocessing) is not None:
-        return _preprocessed(model, scan, settings, masker)
+        return _Brought(*_preprocessed(model, scan, settings, masker), notes)
     ones = Volume(np.ones(scan.grid, np.float32), scan.affine)
     covered = float(ones.resampled(image.grid, model.checkpoint.affine).data.mean())
     doubt = f"it covers {covered:.0%} of the field of view of {model.name}, {COVERED:.0%} is the least expected"
-    return _on_grid(model, scan.resampled(image.grid, model.checkpoint.affine)), [doubt] * (covered < COVERED)
+    volume = _on_grid(model, scan.resampled(image.grid, model.checkpoint.affine))
+    return _Brought(volume, [doubt] * (covered < COVERED), notes)
 
 
 def _on_grid(model: Model, scan: Volume) -> Volume:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.anatomy import region_named, region_of_file, regions
 from engine.anatomy.region import Region
-from engine.imaging.nifti import load_volume
-from engine.imaging.pair import is_pair, load_channels, pair_of
+from engine.imaging.dicom import Series
+from engine.imaging.pair import is_pair, pair_of
+from engine.imaging.scan import is_dicom_source, load_scan
 from engine.imaging.volume import Volume, VolumeError, black_at_zero
 from engine.measure.shipped import load_ruler
 
@@ -39,7 +41,8 @@ def measure_scan(path: str | Path, kind: str | None = None) -> dict[str, Any]:
     :class:`engine.vocabulary.refusal.RequestError` for an unknown region.
     """
     path = Path(path)
-    region, volume = read_scan(path, None if kind is None else region_named(kind))
+    region, scan = scan_of(path, None if kind is None else region_named(kind))
+    volume = scan.volume
     ruler = load_ruler(region)
     reading = ruler.examine(volume)
     measures = {
@@ -54,7 +57,7 @@ def measure_scan(path: str | Path, kind: str | None = None) -> dict[str, Any]:
         "scan": [str(file) for file in files_of(path, region)],
         "kind": region.name,
         "measures": measures,
-        "notes": list(reading.notes),
+        "notes": [*scan.notes, *reading.notes],
         "measured_by": {"name": region.ruler, "weights": ruler.digest},
         "disclaimer": DISCLAIMER,
     }
@@ -62,7 +65,7 @@ def measure_scan(path: str | Path, kind: str | None = None) -> dict[str, Any]:
 
 def files_of(path: Path, region: Region) -> tuple[Path, ...]:
     """The files that make up the scan of a region to which ``path`` belongs."""
-    return pair_of(path) if len(region.channels) > 1 else (path,)
+    return pair_of(path) if len(region.channels) > 1 and not is_dicom_source(path) else (path,)
 
 
 def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]:
@@ -70,11 +73,16 @@ def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]
 
     Raises :class:`VolumeError` when that leaves it open, or one of its files is missing.
     """
+    told, scan = scan_of(path, region)
+    return told, scan.volume
+
+
+def scan_of(path: Path, region: Region | None = None) -> tuple[Region, Series]:
+    """:func:`read_scan` with notes on how the scan was read."""
     named = region or region_of_file(path)
-    if named is not None:
-        return named, black_at_zero(load_channels(path, named.channels))
-    volume = black_at_zero(load_volume(path))
-    return _region_by_size(path, volume), volume
+    scan = load_scan(path, ("T1w",) if named is None else named.channels)
+    scan = replace(scan, volume=black_at_zero(scan.volume))
+    return named or _region_by_size(path, scan.volume), scan
 
 
 def _region_by_size(path: Path, volume: Volume) -> Region:

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Iterable
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from engine.imaging.volume import Volume
 
@@ -33,9 +33,10 @@ def image(
     return made
 
 
-def series(volume: Volume, scale: float = 1000.0) -> list[FileDataset]:
-    """Axial slices of a volume of any orientation, its greys times ``scale``, as a scanner would write them."""
-    turned = volume.reoriented("LPS")
+def series(volume: Volume, scale: float = 1000.0, *, axcodes: str = "LPS") -> list[FileDataset]:
+    """Slices of a volume of any orientation, its greys times ``scale``, as a scanner would write them: axial, or with columns, rows
+    and slices along ``axcodes``."""
+    turned = volume.reoriented(axcodes)
     to_lps = np.diag([-1.0, -1, 1, 1]) @ turned.affine
     x, y, _ = turned.spacing
     axes, uid = [*(to_lps[:3, 0] / x), *(to_lps[:3, 1] / y)], generate_uid()
@@ -56,3 +57,34 @@ def zipped(files: Iterable[FileDataset], more: dict[str, bytes] | None = None) -
         for name, data in (more or {}).items():
             archive.writestr(name, data)
     return stream.getvalue()
+
+
+def enhanced(volume: Volume, scale: float = 1000.0, *, axcodes: str = "LPS", order: Iterable[int] = ()) -> FileDataset:
+    """The same as one enhanced MR image, its frames in ``order`` (default: reversed), each with a rescale of its own."""
+    flat = series(volume, scale, axcodes=axcodes)
+    frames = [flat[k] for k in (order or reversed(range(len(flat))))]
+    made = image(np.zeros((2, 2)), [0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1], flat[0].SeriesInstanceUID)
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(made, name)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    made.Rows, made.Columns, made.NumberOfFrames = frames[0].Rows, frames[0].Columns, len(frames)
+    made.SharedFunctionalGroupsSequence = [Dataset()]
+    shared = made.SharedFunctionalGroupsSequence[0]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [Dataset()], [Dataset()]
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = frames[0].ImageOrientationPatient
+    shared.PixelMeasuresSequence[0].PixelSpacing = frames[0].PixelSpacing
+    made.PerFrameFunctionalGroupsSequence = []
+    pixels = []
+    for k, frame in enumerate(frames):
+        group = Dataset()
+        group.PlanePositionSequence, group.PixelValueTransformationSequence = [Dataset()], [Dataset()]
+        group.PlanePositionSequence[0].ImagePositionPatient = frame.ImagePositionPatient
+        group.PixelValueTransformationSequence[0].RescaleSlope = 1 + k % 2
+        group.PixelValueTransformationSequence[0].RescaleIntercept = 0
+        group.MRImageFrameTypeSequence = [Dataset()]
+        group.MRImageFrameTypeSequence[0].FrameType = ["ORIGINAL", "PRIMARY", "T1", "NONE"]
+        group.MRImageFrameTypeSequence[0].ComplexImageComponent = "MAGNITUDE"
+        made.PerFrameFunctionalGroupsSequence.append(group)
+        pixels.append(frame.pixel_array // (1 + k % 2))
+    made.PixelData = np.stack(pixels).astype(np.uint16).tobytes()
+    return made

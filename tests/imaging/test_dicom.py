@@ -7,9 +7,16 @@ import zipfile
 
 import numpy as np
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
-from engine.imaging import dicom
+from engine.imaging import dicom, dicom_files
 from engine.imaging.dicom import read_series
 from engine.imaging.volume import Volume, VolumeError
 from tests.imaging.dicom_files import BIRTH, HOSPITAL, NAME, series, zipped
@@ -64,16 +71,34 @@ def test_a_missing_slice_a_doubled_one_and_a_short_series_are_said(scan: Volume)
         read_series(zipped(files))
 
 
-@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, DeflatedExplicitVRLittleEndian])
-def test_compressed_pixels_are_refused(scan: Volume, syntax: str):
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless, JPEGLSLossless, DeflatedExplicitVRLittleEndian])
+def test_compressed_pixels_are_read(scan: Volume, syntax: str):
+    scan = Volume(np.pad(scan.data, [(20, 20), (20, 20), (0, 0)]), scan.affine)
     files = series(scan)
     for file in files:
-        file.file_meta.TransferSyntaxUID = syntax
-        if syntax == JPEGBaseline8Bit:
-            file.PixelData = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x02\x00\x00\x00\xff\xd8"
-            file["PixelData"].is_undefined_length = True
-    with pytest.raises(VolumeError, match=r"compressed; export them uncompressed"):
+        if syntax == DeflatedExplicitVRLittleEndian:
+            file.file_meta.TransferSyntaxUID = syntax
+        else:
+            file.compress(syntax, generate_instance_uid=False)
+    found = read_series(zipped(files))
+    np.testing.assert_array_equal(found.volume.data, np.rint(scan.data * 1000))
+    assert found.notes == ()
+
+
+def test_pixels_that_cannot_be_decompressed_are_refused(
+    scan: Volume, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    files = series(scan)
+    for file in files:
+        file.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        file.PixelData = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x02\x00\x00\x00\xff\xd8"
+        file["PixelData"].is_undefined_length = True
+    with pytest.raises(
+        VolumeError, match=r"compressed in a way that cannot be read, or damaged; export them uncompressed"
+    ):
         read_series(zipped(files))
+    assert caplog.text == ""
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -101,7 +126,7 @@ def test_what_is_no_archive_or_a_bomb_is_refused_before_it_is_unpacked(scan: Vol
     with pytest.raises(VolumeError, match="holds no DICOM image"):
         read_series(zipped([], {"letter.txt": b"no image"}))
     bomb = _bomb(8 * 2**20)
-    monkeypatch.setattr(dicom, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(dicom_files, "MOST_BYTES", 2**20)
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(VolumeError, match="unpacks to 8 MB, 1 MB are the most"):
         read_series(bomb)
@@ -139,6 +164,6 @@ def test_only_a_locked_archive_is_called_locked(scan: Volume, monkeypatch: pytes
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no handler is able to decode the pixels")
 
-    monkeypatch.setattr(dicom, "dcmread", broken)
+    monkeypatch.setattr(dicom_files, "dcmread", broken)
     with pytest.raises(VolumeError, match="a DICOM file is damaged"):
         read_series(zipped(series(scan)))

@@ -61,7 +61,11 @@ def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
         agreed = not scan.doubts or state.get("whatif.agreed", False)
         return (scan if agreed else None), []
     pair = len(model.checkpoint.config.channels) > 1
-    what = "Water and fat image, two NIfTI files" if pair else "NIfTI file, or a DICOM series as zip"
+    what = (
+        "Water and fat image, two NIfTI files, or a Dixon scan's DICOM as zip"
+        if pair
+        else "NIfTI file, or a DICOM series as zip"
+    )
     chosen = st.file_uploader(
         what,
         ["nii", "gz", "zip"],
@@ -71,7 +75,7 @@ def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
         "removed, of DICOM only pixels and geometry are read, and nothing is stored.",
     )
     files = [file for file in (chosen if isinstance(chosen, list) else [chosen]) if file is not None]
-    few = len(files) < (2 if pair else 1)
+    few = len(files) < (2 if pair and not any(file.name.casefold().endswith(".zip") for file in files) else 1)
     st.button("Read the scan", disabled=few, width="stretch", on_click=lambda: state.update({"whatif press": True}))
     pressed = not few and state.pop("whatif press", False)  # pressed while a file was on its way: read when it is there
     st.caption("It stays in this session's memory, without name or face, and is gone when you close the page.")
@@ -153,6 +157,11 @@ def read_files(files: Sequence[File], channels: Sequence[str]) -> tuple[Volume, 
             series = read_series(data, channels[0])
             return series.volume, series.notes
         return read_volume(data, channels[0]), ()
+    if len(files) == 1 and files[0][1][:2] == b"PK":
+        from engine.imaging.dicom import read_dixon
+
+        scan = read_dixon(files[0][1])
+        return scan.volume, scan.notes
     found = []
     for channel in channels:
         named = [data for name, data in files if channel in name.lower()]

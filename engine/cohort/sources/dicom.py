@@ -1,0 +1,146 @@
+"""A cohort as DICOM: a folder, zip archive or DICOMDIR of many persons' files, in whatever order and names.
+
+Files are told apart by PatientID, which is only compared: in rows, refusals and the store persons are ``sub-0001``, ``sub-0002``, in
+the order of their numbers. A table beside the files (``participants.tsv``, ``.csv`` or ``.xlsx``, its ids the PatientIDs) says what is
+known of them; what it leaves open the header may: age, sex, height, weight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from engine.cohort.sources.bids_files import natural
+from engine.cohort.sources.table import NamedTable, TableError, codes, read_named
+from engine.imaging.dicom import read_series
+from engine.imaging.dicom_files import DAMAGED, files, parsed
+from engine.imaging.dicom_images import MR, person_of
+from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.catalogue import CATALOGUE
+from engine.vocabulary.cells import MISSING, parse_rows
+from engine.vocabulary.headings import ID
+from engine.vocabulary.row import Row
+
+#: what is read of a file's header to tell persons apart, and of them
+HEADER: list[Any] = ["SOPClassUID", "PatientID", "StudyInstanceUID"]
+HEADER += ["PatientAge", "PatientSex", "PatientSize", "PatientWeight"]
+#: the tables that may lie beside the files
+TABLES = ("participants.tsv", "participants.csv", "participants.xlsx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomCohort:
+    """Persons found in DICOM files, a :class:`engine.cohort.sources.source.Source`; ``paths`` are each person's files."""
+
+    root: Path
+    rows: list[Row]
+    paths: list[tuple[Path, ...]]
+    flagged: list[dict[str, str]] = field(default_factory=list)
+    channel: str = "T1w"
+
+    def scan(self, i: int) -> tuple[Volume, None]:
+        """The scan of row ``i``; what was left out of its files is added to ``flagged``. Raises :class:`VolumeError`."""
+        series = read_series(self.paths[i], self.channel)
+        self.flagged.extend({ID: str(self.rows[i][ID]), "reason": note} for note in series.notes)
+        return series.volume, None
+
+    def provenance(self) -> dict[str, Any]:
+        """The folder's name; a DICOM file does not say whose cohort it is."""
+        return {"source_name": self.root.stem, "licence": "unknown", "acknowledgement": "", "source_datasets": []}
+
+    def digest(self) -> str:
+        """A SHA-256 over every file's place, size and time of change, without reading any."""
+        found = [(str(path), path.stat()) for those in self.paths for path in those]
+        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+        return sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def read_dicom(root: str | Path, *, channel: str = "T1w") -> DicomCohort:
+    """The persons in the DICOM files at ``root``; headers are read, no pixels.
+
+    Raises :class:`VolumeError` where there is no DICOM file, or an archive holds several persons, and :class:`TableError` for a table
+    that cannot be used.
+    """
+    root = Path(root)
+    paths: dict[str, list[Path]] = {}
+    headers: dict[str, dict[str, str]] = {}
+    for path in _places(root):
+        for number, cells in _persons(path):
+            if path not in paths.setdefault(number, []):
+                paths[number].append(path)
+            headers.setdefault(number, cells)
+    if not paths:
+        raise VolumeError(f"{root} holds no DICOM files of MR images; give the folder of a cohort")
+    _not_shared(paths)
+    numbers = sorted(paths, key=natural)
+    names = {number: f"sub-{i:04d}" for i, number in enumerate(numbers, 1)}
+    table = _table(root)
+    cells, notes = _joined(numbers, names, headers, table)
+    about = codes(table.about) if table else {}
+    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
+    rows, flagged = parse_rows(cells, about, known)
+    kept = [tuple(paths[number]) for number in numbers]
+    return DicomCohort(root=root, rows=rows, paths=kept, flagged=[*notes, *flagged], channel=channel)
+
+
+def _places(root: Path) -> list[Path]:
+    """What may hold files of one person each: files, archives, or a DICOMDIR alone."""
+    if not root.is_dir():
+        return [root]
+    return sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != "DICOMDIR")
+
+
+def _persons(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """PatientID (or that of the study where there is none) and what is known of the person, of each MR image at a path."""
+    for _, data in files(path):
+        try:
+            header = parsed(data, HEADER)
+            if str(header.get("SOPClassUID", "")) not in MR:
+                continue
+            number = str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID", ""))
+            yield number, person_of(header)
+        except DAMAGED:  # said when the series is read
+            continue
+
+
+def _not_shared(paths: dict[str, list[Path]]) -> None:
+    owners: dict[Path, int] = {}
+    for those in paths.values():
+        for path in those:
+            owners[path] = owners.get(path, 0) + 1
+    if shared := [path for path, count in owners.items() if count > 1]:
+        raise VolumeError(
+            f"{shared[0].name} holds files of {owners[shared[0]]} persons; unpack it into a folder and give that"
+        )
+
+
+def _table(root: Path) -> NamedTable | None:
+    folder = root if root.is_dir() else root.parent
+    found = [folder / name for name in TABLES if (folder / name).is_file()]
+    if len(found) > 1:
+        raise TableError(f"{folder} holds {found[0].name} and {found[1].name}; leave one")
+    return read_named(found[0], CATALOGUE) if found else None
+
+
+def _joined(
+    numbers: list[str], names: dict[str, str], headers: dict[str, dict[str, str]], table: NamedTable | None
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """A row of cells for each person, the table's before the header's, and who is missing in either."""
+    told = {row[ID]: row for row in table.rows} if table else {}
+    cells, notes = [], [{ID: "the table", "reason": note} for note in (table.notes if table else [])]
+    for number in numbers:
+        row = {k: v for k, v in told.get(number, {}).items() if (v or "").strip().casefold() not in MISSING}
+        cells.append({**headers[number], **row, ID: names[number]})
+        if table and number not in told:
+            notes.append({ID: names[number], "reason": "the table has no row for this person"})
+    if lost := [i for i, name in enumerate(told, 2) if name not in names]:
+        listed = ", ".join(map(str, lost[:5])) + (" and more" if len(lost) > 5 else "")
+        notes.append(
+            {ID: "the table", "reason": f"{len(lost)} rows are of nobody whose files are here (lines {listed})"}
+        )
+    columns = dict.fromkeys(name for row in cells for name in row)
+    return [{name: row.get(name, "") for name in columns} for row in cells], notes

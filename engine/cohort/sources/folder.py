@@ -1,0 +1,115 @@
+"""A cohort as a table and NIfTI files: each row's scan is the file in its column ``scan``, or the one that is named after its id."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from engine.cohort.sources.table import TableError, codes, read_named
+from engine.imaging.scan import load_scan
+from engine.imaging.volume import Volume, VolumeError
+from engine.vocabulary.catalogue import CATALOGUE
+from engine.vocabulary.cells import MISSING, parse_rows
+from engine.vocabulary.headings import ID
+from engine.vocabulary.row import Row
+
+ENDS = (".nii", ".nii.gz")
+KINDS = (".csv", ".tsv", ".xlsx")
+SCAN = "scan"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderCohort:
+    """A table's rows and their files, a :class:`engine.cohort.sources.source.Source`; who has no one file is not in ``images``."""
+
+    table: Path
+    rows: list[Row]
+    images: dict[str, Path]
+    doubts: dict[str, str]
+    flagged: list[dict[str, str]] = field(default_factory=list)
+    channel: str = "T1w"
+
+    def scan(self, i: int) -> tuple[Volume, None]:
+        """The scan of row ``i``; raises :class:`VolumeError` where it has none, or several could be it."""
+        name = str(self.rows[i][ID])
+        if name not in self.images:
+            raise VolumeError(self.doubts[name])
+        series = load_scan(self.images[name], (self.channel,))
+        self.flagged.extend({ID: name, "reason": note} for note in series.notes)
+        return series.volume, None
+
+    def provenance(self) -> dict[str, Any]:
+        """The folder's name; a table does not say whose cohort it is."""
+        return {
+            "source_name": self.table.parent.name,
+            "licence": "unknown",
+            "acknowledgement": "",
+            "source_datasets": [],
+        }
+
+    def digest(self) -> str:
+        """A SHA-256 over the table and every file's name, size and time of change."""
+        files = [(name, file.name, file.stat()) for name, file in sorted(self.images.items())]
+        facts = [(name, file, stat.st_size, stat.st_mtime_ns) for name, file, stat in files]
+        return sha256(self.table.read_bytes() + json.dumps(facts).encode()).hexdigest()
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables that lie in a folder."""
+    return sorted(p for p in folder.iterdir() if p.suffix.casefold() in KINDS and p.is_file() and p.name[0] not in ".~")
+
+
+def read_folder(source: str | Path, *, channel: str = "T1w") -> FolderCohort:
+    """A table, or the only one in a folder, with the NIfTI files beside and below it; no image is opened.
+
+    Raises :class:`TableError` where there is no table or several, or an id that no file can be named after.
+    """
+    source = Path(source)
+    found = tables_in(source) if source.is_dir() else [source]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found[:3]) or "none"
+        raise TableError(f"{source} holds {len(found)} tables ({names}); give the one of the cohort itself")
+    (path,) = found
+    table = read_named(path, (*CATALOGUE, SCAN))
+    files = sorted(p for p in path.parent.rglob("*") if p.name.endswith(ENDS) and not p.name.startswith("."))
+    images: dict[str, Path] = {}
+    doubts: dict[str, str] = {}
+    for row in table.rows:
+        name = row[ID]
+        if not _NAME.fullmatch(name):
+            raise TableError(f"{path} has the participant_id {name!r}; use letters, digits, points and dashes")
+        own = [path.parent / said] if (said := _said(row)) else [p for p in files if _of(p, name, path.parent)]
+        if len(own) == 1 and (own[0].is_file() or own[0].is_dir()):
+            images[name] = own[0]
+        elif len(own) == 1:
+            doubts[name] = f"{own[0]} does not exist; correct the column {SCAN}"
+        else:
+            several = f"{len(own)} files are named after {name}" if own else f"no file is named after {name}"
+            doubts[name] = f"{several}; say which in a column {SCAN}"
+    taken = set(images.values())
+    notes = [{ID: path.name, "reason": note} for note in table.notes]
+    if lost := [p for p in files if p not in taken and not any(_said(row) for row in table.rows)]:
+        notes.append({ID: path.name, "reason": f"{len(lost)} files are of nobody in the table, such as {lost[0].name}"})
+    about = codes(table.about)
+    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
+    cells = [{name: text for name, text in row.items() if name != SCAN} for row in table.rows]
+    rows, flagged = parse_rows(cells, about, known)
+    return FolderCohort(
+        table=path, rows=rows, images=images, doubts=doubts, flagged=[*notes, *flagged], channel=channel
+    )
+
+
+def _said(row: dict[str, str]) -> str:
+    text = (row.get(SCAN) or "").strip()
+    return "" if text.casefold() in MISSING else text
+
+
+def _of(file: Path, name: str, root: Path) -> bool:
+    """Whether a file, or a folder it lies in, is named after a person: the id itself, or the id and then something else."""
+    parts = [*file.relative_to(root).parent.parts, file.name]
+    return any(re.match(rf"(sub-)?{re.escape(name)}(?![A-Za-z0-9])", part) for part in parts)

@@ -1,0 +1,38 @@
+"""Which kind of cohort lies at a path: a BIDS data set, a table with NIfTI files, or DICOM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.cohort.sources.bids import read_bids
+from engine.cohort.sources.dicom import read_dicom
+from engine.cohort.sources.folder import ENDS, KINDS, read_folder, tables_in
+from engine.cohort.sources.source import Source
+from engine.imaging.scan import is_dicom_source
+
+
+def opened(path: str | Path, *, channel: str = "T1w", labels_from: str | None = "dlmuse") -> Source:
+    """The cohort at ``path``: BIDS by its dataset_description.json, else a table beside NIfTI files, else DICOM.
+
+    Raises :class:`engine.cohort.sources.bids.BidsError` where it is none of these, and as the reader of its kind does.
+    """
+    path = Path(path)
+    if path.is_file() and path.suffix.casefold() in KINDS:
+        return read_folder(path, channel=channel)
+    if path.is_file() and is_dicom_source(path):
+        return read_dicom(path, channel=channel)
+    if path.is_dir() and not (path / "dataset_description.json").is_file():
+        scans = any(p.name.endswith(ENDS) for p in path.rglob("*"))
+        if scans and tables_in(path):
+            return read_folder(path, channel=channel)
+        if not scans and any(_dicom_in(path)):
+            return read_dicom(path, channel=channel)
+    return read_bids(path, suffix=channel, labels_from=labels_from)
+
+
+def _dicom_in(folder: Path) -> list[Path]:
+    """The first DICOM file or archive in a folder, if there is one."""
+    for path in folder.rglob("*"):
+        if path.is_file() and is_dicom_source(path) and path.suffix.casefold() not in KINDS:
+            return [path]
+    return []
