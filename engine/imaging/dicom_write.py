@@ -164,11 +164,17 @@ def _series(person: Dataset, channel: Volume, number: int, content: str) -> Data
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 1
     made.BitsAllocated, made.BitsStored, made.HighBit = 16, 16, 15
     # the last digit that fits may round the slope down, which would push the brightest voxel out of range
-    made.RescaleSlope, made.RescaleIntercept = _decimal(span / (TOP - 1)), _decimal(low)
+    made.RescaleSlope, made.RescaleIntercept = _decimal(_step(channel.data, span)), _decimal(low)
     made.RescaleType = "US"
     made.WindowCenter, made.WindowWidth = _decimal(low + span / 2), _decimal(span)
     made.VOILUTFunction = "LINEAR_EXACT"  # plain LINEAR cannot be narrower than 1
     return made
+
+
+def _step(data: np.ndarray, span: float) -> float:
+    """One step of the stored values: 1 for whole numbers that fit, so that they come back exactly; else the finest there is."""
+    whole = span <= TOP - 1 and bool(np.array_equal(data, np.rint(data)))
+    return 1.0 if whole and span >= 1 else span / (TOP - 1)
 
 
 def _slice(series: Dataset, pixels: np.ndarray, place: np.ndarray, height: float, number: int) -> Dataset:
