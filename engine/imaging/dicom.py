@@ -34,6 +34,8 @@ SAME_AXES, SAME_SIZE, STRAIGHT = 2e-3, 1e-3, 0.5
 SHEARED = 0.9998
 #: ms of echo time above which an image is not T1-weighted
 LONGEST_ECHO = 30.0
+#: transfer syntaxes that hold pixels as they are: implicit and explicit little endian, explicit big endian
+PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -226,12 +228,12 @@ def _pixels(data: bytes) -> Float[np.ndarray, "f r c"] | np.ndarray:
         image = parsed(data, TAGS, pixels=True)
     except DAMAGED:
         raise VolumeError(DAMAGE) from None
-    syntax = image.file_meta.TransferSyntaxUID
+    syntax = str(image.file_meta.TransferSyntaxUID)
     try:
         with quiet():
             pixels = image.pixel_array
     except (*DAMAGED, MemoryError):
-        if syntax.is_private or syntax.is_compressed:
+        if syntax not in PLAIN:
             raise VolumeError(
                 "the DICOM files are compressed in a way that cannot be read, or damaged; export them uncompressed (explicit little "
                 "endian), or as NIfTI"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -24,6 +24,7 @@ Origin = str | Path | bytes | tuple[Path, ...]
 #: what pydicom and its decoders raise for a file that they cannot make sense of
 DAMAGED = (
     InvalidDicomError,
+    BytesLengthException,
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -38,14 +39,16 @@ DAMAGED = (
 )
 #: whose words would quote a file
 LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "highdicom", "PIL")
+#: what DICOM files are named, whatever they hold
+ENDS = (".dcm", ".ima")
 DIRECTORY = "1.2.840.10008.1.3.10"
 #: bytes of one file at most
 MOST_FILE = 2**31
 
 
 def files(source: Origin) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each DICOM file in a zip archive (a path or its bytes), a folder, of those a DICOMDIR names, or of all these
-    in a list.
+    """Name and bytes of each DICOM file, and of what is only named like one: in a zip archive (a path or its bytes), a folder, of
+    those a DICOMDIR names, or of all these in a list.
 
     Files come in the order of their names; archives within a folder or an archive are opened in their turn. What is no DICOM
     file is passed over. Raises :class:`VolumeError` for an archive beyond bounds and a DICOMDIR whose files are not there.
@@ -56,7 +59,7 @@ def files(source: Origin) -> Iterator[tuple[str, bytes]]:
                 yield from files(one)
             return
         found = _in_archive(source) if isinstance(source, bytes) else _at(Path(source))
-        yield from ((name, data) for name, data in found if is_dicom(data))
+        yield from ((name, data) for name, data in found if is_dicom(data) or name.casefold().endswith(ENDS))
     except ArchiveError as error:
         raise VolumeError(str(error)) from None
 
@@ -132,7 +135,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
         elif path.stat().st_size <= MOST_FILE:
             with path.open("rb") as file:
                 head = file.read(132)
-                if is_dicom(head):
+                if is_dicom(head) or name.casefold().endswith(ENDS):
                     yield name, head + file.read()
 
 

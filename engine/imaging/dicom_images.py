@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from pydicom.uid import UID
 
-from engine.imaging.dicom_files import DAMAGED, parsed
+from engine.imaging.dicom_files import DAMAGED, is_dicom, parsed
 from engine.imaging.volume import VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 
@@ -119,11 +120,14 @@ class Fault:
 
 def images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
     """What a DICOM file holds: its images, or why it has none; nothing at all for what is no image, such as a report."""
+    series = ""
     try:
+        if not is_dicom(data):
+            raise ValueError("named like a DICOM file, but none")
         image = parsed(data, [tag for tag in TAGS if tag != "PixelData"])
-        if "Rows" not in image or "SOPClassUID" not in image:
-            return
         series = str(image.get("SeriesInstanceUID", ""))
+        if str(_sop(image)) not in MR and "Rows" not in image and _sop(image).name != str(_sop(image)):
+            return  # a report, a presentation state, a DICOMDIR
         if reason := _refused(image):
             yield Fault(series=series, reason=reason)
             return
@@ -131,13 +135,18 @@ def images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
             yield from _frames(image, file)
         elif "ImagePositionPatient" in image:
             yield _classic(image, file)
-        elif int(image.get("NumberOfFrames", 1) or 1) > 1:
-            yield Fault(series=series, reason=_frameless())
+        else:
+            yield Fault(series=series, reason=DAMAGE)
     except VolumeError:
         raise
     except DAMAGED:
-        series = str(image.get("SeriesInstanceUID", "")) if "image" in locals() else ""
         yield Fault(series=series, reason=DAMAGE)
+
+
+def _sop(image: Any) -> UID:
+    """What a file is, as a registered identifier with a name, by its own word or that of its preamble."""
+    said = str(image.get("SOPClassUID", "")) or str(getattr(image, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    return UID(said)
 
 
 def _frameless() -> str:
@@ -146,7 +155,7 @@ def _frameless() -> str:
 
 def _refused(image: Any) -> str:
     """Why an image can be no slice of a scan; "" where it can."""
-    sop, modality = str(image.SOPClassUID), str(image.get("Modality", "MR"))
+    sop, modality = str(_sop(image)), str(image.get("Modality", "MR"))
     kind = _words(image.get("ImageType"))
     if sop not in MR or modality != "MR":
         return f"the DICOM files are no MR images ({modality if modality.isalnum() else 'another kind'}); pack the MR series"

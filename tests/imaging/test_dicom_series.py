@@ -280,3 +280,33 @@ def test_a_single_picture_is_no_scan():
     one.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     with pytest.raises(VolumeError, match="the largest series has 1 slices, 8 are the least"):
         read_series(zipped([one]))
+
+
+def raw(file: pydicom.FileDataset) -> bytearray:
+    stream = io.BytesIO()
+    file.save_as(stream, enforce_file_format=True)
+    return bytearray(stream.getvalue())
+
+
+@pytest.mark.parametrize("fault", ["transfer syntax", "length", "cut off", "magic", "class"])
+def test_a_file_that_fuzzing_broke_is_said_and_never_left_out(scan: Volume, fault: str, tmp_path: Path):
+    """Found by damaged bytes: two that raised, three that were passed over, so that the stack was one slice shorter."""
+    files = series(scan)
+    for k, file in enumerate(files):
+        file.save_as(tmp_path / f"{k}.dcm", enforce_file_format=True)
+    broken = raw(files[0])
+    if fault == "transfer syntax":
+        at = broken.index(b"1.2.840.10008.1.2.1")
+        broken[at : at + 19] = b"1.2.840.99999.1.2.1"
+    elif fault == "length":
+        broken[140:144] = b"\5\0\0\0"
+    elif fault == "cut off":
+        broken = broken[:300]
+    elif fault == "magic":
+        broken[128:132] = b"XICM"
+    else:
+        at = broken.rindex(b"1.2.840.10008.5.1.4.1.1.4")
+        broken[at : at + 8] = b"9.9.9999"
+    (tmp_path / "0.dcm").write_bytes(broken)
+    with pytest.raises(VolumeError, match=r"damaged|no MR images|compressed in a way"):
+        read_series(tmp_path)
