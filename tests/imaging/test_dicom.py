@@ -16,8 +16,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from engine.imaging import dicom, dicom_files
-from engine.imaging.dicom import read_series
+from engine.imaging.dicom import TAGS, read_series
+from engine.imaging.dicom import files as dicom_files
 from engine.imaging.volume import Volume, VolumeError
 from tests.imaging.dicom_files import BIRTH, HOSPITAL, NAME, series, zipped
 
@@ -142,7 +142,7 @@ def _bomb(size: int) -> bytes:
 def test_no_name_comes_out(scan: Volume, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture):
     """Neither in what is returned, nor in a refusal, nor in a log; not even what is read holds the name."""
     found = read_series(zipped(series(scan)))
-    said = [repr(found.notes), repr(found.volume.channels), repr(dicom.TAGS)]
+    said = [repr(found.notes), repr(found.volume.channels), repr(TAGS)]
     files = series(scan)
     files[2].PixelSpacing = None
     with pytest.raises(VolumeError) as refused:

@@ -299,7 +299,7 @@ def test_a_file_that_fuzzing_broke_is_said_and_never_left_out(scan: Volume, faul
         at = broken.index(b"1.2.840.10008.1.2.1")
         broken[at : at + 19] = b"1.2.840.99999.1.2.1"
     elif fault == "length":
-        broken[140:144] = b"\5\0\0\0"
+        broken[138:140] = b"\5\0"
     elif fault == "cut off":
         broken = broken[:300]
     elif fault == "magic":

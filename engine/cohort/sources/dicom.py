@@ -17,8 +17,8 @@ from typing import Any
 from engine.cohort.sources.bids_files import natural
 from engine.cohort.sources.table import NamedTable, TableError, codes, read_named
 from engine.imaging.dicom import read_series
-from engine.imaging.dicom_files import DAMAGED, files, parsed
-from engine.imaging.dicom_images import MR, person_of
+from engine.imaging.dicom.files import DAMAGED, files, parsed
+from engine.imaging.dicom.images import MR, person_of
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING, parse_rows

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from pydicom.uid import UID
 
-from engine.imaging.dicom_files import DAMAGED, is_dicom, parsed
+from engine.imaging.dicom.files import DAMAGED, is_dicom, parsed
 from engine.imaging.volume import VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 

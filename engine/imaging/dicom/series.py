@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from engine.imaging.dicom_files import DAMAGED, Origin, files, parsed, quiet
-from engine.imaging.dicom_images import DAMAGE, TAGS, Fault, Image, images_of
+from engine.imaging.dicom.files import DAMAGED, Origin, files, parsed, quiet
+from engine.imaging.dicom.images import DAMAGE, TAGS, Fault, Image, images_of
 from engine.imaging.pair import CHANNELS, paired
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.cells import parse_rows
 from engine.vocabulary.row import Row
-
-__all__ = ["LPS_TO_RAS", "TAGS", "Series", "read_dixon", "read_series"]
 
 #: slices from which on a series is a volume
 FEWEST = 8

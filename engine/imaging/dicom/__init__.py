@@ -1,0 +1,7 @@
+"""DICOM series to volumes: :mod:`files` finds the files, :mod:`images` reads their headers, :mod:`series` puts pixels in place."""
+
+from engine.imaging.dicom.files import DAMAGED
+from engine.imaging.dicom.images import TAGS
+from engine.imaging.dicom.series import LPS_TO_RAS, Series, read_dixon, read_series
+
+__all__ = ["DAMAGED", "LPS_TO_RAS", "TAGS", "Series", "read_dixon", "read_series"]
