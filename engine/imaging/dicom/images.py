@@ -158,7 +158,8 @@ def _refused(image: Any) -> str:
     sop, modality = str(_sop(image)), str(image.get("Modality", "MR"))
     kind = _words(image.get("ImageType"))
     if sop not in MR or modality != "MR":
-        return f"the DICOM files are no MR images ({modality if modality.isalnum() else 'another kind'}); pack the MR series"
+        what = UID(sop).name if UID(sop).name != sop else "another kind"
+        return f"the DICOM files are no MR images ({what if sop not in MR else modality}); pack the MR series"
     if image.get("SamplesPerPixel", 1) != 1:
         return "the DICOM files are in colour, so they are no scan; pack the series of the scan itself"
     if image.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2":

@@ -151,7 +151,9 @@ def _largest(
     if not found:
         if faults:
             raise VolumeError(faults[0].reason)
-        raise VolumeError("the zip archive holds no DICOM image with a place in the patient; pack one series of slices")
+        raise VolumeError(
+            "the archive or folder holds no DICOM image with a place in the patient; give one series of slices"
+        )
     if not stacks:
         raise VolumeError("there are only localizers, projections or phase images; pack the series of the scan itself")
     ordered = sorted(stacks, key=len, reverse=True)
