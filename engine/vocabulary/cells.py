@@ -61,23 +61,21 @@ def parse_rows(
     flags = _doubted(cells, columns, numeric, codes, wanted)
     marks = {c: _marks(row.get(c, "") for row in cells) for c in numeric if not _plausible(c)}
     flags += [_of_table(f"{c} {text} {_TAKEN}") for c, texts in marks.items() for text in sorted(texts)]
-    mixed = "sex" in columns and _mixed(row.get("sex", "") for row in cells)
+    mixed = "sex" in columns and "sex" not in codes and _mixed(row.get("sex", "") for row in cells)
     for raw in cells:
         row: Row = {}
         for column in columns:
-            text = raw.get(column, "")
-            if (text or "").strip() in marks.get(column, ()) or (mixed and column == "sex"):
+            text = raw.get(column) or ""
+            if text.strip() in marks.get(column, ()) or (mixed and column == "sex"):
                 row[column] = None
                 continue
             level = parse_level(text, codes.get(column, {}), wanted.get(column))
+            if level is None and column not in {*numeric, *words} and text.strip().casefold() == LEVEL:
+                level = text.strip()
             if level is not None and column != "participant_id":
                 row[column], reason = level, None
             else:
-                own = column not in numeric and column not in wanted and column not in words
-                keeps = own and (text or "").strip().casefold() == LEVEL
-                row[column], reason = (
-                    (text.strip(), None) if keeps else parse_cell(column, text, number=column in numeric)
-                )
+                row[column], reason = parse_cell(column, text, number=column in numeric)
             if reason:
                 flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
         if reason := _impossible(row):
@@ -104,15 +102,17 @@ def parse_level(text: str, codes: Codes, wanted: Sequence[str] | None = None) ->
     code = level_of(text, codes)
     if wanted is None:
         return code
+    if code is not None:  # what a dictionary says goes before the letter: M may be mujer
+        means = codes[code].strip().casefold()
+        means = (SEXES | WORDS).get(means, means).casefold()
+        said = next((level for level in wanted if level.casefold() == means), None)
+        if said is not None:
+            return said
     direct = level_of(text, wanted)
-    if direct is None:
-        same = [level for level in wanted if level.casefold() == text.casefold()]
-        direct = same[0] if len(same) == 1 else None
-    if direct is not None or code is None:
+    if direct is not None:
         return direct
-    means = codes[code].strip().casefold()
-    means = SEXES.get(means, means).casefold()
-    return next((level for level in wanted if level.casefold() == means), None)
+    same = [level for level in wanted if level.casefold() == text.casefold()]
+    return same[0] if len(same) == 1 else None
 
 
 def spellings(

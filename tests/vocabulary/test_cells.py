@@ -171,3 +171,9 @@ def test_a_height_and_a_weight_in_other_units_are_found_by_their_bmi() -> None:
 def test_a_level_in_other_letters_is_that_level() -> None:
     rows, _ = parse_rows(people("smoking", ["Never", "FORMER"]), {}, {"smoking": ("never", "former")})
     assert [row["smoking"] for row in rows] == ["never", "former"]
+
+
+def test_what_a_dictionary_says_goes_before_the_letter() -> None:
+    said = {"sex": {"M": "mujer", "H": "hombre"}}
+    rows, flags = parse_rows(people("sex", ["M", "H", "M"]), said, {"sex": ("F", "M")})
+    assert ([row["sex"] for row in rows], flags) == (["F", "M", "F"], [])

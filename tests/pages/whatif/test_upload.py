@@ -155,3 +155,19 @@ def test_a_pair_is_read_by_its_names_and_no_sentence_holds_one():
 def test_a_refusal_begins_like_a_sentence(model: engine.Model):
     with pytest.raises(VolumeError, match=r"^The scan cannot be read as NIfTI: this is no NIfTI file but a PDF"):
         admitted(model, [("Doe.nii", b"%PDF-1.7")], quiet)
+
+
+def test_a_dixon_scan_as_one_archive_and_files_of_no_known_side():
+    """Water and fat are told by their headers; whatever is refused on the command line is refused here."""
+    scan = Volume(np.arange(12 * 14 * 10, dtype=np.float32).reshape(12, 14, 10), np.diag([1.5, 2.0, 3.0, 1.0]))
+    files = [*series(scan, 1), *series(Volume(scan.data + 1, scan.affine), 1)]
+    for k, file in enumerate(files):
+        file.ImageType = ["DERIVED", "PRIMARY", "DIXON", "WATER" if k < 10 else "FAT"]
+    volume, notes = read_files([("Doe.zip", zipped(files))], ("water", "fat"))
+    assert (volume.channels, notes) == (("water", "fat"), ())
+    np.testing.assert_array_equal(volume.data, [scan.data, scan.data + 1])
+    image = scan.to_nifti()
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    with pytest.raises(VolumeError, match="the scan does not say where left and right are"):
+        read_files([("Doe.nii", image.to_bytes())], ("T1w",))
