@@ -261,6 +261,7 @@ def test_water_and_fat_are_told_by_their_headers(scan: Volume, words: dict[str, 
                 file.SeriesInstanceUID = files[0].SeriesInstanceUID
         found = read_dixon(zipped(files))
         assert found.volume.channels == ("water", "fat")
+        assert found.notes == ("The archive holds 4 series; its water and fat images were taken.",)
         np.testing.assert_array_equal(found.volume.data[0], np.rint(scan.data * 1000))
         np.testing.assert_array_equal(found.volume.data[1], np.rint((scan.data + 1) * 1000))
     with pytest.raises(VolumeError, match="no series says that it shows fat"):

@@ -70,19 +70,20 @@ def read_dixon(source: Origin) -> Series:
     """
     found, faults = _found(source)
     stacks = [stack for stack in _stacks(found) if not stack[0].scout and stack[0].magnitude]
-    parts, notes = [], []
+    parts: list[Series] = []
     for channel in CHANNELS:
         shown = [stack for stack in stacks if stack[0].dixon == channel]
         if not shown and stacks:
             raise VolumeError(
                 f"no series says that it shows {channel}; pack the water and the fat images of a Dixon scan"
             )
-        chosen, said = _largest(shown, found, faults)
-        parts.append(_read(source, chosen, channel, said))
-        notes += said
+        chosen, _ = _largest(shown, found, faults)
+        parts.append(_read(source, chosen, channel, _sayings(chosen, found)))
     water, fat = parts
-    both = paired(water.volume, fat.volume)
-    return Series(volume=both, notes=tuple(dict.fromkeys([*water.notes, *fat.notes])), row=water.row)
+    notes = dict.fromkeys([*water.notes, *fat.notes])
+    if (every := len(_stacks(found))) > len(CHANNELS):
+        notes[f"The archive holds {every} series; its water and fat images were taken."] = None
+    return Series(volume=paired(water.volume, fat.volume), notes=tuple(notes), row=water.row)
 
 
 def _found(source: Origin) -> tuple[list[Image], list[Fault]]:
