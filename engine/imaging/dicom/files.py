@@ -38,7 +38,7 @@ DAMAGED = (
     RecursionError,
 )
 #: whose words would quote a file
-LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "highdicom", "PIL")
+LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "gdcm", "highdicom", "PIL")
 #: what DICOM files are named, whatever they hold
 ENDS = (".dcm", ".ima")
 DIRECTORY = "1.2.840.10008.1.3.10"
