@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -18,6 +19,7 @@ from torch.nn.functional import avg_pool3d
 from engine.phantom.body import Body
 from engine.phantom.shape.frame import Frame, generator
 from engine.phantom.shape.shapes import bump
+from engine.phantom.shape.voxels import values_at
 from engine.phantom.tissue import is_of
 
 CHANNELS = ("water", "fat")
@@ -131,13 +133,23 @@ def hashed_normals(
     salt = torch.tensor([_salt(seed, stream) for seed in seeds], dtype=torch.int32, device=device)
     x = torch.arange(count, dtype=torch.int32, device=device) ^ salt[:, None]
     for shift, multiplier in ((16, 0x21F0AAAD), (15, 0x735A2D97 - (1 << 32) * (0x735A2D97 >> 31)), (15, 0)):
-        x = x ^ ((x >> shift) & ((1 << (32 - shift)) - 1))
+        x ^= (x >> shift).bitwise_and_((1 << (32 - shift)) - 1)
         if multiplier:
-            x = x * multiplier
-    radius = torch.sqrt(-2 * torch.log(((x & 0xFFFF) + 0.5) / 65536))
-    angle = ((x >> 16) & 0xFFFF) * (2 * torch.pi / 65536)
+            x *= multiplier
+    radius, cosine, sine = (table.to(device) for table in _box_muller())
+    low, high = x & 0xFFFF, (x >> 16).bitwise_and_(0xFFFF)
     shape = (len(seeds), *grid)
-    return (radius * torch.cos(angle)).reshape(shape), (radius * torch.sin(angle)).reshape(shape)
+    length = values_at(radius, low)
+    real, imaginary = values_at(cosine, high).mul_(length), values_at(sine, high).mul_(length)
+    return real.reshape(shape), imaginary.reshape(shape)
+
+
+@cache
+def _box_muller() -> tuple[Float[Tensor, "65536"], Float[Tensor, "65536"], Float[Tensor, "65536"]]:
+    """Length, cosine and sine of a pair of normals by each value of 16 bits."""
+    value = torch.arange(65536, dtype=torch.int32)
+    angle = value * (2 * torch.pi / 65536)
+    return torch.sqrt(-2 * torch.log((value + 0.5) / 65536)), torch.cos(angle), torch.sin(angle)
 
 
 def _salt(seed: int, stream: int) -> int:

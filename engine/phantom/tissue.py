@@ -220,8 +220,10 @@ def is_of(labels: UInt8[Tensor, "..."], *groups: str) -> Bool[Tensor, "..."]:
     every = sorted(codes(*groups))
     starts = [c for c in every if c - 1 not in every]
     ends = [c for c in every if c + 1 not in every]
-    found = [labels == a if a == b else (labels - a) <= b - a for a, b in zip(starts, ends, strict=True)]
-    return torch.stack(found).any(0) if len(found) > 1 else found[0]
+    found = torch.zeros_like(labels, dtype=torch.bool)
+    for a, b in zip(starts, ends, strict=True):
+        found |= labels == a if a == b else (labels - a) <= b - a
+    return found
 
 
 def codes(*groups: str) -> tuple[int, ...]:

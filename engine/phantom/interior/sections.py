@@ -13,6 +13,7 @@ from engine.phantom.interior.skeleton import Skeleton
 from engine.phantom.interior.template import ANGLES
 from engine.phantom.shape.frame import FORWARD, Frame
 from engine.phantom.shape.shapes import ramp
+from engine.phantom.shape.voxels import values_at
 
 #: room that a ray without a bone has beyond the template's cavity, and the wall where a bone holds it, mm
 ROOM, THIN = 150.0, 8.0
@@ -37,9 +38,12 @@ class Polar:
     @classmethod
     def about(cls, x: Tensor, y: Tensor) -> Polar:
         """Of points ``x``, ``y`` from their middle, in mm of the template."""
-        place = torch.atan2(y, x) * (ANGLES / (2 * math.pi))
+        place = torch.atan2(y, x).mul_(ANGLES / (2 * math.pi))
         ray = place.floor()
-        return cls(torch.sqrt(x * x + y * y), ray.long() % ANGLES, place - ray)
+        part = place.sub_(ray)
+        # atan2 is within half a turn, so that this is the remainder
+        ray = ray.add_((ray < 0).float(), alpha=ANGLES)
+        return cls(torch.sqrt(x * x + y * y), ray.long(), part)
 
     def look(self, table: Rows, rows: Tensor, person: Tensor | None = None) -> Tensor:
         """A table (angle, slice) at the voxels, of which ``rows`` are the slices and ``person`` the persons (the first
@@ -51,10 +55,12 @@ class Polar:
         n, _, count = tables[0].shape
         if person is None:
             person = torch.arange(n, device=rows.device).reshape(n, *(1,) * (self.ray.ndim - 1))
-        flat = torch.stack(tables, -1).reshape(n * ANGLES * count, len(tables))
-        base = person * (ANGLES * count) + rows
+        each = torch.stack(tables, -1)
+        # the first ray once more behind the last
+        flat = torch.cat([each, each[:, :1]], 1).reshape(n * (ANGLES + 1) * count, len(tables))
+        base = rows if n == 1 else person * ((ANGLES + 1) * count) + rows
         low = (base + self.ray * count).reshape(-1)
-        high = (base + ((self.ray + 1) % ANGLES) * count).reshape(-1)
+        high = low + count
         found = torch.lerp(flat.index_select(0, low), flat.index_select(0, high), self.part.reshape(-1, 1))
         return found.reshape(*self.part.shape, len(tables))
 
@@ -133,16 +139,16 @@ def reach(
     j0 = j.floor().clamp(0, deep - 2)
     a, b = (i - i0).clamp(0, 1), (j - j0).clamp(0, 1)
     base = torch.arange(n)[:, None, None, None] * (wide * deep * slices) + torch.arange(slices)
-    flat = field.reshape(-1)
     at = base + (i0 * deep + j0).long() * slices
     found = torch.lerp(
-        torch.lerp(flat[at], flat[at + slices], b),
-        torch.lerp(flat[at + deep * slices], flat[at + (deep + 1) * slices], b),
+        torch.lerp(values_at(field, at), values_at(field, at + slices), b),
+        torch.lerp(values_at(field, at + deep * slices), values_at(field, at + (deep + 1) * slices), b),
         a,
     ).reshape(n, ANGLES, len(radii), slices)
     inside = found < 0
     if first:
-        inside = torch.cumprod(inside.to(torch.uint8), 2).bool()
+        for step in range(1, len(radii)):
+            inside[:, :, step] &= inside[:, :, step - 1]
     steps = torch.arange(len(radii))[:, None]
     last = torch.where(inside, steps, -1).amax(2).clamp(0, len(radii) - 2)
     inner = found.gather(2, last[:, :, None])[:, :, 0]

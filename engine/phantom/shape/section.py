@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from engine.phantom.shape.voxels import values_at
+
 #: the radius may turn by this much, relative to a circle, before the distance is held: clefts
 STEEPEST = 0.8
 
@@ -46,8 +48,8 @@ class Section:
         if self.n > 1:
             person = torch.arange(self.n, device=x.device)[:, None, None, None]
             index = index + person * (self.angles * self.rows)
-        turn = self.step.take(index)
-        rho = torch.addcmul(self.value.take(index), turn, share)
+        turn = values_at(self.step, index)
+        rho = torch.addcmul(values_at(self.value, index), turn, share)
         square = p * p + q * q + 1e-6
         r = square.sqrt()
         k = (
