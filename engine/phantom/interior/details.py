@@ -74,7 +74,7 @@ def breast_gland(canvas: Canvas, surface: Surface, texture: Tensor) -> None:
     density = 0.20 - 0.006 * (frame.value("age") - 30) + 0.25 * frame.trait("breast_density")
     where = torch.exp(-(((box.x.abs() - 0.048 * h) / (0.026 * h)) ** 2) - ((u - 0.735) / 0.021) ** 2)
     within = torch.maximum(-box.take(surface.fascia) + 5, box.take(surface.skin) + 14)
-    strands = 9 * (1.1 - 3 * density - box.take(texture) - 0.9 * box.take(frame.noise("gland", (34, 30, 46))))
+    strands = 9 * (1.1 - 3 * density - box.take(texture) - 0.9 * frame.noise("gland", (34, 30, 46), box))
     distance = torch.maximum(torch.maximum(within, (0.42 - where) * 45), strands)
     distance = distance + 99 * (frame.male + (box.y < 0))
     canvas.paint(box, distance, BY_NAME["breast_gland"])

@@ -30,7 +30,7 @@ class Bowel:
         middle = v.skeleton.shift.mean(-1, keepdim=True) + 135.0 * v.skeleton.scale
         self.box: Box = f.box((0.0, middle, f.h * 0.5925), ABDOMEN)
         take = self.box.take
-        own = [8.0 * take(f.noise(f"loop {axis}", (5, 5, 6))) for axis in "xyz"]
+        own = [8.0 * f.noise(f"loop {axis}", (5, 5, 6), self.box) for axis in "xyz"]
         self.x, self.y = take(pull.x) + own[0], take(pull.y) + own[1]
         self.z = take(pull.z) + own[2] + 8.0 * f.trait("colon_loop") * torch.exp(-(((take(pull.z) - 1010) / 60) ** 2))
         s = v.skeleton
@@ -58,8 +58,8 @@ def colon(v: Viscera, bowel: Bowel) -> None:
     outer = torch.maximum(outer, box.take(v.region) + 2.5)
     canvas = v.canvas
     canvas.paint(box, outer, BY_NAME["colon"], keep=True)
-    speck = box.take(f.noise("stool", (26, 22, 40)))
-    large = box.take(f.noise("filling", (7, 6, 8)))
+    speck = f.noise("stool", (26, 22, 40), box)
+    large = f.noise("filling", (7, 6, 8), box)
     stool = outer + 4.5
     canvas.paint(box, stool, BY_NAME["colon_content"], gain=1.0 + 0.22 * speck, over=True)
     gas = torch.maximum(stool + 1, 12 * (0.5 - 0.35 * f.trait("bowel_gas") - large - 0.3 * speck))
@@ -76,7 +76,7 @@ def small_bowel(v: Viscera, bowel: Bowel) -> None:
     f, box, canvas = v.frame, bowel.box, v.canvas
     loops = bowel.distance(v, "small_bowel_2", LOOP_RADIUS)
     lump = bowel.distance(v, "small_bowel", LOOP_RADIUS) + 7.0
-    wave = box.take(f.noise("wave", (20, 18, 28)))
+    wave = f.noise("wave", (20, 18, 28), box)
     field = torch.minimum(loops, lump) + 2.2 * wave
     fat = is_of(box.take(canvas.label), "visceral_fat")
     fat &= (box.take(v.region) < -1.0) & (box.take(v.under) < -8.0)

@@ -196,7 +196,7 @@ def pancreas(v: Viscera) -> None:
     wanted = v.frame.people.pancreas
     grown = v.enlargement("pancreas", wanted).clamp(0.8, 1.35)
     distance = v.distance("pancreas", at, grown=grown, moved=(0.0, 2.0, 0.0), front=v.front.clamp(0.75, 1.15))
-    distance = distance + 1.2 * at.box.take(v.frame.noise("lobules", (34, 30, 46)))
+    distance = distance + 1.2 * v.frame.noise("lobules", (34, 30, 46), at.box)
     distance = v.met(at, distance, at.box.take(v.region) + 2, wanted)
     v.paint(at, distance, "pancreas", fat=v.frame.value("pancreas_pdff") / 100, keep=True)
 
@@ -212,7 +212,7 @@ def liver(v: Viscera, texture: Tensor) -> None:
         "liver", at, grown=v.enlargement("liver", wanted) * (1.06 + 0.04 * f.male), anchor=(75.0, 60.0, 1190.0),
         moved=(-4.0, 0.0, lifted(f) - 6.0), turn=0.05 * f.trait("liver_tilt"), front=front, side=LIVER_SIDE,
     )  # fmt: skip
-    distance = distance + 2.0 * at.box.take(f.noise("liver", (7, 7, 9)))
+    distance = distance + 2.0 * f.noise("liver", (7, 7, 9), at.box)
     distance = v.met(at, distance, at.box.take(v.region) + 1.0, wanted, 40.0)
     gain = 1 + 0.02 * at.box.take(texture)
     v.paint(at, distance, "liver", fat=f.value("liver_pdff") / 100, gain=gain, keep=True)

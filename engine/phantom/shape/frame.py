@@ -89,13 +89,16 @@ class Frame:
         """Any other number of the person, (n, 1, 1, 1)."""
         return column(getattr(self.people, name))
 
-    def noise(self, name: str, points: tuple[int, int, int]) -> Float[Tensor, "n x y z"]:
-        """A smooth field of unit variance over the grid, from each person's own generator."""
+    def noise(self, name: str, points: tuple[int, int, int], box: Box | None = None) -> Float[Tensor, "n x y z"]:
+        """A smooth field of unit variance over the grid, or over a box of it, from each person's own generator."""
         coarse = torch.stack(
             [torch.randn(points, generator=generator(seed, name), device="cpu") for seed in self.people.seeds]
         )
         whole = tuple(size * self.fine for size in GRID)
-        return spread(coarse.to(self.device), whole, self.grid)
+        every = slice(self.grid[0]), slice(self.grid[1]), slice(self.grid[2])
+        part = every if box is None else box.part
+        field = spread(coarse.to(self.device), whole, part or every)
+        return field if box is None or part else box.take(field)
 
     @cached_property
     def whole(self) -> Box:
@@ -152,6 +155,16 @@ class Box:
         every = [start[:, None] + torch.arange(size, device=start.device) for start, size in pairs]
         person = torch.arange(self.frame.n, device=self.frame.device)[:, None, None, None]
         return (person, every[0][:, :, None, None], every[1][:, None, :, None], every[2][:, None, None, :])
+
+    @property
+    def part(self) -> tuple[slice, slice, slice] | None:
+        """The same voxels as slices, where all persons share them."""
+        if self.index is None:
+            return slice(self.size[0]), slice(self.size[1]), slice(self.size[2])
+        _, x, y, z = self.index
+        if isinstance(x, slice) and isinstance(y, slice) and isinstance(z, slice):
+            return x, y, z
+        return None
 
     def take(self, field: Tensor) -> Tensor:
         """Cut (n, x, y, z), or rows (n, 1, 1, z), down to the box."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from engine.phantom.shape.voxels import places_of, values_at
 
 Number = float | Tensor
 Point = tuple[Number, Number, Number]
@@ -83,31 +88,40 @@ def level(
 ) -> Float[Tensor, "n 1 1 1"]:
     """The threshold t in [low, high] for which the set {field < t} within ``mask`` holds ``voxels`` voxels.
 
-    By bisection on exact counts, so that the answer does not depend on the device.
+    By bisection, so that the answer does not depend on the device.
     """
-    if len(field) == 1:  # the same counts on fewer voxels
-        field, mask = field[mask].reshape(1, 1, 1, -1), torch.ones((), dtype=torch.bool, device=field.device)
-    below = torch.where(mask, field, torch.inf)
-    lower = torch.full_like(voxels, low)
-    upper = torch.full_like(voxels, high)
+    deciding = torch.stack([_nth(field[i], mask[i], voxels[i]) for i in range(len(field))])
+    lower = torch.full_like(deciding, low)
+    upper = torch.full_like(deciding, high)
     for _ in range(BISECTIONS):
         middle = (lower + upper) / 2
-        few = (below < middle[:, None, None, None]).sum((1, 2, 3)) < voxels
+        few = deciding >= middle
         lower, upper = torch.where(few, middle, lower), torch.where(few, upper, middle)
-    return upper[:, None, None, None]
+    return upper.to(field.device)[:, None, None, None]
+
+
+def _nth(field: Float[Tensor, "x y z"], mask: Bool[Tensor, "x y z"], voxels: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The value of the last of the least ``voxels`` values within a mask (rounded up): thresholds above it, and no others,
+    hold as many. Infinite where there are too few, or none is wanted."""
+    values = values_at(field, places_of(mask)).cpu().numpy()
+    wanted = math.ceil(float(voxels))
+    if not 0 < wanted <= len(values):
+        return torch.tensor(-torch.inf if wanted <= 0 else torch.inf)
+    return torch.tensor(np.partition(values, wanted - 1)[wanted - 1])
 
 
 def spread(
-    noise: Float[Tensor, "n i j k"], grid: tuple[int, ...], part: tuple[int, ...] | None = None
+    noise: Float[Tensor, "n i j k"], grid: tuple[int, ...], part: tuple[slice, slice, slice] | None = None
 ) -> Float[Tensor, "n x y z"]:
-    """Coarse values drawn out over ``grid`` by a smooth (quadratic B-spline) interpolation along each axis; the first
-    voxels of it, as many as ``part`` says, or all."""
-    for axis, (size, first) in enumerate(zip(grid, part or grid, strict=True), 1):
-        weights = _spline(noise.shape[axis], size)[:, :first].to(noise)
+    """Coarse values drawn out over ``grid`` by a smooth (quadratic B-spline) interpolation along each axis; the voxels of
+    it that ``part`` says, or all."""
+    for axis, (size, own) in enumerate(zip(grid, part or (slice(None),) * 3, strict=True), 1):
+        weights = _spline(noise.shape[axis], size)[:, own].to(noise)
         noise = torch.movedim(torch.movedim(noise, axis, -1) @ weights, -1, axis)
     return noise.contiguous()
 
 
+@lru_cache(maxsize=64)
 def _spline(coarse: int, fine: int) -> Float[Tensor, "coarse fine"]:
     """Quadratic B-spline weights of ``coarse`` control points over ``fine`` places, normalised to unit variance."""
     place = torch.linspace(0.5, coarse - 1.5, fine)
