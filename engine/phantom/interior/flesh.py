@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from engine.phantom.atlas.build import ARM, NAMES
@@ -13,6 +13,7 @@ from engine.phantom.interior.pullback import Covers, Pulled, looked_up
 from engine.phantom.interior.signal import label_of_class
 from engine.phantom.interior.template import Template
 from engine.phantom.shape.canvas import Canvas
+from engine.phantom.shape.voxels import places_of, spread_out, values_at
 from engine.phantom.tissue import code, codes, is_of
 
 #: share of the subcutaneous layer that lies above its membrane (Scarpa's fascia)
@@ -21,6 +22,8 @@ SUPERFICIAL = 0.5
 CORNERS = ((0.25, 0.25, 0.25), (0.25, -0.25, -0.25), (-0.25, 0.25, -0.25), (-0.25, -0.25, 0.25))
 #: bones that are thinner than a voxel in places
 THIN = (*codes("ribs_and_sternum"), code("costal_cartilage"), *codes("pelvis"))
+#: skin and fascia change by less than this between a voxel's middle and a corner, mm
+REACH = 25.0
 #: skin this far away leaves a voxel empty, mm
 NEAR = 6.0
 
@@ -36,33 +39,39 @@ def flesh(
     for i in range(canvas.frame.n):
         tissue = _Tissue(template, pull, covers, i)
         near = covers.skin[i] < NEAR
-        labels = torch.zeros_like(canvas.label[i])
-        labels[near] = tissue.at(near)()
+        places = places_of(near)
+        labels = spread_out(tissue.at(places)(), places, tuple(near.shape))
         canvas.label[i] = labels
-        edge = _edges(labels) & near
         table = shown[i].to(canvas.water.device)
-        canvas.water[i] = table[0][labels.long()]
-        canvas.fat[i] = table[1][labels.long()]
+        codes_of_voxels = labels.int()
+        canvas.water[i] = values_at(table[0], codes_of_voxels)
+        canvas.fat[i] = values_at(table[1], codes_of_voxels)
+        edge = places_of(_edges(labels) & near)
         beside = tissue.at(edge, differences=True)
-        found = [beside(offset).long() for offset in CORNERS]
+        found = [beside(offset).int() for offset in CORNERS]
         _bridge(canvas.label[i], edge, found)
         for image, signal in ((canvas.water, table[0]), (canvas.fat, table[1])):
-            image[i][edge] = torch.stack([signal[labels] for labels in found]).mean(0)
+            mean = torch.stack([values_at(signal, labels) for labels in found]).mean(0)
+            image[i].view(-1).scatter_(0, edge, mean)
 
 
-def _bridge(labels: UInt8[Tensor, "x y z"], edge: Bool[Tensor, "x y z"], found: list[Tensor]) -> None:
-    """A bone thinner than a voxel is missed by centres: of the ``edge`` those that it reaches (``found`` at their halves),
-    with bone on both sides, are bone; a ramus of the pelvis goes on straight."""
-    thin = torch.zeros(256, dtype=torch.bool, device=labels.device)
-    thin[list(THIN)] = True
+def _bridge(labels: UInt8[Tensor, "x y z"], edge: Int[Tensor, " e"], found: list[Tensor]) -> None:
+    """A bone thinner than a voxel is missed by centres: of the ``edge`` (flat numbers) those that it reaches (``found`` at
+    their halves), with bone on both sides, are bone; a ramus of the pelvis goes on straight."""
+    thin = torch.zeros(256, dtype=torch.int32, device=labels.device)
+    thin[list(THIN)] = torch.tensor(THIN, dtype=torch.int32, device=labels.device)
     bone = is_of(labels, "ribs_and_sternum", "pelvis") | (labels == code("costal_cartilage"))
-    reached = torch.stack(found)
-    own = torch.where(thin[reached], reached, 0).amax(0)
-    between = (_between(bone) & ~bone)[edge] & (own > 0)
-    labels[edge] = torch.where(between, own.to(labels.dtype), labels[edge])
+    own = values_at(thin, found[0])
+    for others in found[1:]:
+        own = torch.maximum(own, values_at(thin, others))
+    between = values_at(_between(bone) & ~bone, edge) & (own > 0)
+    labels.view(-1).scatter_(0, edge, torch.where(between, own.to(labels.dtype), values_at(labels, edge)))
     pelvis = is_of(labels, "pelvis")
-    straight = torch.stack([pelvis.roll(1, axis) & pelvis.roll(-1, axis) for axis in range(3)]).any(0)
-    labels[straight & edge & ~pelvis & ~is_of(labels, "femur")] = code("pelvis")
+    straight = pelvis.roll(1, 0) & pelvis.roll(-1, 0)
+    for axis in (1, 2):
+        straight |= pelvis.roll(1, axis) & pelvis.roll(-1, axis)
+    of_edge = edge[values_at(straight & ~pelvis & ~is_of(labels, "femur"), edge)]
+    labels.view(-1)[of_edge] = code("pelvis")
 
 
 def _between(mask: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
@@ -102,33 +111,43 @@ class _Tissue:
         self.table = label_of_class().to(device)
         self.arms = torch.zeros(256, dtype=torch.bool, device=device)
         self.arms[[NAMES.index(name) for name in ARM]] = True
+        # the template's own arms hang elsewhere
+        self.without_arms = torch.where(self.arms, self.table[0], self.table)
 
-    def at(self, where: Bool[Tensor, "x y z"], differences: bool = False) -> Callable[..., UInt8[Tensor, " v"]]:
-        """The labels of the voxels ``where``, as a function of the offset (voxels) from their centres."""
-        flat = torch.nonzero(where.reshape(-1))[:, 0]
-        arms = torch.nonzero(self.fields["arm"].reshape(-1)[flat] < NEAR)[:, 0]
+    def at(self, flat: Int[Tensor, " v"], differences: bool = False) -> Callable[..., UInt8[Tensor, " v"]]:
+        """The labels of the voxels of these flat numbers, as a function of the offset (voxels) from their centres."""
         places = self._places(flat, differences)
-        of_arms = [place[arms] for place in places]
-        trunk = {name: self._read(name, places) for name in ("x", "y", "z", "skin", "fascia", "arm")}
-        limb = {name: self._read(name, of_arms) for name in ("arm_x", "arm_y", "arm_z")}
+        arms = places_of(values_at(self.fields["arm"], flat) < NEAR)
+        trunk = {name: self._read(name, places) for name in ("x", "y", "z")}
+        of_arms = [place.index_select(0, arms) for place in places]
+        limb = {name: self._read(name, of_arms) for name in ("arm_x", "arm_y", "arm_z", "arm")}
+        outer = self._near_fascia(flat, differences)
+        of_outer = [place.index_select(0, outer) for place in places]
+        cover = {name: self._read(name, of_outer) for name in ("skin", "fascia")}
         lattice = self.template.labels, self.template.origin, self.template.spacing
 
         def labels(offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> UInt8[Tensor, " v"]:
-            at = {name: _moved(values, offset) for name, values in (trunk | limb).items()}
+            at = {name: _moved(values, offset) for name, values in (trunk | limb | cover).items()}
             classes = looked_up(*lattice, at["x"], at["y"], at["z"])
-            # the template's own arms hang elsewhere
-            classes = torch.where(self.arms[classes.long()], 0, classes)
-            in_arm = looked_up(*lattice, at["arm_x"], at["arm_y"], at["arm_z"])
-            own = (at["arm"][arms] < 0) & self.arms[in_arm.long()]
-            classes[arms] = torch.where(own, in_arm, classes[arms])
-            found = self.table[classes.long()]
+            found = values_at(self.without_arms, classes.int())
+            in_arm = looked_up(*lattice, at["arm_x"], at["arm_y"], at["arm_z"]).int()
+            own = (at["arm"] < 0) & values_at(self.arms, in_arm)
+            found[arms] = torch.where(own, values_at(self.table, in_arm), found[arms])
             skin, fascia = at["skin"], at["fascia"]
             deep = -skin >= SUPERFICIAL * (fascia - skin)
             fat = torch.where(deep, code("subcutaneous_fat_deep"), code("subcutaneous_fat_superficial"))
-            found = torch.where(fascia < 0, found, fat.to(torch.uint8))
-            return torch.where(skin < 0, found, 0).to(torch.uint8)
+            covered = torch.where(fascia < 0, found[outer], fat.to(torch.uint8))
+            found[outer] = torch.where(skin < 0, covered, 0).to(torch.uint8)
+            return found
 
         return labels
+
+    def _near_fascia(self, flat: Tensor, neighbours: bool) -> Int[Tensor, " o"]:
+        """Which of the voxels may lie, or have a corner, beyond the fascia or the skin: fields change by less than
+        :data:`REACH` within half a voxel."""
+        most = -REACH if neighbours else 0.0
+        outer = values_at(self.fields["fascia"], flat) >= most
+        return places_of(outer | (values_at(self.fields["skin"], flat) >= most))
 
     def _places(self, flat: Tensor, neighbours: bool) -> list[Tensor]:
         """The voxels and, where wanted, those behind and ahead of them along each axis."""
@@ -136,7 +155,7 @@ class _Tissue:
         places = [flat]
         if neighbours:
             stride = shape.numel()
-            rest = flat
+            rest = flat.int()
             for size in shape:
                 stride //= size
                 place = rest // stride
@@ -146,8 +165,7 @@ class _Tissue:
 
     def _read(self, name: str, places: list[Tensor]) -> list[Tensor]:
         """A field at voxels and, where their neighbours are given, its central differences along each axis."""
-        field = self.fields[name].reshape(-1)
-        found = [field.index_select(0, place) for place in places]
+        found = [values_at(self.fields[name], place) for place in places]
         return [found[0], *((ahead - behind) / 2 for behind, ahead in zip(found[1::2], found[2::2], strict=True))]
 
 
@@ -155,5 +173,5 @@ def _moved(values: list[Tensor], offset: tuple[float, float, float]) -> Tensor:
     """To first order."""
     moved = values[0]
     for part, slope in zip(offset, values[1:], strict=False):
-        moved = moved + part * slope
+        moved = torch.add(moved, slope, alpha=part)
     return moved

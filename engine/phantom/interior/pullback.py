@@ -18,6 +18,7 @@ from engine.phantom.interior.sections import ANGLES, Polar, Rows, Sections, reac
 from engine.phantom.shape.limbs import Arm
 from engine.phantom.shape.shapes import ramp
 from engine.phantom.shape.surface import Surface
+from engine.phantom.shape.voxels import places_of, spread_out, values_at
 
 #: radius about the axis of a limb within which its bone is kept, mm of the template
 LEG_BONE, ARM_BONE = 24.0, 14.0
@@ -58,26 +59,26 @@ class _Near:
 
     def __init__(self, sections: Sections, skin: Tensor, rows: Tensor) -> None:
         self.sections, self.shape = sections, skin.shape
-        self.index = torch.nonzero(((skin < NEAR) & rows).reshape(-1))[:, 0]
-        self.slices = self.index % skin.shape[-1]
-        self.persons = self.index // skin[0].numel()
+        self.index = places_of((skin < NEAR) & rows)
+        self.slices = self.index.int() % skin.shape[-1] if len(skin) == 1 else self.index % skin.shape[-1]
+        self.persons = self.index // skin[0].numel() if len(skin) > 1 else None
         frame = sections.frame
-        self.x, self.y = (field.expand(skin.shape).reshape(-1)[self.index] for field in (frame.x, frame.y))
+        self.x, self.y = (values_at(field.expand(skin.shape), self.index) for field in (frame.x, frame.y))
 
     def row(self, values: Tensor) -> Tensor:
         """A value by slice (n, 1, 1, z) or by person (n, 1, 1, 1), at the voxels."""
+        if self.persons is None:
+            return values.reshape(-1) if values.numel() == 1 else values_at(values, self.slices)
         if values.shape[-1] == 1:
-            return values.reshape(-1)[self.persons]
-        return values.expand(len(values), 1, 1, self.shape[-1])[self.persons, 0, 0, self.slices]
+            return values_at(values, self.persons)
+        return values_at(values.expand(len(values), 1, 1, self.shape[-1]), self.persons * self.shape[-1] + self.slices)
 
     def look(self, polar: Polar, *tables: Rows) -> tuple[Tensor, ...]:
         return polar.looks(list(tables), self.slices, self.persons).unbind(-1)
 
     def spread(self, values: Tensor) -> Tensor:
         """Back to (n, x, y, z); 0 far from the body."""
-        whole = torch.zeros(self.shape.numel(), device=values.device)
-        whole[self.index] = values
-        return whole.reshape(self.shape)
+        return spread_out(values, self.index, tuple(self.shape))
 
 
 def pulled(sections: Sections, surface: Surface, fascia: Rows, arm: Arm, covers: Covers) -> Pulled:
@@ -192,7 +193,7 @@ def looked_up(
     """The label nearest to each place, mm; the lattice's border beyond it."""
     size = labels.shape
     i, j, k = (
-        ((p - o) / s).round().clamp(0, n - 1).to(torch.int32)
+        (p - o).div_(s).round_().clamp_(0, n - 1).to(torch.int32)
         for p, o, s, n in zip((x, y, z), origin, spacing, size, strict=True)
     )
-    return labels.reshape(-1)[((i * size[1] + j) * size[2] + k).long()]
+    return values_at(labels, i.mul_(size[1]).add_(j).mul_(size[2]).add_(k))
