@@ -23,6 +23,7 @@ from engine.phantom.anthropometry import People, PhantomError
 from engine.phantom.body import Body, build
 from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.fitting import fit
+from engine.phantom.freed import keep_freed
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.threads import one_thread
@@ -106,10 +107,14 @@ def _draw(people: People) -> list[PhantomPerson]:
 def counts(body: Body, i: int, labels: UInt8[np.ndarray, "x y z"]) -> dict[str, float]:
     """What is counted on the label map of person ``i`` (L; the liver in mL) and measured by the tape (cm)."""
 
-    def litres(group: str) -> float:
-        return int(np.isin(labels, codes(group)).sum()) * VOXEL_ML / 1000
+    voxels = np.bincount(labels.reshape(-1), minlength=256)
 
-    level = waist_level(np.isin(labels, codes("pelvis")))
+    def litres(group: str) -> float:
+        return int(voxels[list(codes(group))].sum()) * VOXEL_ML / 1000
+
+    pelvis = np.zeros(256, bool)
+    pelvis[list(codes("pelvis"))] = True
+    level = waist_level(pelvis.take(labels))
     tape = float("nan") if level is None else girth(body.trunk[i, :, :, level].cpu().double().numpy(), SPACING[:2])
     return {
         "sat": litres("subcutaneous_fat"),
@@ -252,7 +257,7 @@ def stream(seeds: list[int], device: str, workers: int | None = None) -> Iterato
             yield from make([seed])
         return
     # fork would copy the parent's threads' locks
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), keep_freed)
     try:
         window = 4 * count
         waiting = [pool.submit(make, [seed]) for seed in seeds[:window]]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from engine.phantom.shape.frame import Box, Frame
-from engine.phantom.shape.shapes import Number, Point, ramp, smooth_min, tube
+from engine.phantom.shape.frame import FORWARD, Frame
+from engine.phantom.shape.shapes import Number, Point, cone, ramp, smooth_min
 from engine.phantom.shape.surface import Surface
+
+#: an arm farther away than this joins nothing, mm; what stands for the distance there
+JOINED, AWAY = 70.0, 1e3
+#: the warp and a bent spine move a voxel by less than this, mm
+WARPED = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +58,44 @@ def right_arm(frame: Frame, surface: Surface) -> Arm:
 
 def with_arms(frame: Frame, surface: Surface, arm: Arm) -> tuple[Tensor, Tensor, Tensor]:
     """Skin and fascia of the whole body, arms joined at the shoulder, and the fascia of the arms alone."""
-    box = frame.whole
-    mirrored = Mirror(box)
-    skin = tube(mirrored, arm.points, arm.radii)
+    skin = torch.full_like(surface.skin, AWAY)
+    ends = zip(arm.points[:-1], arm.points[1:], arm.radii[:-1], arm.radii[1:], strict=True)
+    for a, b, ra, rb in ends:
+        for box in _around(frame, a, b, ra, rb):
+            here = skin[box]
+            torch.minimum(here, cone(_Mirrored(frame, box), a, b, ra, rb), out=here)
     k = 3 + 26 * ramp(frame.u, 0.69, 0.78) + 18 * ramp(frame.u, 0.76, 0.80)
-    fascia = smooth_min(surface.fascia, skin + arm.fat, k)
-    return smooth_min(surface.skin, skin, k + 2), fascia, skin + arm.fat
+    fat = skin + arm.fat
+    fascia = smooth_min(surface.fascia, fat, k)
+    return smooth_min(surface.skin, skin, k + 2), fascia, fat
 
 
-class Mirror:
-    """Box coordinates with |x|, so that one side stands for both."""
+class _Mirrored:
+    """Coordinates of some voxels with |x|, so that one side stands for both."""
 
-    def __init__(self, box: Box) -> None:
-        self.x = box.x.abs()
-        self.y, self.z = box.y, box.rows
+    def __init__(self, frame: Frame, box: tuple[slice, ...]) -> None:
+        self.x, self.y = frame.x[box].abs(), frame.y[box]
+        self.z = frame.z[..., box[3]]
+
+
+def _around(frame: Frame, a: Point, b: Point, ra: Number, rb: Number) -> Iterator[tuple[slice, ...]]:
+    """The voxels within :data:`JOINED` of a part of both arms, on either side."""
+    room = max(_most(ra), _most(rb)) + JOINED
+    low = [min(-_most(-start), -_most(-end)) - room for start, end in zip(a, b, strict=True)]
+    high = [max(_most(start), _most(end)) + room for start, end in zip(a, b, strict=True)]
+    x, y = frame.axes[0].cpu(), frame.axes[1].cpu() + FORWARD
+    rows = _span((y > low[1] - WARPED) & (y < high[1] + WARPED))
+    slices = _span(((frame.z > low[2]) & (frame.z < high[2])).any(0)[0, 0].cpu())
+    beyond = x.abs() > low[0] - WARPED
+    for side in (beyond & (x < 0), beyond & (x > 0)):
+        yield slice(None), _span(side), rows, slices
+
+
+def _span(mask: Bool[Tensor, " k"]) -> slice:
+    """From the first to the last of a mask."""
+    where = mask.nonzero()[:, 0].tolist()
+    return slice(where[0], where[-1] + 1) if where else slice(0, 0)
+
+
+def _most(value: Number) -> float:
+    return float(torch.as_tensor(value).max())

@@ -48,14 +48,19 @@ def tube(p: Coordinates, points: Sequence[Point], radii: Sequence[Number]) -> Te
     """A chain of round cones through ``points`` with the radii there."""
     distance: Tensor | None = None
     for a, b, ra, rb in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
-        lx, ly, lz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
-        dx, dy, dz = p.x - a[0], p.y - a[1], p.z - a[2]
-        t = ((dx * lx + dy * ly + dz * lz) / (lx * lx + ly * ly + lz * lz + 1e-6)).clamp(0, 1)
-        part = torch.sqrt((dx - t * lx) ** 2 + (dy - t * ly) ** 2 + (dz - t * lz) ** 2) - (ra + t * (rb - ra))
+        part = cone(p, a, b, ra, rb)
         distance = part if distance is None else torch.minimum(distance, part)
     if distance is None:
         raise ValueError(f"a tube needs two points or more, got {len(points)}")
     return distance
+
+
+def cone(p: Coordinates, a: Point, b: Point, ra: Number, rb: Number) -> Tensor:
+    """A round cone from ``a`` with radius ``ra`` to ``b`` with ``rb``."""
+    lx, ly, lz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    dx, dy, dz = p.x - a[0], p.y - a[1], p.z - a[2]
+    t = ((dx * lx + dy * ly + dz * lz) / (lx * lx + ly * ly + lz * lz + 1e-6)).clamp(0, 1)
+    return torch.sqrt((dx - t * lx) ** 2 + (dy - t * ly) ** 2 + (dz - t * lz) ** 2) - (ra + t * (rb - ra))
 
 
 def curve(u: Tensor, knots: Sequence[tuple[Number, Number]]) -> Tensor:
