@@ -64,11 +64,10 @@ def colon(v: Viscera, bowel: Bowel) -> None:
     canvas.paint(box, stool, BY_NAME["colon_content"], gain=1.0 + 0.22 * speck, over=True)
     gas = torch.maximum(stool + 1, 12 * (0.5 - 0.35 * f.trait("bowel_gas") - large - 0.3 * speck))
     canvas.paint(box, gas, BY_NAME["colon_gas"], over=True)
-    at = v.places("duodenum", 1.4)
-    distance = v.distance("duodenum", at, front=v.front.clamp(0.75, 1.15))
+    at, distance = v.found("duodenum", 1.4, front=v.front.clamp(0.75, 1.15))
     v.paint(at, torch.maximum(distance, at.box.take(v.region) + 2), "duodenum", keep=True)
-    at = v.places("rectum", 1.4)
-    v.paint(at, torch.maximum(v.distance("rectum", at), at.box.take(v.under) + 9), "rectum", keep=True)
+    at, distance = v.found("rectum", 1.4)
+    v.paint(at, torch.maximum(distance, at.box.take(v.under) + 9), "rectum", keep=True)
 
 
 def small_bowel(v: Viscera, bowel: Bowel) -> None:
@@ -99,8 +98,8 @@ def sort_fat(v: Viscera, pull: Pulled) -> None:
     label = torch.where(fat, code("mesenteric_fat"), canvas.label)
     label = torch.where(omental, code("omental_fat"), label)
     for organ in ("kidney_right", "kidney_left"):
-        at = v.places(organ, 1.7)
-        near = v.distance(organ, at) < NEAR_KIDNEY
+        at, distance = v.found(organ, 1.7, NEAR_KIDNEY)
+        near = distance < NEAR_KIDNEY
         own = at.box.take(label)
         mine = is_of(own, "visceral_fat")
         at.box.put(label, torch.where(near & mine, code("perirenal_fat"), own).to(label.dtype))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ AORTIC_GROWTH = 0.035
 LIVER_SIDE = 0.87
 #: least wall of a chamber of the heart, mm
 THINNEST = 2.5
+#: an organ is painted as far as this, mm; every so many voxels it is asked first, and how far its distance changes between
+NEAR, COARSE, SLACK = 14.0, 3, 28.0
 #: courses of the liver's vessels, mm of the template
 LIVER_VESSELS: Mapping[str, tuple[tuple[tuple[float, float, float], ...], ...]] = {
     "portal_vein": (
@@ -79,8 +82,8 @@ class Viscera:
         total = near.sum(-1, keepdim=True)
         return tuple(((one * near).sum(-1, keepdim=True) / total)[..., None] for one in (ahead, aside))  # type: ignore[return-value]
 
-    def places(self, name: str, grown: float = 1.35) -> Places:
-        """The voxels around an organ, in template coordinates."""
+    def box(self, name: str, room: float) -> Box:
+        """A box that holds an organ wherever persons have it: ``room`` times as long."""
         organ, s = self.template.organs[name], self.skeleton
         size = torch.tensor(organ.distance.shape) * torch.tensor(organ.spacing)
         middle = torch.tensor(organ.origin) + size / 2
@@ -89,14 +92,33 @@ class Viscera:
             s.scale * s.chest * float(middle[1]) + s.shift.amin(-1, keepdim=True),
             s.down(float(middle[2])),
         )
-        half = tuple(float(v) / 2 * grown for v in size)
-        return self.within(self.frame.box(centre, half))  # type: ignore[arg-type]
+        half = tuple(float(v) / 2 * room for v in size)
+        return self.frame.box(centre, half)  # type: ignore[arg-type]
 
-    def within(self, box: Box) -> Places:
-        s = self.skeleton
-        x = s.across(box.x, box.take(s.wide))
-        y = s.ahead(box.y, box.take(s.shift), box.take(s.deep))
-        return Places(box, x, y, s.up(box.z), s.scale)
+    def within(self, box: Box, every: int = 1) -> Places:
+        """Places of a box's voxels, or of every so many of them along each axis."""
+        s, cut = self.skeleton, slice(None, None, every)
+        wide, shift, deep = (box.take(rows)[..., cut] for rows in (s.wide, s.shift, s.deep))
+        x = s.across(box.x[:, cut, cut, cut], wide)
+        y = s.ahead(box.y[:, cut, cut, cut], shift, deep)
+        z = box.rows[..., cut] + box.take(self.frame.lift)[:, cut, cut, cut]
+        return Places(box, x, y, s.up(z), s.scale)
+
+    def found(self, name: str, room: float, reach: float = NEAR, **placed: Any) -> tuple[Places, Tensor]:
+        """The voxels around an organ and their :meth:`distance` to it, all those within ``reach`` mm among them.
+
+        The box of every person is much larger than an organ: it is asked coarsely first.
+        """
+        box = self.box(name, room)
+        coarse = self.distance(name, self.within(box, COARSE), far=True, **placed)
+        near = coarse < reach + SLACK
+        spans = [torch.nonzero(near.amax([other for other in range(4) if other != axis])) for axis in (1, 2, 3)]
+        if all(len(span) for span in spans):
+            low = [max(int(span[0]) * COARSE - COARSE + 1, 0) for span in spans]
+            high = [min(int(span[-1]) * COARSE + COARSE, size) for span, size in zip(spans, box.size, strict=True)]
+            box = box.cropped(low, high)
+        at = self.within(box)
+        return at, self.distance(name, at, **placed)
 
     def distance(
         self,
@@ -109,6 +131,7 @@ class Viscera:
         front: Number = 1.0,
         side: Number = 1.0,
         turn: Number = 0.0,
+        far: bool = False,
     ) -> Tensor:
         """Signed distance to an organ that is enlarged about ``anchor`` and ``moved``, mm; stretched to the front
         (about the back of the abdomen) and to the sides, and turned in the coronal plane (radians)."""
@@ -120,7 +143,7 @@ class Viscera:
         turned = torch.as_tensor(turn)
         c, s = turned.cos(), turned.sin()
         x, z = x * c + z * s, z * c - x * s
-        found = organ.at(a[0] + x / grown, a[1] + y / grown, a[2] + z / grown, far=name in FAR)
+        found = organ.at(a[0] + x / grown, a[1] + y / grown, a[2] + z / grown, far=far or name in FAR)
         return found * grown * at.scale
 
     def enlargement(self, name: str, wanted: Tensor) -> Tensor:
@@ -149,8 +172,8 @@ def vessels(v: Viscera) -> None:
         ("iliac_vein", 0.5),
         ("renal_vessel", 0.0),
     ):
-        at = v.places(name, 1.15)
-        distance = v.distance(name, at) - by
+        at, distance = v.found(name, 1.15)
+        distance = distance - by
         if name in ("aorta", "vena_cava"):
             distance = torch.maximum(distance, at.box.take(v.region) - 12)
         v.paint(at, distance, name, keep=True)
@@ -161,11 +184,11 @@ def kidneys(v: Viscera) -> None:
     fat = (v.frame.value("vat") - 2).clamp(-1.5, 7)
     for side, name in ((1, "right"), (-1, "left")):
         organ = f"kidney_{name}"
-        at = v.places(organ, 1.5)
         grown = v.enlargement(organ, getattr(v.frame.people, organ))
         drop = 6 * v.frame.trait(f"kidney_drop_{name[0]}")
         moved = (side * (1.5 + 1.4 * fat), 3 + 1.0 * fat, 2 - 5 * side - drop)
-        distance = v.distance(organ, at, grown=grown, moved=moved, turn=side * 0.05 * v.frame.trait("kidney_tilt"))
+        tilt = side * 0.05 * v.frame.trait("kidney_tilt")
+        at, distance = v.found(organ, 1.5, grown=grown, moved=moved, turn=tilt)
         distance = v.met(at, distance, at.box.take(v.region) - 6, getattr(v.frame.people, organ), 5.0)
         v.paint(at, distance, "renal_cortex", keep=True)
         z = at.z - v.template.organs[organ].centre[2]
@@ -174,16 +197,15 @@ def kidneys(v: Viscera) -> None:
         x = (at.x.abs() - abs(v.template.organs[organ].centre[0]) - 1.4 * fat) * v.skeleton.scale
         sinus = torch.maximum(distance + 10, torch.maximum(x - 2, z.abs() - 24))
         v.paint(at, sinus, "renal_sinus", over=True, keep=True)
-    at = v.places("adrenal", 1.2)
-    v.paint(at, v.distance("adrenal", at, moved=(0.0, 2.0, 6.0)), "adrenal", keep=True)
+    at, distance = v.found("adrenal", 1.2, moved=(0.0, 2.0, 6.0))
+    v.paint(at, distance, "adrenal", keep=True)
 
 
 def spleen(v: Viscera) -> None:
-    at = v.places("spleen", 1.6)
     wanted = v.frame.people.spleen
     place = v.frame.trait("spleen_place")
-    distance = v.distance(
-        "spleen", at, grown=v.enlargement("spleen", wanted), moved=(0.0, 2.0 * place, 0.7 * lifted(v.frame) - 5.0 * place),
+    at, distance = v.found(
+        "spleen", 1.6, grown=v.enlargement("spleen", wanted), moved=(0.0, 2.0 * place, 0.7 * lifted(v.frame) - 5.0 * place),
         anchor=(-105.0, 70.0, 1125.0), side=v.side.clamp(0.85, 1.12),
     )  # fmt: skip
     distance = v.met(at, distance, at.box.take(v.region) + 1.5, wanted)
@@ -192,10 +214,10 @@ def spleen(v: Viscera) -> None:
 
 def pancreas(v: Viscera) -> None:
     """Lobulated; the source's is thin, so it is enlarged to the person's volume."""
-    at = v.places("pancreas", 1.5)
     wanted = v.frame.people.pancreas
     grown = v.enlargement("pancreas", wanted).clamp(0.8, 1.35)
-    distance = v.distance("pancreas", at, grown=grown, moved=(0.0, 2.0, 0.0), front=v.front.clamp(0.75, 1.15))
+    front = v.front.clamp(0.75, 1.15)
+    at, distance = v.found("pancreas", 1.5, 20.0, grown=grown, moved=(0.0, 2.0, 0.0), front=front)
     distance = distance + 1.2 * v.frame.noise("lobules", (34, 30, 46), at.box)
     distance = v.met(at, distance, at.box.take(v.region) + 2, wanted)
     v.paint(at, distance, "pancreas", fat=v.frame.value("pancreas_pdff") / 100, keep=True)
@@ -204,12 +226,11 @@ def pancreas(v: Viscera) -> None:
 def liver(v: Viscera, texture: Tensor) -> None:
     """Under the right dome, with its veins; the volume is met. Flatter and narrower than the template's, so that a lean
     person's front wall does not cut it: weight then changes its size, not its shape."""
-    at = v.places("liver", 1.45)
     f = v.frame
     wanted = f.people.liver
     front = 0.72 + 0.06 * f.male
-    distance = v.distance(
-        "liver", at, grown=v.enlargement("liver", wanted) * (1.06 + 0.04 * f.male), anchor=(75.0, 60.0, 1190.0),
+    at, distance = v.found(
+        "liver", 1.45, 56.0, grown=v.enlargement("liver", wanted) * (1.06 + 0.04 * f.male), anchor=(75.0, 60.0, 1190.0),
         moved=(-4.0, 0.0, lifted(f) - 6.0), turn=0.05 * f.trait("liver_tilt"), front=front, side=LIVER_SIDE,
     )  # fmt: skip
     distance = distance + 2.0 * f.noise("liver", (7, 7, 9), at.box)
@@ -217,9 +238,8 @@ def liver(v: Viscera, texture: Tensor) -> None:
     gain = 1 + 0.02 * at.box.take(texture)
     v.paint(at, distance, "liver", fat=f.value("liver_pdff") / 100, gain=gain, keep=True)
     _liver_vessels(v, front)
-    bag = v.places("gallbladder", 1.8)
-    own = v.distance(
-        "gallbladder", bag, grown=v.enlargement("gallbladder", 32.0 * torch.ones_like(wanted)),
+    bag, own = v.found(
+        "gallbladder", 1.8, grown=v.enlargement("gallbladder", 32.0 * torch.ones_like(wanted)),
         moved=(0.0, -4.0, lifted(f) - 14.0), front=v.front.clamp(0.75, 1.10),
     )  # fmt: skip
     distance = torch.maximum(own, bag.box.take(v.region) + 3)
@@ -244,11 +264,10 @@ def _liver_vessels(v: Viscera, front: Tensor) -> None:
 
 
 def stomach(v: Viscera) -> None:
-    at = v.places("stomach", 1.5)
     f = v.frame
     fill = (0.10 * f.trait("stomach_fill")).exp() * 0.88
-    distance = v.distance(
-        "stomach", at, grown=fill, moved=(4.0 * f.trait("stomach_place") - 8.0, -3.0, 0.7 * lifted(f)), anchor=(-58.0, 130.0, 1165.0),
+    at, distance = v.found(
+        "stomach", 1.5, 20.0, grown=fill, moved=(4.0 * f.trait("stomach_place") - 8.0, -3.0, 0.7 * lifted(f)), anchor=(-58.0, 130.0, 1165.0),
         front=v.front.clamp(0.70, 1.25), side=v.side.clamp(0.85, 1.1),
     )  # fmt: skip
     s = v.skeleton
@@ -265,36 +284,33 @@ def stomach(v: Viscera) -> None:
 def pelvic(v: Viscera) -> None:
     """Bladder with what it holds, and prostate, or uterus and ovaries."""
     f = v.frame
-    at = v.places("bladder", 1.5)
     fill = (0.16 * f.trait("bladder_fill")).exp()
-    distance = v.distance("bladder", at, grown=fill, anchor=(1.0, 92.0, 796.0))
+    at, distance = v.found("bladder", 1.5, grown=fill, anchor=(1.0, 92.0, 796.0))
     distance = torch.maximum(distance, at.box.take(v.under) + 8)
     v.paint(at, distance, "bladder", keep=True)
     if bool((f.male > 0).any()):
-        at = v.places("prostate", 1.6)
         older = 1.1 + 0.008 * (f.value("age") - 40).clamp(0, 45)
-        distance = v.distance("prostate", at, grown=older, anchor=(1.0, 84.0, 790.0))
+        at, distance = v.found("prostate", 1.6, grown=older, anchor=(1.0, 84.0, 790.0))
         v.paint(at, distance + 99.0 * (1 - f.male), "prostate", keep=True)
     if bool((f.male < 1).any()):
         after = 1 - 0.010 * (f.value("age") - 50).clamp(0, 25)
         for name in ("uterus", "ovary"):
-            at = v.places(name, 1.6)
-            distance = v.distance(name, at, grown=after, moved=(0.0, -4.0, 4.0), anchor=(0.0, 80.0, 830.0))
+            at, distance = v.found(name, 1.6, grown=after, moved=(0.0, -4.0, 4.0), anchor=(0.0, 80.0, 830.0))
             v.paint(at, distance + 99.0 * f.male, name, keep=True)
 
 
 def heart(v: Viscera) -> None:
     """Chambers and wall, scaled as a whole to the person's volume; epicardial fat is what stays around it."""
     f = v.frame
-    at = v.places("heart", 1.5)
     grown = v.enlargement("heart", f.people.heart)
     organ = v.template.organs["heart"]
     lift = 0.5 * lifted(f) + 3.0 * f.trait("heart_place")
     front, side = v.front.clamp(0.85, 1.10), v.side.clamp(0.92, 1.08)
     grown = grown / (front * side) ** (1 / 3)
     placed = {"grown": grown, "moved": (0.0, 0.0, lift), "front": front, "side": side, "anchor": organ.centre}
+    at, whole = v.found("heart", 1.5, 18.0, **placed)
     within = at.box.take(v.cavity) + 1.0
-    distance = v.met(at, v.distance("heart", at, **placed), within, f.people.heart)
+    distance = v.met(at, whole, within, f.people.heart)
     around = torch.maximum(distance - 4 - f.value("vat").clamp(0, 6), -distance)
     soft = is_of(at.box.take(v.canvas.label), "lung", "mediastinal_fat", "heart")
     v.paint(at, torch.where(soft, around, 9.0), "epicardial_fat")

@@ -59,8 +59,9 @@ class Canvas:
         ):
             before = box.take(image)
             target = signal if gain is None else gain * signal
-            box.put(image, torch.lerp(before, torch.as_tensor(target, dtype=before.dtype, device=before.device), alpha))
+            target = torch.as_tensor(target, dtype=before.dtype, device=before.device)
+            box.changed(image, before.lerp_(target, alpha))
         if not signal_only:
-            box.put(self.label, torch.where(inside, tissue.code, box.take(self.label)))
+            box.changed(self.label, box.take(self.label).masked_fill_(inside, tissue.code))
         if keep:
-            box.put(self.taken, box.take(self.taken) | inside)
+            box.changed(self.taken, box.take(self.taken).logical_or_(inside))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,7 +131,7 @@ class Frame:
 class Box:
     """A block of voxels of the same size in every person, at a place of its own.
 
-    ``x``, ``y``, ``z`` are its body coordinates; ``rows`` is the unwarped height of its slices, on which the body surface
+    ``x``, ``y``, ``z`` are the voxels' body coordinates; ``rows`` is the unwarped height of its slices, on which the body surface
     and the skeleton are built, ``u`` the same as a fraction of the person's height.
     """
 
@@ -143,7 +144,17 @@ class Box:
         self.index: tuple[Tensor | slice, ...] | None = self._index()
         frame = self.frame
         self.x, self.y, self.rows, self.u = (self.take(field) for field in (frame.x, frame.y, frame.z, frame.u))
-        self.z = self.rows + self.take(frame.lift)
+
+    @cached_property
+    def z(self) -> Tensor:
+        """The warped height of every voxel, mm."""
+        return self.rows + self.take(self.frame.lift)
+
+    def cropped(self, low: Sequence[int], high: Sequence[int]) -> Box:
+        """The voxels from ``low`` to ``high`` (not included) of the box along each axis."""
+        starts = self.starts or [torch.zeros(self.frame.n, dtype=torch.long, device=self.frame.device)] * 3
+        size = (high[0] - low[0], high[1] - low[1], high[2] - low[2])
+        return Box(self.frame, self.corner, size, [start + by for start, by in zip(starts, low, strict=True)])
 
     def _index(self) -> tuple[Tensor | slice, ...] | None:
         if self.starts is None:
@@ -174,6 +185,11 @@ class Box:
             person, _, _, z = self.index
             return field[:, :, :, z] if isinstance(z, slice) else field[person, 0, 0, z]
         return field[self.index]
+
+    def changed(self, field: Tensor, value: Tensor) -> None:
+        """Write back what :meth:`take` gave and was changed in place: only a copy has to be."""
+        if self.part is None:
+            self.put(field, value)
 
     def put(self, field: Tensor, value: Tensor) -> None:
         """Write ``value`` back into ``field`` (n, x, y, z)."""
