@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from engine.phantom.interior.organs import Viscera
@@ -10,6 +11,7 @@ from engine.phantom.interior.pullback import Pulled
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import level
+from engine.phantom.shape.voxels import places_of, spread_out, values_at
 from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: half the sides of the box that holds the bowel of the heaviest, at the reference stature, mm
@@ -18,32 +20,52 @@ ABDOMEN = (205.0, 165.0, 195.0)
 COLON_RADIUS, LOOP_RADIUS = 19.0, 11.0
 #: the sources' colons are emptier than most, mm
 WIDER = 3.0
+#: bowel is painted no farther than this beyond the abdomen, mm, and what stands for the distance there
+BESIDE, AWAY = 1.0, 1e3
 #: fat is perirenal this near to a kidney, mm; omental in this front part of the cavity
 NEAR_KIDNEY, OMENTAL = 22.0, 0.72
 
 
 class Bowel:
-    """Places of the abdomen's voxels in the template's cavity, moved a little by the person's own noise."""
+    """Places of the abdomen's voxels in the template's cavity, moved a little by the person's own noise.
+
+    ``within`` are the flat numbers, in the box, of the voxels where bowel may be; only they have places.
+    """
 
     def __init__(self, v: Viscera, pull: Pulled) -> None:
         f = v.frame
         middle = v.skeleton.shift.mean(-1, keepdim=True) + 135.0 * v.skeleton.scale
         self.box: Box = f.box((0.0, middle, f.h * 0.5925), ABDOMEN)
         take = self.box.take
-        own = [8.0 * f.noise(f"loop {axis}", (5, 5, 6), self.box) for axis in "xyz"]
-        self.x, self.y = take(pull.x) + own[0], take(pull.y) + own[1]
-        self.z = take(pull.z) + own[2] + 8.0 * f.trait("colon_loop") * torch.exp(-(((take(pull.z) - 1010) / 60) ** 2))
+        self.within = places_of(take(v.region) < BESIDE)
+        own = [8.0 * self.at(f.noise(f"loop {axis}", (5, 5, 6), self.box)) for axis in "xyz"]
+        x, y, z = (self.at(take(field)) for field in (pull.x, pull.y, pull.z))
+        coil = self.at(f.trait("colon_loop"))
+        self.x, self.y = x + own[0], y + own[1]
+        self.z = z + own[2] + 8.0 * coil * torch.exp(-(((z - 1010) / 60) ** 2))
         s = v.skeleton
-        radius = torch.sqrt(
-            s.across(self.box.x, take(s.wide)) ** 2 + s.ahead(self.box.y, take(s.middle), take(s.deep)) ** 2
-        )
-        there = torch.sqrt(take(pull.x) ** 2 + (take(pull.y) - take((s.middle - s.shift) / (s.scale * s.deep))) ** 2)
-        self.stretch = (radius / there.clamp(min=4)).clamp(0.6, 2.5) * s.scale
+        across = self.at(s.across(self.box.x, take(s.wide)))
+        ahead = self.at(s.ahead(self.box.y, take(s.middle), take(s.deep)))
+        radius = torch.sqrt(across**2 + ahead**2)
+        there = torch.sqrt(x**2 + (y - self.at(take((s.middle - s.shift) / (s.scale * s.deep)))) ** 2)
+        self.scale = self.at(s.scale)
+        self.stretch = (radius / there.clamp(min=4)).clamp(0.6, 2.5) * self.scale
 
-    def distance(self, v: Viscera, name: str, radius: float) -> Tensor:
-        """To an organ that keeps its thickness where its course is stretched, mm."""
-        found = v.template.organs[name].at(self.x, self.y, self.z)
-        return found * self.stretch + radius * (self.stretch - v.skeleton.scale).clamp(min=-6 / radius)
+    def at(self, field: Tensor) -> Float[Tensor, " v"]:
+        """A field of the box, or a number of each person or slice, where bowel may be."""
+        return values_at(field.expand(self.box.x.shape), self.within)
+
+    def distance(self, v: Viscera, name: str, radius: float, only: Tensor | None = None) -> Tensor:
+        """To an organ that keeps its thickness where its course is stretched, mm; where bowel may be, or ``only`` in some
+        voxels of the box."""
+        places = (self.x, self.y, self.z, self.stretch, self.scale, self.within)
+        if only is not None:
+            chosen = places_of(values_at(only, self.within))
+            places = tuple(one.index_select(0, chosen) for one in places)
+        x, y, z, stretch, scale, within = places
+        found = v.template.organs[name].at(x, y, z)
+        found = found * stretch + radius * (stretch - scale).clamp(min=-6 / radius)
+        return spread_out(found, within, tuple(self.box.x.shape), AWAY)
 
 
 def colon(v: Viscera, bowel: Bowel) -> None:
@@ -73,12 +95,12 @@ def colon(v: Viscera, bowel: Bowel) -> None:
 def small_bowel(v: Viscera, bowel: Bowel) -> None:
     """Loops, as much as leaves the visceral fat its volume; fluid within, fat between."""
     f, box, canvas = v.frame, bowel.box, v.canvas
-    loops = bowel.distance(v, "small_bowel_2", LOOP_RADIUS)
-    lump = bowel.distance(v, "small_bowel", LOOP_RADIUS) + 7.0
-    wave = f.noise("wave", (20, 18, 28), box)
-    field = torch.minimum(loops, lump) + 2.2 * wave
     fat = is_of(box.take(canvas.label), "visceral_fat")
     fat &= (box.take(v.region) < -1.0) & (box.take(v.under) < -8.0)
+    loops = bowel.distance(v, "small_bowel_2", LOOP_RADIUS, fat)
+    lump = bowel.distance(v, "small_bowel", LOOP_RADIUS, fat) + 7.0
+    wave = f.noise("wave", (20, 18, 28), box)
+    field = torch.minimum(loops, lump) + 2.2 * wave
     total = is_of(canvas.label, "visceral_fat").sum((1, 2, 3)).float()
     room = (total - f.people.vat * 1000 / f.voxel_ml).clamp(min=0)
     edge = level(field, fat, room, -20.0, 90.0)
