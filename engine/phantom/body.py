@@ -66,7 +66,7 @@ def build(people: People, template: Template | None = None, *, fine: int = 1) ->
         textured(canvas, texture)
         marbling(canvas, covers)
         breast_gland(canvas, surface, texture)
-        region = abdomen(sections, surface)
+        region = abdomen(sections, surface, pull.z)
         gut.abdominal_fat(canvas, region)
         under = torch.maximum(covers.fascia, covers.skin + 5)
         viscera = organs.Viscera(sections, canvas, surface.cavity, region, under, fascia)

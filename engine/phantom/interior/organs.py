@@ -15,6 +15,7 @@ from engine.phantom.shape.canvas import SOFT, Canvas
 from engine.phantom.shape.frame import Box
 from engine.phantom.shape.shapes import Number, Point, level, tube
 from engine.phantom.shape.surface import lifted
+from engine.phantom.shape.voxels import box_of
 from engine.phantom.tissue import BY_NAME, code, is_of
 
 #: organs that are enlarged beyond their boxes, or cut by them
@@ -111,13 +112,10 @@ class Viscera:
         """
         box = self.box(name, room)
         coarse = self.distance(name, self.within(box, COARSE), far=True, **placed)
-        near = coarse < reach + SLACK
-        spans = [torch.nonzero(near.amax([other for other in range(4) if other != axis])) for axis in (1, 2, 3)]
-        if all(len(span) for span in spans):
-            low = [max(int(span[0]) * COARSE - COARSE + 1, 0) for span in spans]
-            high = [min(int(span[-1]) * COARSE + COARSE, size) for span, size in zip(spans, box.size, strict=True)]
-            box = box.cropped(low, high)
-        at = self.within(box)
+        _, *spans = box_of(coarse < reach + SLACK)
+        low = [max((span.start - 1) * COARSE + 1, 0) for span in spans]
+        high = [min(span.stop * COARSE, size) for span, size in zip(spans, box.size, strict=True)]
+        at = self.within(box.cropped(low, high))
         return at, self.distance(name, at, **placed)
 
     def distance(

@@ -74,7 +74,7 @@ class _Near:
         return values_at(values.expand(len(values), 1, 1, self.shape[-1]), self.persons * self.shape[-1] + self.slices)
 
     def look(self, polar: Polar, *tables: Rows) -> tuple[Tensor, ...]:
-        return polar.looks(list(tables), self.slices, self.persons).unbind(-1)
+        return polar.looks(list(tables), self.slices, self.persons)
 
     def spread(self, values: Tensor) -> Tensor:
         """Back to (n, x, y, z); 0 far from the body."""

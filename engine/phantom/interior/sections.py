@@ -43,26 +43,24 @@ class Polar:
         part = place.sub_(ray)
         # atan2 is within half a turn, so that this is the remainder
         ray = ray.add_((ray < 0).float(), alpha=ANGLES)
-        return cls(torch.sqrt(x * x + y * y), ray.long(), part)
+        return cls((x * x).add_(y * y).sqrt_(), ray.long(), part)
 
     def look(self, table: Rows, rows: Tensor, person: Tensor | None = None) -> Tensor:
         """A table (angle, slice) at the voxels, of which ``rows`` are the slices and ``person`` the persons (the first
         axis, if not given)."""
-        return self.looks([table], rows, person)[..., 0]
+        return self.looks([table], rows, person)[0]
 
-    def looks(self, tables: list[Rows], rows: Tensor, person: Tensor | None = None) -> Float[Tensor, "... tables"]:
-        """Several tables at once, on the last axis."""
+    def looks(self, tables: list[Rows], rows: Tensor, person: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Several tables at once."""
         n, _, count = tables[0].shape
         if person is None:
             person = torch.arange(n, device=rows.device).reshape(n, *(1,) * (self.ray.ndim - 1))
-        each = torch.stack(tables, -1)
-        # the first ray once more behind the last
-        flat = torch.cat([each, each[:, :1]], 1).reshape(n * (ANGLES + 1) * count, len(tables))
         base = rows if n == 1 else person * ((ANGLES + 1) * count) + rows
-        low = (base + self.ray * count).reshape(-1)
+        low = self.ray * count + base
         high = low + count
-        found = torch.lerp(flat.index_select(0, low), flat.index_select(0, high), self.part.reshape(-1, 1))
-        return found.reshape(*self.part.shape, len(tables))
+        # the first ray once more behind the last
+        around = [torch.cat([table, table[:, :1]], 1) for table in tables]
+        return tuple(torch.lerp(values_at(table, low), values_at(table, high), self.part) for table in around)
 
 
 class Sections:

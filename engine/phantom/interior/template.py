@@ -33,6 +33,7 @@ from engine.phantom.atlas.build import (
 from engine.phantom.atlas.checkpoint import load_anatomy
 from engine.phantom.atlas.meshes import Lattice
 from engine.phantom.atlas.morphology import distance_to, nearest, wrapped_largest, wrapped_smooth
+from engine.phantom.shape.voxels import values_at
 from engine.phantom.skin.basis import SkinBasis
 
 #: angles of a section, from the right over the front; mm between two radii of a ray, and its length
@@ -129,9 +130,11 @@ class Template:
 
     def under_lungs(self, x: Tensor, y: Tensor) -> Tensor:
         """Height of the diaphragm over points of the template, mm, to the nearest place of its table."""
-        i = ((x - self.origin[0]) / self.spacing[0]).round().clamp(0, self.dome.shape[0] - 1).long()
-        j = ((y - self.origin[1]) / self.spacing[1]).round().clamp(0, self.dome.shape[1] - 1).long()
-        return self.dome.reshape(-1)[i * self.dome.shape[1] + j]
+        i, j = (
+            (place - o).div_(s).round_().clamp_(0, n - 1)
+            for place, o, s, n in zip((x, y), self.origin, self.spacing, self.dome.shape, strict=False)
+        )
+        return values_at(self.dome, i.mul_(self.dome.shape[1]).add_(j).int())
 
 
 def template_of(

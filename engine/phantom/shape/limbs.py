@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from engine.phantom.shape.frame import FORWARD, Frame
 from engine.phantom.shape.shapes import Number, Point, cone, ramp, smooth_min
 from engine.phantom.shape.surface import Surface
+from engine.phantom.shape.voxels import span_of
 
 #: an arm farther away than this joins nothing, mm; what stands for the distance there
 JOINED, AWAY = 70.0, 1e3
@@ -84,17 +84,11 @@ def _around(frame: Frame, a: Point, b: Point, ra: Number, rb: Number) -> Iterato
     low = [min(-_most(-start), -_most(-end)) - room for start, end in zip(a, b, strict=True)]
     high = [max(_most(start), _most(end)) + room for start, end in zip(a, b, strict=True)]
     x, y = frame.axes[0].cpu(), frame.axes[1].cpu() + FORWARD
-    rows = _span((y > low[1] - WARPED) & (y < high[1] + WARPED))
-    slices = _span(((frame.z > low[2]) & (frame.z < high[2])).any(0)[0, 0].cpu())
+    rows = span_of((y > low[1] - WARPED) & (y < high[1] + WARPED))
+    slices = span_of(((frame.z > low[2]) & (frame.z < high[2])).any(0)[0, 0].cpu())
     beyond = x.abs() > low[0] - WARPED
     for side in (beyond & (x < 0), beyond & (x > 0)):
-        yield slice(None), _span(side), rows, slices
-
-
-def _span(mask: Bool[Tensor, " k"]) -> slice:
-    """From the first to the last of a mask."""
-    where = mask.nonzero()[:, 0].tolist()
-    return slice(where[0], where[-1] + 1) if where else slice(0, 0)
+        yield slice(None), span_of(side), rows, slices
 
 
 def _most(value: Number) -> float:

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from engine.phantom.interior.sections import Polar, Sections
 from engine.phantom.shape.frame import generator
 from engine.phantom.shape.section import Section
-from engine.phantom.shape.shapes import Number, bump, curve, ramp, smooth_min
+from engine.phantom.shape.shapes import Number, bump, curve, falling, ramp, smooth_min
 from engine.phantom.skin.basis import SkinBasis, at_rows, skin_sections, thigh_row, trunk_row
 
 #: a roomy abdomen draws in by this share of the bulge, and has thicker fat and muscle in front; a full one grows in depth
@@ -190,8 +190,10 @@ class Outline:
         front, behind = sine.clamp(min=0), (-sine).clamp(min=0)
         lobes = 0.80 + (0.42 + 0.10 * self.frame.trait("fat_front")) * front + 0.34 * behind - 0.50 * behind**6
         lobes = lobes + self.front_fat[..., cut] * front
-        midline = 1 - 0.06 * torch.exp(-((x / 15) ** 2)) * front
-        midline = midline - 0.45 * torch.exp(-((x / 60) ** 2)) * ramp(-self.frame.u[..., cut], -0.485, -0.455)
+        midline = 1 - falling((x / 15) ** 2).mul_(0.06).mul_(front)
+        cleft = ramp(-self.frame.u[..., cut], -0.485, -0.455)
+        low = slice(int((cleft > 0).sum(-1).max()))
+        midline[..., low] -= 0.45 * falling((x[..., low] / 60) ** 2) * cleft[..., low]
         return self.fat_rows[..., cut] * lobes * midline + 0.06
 
     def breast(self, x: Tensor, y: Tensor, cut: slice) -> Tensor:
@@ -200,13 +202,13 @@ class Outline:
         across = (x.abs() - 0.046 * f.h) / (0.031 * f.h)
         sag = 0.738 - 0.004 * (f.value("age") - 45) / 30
         up = (u - sag) / torch.where(u > sag, 0.037, 0.026)
-        return self.breast_projection() * torch.exp(-(across**2) - up**2) * ramp(y, 0.0, 30.0)
+        return self.breast_projection() * falling(across**2 + up**2) * ramp(y, 0.0, 30.0)
 
     def within(self, polar: Polar, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How far places lie beyond the bones that hold a cavity; thickness of the wall under the fascia; how far they lie
         beyond the rib cage and its muscles (far negative where there is no cage), mm."""
         s = self.sections
-        limit, wall, cage = polar.looks([s.limit, s.wall, s.cage], rows).unbind(-1)
+        limit, wall, cage = polar.looks([s.limit, s.wall, s.cage], rows)
         scale = s.skeleton.scale
         return (polar.radius - limit) * scale, wall * scale, (polar.radius - cage) * scale
 

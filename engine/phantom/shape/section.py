@@ -33,24 +33,24 @@ class Section:
 
         With two sides, x < 0 is the inner one.
         """
-        rows = torch.arange(self.rows, device=x.device)[cut]
+        rows = torch.arange(self.rows, device=x.device, dtype=torch.int32)[cut]
         across = 1 / (half / self.half[..., cut])
         ahead, behind = self.front[..., cut] / front, self.back[..., cut] / back
         up = torch.where(y > 0, ahead, behind)
-        p, q = x.abs() * across, y * up
-        total = p + q.abs() + 1e-6
-        place = (q / total + 1) * ((self.per_side - 1) / 2)
-        cell = place.long().clamp_(max=self.per_side - 2)
+        p, q = x.abs().mul_(across), y * up
+        total = q.abs().add_(p).add_(1e-6)
+        place = (q / total).add_(1).mul_((self.per_side - 1) / 2)
+        cell = place.int().clamp_(max=self.per_side - 2)
         share = place.sub_(cell)
         if self.sides == 2:
             cell = cell + (x > 0) * self.per_side
         index = cell.mul_(self.rows).add_(rows)
         if self.n > 1:
-            person = torch.arange(self.n, device=x.device)[:, None, None, None]
+            person = torch.arange(self.n, device=x.device, dtype=torch.int32)[:, None, None, None]
             index = index + person * (self.angles * self.rows)
         turn = values_at(self.step, index)
         rho = torch.addcmul(values_at(self.value, index), turn, share)
-        square = p * p + q * q + 1e-6
+        square = (p * p).add_(q * q).add_(1e-6)
         r = square.sqrt()
         k = (
             (turn * ((self.per_side - 1) / 2))
@@ -61,7 +61,8 @@ class Section:
             .clamp_(-STEEPEST, STEEPEST)
         )
         gx, gy = torch.addcmul(p, k, q).mul_(across), torch.addcmul(q, k, p, value=-1).mul_(up)
-        return (r - rho) * r / (gx * gx + gy * gy + 1e-12).sqrt()
+        steep = (gx * gx).add_(gy * gy).add_(1e-12).sqrt_()
+        return (r - rho).mul_(r).div_(steep)
 
 
 def directions(angles: int, sides: int = 1) -> tuple[Float[Tensor, "angles 1"], Float[Tensor, "angles 1"]]:

@@ -15,6 +15,7 @@ from engine.phantom.interior.sections import Polar, Sections
 from engine.phantom.shape.frame import Frame, column
 from engine.phantom.shape.outline import Outline
 from engine.phantom.shape.shapes import bump, level
+from engine.phantom.shape.voxels import box_of
 
 #: fat and bulge are solved in turn: bisections of the bulge each time (then nearby), its range, the coarse grid's stride
 BULGES, BULGE, STRIDE = (5, 3), 0.55, 2
@@ -24,6 +25,8 @@ BULGES, BULGE, STRIDE = (5, 3), 0.55, 2
 YIELDING = 0.6
 #: what is drawn in front of the skin at least: the warp, and the voxels beside it, mm
 BEFORE = 22.0
+#: the abdomen's border is not asked farther than this beyond the cavity, mm
+BEYOND = 20.0
 #: the template breathed out more than persons in the scanner, mm
 DEEPER = 8.0
 
@@ -65,7 +68,7 @@ def bulged(outline: Outline, contents: Tensor) -> Tensor:
     stride = STRIDE * frame.fine
     every = slice(None, None, stride)
     x, y = frame.x[:, every, every, every], frame.y[:, every, every, every]
-    ceiling = dome(sections, every)
+    ceiling = dome(sections, (slice(None), every, every, every))
     polar, slices = sections.polar(stride), torch.arange(0, frame.z.shape[-1], stride)
     litre = 1000 / (frame.voxel_ml * stride**3)
     rows = (frame.u > outline.crotch) & (frame.u < 0.832)
@@ -73,6 +76,11 @@ def bulged(outline: Outline, contents: Tensor) -> Tensor:
     thighs = outline.thighs(x, y, every)
     bones, wall, cage = outline.within(polar, slices)
     below = sections.skeleton.height[..., every] < ceiling
+    # only here can there be a cavity
+    box = box_of(below & (bones < 0))
+    here = slice(box[3].start * stride, box[3].stop * stride, stride)
+    x_here, y_here, thick_here, thighs_here = x[box], y[box], thick[box], thighs[box]
+    bones, wall, cage_here, below = bones[box], wall[box], cage[box], below[box]
     bulge = torch.zeros_like(frame.h)
     layer = outline.lean_depth()
     want_fat, want_room = frame.people.trunk_sat * litre, contents * litre
@@ -84,9 +92,9 @@ def bulged(outline: Outline, contents: Tensor) -> Tensor:
         low, high = (bulge - reach).clamp(min=-BULGE), (bulge + reach).clamp(max=BULGE)
         for _ in range(count):
             bulge = (low + high) / 2
-            fat = layer * thick * outline.padded(y, every, bulge)
-            fascia = torch.maximum(outline.base(x, y, every, bulge, thighs) + fat, cage)
-            room = (torch.maximum(fascia + wall * outline.thicker(every, bulge), bones) < 0) & below
+            fat = layer * thick_here * outline.padded(y_here, here, bulge)
+            fascia = torch.maximum(outline.base(x_here, y_here, here, bulge, thighs_here) + fat, cage_here)
+            room = (torch.maximum(fascia + wall * outline.thicker(here, bulge), bones) < 0) & below
             small = column(room.sum((1, 2, 3)).float() < want_room)
             low, high = torch.where(small, bulge, low), torch.where(small, high, bulge)
     # the bowel, which varies anyway, takes up the rest
@@ -124,11 +132,11 @@ def surface_of(outline: Outline, bulge: Tensor) -> Surface:
     )
 
 
-def dome(sections: Sections, cut: slice) -> Tensor:
-    """Height of the diaphragm over each place, mm of the template."""
+def dome(sections: Sections, box: tuple[slice, ...]) -> Tensor:
+    """Height of the diaphragm over each place of a box, mm of the template."""
     skeleton, frame = sections.skeleton, sections.frame
-    x = skeleton.across(frame.x[:, cut, cut, cut], skeleton.wide[..., cut])
-    y = skeleton.ahead(frame.y[:, cut, cut, cut], skeleton.shift[..., cut], skeleton.deep[..., cut])
+    x = skeleton.across(frame.x[box], skeleton.wide[..., box[3]])
+    y = skeleton.ahead(frame.y[box], skeleton.shift[..., box[3]], skeleton.deep[..., box[3]])
     return skeleton.template.under_lungs(x, y) + lifted(frame)
 
 
@@ -137,12 +145,16 @@ def lifted(frame: Frame) -> Tensor:
     return 0.8 * (frame.value("bmi") - 26).clamp(-6, 16) + 7 * frame.trait("diaphragm") - DEEPER
 
 
-def abdomen(sections: Sections, surface: Surface) -> Tensor:
-    """Signed distance to the abdomen: within the cavity and below the diaphragm, mm."""
-    skeleton, frame = sections.skeleton, sections.frame
-    height = skeleton.up(frame.z + frame.lift)
-    above = (height - dome(sections, slice(None)) + 5) * skeleton.scale
-    return torch.maximum(surface.cavity, above)
+def abdomen(sections: Sections, surface: Surface, height: Tensor) -> Tensor:
+    """Signed distance to the abdomen: within the cavity and below the diaphragm, mm; of no account far beyond the cavity.
+
+    ``height`` (n, x, y, z) is that of the voxels, mm of the template.
+    """
+    region = surface.cavity.clone()
+    box = box_of(region < BEYOND)
+    above = (height[box] - dome(sections, box) + 5) * sections.skeleton.scale
+    region[box] = torch.maximum(region[box], above)
+    return region
 
 
 def _layer(base: Tensor, lift: Tensor, thick: Tensor, cage: Tensor, rows: Tensor, voxels: Tensor) -> Tensor:

@@ -28,3 +28,15 @@ def spread_out(
     whole = torch.full(shape, other, dtype=values.dtype, device=values.device)
     whole.view(-1).scatter_(0, places, values)
     return whole
+
+
+def box_of(mask: Bool[Tensor, "n x y z"]) -> tuple[slice, slice, slice, slice]:
+    """The smallest box, the same for all persons, that holds a mask; of one voxel where there is none."""
+    spans = [span_of(mask.amax([other for other in range(4) if other != axis])) for axis in (1, 2, 3)]
+    return slice(None), *spans
+
+
+def span_of(mask: Bool[Tensor, " k"]) -> slice:
+    """From the first to the last of a mask; the first place where there is none."""
+    where = torch.nonzero(mask)[:, 0].tolist()
+    return slice(where[0], where[-1] + 1) if where else slice(0, 1)
