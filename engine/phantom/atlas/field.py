@@ -115,9 +115,15 @@ class LabelField(nn.Module):
         """The likeliest of a cell's possible classes at each of its voxels."""
         choice = self.get_buffer("allowed")[block.cell].nonzero().flatten()
         features = torch.cat([self._interpolated(number, spans) for number, spans in enumerate(block.spans)], -1)
-        logits = linear(self.hidden(features), self.output.weight[choice], self.output.bias[choice])
+        logits = linear(self._hidden_at(features), self.output.weight[choice], self.output.bias[choice])
         x, y, z = (len(span.weights) for span in block.spans[0])
         return choice[logits.argmax(-1)].byte().reshape(x, y, z)
+
+    def _hidden_at(self, features: Float[Tensor, "v f"]) -> Float[Tensor, "v w"]:
+        """The last hidden layer, without a copy for every function of it."""
+        for layer in self.hidden:
+            features = features.relu_() if isinstance(layer, nn.ReLU) else layer(features)
+        return features
 
     def _interpolated(self, number: int, spans: tuple[Span, Span, Span]) -> Float[Tensor, "v f"]:
         """The features of a grid at a block's voxels: :meth:`features`, along one axis after the other."""

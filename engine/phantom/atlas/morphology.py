@@ -13,7 +13,16 @@ Mask = Bool[np.ndarray, "..."]
 
 def distance_to(mask: Mask, spacing: float | Sequence[float]) -> Float[np.ndarray, "..."]:
     """mm to the mask, 0 within it."""
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing))
+    place = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
+    # scipy would draw out the voxels' own places as arrays: half of its time
+    square = np.zeros(mask.shape)
+    for axis, mm in enumerate(np.broadcast_to(spacing, mask.ndim)):
+        own = np.arange(mask.shape[axis]).reshape(-1, *(1,) * (mask.ndim - 1 - axis))
+        difference = np.subtract(place[axis], own, dtype=float)
+        difference *= mm
+        difference *= difference
+        square += difference
+    return np.sqrt(square, out=square)
 
 
 def nearest(mask: Mask, spacing: float | Sequence[float]) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "d ..."]]:

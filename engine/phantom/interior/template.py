@@ -250,25 +250,30 @@ class _Rays:
     """Rays from a middle (x and y by z) within every axial slice."""
 
     def __init__(self, lattice: Lattice, x: np.ndarray, y: np.ndarray) -> None:
-        angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
         self.radius = np.arange(0, REACH, STEP)
-        px = x + np.cos(angle)[:, None, None] * self.radius[:, None]
-        py = y + np.sin(angle)[:, None, None] * self.radius[:, None]
         size = lattice.shape
         columns = np.arange(size[2])
-        for axis, place in ((0, px), (1, py)):
-            place -= lattice.origin[axis]
-            place /= lattice.spacing[axis]
-            np.rint(place, out=place)
-            np.clip(place, 0, size[axis] - 1, out=place)
-        px *= size[1]
-        px += py
-        self.index = px.astype(int) * size[2] + columns
+        self.index = np.empty((ANGLES, len(self.radius), size[2]), np.intp)
+        # an angle at a time stays in the processor's cache
+        for index, angle in zip(self.index, np.arange(ANGLES) * 2 * np.pi / ANGLES, strict=True):
+            px = x + np.cos(angle) * self.radius[:, None]
+            py = y + np.sin(angle) * self.radius[:, None]
+            for axis, place in ((0, px), (1, py)):
+                place -= lattice.origin[axis]
+                place /= lattice.spacing[axis]
+                np.rint(place, out=place)
+                np.clip(place, 0, size[axis] - 1, out=place)
+            px *= size[1]
+            px += py
+            px *= size[2]
+            px += columns
+            index[...] = px
 
     def last(self, mask: np.ndarray) -> Float[np.ndarray, "angle z"]:
         """The greatest radius at which a ray is in the mask, mm; 0 where it never is."""
         hit = np.ascontiguousarray(mask).reshape(-1).take(self.index)
-        return (hit * self.radius[:, None]).max(1)
+        steps = np.arange(len(self.radius), dtype=np.uint8)
+        return self.radius[(hit.view(np.uint8) * steps[:, None]).max(1)]
 
 
 def _smooth(table: np.ndarray, by: float = 1.2) -> np.ndarray:
@@ -337,9 +342,11 @@ def organ_of(mask: Bool[np.ndarray, "x y z"], lattice: Lattice) -> Organ:
     high = np.minimum(where.max(0) + MARGIN + 1, mask.shape)
     box = mask[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
     spacing = np.array(lattice.spacing)
-    outside = distance_to(box, lattice.spacing)
-    within = distance_to(~box, lattice.spacing)
-    distance = ndimage.gaussian_filter(outside - within, SMOOTH)
+    distance = distance_to(box, lattice.spacing)
+    # the nearest voxel outside is never farther than beside the organ's own box
+    own = tuple(slice(max(a - 1, 0), b + 2) for a, b in zip(where.min(0) - low, where.max(0) - low, strict=True))
+    distance[own] -= distance_to(~box[own], lattice.spacing)
+    distance = ndimage.gaussian_filter(distance, SMOOTH)
     centre = np.array(lattice.origin) + where.mean(0) * spacing
     origin = np.array(lattice.origin) + low * spacing
     return Organ(
