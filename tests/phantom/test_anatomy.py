@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from engine.checkpoints.files import CheckpointError
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
 from engine.phantom.interior.flesh import _edges
+from engine.phantom.interior.organs import NEAR, Viscera
 from engine.phantom.interior.pullback import looked_up
-from engine.phantom.interior.sections import ANGLES, Polar
+from engine.phantom.interior.sections import ANGLES, Polar, Sections
+from engine.phantom.interior.skeleton import Skeleton
 from engine.phantom.interior.template import shipped
-from engine.phantom.shape.frame import SPACING, VOXEL_ML
+from engine.phantom.shape.canvas import Canvas
+from engine.phantom.shape.frame import SPACING, VOXEL_ML, Frame
+from engine.phantom.threads import one_thread
 from engine.phantom.tissue import BY_NAME, TISSUES, codes
 from tests.phantom.bodies import corners, drawn, is_group, is_named, labels
 
@@ -90,6 +95,22 @@ def test_a_look_up_takes_the_nearest_label_and_the_border_beyond() -> None:
     place = [torch.tensor([0.0, 10.4, 999.0]), torch.tensor([0.0, 4.0, -999.0]), torch.tensor([1.0, 5.2, 999.0])]
     found = looked_up(lattice, (0.0, 0.0, 1.0), (10.0, 2.0, 2.0), *place)
     assert found.tolist() == [lattice[0, 0, 0], lattice[1, 2, 2], lattice[1, 0, 3]]
+
+
+@pytest.mark.parametrize("name", ["liver", "kidney_left", "bladder"])
+def test_the_box_about_an_organ_holds_all_that_is_near(name: str) -> None:
+    with one_thread(), torch.inference_mode():
+        frame = Frame(sample_people([3], {"bmi": 33.0}))
+        sections = Sections(Skeleton(frame, shipped()))
+        nowhere = torch.zeros(1, *frame.grid)
+        viscera = Viscera(sections, Canvas(frame), nowhere, nowhere, nowhere, sections.fascia)
+        moved = (5.0, 3.0, -6.0)
+        at, distance = viscera.found(name, 1.5, grown=1.1, moved=moved, turn=0.06)
+        every = viscera.within(viscera.box(name, 1.5))
+        whole = viscera.distance(name, every, grown=1.1, moved=moved, turn=0.06)
+    assert math.prod(at.box.size) < 0.8 * math.prod(every.box.size)
+    for within in (0.0, 7.0, NEAR):
+        assert (distance < within).sum() == (whole < within).sum() > 0
 
 
 def test_edges_are_the_voxels_beside_another_label() -> None:

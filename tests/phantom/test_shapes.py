@@ -10,7 +10,7 @@ import torch
 
 from engine.phantom.dixon import hashed_normals
 from engine.phantom.shape.frame import GRID
-from engine.phantom.shape.shapes import bump, curve, level, ramp, smooth_min, spread, tube
+from engine.phantom.shape.shapes import bump, curve, falling, level, ramp, smooth_min, spread, tube
 
 
 def block(half: int = 40) -> SimpleNamespace:
@@ -56,6 +56,25 @@ def test_a_threshold_meets_the_volume_to_the_voxel() -> None:
     wanted = torch.tensor([100.0, 777.0, 2500.0])
     edge = level(field, mask, wanted, -6.0, 6.0)
     assert ((field < edge) & mask).sum((1, 2, 3)).tolist() == pytest.approx(wanted.tolist(), abs=1)
+
+
+def test_a_threshold_is_that_of_a_bisection_on_counts() -> None:
+    field = torch.randn(1, 12, 12, 12, generator=torch.Generator().manual_seed(2))
+    mask = torch.rand(1, 12, 12, 12, generator=torch.Generator().manual_seed(3)) < 0.5
+    for wanted in (-3.0, 0.0, 0.4, 1.0, 57.3, 500.0, float(mask.sum()), 5000.0):
+        low, high = torch.tensor(-2.0), torch.tensor(2.0)
+        for _ in range(18):
+            middle = (low + high) / 2
+            few = bool(((field < middle) & mask).sum() < wanted)
+            low, high = (middle, high) if few else (low, middle)
+        assert level(field, mask, torch.tensor([wanted]), -2.0, 2.0).item() == high.item()
+
+
+def test_what_falls_off_never_becomes_denormal() -> None:
+    value = torch.linspace(0, 300, 3001)
+    found = falling(value)
+    assert found.min() >= torch.finfo(torch.float32).tiny * 1e6
+    assert torch.equal(found[:700], torch.exp(-value[:700]))
 
 
 def test_ramps_and_bumps() -> None:

@@ -28,6 +28,8 @@ LIVER_SIDE = 0.87
 THINNEST = 2.5
 #: an organ is painted as far as this, mm; every so many voxels it is asked first, and how far its distance changes between
 NEAR, COARSE, SLACK = 14.0, 3, 28.0
+#: a stomach with too little room takes what there is in its whole box
+ANYWHERE = 1e6
 #: courses of the liver's vessels, mm of the template
 LIVER_VESSELS: Mapping[str, tuple[tuple[tuple[float, float, float], ...], ...]] = {
     "portal_vein": (
@@ -265,8 +267,8 @@ def stomach(v: Viscera) -> None:
     f = v.frame
     fill = (0.10 * f.trait("stomach_fill")).exp() * 0.88
     at, distance = v.found(
-        "stomach", 1.5, 20.0, grown=fill, moved=(4.0 * f.trait("stomach_place") - 8.0, -3.0, 0.7 * lifted(f)), anchor=(-58.0, 130.0, 1165.0),
-        front=v.front.clamp(0.70, 1.25), side=v.side.clamp(0.85, 1.1),
+        "stomach", 1.5, ANYWHERE, grown=fill, moved=(4.0 * f.trait("stomach_place") - 8.0, -3.0, 0.7 * lifted(f)),
+        anchor=(-58.0, 130.0, 1165.0), front=v.front.clamp(0.70, 1.25), side=v.side.clamp(0.85, 1.1),
     )  # fmt: skip
     s = v.skeleton
     own = v.template.organs["stomach"].volume * (s.scale**2 * s.chest * v.tall * fill**3)[:, 0, 0, 0]
@@ -306,7 +308,7 @@ def heart(v: Viscera) -> None:
     front, side = v.front.clamp(0.85, 1.10), v.side.clamp(0.92, 1.08)
     grown = grown / (front * side) ** (1 / 3)
     placed = {"grown": grown, "moved": (0.0, 0.0, lift), "front": front, "side": side, "anchor": organ.centre}
-    at, whole = v.found("heart", 1.5, 18.0, **placed)
+    at, whole = v.found("heart", 1.5, 30.0, **placed)
     within = at.box.take(v.cavity) + 1.0
     distance = v.met(at, whole, within, f.people.heart)
     around = torch.maximum(distance - 4 - f.value("vat").clamp(0, 6), -distance)
