@@ -196,4 +196,4 @@ def looked_up(
         (p - o).div_(s).round_().clamp_(0, n - 1).to(torch.int32)
         for p, o, s, n in zip((x, y, z), origin, spacing, size, strict=True)
     )
-    return values_at(labels, i.mul_(size[1]).add_(j).mul_(size[2]).add_(k))
+    return values_at(labels, (i * size[1] + j) * size[2] + k)

@@ -43,7 +43,7 @@ class Polar:
         part = place.sub_(ray)
         # atan2 is within half a turn, so that this is the remainder
         ray = ray.add_((ray < 0).float(), alpha=ANGLES)
-        return cls((x * x).add_(y * y).sqrt_(), ray.long(), part)
+        return cls((x * x + y * y).sqrt_(), ray.long(), part)
 
     def look(self, table: Rows, rows: Tensor, person: Tensor | None = None) -> Tensor:
         """A table (angle, slice) at the voxels, of which ``rows`` are the slices and ``person`` the persons (the first

@@ -134,7 +134,7 @@ class Template:
             (place - o).div_(s).round_().clamp_(0, n - 1)
             for place, o, s, n in zip((x, y), self.origin, self.spacing, self.dome.shape, strict=False)
         )
-        return values_at(self.dome, i.mul_(self.dome.shape[1]).add_(j).int())
+        return values_at(self.dome, (i * self.dome.shape[1] + j).int())
 
 
 def template_of(

@@ -190,7 +190,7 @@ class Outline:
         front, behind = sine.clamp(min=0), (-sine).clamp(min=0)
         lobes = 0.80 + (0.42 + 0.10 * self.frame.trait("fat_front")) * front + 0.34 * behind - 0.50 * behind**6
         lobes = lobes + self.front_fat[..., cut] * front
-        midline = 1 - falling((x / 15) ** 2).mul_(0.06).mul_(front)
+        midline = 1 - 0.06 * falling((x / 15) ** 2) * front
         cleft = ramp(-self.frame.u[..., cut], -0.485, -0.455)
         low = slice(int((cleft > 0).sum(-1).max()))
         midline[..., low] -= 0.45 * falling((x[..., low] / 60) ** 2) * cleft[..., low]

@@ -37,8 +37,8 @@ class Section:
         across = 1 / (half / self.half[..., cut])
         ahead, behind = self.front[..., cut] / front, self.back[..., cut] / back
         up = torch.where(y > 0, ahead, behind)
-        p, q = x.abs().mul_(across), y * up
-        total = q.abs().add_(p).add_(1e-6)
+        p, q = x.abs() * across, y * up
+        total = (p + q.abs()).add_(1e-6)
         place = (q / total).add_(1).mul_((self.per_side - 1) / 2)
         cell = place.int().clamp_(max=self.per_side - 2)
         share = place.sub_(cell)
@@ -50,7 +50,7 @@ class Section:
             index = index + person * (self.angles * self.rows)
         turn = values_at(self.step, index)
         rho = torch.addcmul(values_at(self.value, index), turn, share)
-        square = (p * p).add_(q * q).add_(1e-6)
+        square = (p * p + q * q).add_(1e-6)
         r = square.sqrt()
         k = (
             (turn * ((self.per_side - 1) / 2))
