@@ -13,7 +13,8 @@ Mask = Bool[np.ndarray, "..."]
 
 def distance_to(mask: Mask, spacing: float | Sequence[float]) -> Float[np.ndarray, "..."]:
     """mm to the mask, 0 within it."""
-    place = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
+    found = ndimage.distance_transform_edt(~mask, sampling=spacing, return_distances=False, return_indices=True)
+    place = np.asarray(found)
     # scipy would draw out the voxels' own places as arrays: half of its time
     square = np.zeros(mask.shape)
     for axis, mm in enumerate(np.broadcast_to(spacing, mask.ndim)):

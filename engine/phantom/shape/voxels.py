@@ -32,8 +32,8 @@ def spread_out(
 
 def box_of(mask: Bool[Tensor, "n x y z"]) -> tuple[slice, slice, slice, slice]:
     """The smallest box, the same for all persons, that holds a mask; of one voxel where there is none."""
-    spans = [span_of(mask.amax([other for other in range(4) if other != axis])) for axis in (1, 2, 3)]
-    return slice(None), *spans
+    x, y, z = (span_of(mask.amax([other for other in range(4) if other != axis])) for axis in (1, 2, 3))
+    return slice(None), x, y, z
 
 
 def span_of(mask: Bool[Tensor, " k"]) -> slice:
