@@ -159,7 +159,7 @@ def mask_recipe(tiny_recipe: Recipe) -> Recipe:
     return replace(
         tiny_recipe,
         mask=MASK,
-        mask_training=MaskTraining(steps=40, rate=1e-2, warmup=5, bfloat16=False),
+        mask_training=MaskTraining(steps=80, rate=1e-2, warmup=5, bfloat16=False),
         detail=DetailConfig(widths=(8, 8, 8), blocks=1),
         detail_training=DetailTraining(steps=20, crops=crops, warmup=5, bfloat16=False),
         refiner=RefinerTraining(steps=20, crops=crops, warmup=5, bfloat16=False),

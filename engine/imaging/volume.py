@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.ndimage import affine_transform
 
@@ -141,7 +141,7 @@ def black_at_zero(volume: Volume) -> Volume:
     return replace(volume, data=moved[0] if volume.data.ndim == 3 else np.stack(moved))
 
 
-def _moved(channel: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
+def _moved(channel: Num[np.ndarray, "x y z"]) -> Num[np.ndarray, "x y z"]:
     dark, bright = (float(v) for v in np.quantile(channel, (DARK, 1 - DARK)))
     slack = BLACK * (bright - dark)
     if abs(dark) <= slack or not bright > dark:

@@ -28,7 +28,7 @@ from tests.conftest import MASK
 def test_a_cohort_with_labels_of_some_gives_the_model_a_mask(mask_run: Path, labelled_store: CohortStore) -> None:
     checkpoint = load_checkpoint(mask_run / "checkpoint")
     assert checkpoint.config.model.mask == MASK
-    assert checkpoint.config.provenance["mask_steps"] == 40
+    assert checkpoint.config.provenance["mask_steps"] == 80
     kept = load_tensors(mask_run / "latents.safetensors")[0]
     rows = labelled_store.split()["train"]
     assert kept["has_mask"].tolist() == labelled_store.labelled[rows].tolist()
