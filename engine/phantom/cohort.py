@@ -23,10 +23,9 @@ from engine.phantom.anthropometry import People, PhantomError
 from engine.phantom.body import Body, build
 from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.fitting import fit
-from engine.phantom.freed import keep_freed
 from engine.phantom.girth import girth, waist_level
+from engine.phantom.process import keep_freed, one_thread
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
-from engine.phantom.threads import one_thread
 from engine.phantom.tissue import TISSUES, codes
 from engine.vocabulary.catalogue import CATALOGUE
 

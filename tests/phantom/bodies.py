@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
-from engine.phantom.threads import one_thread
+from engine.phantom.process import one_thread
 from engine.phantom.tissue import code, codes
 
 

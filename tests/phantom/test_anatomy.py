@@ -20,9 +20,9 @@ from engine.phantom.interior.pullback import looked_up
 from engine.phantom.interior.sections import ANGLES, Polar, Sections
 from engine.phantom.interior.skeleton import Skeleton
 from engine.phantom.interior.template import shipped
+from engine.phantom.process import one_thread
 from engine.phantom.shape.canvas import Canvas
 from engine.phantom.shape.frame import SPACING, VOXEL_ML, Frame
-from engine.phantom.threads import one_thread
 from engine.phantom.tissue import BY_NAME, TISSUES, codes
 from tests.phantom.bodies import corners, drawn, is_group, is_named, labels
 

@@ -40,7 +40,7 @@ def test_a_worker_keeps_what_it_frees() -> None:
     program = """
 import resource
 import numpy as np
-from engine.phantom.freed import keep_freed
+from engine.phantom.process import keep_freed
 
 keep_freed()
 np.ones(4_000_000)

@@ -25,14 +25,12 @@ def opened(path: str | Path, *, channel: str = "T1w", labels_from: str | None = 
         scans = any(p.name.endswith(ENDS) for p in path.rglob("*"))
         if scans and tables_in(path):
             return read_folder(path, channel=channel)
-        if not scans and any(_dicom_in(path)):
+        if not scans and _has_dicom(path):
             return read_dicom(path, channel=channel)
     return read_bids(path, suffix=channel, labels_from=labels_from)
 
 
-def _dicom_in(folder: Path) -> list[Path]:
-    """The first DICOM file or archive in a folder, if there is one."""
-    for path in folder.rglob("*"):
-        if path.is_file() and is_dicom_source(path) and path.suffix.casefold() not in KINDS:
-            return [path]
-    return []
+def _has_dicom(folder: Path) -> bool:
+    """Whether a folder holds a DICOM file or an archive."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return any(is_dicom_source(path) and path.suffix.casefold() not in KINDS for path in files)

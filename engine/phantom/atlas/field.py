@@ -20,7 +20,7 @@ from engine.phantom.atlas.blocks import Block, Span, blocks
 from engine.phantom.atlas.config import FieldConfig
 from engine.phantom.atlas.supports import allowed_classes, rows_near
 from engine.phantom.atlas.volume import LabelVolume
-from engine.phantom.threads import one_thread
+from engine.phantom.process import one_thread
 
 #: SD of the features before fitting
 INITIAL = 0.1

@@ -24,7 +24,7 @@ from engine.training.run import OptimizerConfig, Progress, Stage, bfloat16_is_fa
 from engine.training.stages.autoencoder import lay_out, reconstruction_loss
 from engine.training.stages.local.crops import CropConfig, Crops, cut
 from engine.training.stages.local.detail import Decoded, DetailTraining, Read, decoded, shown_masks
-from engine.training.stages.local.texture import LEFT, TextureTraining, judgement, ratio
+from engine.training.stages.local.texture import LEFT, TextureTraining, judgement, made_critic, ratio
 
 if TYPE_CHECKING:
     from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
@@ -44,15 +44,9 @@ def train_painting(
 ) -> Iterator[Progress]:
     """Train ``model.detail`` on the store's ``rows`` until ``config.steps`` or the ``deadline``, yielding progress; masks are seen
     as the detail saw them (``masks``). Resumes from ``run_dir``; ends with the averaged weights in ``model``."""
-    from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
-
     model.requires_grad_(False)
     net = model.detail
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        critic = PatchDiscriminator(
-            spatial_dims=3, channels=config.width, in_channels=len(store.channels) + EMBEDDING, norm="INSTANCE"
-        ).to(model.centre.device)
+    critic = made_critic(config.width, len(store.channels) + EMBEDDING, seed).to(model.centre.device)
     # the classes' numbers are what the critic sees of a mask
     modules = nn.ModuleList([net.noise, net.net, critic]).requires_grad_(True)
     stage = Stage("texture", run_dir, modules, OptimizerConfig(betas=(0.5, 0.9)))

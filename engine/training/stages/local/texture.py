@@ -75,15 +75,9 @@ def train_texture(
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. ``table`` as in
     :func:`engine.training.stages.autoencoder.train_autoencoder`.
     """
-    from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
-
     device, coder = model.centre.device, model.autoencoder
     model.requires_grad_(False)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        critic = PatchDiscriminator(
-            spatial_dims=3, channels=config.width, in_channels=len(store.channels), norm="INSTANCE"
-        ).to(device)
+    critic = made_critic(config.width, len(store.channels), seed).to(device)
     modules = nn.ModuleList([coder.head, coder.decoder, coder.tail, critic]).requires_grad_(True)
     stage = Stage("texture", run_dir, modules, OptimizerConfig(betas=(0.5, 0.9)))
     stage.load()
@@ -131,6 +125,15 @@ def _adversarial(
         return Loss(total, {"reconstruction": error, "drawn": judged.drawn, "critic": judged.critic})
 
     return loss
+
+
+def made_critic(width: int, channels: int, seed: int) -> PatchDiscriminator:
+    """A critic of so many channels that begins as ``seed`` says, whatever was drawn before."""
+    from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return PatchDiscriminator(spatial_dims=3, channels=width, in_channels=channels, norm="INSTANCE")
 
 
 @dataclass(frozen=True)
