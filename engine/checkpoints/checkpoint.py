@@ -1,7 +1,8 @@
 """A trained model on disk: safetensors weights and JSON, never pickle; whole or not at all; checked when read.
 
-``checkpoints/NAME/`` holds ``weights.safetensors`` (bfloat16), ``config.json`` (:mod:`engine.checkpoints.config`) and the
-model card, ``model_card.json`` and ``model_card.md``.
+``checkpoints/NAME/`` holds ``weights.safetensors`` (bfloat16, large ones as 8-bit integers:
+:mod:`engine.checkpoints.compact`), ``config.json`` (:mod:`engine.checkpoints.config`) and the model card,
+``model_card.json`` and ``model_card.md``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.checkpoints.card import checked_config, read_card, write_card
+from engine.checkpoints.compact import compacted, expanded, is_compact
 from engine.checkpoints.config import CheckpointConfig
 from engine.checkpoints.files import CONFIG, WEIGHTS, CheckpointError, checkpoint_directory, find
 from engine.cohort.participants import FILE, Participants
@@ -98,13 +100,9 @@ def save_checkpoint(
     :class:`CheckpointError` when the disk refuses, or when what is to be said of the model cannot be read again.
     """
     with checkpoint_directory(path) as part:
-        tensors = {
-            key: (value if key.removeprefix("rows.") in EXACT or not value.is_floating_point() else value.bfloat16())
-            .detach()
-            .cpu()
-            .contiguous()
-            for key, value in model.state_dict().items()
-        }
+        tensors: dict[str, Tensor] = {}
+        for key, value in model.state_dict().items():
+            tensors |= _stored(key, value.detach().cpu().contiguous())
         save_file(tensors, part / WEIGHTS)
         config = CheckpointConfig(
             name=name,
@@ -124,6 +122,14 @@ def save_checkpoint(
             (part / FILE).write_text(strict_json.text_of(participants.to_json()), "utf-8")
 
 
+def _stored(name: str, value: Tensor) -> dict[str, Tensor]:
+    """A tensor of a model as it stands in its file."""
+    if is_compact(name, value):
+        return compacted(name, value)
+    exact = name.removeprefix("rows.") in EXACT or not value.is_floating_point()
+    return {name: value if exact else value.bfloat16()}
+
+
 def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
     """Read and check a checkpoint by name or path.
 
@@ -134,7 +140,7 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
         config = checked_config(path)
         _ = config.preprocessing  # needed when a scan is taken in, so it is checked now
         model = JointModel(config.model, config.schema)
-        stored = {k: v.float() for k, v in load_file(path / WEIGHTS).items()}
+        stored = expanded(load_file(path / WEIGHTS))
         later = {k: v for k, v in model.state_dict().items() if k in LATER}
         model.load_state_dict({**later, **stored})
         card, markdown = read_card(path)

@@ -75,7 +75,7 @@ class People:
 
     ``trunk_fat`` is kg as DXA counts it, ``vat`` and ``trunk_sat`` litres of adipose tissue, ``muscle`` kg of skeletal
     muscle of the whole body (Lee 2000) and ``muscle_residual`` its standard normal score, what the table does not tell.
-    Organs are mL (``lungs`` both, at end-expiration; ``heart`` with blood), ``*_pdff`` and ``body_fat`` %, ``imat`` the
+    Organs are mL (``lungs`` both, breathed out; ``heart`` with blood), ``*_pdff`` and ``body_fat`` %, ``imat`` the
     fraction of the muscle compartment that is fat between muscles. ``dims`` are ANSUR II dimensions in mm
     (:data:`engine.phantom.dimensions.DIMENSIONS`), ``traits`` standard normals (:data:`TRAITS`).
     """

@@ -1,7 +1,8 @@
 """Sizes and fat of organs beyond the liver: medians by sex, body surface and age, times a lognormal residual.
 
 Sources (V read, M recalled, F fit; in shared facts): SHIP kidneys (V), CT spleen 198 +- 88 mL (V), ICRP 89 heart with
-blood and pancreas (V), lumbar marrow, muscle and pancreas fat of MRI studies (V), lungs at end-expiration by MRI (F).
+blood and pancreas (V), lumbar marrow, muscle and pancreas fat of MRI studies (V). Lungs as drawn, breathed
+out: residual volume 1.9 and 1.5 L (GLI, Hall 2021, M) and .6, .5 L of tissue and blood (ICRP 89 less the vessels, M).
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def organ_sizes(values: Values, residuals: Values) -> Values:
 
 
 def _lungs(male: Array, height: Array, bmi: Array) -> Array:
-    """mL of both at end-expiration, without residual: by height, less under a heavy abdomen."""
-    tall = np.where(male > 0.5, 3500 * (height / 179.1) ** 2.2, 2750 * (height / 165.7) ** 2.2)
+    """mL of both, breathed out, gas and tissue, without residual: by height, less under a heavy abdomen."""
+    tall = np.where(male > 0.5, 2500 * (height / 179.1) ** 2.2, 2000 * (height / 165.7) ** 2.2)
     return tall * np.exp(-0.010 * at_most(at_least(bmi - 26, -6.0, 1.0), 18.0, 2.0))
 
 

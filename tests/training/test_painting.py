@@ -22,18 +22,20 @@ CONFIG = TextureTraining(
     steps=40, batch=2, crop=24, width=8, warmup=5, weight=4.0, rate=1e-3, mirror=0.0, bfloat16=False
 )
 
+HOW = DetailTraining()
+
 
 def run(model: JointModel, store: CohortStore, folder: Path, steps: int = CONFIG.steps) -> list[int]:
     folder.mkdir(exist_ok=True)
     rows, config = store.split()["train"], replace(CONFIG, steps=steps)
-    stage = train_painting(model, store, rows, config, DetailTraining(), run_dir=folder, seed=0)
+    stage = train_painting(model, store, rows, config, HOW, run_dir=folder, seed=0)
     return [progress.step for progress in stage]
 
 
 def test_paintings_come_near_the_texture_of_scans(mask_run: Path, labelled_store: CohortStore, tmp_path: Path) -> None:
     model = load_checkpoint(mask_run / "checkpoint").model
     before = weights(model)
-    people = [decoded(model, labelled_store, int(row), step_generator(1, int(row))) for row in range(4)]
+    people = [decoded(model, labelled_store, int(row), HOW, step_generator(1, int(row))) for row in range(4)]
     base, mask = (torch.stack([person[part] for person in people]) for part in (1, 2))
 
     def painted() -> torch.Tensor:

@@ -42,8 +42,8 @@ def train_painting(
     deadline: float | None = None,
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
-    """Train ``model.detail`` on the store's ``rows`` until ``config.steps`` or the ``deadline``, yielding progress; masks are seen
-    as the detail saw them (``masks``). Resumes from ``run_dir``; ends with the averaged weights in ``model``."""
+    """Train ``model.detail`` on the store's ``rows`` until ``config.steps`` or the ``deadline``, yielding progress; persons are
+    seen as the detail saw them (``masks``). Resumes from ``run_dir``; ends with the averaged weights in ``model``."""
     model.requires_grad_(False)
     net = model.detail
     critic = made_critic(config.width, len(store.channels) + EMBEDDING, seed).to(model.centre.device)
@@ -56,7 +56,7 @@ def train_painting(
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
 
     def make(row: int, generator: torch.Generator) -> Decoded:
-        return decoded(model, store, row, generator)
+        return decoded(model, store, row, masks, generator)
 
     sides = (config.crop, config.crop, config.crop)
     crops = Crops(make, rows, store.grid, CropConfig(size=sides, batch=config.batch), seed + 42)
