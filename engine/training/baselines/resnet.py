@@ -36,6 +36,18 @@ class DirectTraining:
         return self.rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
+def residual_network(channels: int, outputs: int, width: float, *, kernel: int = 7, stride: int = 2) -> ResNet:
+    """An untrained ResNet-10; its first layer sees ``kernel``^3 voxels at every ``stride``-th, a pooling halves again."""
+    return resnet10(
+        spatial_dims=3,
+        n_input_channels=channels,
+        conv1_t_size=kernel,
+        conv1_t_stride=stride,
+        num_classes=outputs,
+        widen_factor=width,
+    )
+
+
 def train_direct(
     store: CohortStore,
     rows: Int[np.ndarray, " n"],
@@ -47,13 +59,7 @@ def train_direct(
     """Fit the ``target`` of the store's ``rows`` (a number standardised, or 0 and 1 where ``binary``; NaN: missing) by a
     ResNet-10 (He et al., arXiv 1512.03385; Hara et al., arXiv 1711.09577); yields progress and at the end the network."""
     torch.manual_seed(seed)
-    net = resnet10(
-        spatial_dims=3,
-        n_input_channels=len(store.channels),
-        conv1_t_stride=2,
-        num_classes=target.shape[1],
-        widen_factor=config.width,
-    ).train()
+    net = residual_network(len(store.channels), target.shape[1], config.width).train()
     optimizer = OptimizerConfig(betas=(0.9, 0.999), decay=config.decay, clip=None, averaged=False)
     stage = Stage("direct", None, net, optimizer)
     objective = _column_error(net, store, rows, (target, binary), config, seed)
