@@ -20,6 +20,7 @@ HEAD = Region(
     plane="axial",
     largest_mm=320.0,
     coarsest_mm=3.0,
+    cortex=("brain",),
     areas={
         "brain": Area(words="the brain and the fluid around it", classes=INTRACRANIAL),
         "soft": Area(words="the soft tissue outside the brain", classes=INTRACRANIAL, around=True),

@@ -58,6 +58,8 @@ class Region:
     ``single`` are the ruler's classes that a body has once and in one piece; ``volumes`` the classes whose volume an attribute
     is.
 
+    ``cortex`` are the ruler's classes in which grey and white matter lie side by side.
+
     ``areas`` by name, and ``expected`` the area that an attribute changes (any other attribute: the body);
     ``unmoved`` the measures that an attribute leaves where they are. ``relations`` are pairs of an attribute and the
     measure that follows it most closely. ``tissues`` are coloured in slices, ``surfaces`` shown as surfaces.
@@ -79,6 +81,7 @@ class Region:
     coarsest_mm: float = math.inf
     single: tuple[str, ...] = ()
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cortex: tuple[str, ...] = ()
     areas: Mapping[str, Area] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     unmoved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -130,6 +130,7 @@ def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
     more = {}
     if args.command == "evaluate":
         more = {"features": args.features, "rivals": args.rivals, "cost": args.cost}
+        more |= {"classifier": args.classifier, "local": args.local}
     options = Options(
         n=args.n,
         seed=args.seed,

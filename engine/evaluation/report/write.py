@@ -25,6 +25,7 @@ from engine.evaluation.report.table import ROWS, table_sections
 from engine.evaluation.rivals.rivals import RIVALS
 from engine.evaluation.sections.coherence import coherence_section
 from engine.evaluation.sections.cost import cost_section
+from engine.evaluation.sections.discriminator import discriminator_section
 from engine.evaluation.sections.image import image_section
 from engine.evaluation.sections.privacy import privacy_section
 from engine.evaluation.sections.ranking import ranking_section, rival_tables
@@ -51,7 +52,8 @@ LEAST = 100
 class Options:
     """What a report is made with: ``n`` synthetic persons (None: as many as test persons, at least :data:`LEAST`), the ``seed``
     of everything, ``steps`` (None: the model's) and ``guidance`` of sampling, ``features`` another encoder; whether ``cost``
-    is measured and ``rivals`` are fitted to the table."""
+    is measured, ``rivals`` are fitted to the table and a ``classifier`` is trained to tell made scans from real ones, and how
+    many persons are drawn by the ``local`` score model."""
 
     n: int | None = None
     seed: int = 0
@@ -61,6 +63,8 @@ class Options:
     features: Path | None = None
     cost: bool = True
     rivals: bool = False
+    classifier: bool = False
+    local: int = 0
     workers: int | None = None
 
 
@@ -87,7 +91,10 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     n = options.n or max(LEAST, len(store.split()["test"]))
     about = facts(kind, model, store, used.pins, options, n) | {"participants": who}
     claim(out / "work", {k: about[k] for k in ("kind", "checkpoint", "store", "extractors", "sampling", "version")})
-    tasks = (plan.evaluation_tasks if kind == "evaluate" else plan.audit_tasks)(model, store, n, options.seed)
+    if kind == "evaluate":
+        tasks = plan.evaluation_tasks(model, store, n, options.seed, options.local)
+    else:
+        tasks = plan.audit_tasks(model, store, n, options.seed)
     work = out / "work"
     prepare(model, store, work, tasks)
     setting = Setting(
@@ -154,6 +161,8 @@ def section_makers(
         ("what-if", whatif_section),
         ("subgroups", subgroup_section),
     ]
+    if options.classifier:
+        makers.append(("real or made", lambda data, schema, rng: discriminator_section(data, rng)))
     if options.cost:
         makers.append(("cost", lambda data, schema, rng: cost_section(model, options.steps or model.steps)))
     return makers
@@ -187,7 +196,8 @@ def facts(
 
 
 def prepare(model: Model, store: CohortStore, work: Path, tasks: Sequence[Task]) -> None:
-    """The mean image and the normal distribution of latents, fitted on training persons, where the tasks need them."""
+    """The mean image, the normal distribution of latents and the persons of the local score model, all of training persons,
+    where the tasks need them."""
     train = plan.subsample(store.split()["train"], plan.TRAINING, 0)
     needed = {task.make for task in tasks}
     if "mean" in needed and not (work / "mean.npy").exists():
@@ -195,6 +205,8 @@ def prepare(model: Model, store: CohortStore, work: Path, tasks: Sequence[Task])
         for row in train:
             total += store.volumes[row]
         np.save(work / "mean.npy", (total / len(train) / 255).astype(np.float32))
+    if "local" in needed and not (work / "local.npy").exists():
+        np.save(work / "local.npy", plan.subsample(train, plan.PATCHED, 0))
     if "gaussian" in needed and not (work / "gaussian.npz").exists():
         LatentGaussian.fitted(model, store, train).save(work)
 

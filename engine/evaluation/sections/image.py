@@ -32,6 +32,7 @@ NAMES = {ENCODED: "contrastive encoder", "radiomics": "radiomics"}
 BASELINES = {
     "mean": "mean image",
     "gaussian": "normal distribution of latents",
+    "local": "local score model (training patches)",
     "replay": "memoriser (perturbed training scans)",
     "train": "real training persons",
 }

@@ -17,8 +17,11 @@ from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.radiomics import radiomics
+from engine.evaluation.metrics.realism.patches import blocks_of
+from engine.evaluation.metrics.realism.score_model import LocalScoreModel
+from engine.evaluation.subjects.appearance import appearance, crops, ribbon_of
 from engine.evaluation.subjects.gaussian import LatentGaussian
-from engine.imaging.volume import Volume, VolumeError
+from engine.imaging.volume import Volume, VolumeError, finite
 from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import Model, load
 from engine.inference.infer import infer
@@ -38,6 +41,8 @@ INFER_DRAWS = 16
 WHATIF_STEPS = 16
 #: SD of the noise of a perturbed replay, in intensities of 0..1, and its largest shift in voxels
 REPLAY_NOISE, REPLAY_SHIFT = 0.02, 1
+#: evaluations of a draw of the local score model
+LOCAL_STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One person of a ``side``: ``make`` says how (real, sample, gaussian, replay, mean), ``index`` is the store's row or the
+    """One person of a ``side``: ``make`` says how (real, sample, gaussian, replay, local, mean), ``index`` is the store's row or the
     seed, ``given`` the attributes asked for, ``wants`` what is extracted."""
 
     side: str
@@ -92,9 +97,13 @@ class Extractor:
         self.ruler = None if setting.region is None else load_ruler(region_named(setting.region))
         self.encoder = None if setting.encoder is None else encoder_at(setting.encoder, len(self.store.channels))
         self.gaussian: LatentGaussian | None = None
+        self.local: LocalScoreModel | None = None
         self.extractions = {
             "features": self._features,
             "measures": self._measures,
+            "appearance": lambda data, task: appearance(data),
+            "crops": lambda data, task: crops(data, self.setting.seed, task.number),
+            "patches": lambda data, task: {"patches": blocks_of(data)},
             "slices": self._slices,
             "small": self._small,
             "reconstruction": self._reconstruction,
@@ -134,6 +143,9 @@ class Extractor:
             return str(row["participant_id"]), known, data
         if task.make == "mean":
             return "mean", {}, np.load(f"{self.setting.folder}/mean.npy").astype(np.float32)
+        if task.make == "local":
+            rng = np.random.default_rng([self.setting.seed, task.index])
+            return f"local-{task.index}", {}, self._local().sample(rng, LOCAL_STEPS).clip(0, 1)
         if task.make == "gaussian":
             self.gaussian = self.gaussian or LatentGaussian.load(self.setting.folder)
             row = dict(task.given)
@@ -147,6 +159,13 @@ class Extractor:
             np.asarray(person.volume.data, np.float32).reshape(-1, *self.store.grid),
         )
 
+    def _local(self) -> LocalScoreModel:
+        """The score model of the training persons in ``local.npy``, loaded once."""
+        if self.local is None:
+            rows = np.load(f"{self.setting.folder}/local.npy")
+            self.local = LocalScoreModel(training=np.stack([self.store.scan(int(row)) for row in rows]))
+        return self.local
+
     def _features(self, data: np.ndarray, task: Task) -> dict[str, np.ndarray]:
         found = {"radiomics": radiomics(data[None])[0]}
         if self.encoder is not None:
@@ -157,11 +176,17 @@ class Extractor:
         if self.ruler is None:
             return {}
         volume = Volume(data[0] if len(data) == 1 else data, self.store.affine, self.store.channels)
+        arrays = {}
         try:
-            values = self.ruler.measure(volume)
+            if "appearance" in task.wants and self.ruler.region.cortex:
+                found = self.ruler.classes_on(finite(volume))
+                arrays = ribbon_of(found, self.ruler.region.cortex)
+                values = self.ruler.values_of(found)
+            else:
+                values = self.ruler.measure(volume)
         except (VolumeError, CheckpointError):
             values = {}
-        return {"measures": np.array([values.get(name, np.nan) for name in self.ruler.measures])}
+        return arrays | {"measures": np.array([values.get(name, np.nan) for name in self.ruler.measures])}
 
     def _slices(self, data: np.ndarray, task: Task) -> dict[str, np.ndarray]:
         middles = [n // 2 for n in data.shape[1:]]

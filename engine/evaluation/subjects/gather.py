@@ -27,8 +27,16 @@ from engine.storage.whole import whole_file, write_text
 #: fewer tasks than this are done in this process: another one takes seconds to start
 ALONE = 12
 #: how long each extraction takes, relative to each other, and everything else about a person: for the time left
-TIMES = {"features": 0.3, "measures": 0.6, "reconstruction": 0.3, "infer": 6.0, "whatif": 7.5, "loss": 0.4}
-REST = 0.4
+TIMES = {
+    "features": 0.3,
+    "measures": 0.6,
+    "appearance": 0.5,
+    "reconstruction": 0.3,
+    "infer": 6.0,
+    "whatif": 7.5,
+    "loss": 0.4,
+}
+REST, LOCAL = 0.4, 15.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def gather(setting: Setting, tasks: Sequence[Task], folder: Path, *, workers: in
 
 
 def _time(task: Task) -> float:
-    return REST + sum(TIMES.get(want, 0.0) for want in task.wants)
+    return (LOCAL if task.make == "local" else REST) + sum(TIMES.get(want, 0.0) for want in task.wants)
 
 
 def _results(setting: Setting, todo: Sequence[Task], count: int) -> Iterator[tuple[Task, Extracted]]:

@@ -28,6 +28,8 @@ from engine.vocabulary.schema import AttributeSchema, Number
 MINIMUM_SIDE = 8
 #: training and test persons gathered at most, those of a baseline, those read by the model, and those kept at half resolution
 TRAINING, TEST, BASELINE, READ, SMALL = 300, 1000, 200, 64, 24
+#: persons a side of whom a classifier sees crops; draws of the local score model in an audit, and of whose patches they are made
+JUDGED, LOCAL, PATCHED = 100, 8, 24
 #: persons asked for other values of an attribute, and where in the training distribution the values lie
 ASKED, VALUES = 16, (0.1, 0.37, 0.63, 0.9)
 #: attributes they are asked for
@@ -124,15 +126,25 @@ def subsample(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
     return rows if len(rows) <= most else np.sort(np.random.default_rng([seed, 7]).permutation(rows)[:most])
 
 
-def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int) -> list[Task]:
-    """Test and training persons, free samples, the same noise at other values, what-ifs, and the baselines."""
+def _also(tasks: Sequence[Task], want: str, most: int) -> list[Task]:
+    """The tasks, of whose first ``most`` something more is wanted."""
+    return [replace(t, wants=(*t.wants, want)) if t.number < most else t for t in tasks]
+
+
+def _local(n: int, base: int, wants: tuple[str, ...]) -> list[Task]:
+    return [Task(side="local", number=i, make="local", index=base + i, wants=wants) for i in range(n)]
+
+
+def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int, local: int = 0) -> list[Task]:
+    """Test and training persons, free samples, the same noise at other values, what-ifs, and the baselines, among them
+    ``local`` draws of the local score model."""
     split = store.split()
     test, train = subsample(split["test"], min(TEST, n), seed), subsample(split["train"], TRAINING, seed)
-    seen, base = ("features", "measures"), seed * BLOCK
-    tasks = _real("test", test, [(*seen, "reconstruction", "infer")] * READ + [(*seen, "reconstruction")])
-    tasks += _real("train", train, [(*seen, "small")] * SMALL + [seen])
-    made = _sample("synthetic", range(base, base + n), wants=(*seen, "slices"))
-    tasks += [Task(**{**vars(t), "wants": (*t.wants, "small")}) if t.number < SMALL else t for t in made]
+    seen, base = ("features", "measures", "appearance"), seed * BLOCK
+    tested = _real("test", test, [(*seen, "reconstruction", "infer")] * READ + [(*seen, "reconstruction")])
+    known = _real("train", train, [(*seen, "small")] * SMALL + [seen])
+    made = _also(_sample("synthetic", range(base, base + n), wants=(*seen, "slices")), "small", SMALL)
+    tasks = [task for side in (tested, known, made) for task in _also(side, "crops", JUDGED)]
     for k, name in enumerate(sliders(model.schema)):
         column = model.schema[name]
         assert isinstance(column, Number)
@@ -147,6 +159,7 @@ def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int) -> lis
         given = tuple((c.name, row[c.name]) for c in model.schema.columns if row.get(c.name) is not None)
         tasks.append(Task(side="gaussian", number=i, make="gaussian", index=base + i, given=given, wants=("features",)))
     tasks.append(Task(side="mean", number=0, make="mean", index=0))
+    tasks += _local(local, base, ("features",))
     return tasks + _real("replay", train[: min(n, len(train), BASELINE)], [("features",)], "replay")
 
 
@@ -166,14 +179,16 @@ def whatif_tasks(model: Model, store: CohortStore, test: np.ndarray, name: str) 
 
 
 def audit_tasks(model: Model, store: CohortStore, n: int, seed: int) -> list[Task]:
-    """Training and held-out persons with the losses they have, free samples, and a memoriser's replays."""
+    """Training and held-out persons with the losses they have, free samples, a memoriser's replays, and mosaics of training
+    patches by the local score model."""
     split = store.split()
     train = subsample(split["train"], TRAINING, seed)
     held = subsample(np.sort(np.concatenate([split["validation"], split["test"]])), TRAINING, seed)
-    seen = [("features", "reconstruction", "loss")]
+    seen = [("features", "reconstruction", "loss", "patches")]
     tasks = _real("train", train, seen) + _real("holdout", held, seen)
-    tasks += _sample("synthetic", range(seed * BLOCK, seed * BLOCK + n), wants=("features",))
-    return tasks + _real("replay", train, [("features",)], "replay")
+    tasks += _sample("synthetic", range(seed * BLOCK, seed * BLOCK + n), wants=("features", "patches"))
+    tasks += _real("replay", train, [("features", "patches")], "replay")
+    return tasks + _local(LOCAL, seed * BLOCK, ("patches",))
 
 
 def sliders(schema: AttributeSchema) -> list[str]:
@@ -184,12 +199,13 @@ def sliders(schema: AttributeSchema) -> list[str]:
 def assembled(
     work: Path, tasks: Sequence[Task], about: dict[str, Any], used: Extractors, measures: dict[str, str]
 ) -> Gathered:
-    """The gathered sides; beside whole ones those first persons of whom more was extracted, as ``NAME_read`` and ``NAME_small``."""
+    """The gathered sides; beside whole ones those first persons of whom more was extracted, as ``NAME_read``,
+    ``NAME_small`` and ``NAME_crops``."""
     sides = {}
     for side in dict.fromkeys(task.side for task in tasks):
         mine = [t for t in tasks if t.side == side]
         sides[side] = people(work, mine)
-        for extra, want in (("read", "infer"), ("small", "small")):
+        for extra, want in (("read", "infer"), ("small", "small"), ("crops", "crops")):
             some = [t for t in mine if want in t.wants]
             if some and want in some[0].wants:
                 sides[f"{side}_{extra}"] = people(work, some)

@@ -33,7 +33,7 @@ class DiscriminatorConfig:
 
     steps: int = 120
     batch: int = 12
-    rate: float = 2e-3
+    rate: float = 3e-3
     decay: float = 0.05
     width: float = 0.25
     stride: int = 1

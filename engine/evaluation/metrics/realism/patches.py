@@ -25,7 +25,8 @@ PLACES = 4
 #: SD of intensities (of 0 to 1) below which a patch shows nothing
 FLAT = 0.02
 
-Blocks = UInt8[np.ndarray, "n p c b b b"]
+#: of so many persons, at each place
+Blocks = UInt8[np.ndarray, "_ p c b b b"]
 
 
 def lattice(grid: tuple[int, ...]) -> Int[np.ndarray, "p 3"]:
@@ -84,13 +85,14 @@ class PatchCopies:
 
     ``nearer`` is the mean distance of made patches to the nearest training person's over that of held-out persons' patches,
     with ``p_nearer`` (one-sided, persons permuted) of its being below 1 by chance: fog is near to everything, so a low ratio
-    may be blur. ``share`` of the made patches have their nearest neighbour among training persons rather than among as many
-    held-out ones, which blur leaves at .5; ``p_share`` is of swapping training and held-out persons.
+    may be blur. ``share`` of the made patches have their nearest neighbour among training rather than held-out persons, which
+    blur leaves at ``expected``, the share of training among these persons; ``p_share`` is of swapping the two.
     """
 
     nearer: Figure
     p_nearer: float
     share: Figure
+    expected: float
     p_share: float
 
 
@@ -99,15 +101,12 @@ def patch_copies(
 ) -> PatchCopies:
     """Both tests are exact for a generator that owes nothing to the training persons in particular.
 
-    Raises :class:`EvaluationError` where training and holdout differ in number, fewer than four persons are on a side, or
-    no patch shows anything.
+    Raises :class:`EvaluationError` where fewer than four persons are on a side, or no patch shows anything.
     """
-    if len(training) != len(holdout):
-        raise EvaluationError(f"{len(training)} training and {len(holdout)} held-out persons: give as many of each")
-    if min(len(made), len(holdout)) < MINIMUM_SUBJECTS:
+    if min(len(made), len(training), len(holdout)) < MINIMUM_SUBJECTS:
         raise EvaluationError(f"patches of fewer than {MINIMUM_SUBJECTS} persons a side tell nothing: give more")
-    m = len(training)
-    mine, theirs, counts = [], [], np.zeros((len(made), 2 * m))
+    total = len(training) + len(holdout)
+    mine, theirs, counts = [], [], np.zeros(total)
     for to_training, of_holdout, to_holdout in zip(
         patch_distances(made, training),
         patch_distances(holdout, training),
@@ -118,19 +117,19 @@ def patch_copies(
         theirs.append(of_holdout.min(1))
         both = np.concatenate([to_training, to_holdout], 1)
         seen = np.flatnonzero(np.isfinite(both.min(1)))
-        np.add.at(counts, (seen, both[seen].argmin(1)), 1)
+        counts += np.bincount(both[seen].argmin(1), minlength=total)
     one, two = _mean_by_person(mine), _mean_by_person(theirs)
     if min(len(one), len(two)) < MINIMUM_SUBJECTS:
         raise EvaluationError("hardly any person has patches that show something: there is nothing to compare")
 
     near, p_near = _nearer(one, two, rng, permutations)
-    counts = counts.sum(0)
-    member = np.arange(2 * m) < m
+    member = np.arange(total) < len(training)
     of_training = [counts[rng.permutation(member)].sum() for _ in range(permutations)]
     return PatchCopies(
         nearer=near,
         p_nearer=p_near,
         share=proportion(int(counts[member].sum()), int(counts.sum())),
+        expected=len(training) / total,
         p_share=p_permutation(float(counts[member].sum()), of_training),
     )
 

@@ -13,7 +13,7 @@ window that holds the whole volume it is the memoriser, which returns training v
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -31,7 +31,7 @@ class LocalScoreModel:
     """``training`` volumes (n, c, x, y, z); a ``window`` of an odd number of voxels a side; patches may come from up to
     ``reach`` voxels away along each axis. Raises :class:`EvaluationError` for an even window or no volume."""
 
-    training: Sequence[Data]
+    training: Float[np.ndarray, "n c x y z"]
     window: int = 9
     reach: int = 0
 
