@@ -77,6 +77,8 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     began = time.monotonic()
     if options.n is not None and options.n < plan.MINIMUM_SIDE:
         raise EvaluationError(f"n {options.n} is too few persons: draw {plan.MINIMUM_SIDE} or more")
+    if options.local < 0:
+        raise EvaluationError(f"local {options.local} is no number of persons: draw 0 or more")
     model = load(checkpoint, options.device)
     if not model.has_image:
         yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)

@@ -19,7 +19,8 @@ from engine.evaluation.metrics.distribution import (
 from engine.evaluation.metrics.diversity import ms_ssim_diversity
 from engine.evaluation.metrics.interval import Figure, bootstrap
 from engine.evaluation.metrics.manifold import manifold, prdc
-from engine.evaluation.report.parts import ReportedFigure, Section, Sheet
+from engine.evaluation.report.parts import Plot, ReportedFigure, Section, Sheet
+from engine.evaluation.sections.realism import realism_parts
 from engine.evaluation.subjects.fidelity import decibel
 from engine.evaluation.subjects.people import ENCODED, Gathered, People
 
@@ -39,7 +40,7 @@ BASELINES = {
 
 
 def image_section(data: Gathered, rng: np.random.Generator) -> Section:
-    """Distances and neighbours in every feature space, diversity, and what the autoencoder loses."""
+    """Distances and neighbours in every feature space, diversity, what the autoencoder loses, and realism in detail."""
     figures, sheets, missing = [*autoencoder_figures(data, rng)], [], []
     for space in data.features:
         found, sheet = space_figures(data, space, rng)
@@ -50,18 +51,23 @@ def image_section(data: Gathered, rng: np.random.Generator) -> Section:
             "Contrastive features: no frozen encoder fits this grid; train one, or give weights with --features."
         )
     figures += diversity_figures(data, rng)
+    parts, unseen = realism_parts(data, rng)
     return Section(
         key="image",
         title="Image fidelity",
         meaning="Do the made scans look like scans of real people, and do they show the variety that real people have? Precision "
-        "asks the first, recall the second: a model that draws one perfect person over and over has precision 1 and recall 0.",
+        "asks the first, recall the second: a model that draws one perfect person over and over has precision 1 and recall 0. "
+        "Then what the eye sees first: is there as much detail of every size, are borders as sharp, are the parts as large?",
         method="Features are standardised and projected on principal components fitted on training persons. Each figure compares "
         "as many synthetic persons with the test persons, never trained on; the floor does the same with real training "
         f"persons, the ceiling with normal noise of twice the spread ({DRAWS} draws each, 95% of them in brackets). Intervals of figures "
-        "are from half-samples; p is of the permutation test that both come of one distribution.",
-        figures=figures,
-        sheets=sheets,
-        missing=missing,
+        "are from half-samples; p is of the permutation test that both come of one distribution. "
+        "Ratios and Cohen's d set the means of made persons beside those of test persons (bootstrap over both); their floor "
+        "sets training beside test persons.",
+        figures=[*figures, *(part for part in parts if isinstance(part, ReportedFigure))],
+        sheets=[*sheets, *(part for part in parts if isinstance(part, Sheet))],
+        plots=[part for part in parts if isinstance(part, Plot)],
+        missing=[*missing, *unseen],
     )
 
 

@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.distribution import Projection
 from engine.evaluation.metrics.privacy import Closeness, closest_records, copy_rate, membership_inference, replay_rate
+from engine.evaluation.metrics.realism.patches import patch_copies
 from engine.evaluation.metrics.table_encoding import TableEncoding
 from engine.evaluation.report.parts import ReportedFigure, Section, Sheet
 from engine.evaluation.sections.table import varying
@@ -23,6 +24,8 @@ from engine.vocabulary.schema import AttributeSchema, Number
 JITTER = 0.05
 #: components of the radiomics in which records are compared
 COMPONENTS = 8
+#: persons whose patches are compared, of each side that is not real
+PATCHED = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ def privacy_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gene
         data["replay"],
     )
     figures, control = [], []
-    for part in (row_records, scan_records, scan_copies, pair_copies, membership):
+    for part in (row_records, scan_records, scan_copies, pair_copies, patch_figures, membership):
         try:
             found, caught = part(data, equal, schema, rng)
             figures += found
@@ -61,7 +64,9 @@ def privacy_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gene
         "persons than people who never took part are. Passing is no proof of anonymity: it means that these attacks found nothing.",
         method=f"Training and held-out persons ({m} each) are exchangeable if nothing is remembered: the p of records is of swapping them. "
         "Copies: the share of made persons nearer to a training scan than 95% of held-out real persons are, by the encoder fold "
-        "that never saw that training person; p is of the exact precedence test. Membership: AUC of the velocity's loss. The memoriser "
+        "that never saw that training person; p is of the exact precedence test. Patches: cubes of 8 voxels at matching places, "
+        "contrast-normalised; p of their distances is of permuting made and held-out persons, p of their nearest neighbours of "
+        "swapping training and held-out persons. Membership: AUC of the velocity's loss. The memoriser "
         "replays training scans, perturbed, with rows jittered: tests that do not catch it prove nothing.",
         figures=figures,
         sheets=[
@@ -206,6 +211,44 @@ def pair_copies(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.r
     replay = data["replay"]
     replayed = np.hypot(cross_fitted(replay, train), rows_distance(jittered(replay, schema, rng)))
     return _copies("scan and row", "copies_pairs", distances, data, replayed)
+
+
+def patch_figures(data: Gathered, sides: Sides, schema: AttributeSchema, rng: np.random.Generator) -> Found:
+    """Whether detail is copied: patches' nearest neighbours. Caught must be replays, and mosaics of training patches."""
+    if any("patches" not in data[side].arrays for side in ("train", "holdout", "synthetic", "replay")):
+        return [], []
+    train, holdout = (data[side].arrays["patches"] for side in ("train", "holdout"))
+    found = patch_copies(data["synthetic"].arrays["patches"][:PATCHED], train, holdout, rng)
+    nearer = "patches: distance to training persons over that of held-out persons' patches"
+    share = f"patches: nearest one is a training person's ({found.expected:.0%} is ideal)"
+    figures = [
+        ReportedFigure(
+            key="patches_nearer",
+            name=nearer,
+            figure=found.nearer,
+            aim="test",
+            p=found.p_nearer,
+            target=1.0,
+            note="below 1: nearer than real strangers are; fog is near to everybody, so read it with the next line",
+        ),
+        ReportedFigure(
+            key="patches_share",
+            name=share,
+            figure=found.share,
+            aim="test",
+            p=found.p_share,
+            target=found.expected,
+            note="does detail repeat that of training persons rather than of others? blur does not move it",
+        ),
+    ]
+    control = []
+    for side, words in (("replay", "replays"), ("local", "mosaics of training patches")):
+        if side not in data.sides or len(data[side]) == 0:
+            continue
+        caught = patch_copies(data[side].arrays["patches"][:PATCHED], train, holdout, rng)
+        control.append(_control(f"patches, distance: {words}", found.p_nearer, caught.p_nearer))
+        control.append(_control(f"patches, nearest neighbour: {words}", found.p_share, caught.p_share))
+    return figures, control
 
 
 def _require_encoder(data: Gathered) -> None:

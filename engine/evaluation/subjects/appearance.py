@@ -59,7 +59,9 @@ def crops(data: Float[np.ndarray, "c x y z"], seed: int, number: int) -> dict[st
             start = min(int(rng.integers(along.start, last + 1)), n - side)
             place.append(slice(start, start + side))
         cut.append(data[(slice(None), *place)])
-    whole = avg_pool3d(torch.from_numpy(np.ascontiguousarray(data)).float()[None], math.ceil(max(grid) / COARSE)).numpy()
+    whole = avg_pool3d(
+        torch.from_numpy(np.ascontiguousarray(data)).float()[None], math.ceil(max(grid) / COARSE)
+    ).numpy()
     return {"crops": _bytes(np.stack(cut)), "coarse": _bytes(whole)}
 
 

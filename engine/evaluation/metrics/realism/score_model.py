@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from jaxtyping import Float
@@ -85,11 +85,12 @@ class LocalScoreModel:
         """
         shape = np.shape(self.training[0])
         volume = rng.standard_normal(shape, np.float32)
+        clean = volume
         levels = np.cos(np.linspace(0, math.pi / 2, steps + 1))
-        for t, following in zip(levels[:-1], levels[1:], strict=True):
-            clean = self.posterior_mean(volume, float(t))
-            volume = clean + np.float32(max(following, 0.0) / t) * (volume - clean) if following > 1e-9 else clean
-        return volume
+        for t, following in pairwise(levels.tolist()):
+            clean = self.posterior_mean(volume, t)
+            volume = clean + np.float32(following / t) * (volume - clean)
+        return clean
 
 
 def windowed_sum(values: Float[np.ndarray, "x y z"], window: int) -> Float[np.ndarray, "x y z"]:

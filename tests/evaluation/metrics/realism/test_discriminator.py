@@ -26,9 +26,7 @@ def test_two_halves_of_the_same_persons_cannot_be_told() -> None:
 
 
 def test_grain_is_told_and_those_not_judged_are_only_learnt_from() -> None:
-    found = discriminator_auc(
-        persons(0, grain=0.02), persons(1, grain=0.2), SMALL, np.random.default_rng(0), judged=10
-    )
+    found = discriminator_auc(persons(0, grain=0.02), persons(1, grain=0.2), SMALL, np.random.default_rng(0), judged=10)
     assert found.n == 30
     assert found.low > 0.7
 

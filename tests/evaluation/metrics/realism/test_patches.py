@@ -28,7 +28,7 @@ def persons(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def blocks(volumes: np.ndarray) -> np.ndarray:
-    return np.stack([blocks_of(volume) for volume in volumes])[:, ::7]
+    return np.stack([blocks_of(volume) for volume in volumes])[:, ::16]
 
 
 def mosaic(rng: np.random.Generator, training: np.ndarray, n: int, share: float = 1.0) -> np.ndarray:
@@ -67,7 +67,9 @@ def test_distance_is_that_of_the_correlation() -> None:
     inner = slice(MARGIN, MARGIN + SIDE)
     mine = one[0, 0, 0, inner, inner, inner].ravel()
     steps = range(2 * MARGIN + 1)
-    theirs = [two[0, 0, 0, i : i + SIDE, j : j + SIDE, k : k + SIDE].ravel() for i in steps for j in steps for k in steps]
+    theirs = [
+        two[0, 0, 0, i : i + SIDE, j : j + SIDE, k : k + SIDE].ravel() for i in steps for j in steps for k in steps
+    ]
     best = max(np.corrcoef(mine, other)[0, 1] for other in theirs)
     assert found[0, 0] == pytest.approx(np.sqrt(2 - 2 * best), rel=1e-4)
 
@@ -79,14 +81,14 @@ def test_flat_patches_say_nothing() -> None:
     assert np.isnan(distance).all()
     (distance, *_) = patch_distances(blocks(textured), blocks(flat))
     assert np.isinf(distance).all() or distance.min() > 1.4
+    known = blocks(persons(rng, 4))
     with pytest.raises(EvaluationError, match="hardly any person"):
-        all_flat = blocks(np.full((4, 1, *GRID), 0.4))
-        patch_copies(all_flat, blocks(persons(rng, 4)), blocks(persons(rng, 4)), rng)
+        patch_copies(np.repeat(blocks(flat), 2, 0), known, known, rng)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_a_copier_of_patches_is_caught(share: float) -> None:
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         training, holdout = blocks(persons(rng, 10)), blocks(persons(rng, 10))
         found = patch_copies(mosaic(rng, training, 10, share), training, holdout, rng, permutations=199)
