@@ -112,7 +112,7 @@ def test_an_honest_sampler_is_not_caught_more_often_than_one_in_twenty() -> None
 
 def test_fog_is_near_to_everybody_but_favours_nobody() -> None:
     alarms = 0
-    for seed in range(6):
+    for seed in range(4):
         rng = np.random.default_rng(200 + seed)
         training, holdout = blocks(persons(rng, 8)), blocks(persons(rng, 8))
         fog = ndimage.gaussian_filter(persons(rng, 8), (0, 0, 1.5, 1.5, 1.5))

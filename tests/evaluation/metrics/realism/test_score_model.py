@@ -67,11 +67,11 @@ def test_pure_noise_has_the_mean_and_hardly_any_noise_the_volume() -> None:
 def test_a_posterior_mean_of_normals_shrinks_as_it_should() -> None:
     """Of many training voxels from N(m, s^2) it is that of the normal: m + (1 - t) s^2 / ((1 - t)^2 s^2 + t^2) (z - (1 - t) m)."""
     rng = np.random.default_rng(2)
-    training = rng.normal(0.5, 0.2, (4000, 1, 1, 1, 1)).astype(np.float32)
+    training = rng.normal(0.5, 0.2, (1500, 1, 1, 1, 1)).astype(np.float32)
     t, z = 0.4, np.float32(0.7)
     found = LocalScoreModel(training=training, window=1).posterior_mean(np.full((1, 1, 1, 1), z, np.float32), t)
     expected = 0.5 + (1 - t) * 0.04 / ((1 - t) ** 2 * 0.04 + t**2) * (z - (1 - t) * 0.5)
-    assert found.item() == pytest.approx(expected, abs=0.02)
+    assert found.item() == pytest.approx(expected, abs=0.025)
 
 
 def test_samples_are_training_volumes_by_the_whole_and_mosaics_by_the_part() -> None:
