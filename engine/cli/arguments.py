@@ -195,7 +195,7 @@ def _judging(command: Callable[[str, str], Parser]) -> None:
             sub.add_argument(
                 "--rivals", action="store_true", help="also fit CTGAN, TVAE, ARF and a copula to the table"
             )
-            text = "also train a network to tell made scans from real ones, which takes minutes"
+            text = "also train a network to tell made scans from real ones, which takes about ten minutes"
             sub.add_argument("--classifier", action="store_true", help=text)
             text = "also draw M persons by a sampler of training patches, as a baseline (default: 0)"
             sub.add_argument("--local", metavar="M", type=int, default=0, help=text)

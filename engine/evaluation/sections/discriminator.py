@@ -11,7 +11,7 @@ from engine.evaluation.subjects.people import Gathered
 
 #: what is seen by array: the first layer's stride, words, and the AUC that is asked for
 SEEN = {
-    "coarse": (DiscriminatorConfig(stride=1), "whole scans, averaged to a coarser grid", 0.75),
+    "coarse": (DiscriminatorConfig(stride=2), "whole scans, averaged to a coarser grid", 0.75),
     "crops": (DiscriminatorConfig(stride=1), "crops at full resolution", 0.65),
 }
 

@@ -17,7 +17,7 @@ from engine.evaluation.metrics.realism.spectrum import RADII, body_box, radial_p
 from engine.measure.ruler import Classes
 
 #: crops a person and voxels of their sides; voxels of the longest side of a coarse whole, at most
-CROPS, CROP, COARSE = 4, 24, 40
+CROPS, CROP, COARSE = 4, 24, 32
 
 
 def appearance(data: Float[np.ndarray, "c x y z"]) -> dict[str, np.ndarray]:

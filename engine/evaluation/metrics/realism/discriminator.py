@@ -31,7 +31,7 @@ class DiscriminatorConfig:
     ``decay``. ``width`` multiplies the network's channels (64 to 512); the first layer sees 3^3 voxels,
     at every ``stride``-th."""
 
-    steps: int = 120
+    steps: int = 80
     batch: int = 12
     rate: float = 3e-3
     decay: float = 0.05
