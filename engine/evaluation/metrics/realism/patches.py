@@ -107,17 +107,13 @@ def patch_copies(
         raise EvaluationError(f"patches of fewer than {MINIMUM_SUBJECTS} persons a side tell nothing: give more")
     total = len(training) + len(holdout)
     mine, theirs, counts = [], [], np.zeros(total)
-    for to_training, of_holdout, to_holdout in zip(
-        patch_distances(made, training),
-        patch_distances(holdout, training),
-        patch_distances(made, holdout),
-        strict=True,
-    ):
-        mine.append(to_training.min(1))
-        theirs.append(of_holdout.min(1))
-        both = np.concatenate([to_training, to_holdout], 1)
-        seen = np.flatnonzero(np.isfinite(both.min(1)))
-        counts += np.bincount(both[seen].argmin(1), minlength=total)
+    records = np.concatenate([training, holdout])
+    for distances in patch_distances(np.concatenate([made, holdout]), records):
+        of_made, of_holdout = distances[: len(made)], distances[len(made) :]
+        mine.append(of_made[:, : len(training)].min(1))
+        theirs.append(of_holdout[:, : len(training)].min(1))
+        seen = of_made[np.isfinite(of_made.min(1))]
+        counts += np.bincount(seen.argmin(1), minlength=total)
     one, two = _mean_by_person(mine), _mean_by_person(theirs)
     if min(len(one), len(two)) < MINIMUM_SUBJECTS:
         raise EvaluationError("hardly any person has patches that show something: there is nothing to compare")
