@@ -114,7 +114,9 @@ def _residual_variance(
     """The mean square of the residual in cubes of voxels, over persons, smoothed over neighbouring cubes."""
     squares = [
         (person.scan - person.base).square()
-        for person in (decoded(model, store, int(row), config, step_generator(seed + 21, k)) for k, row in enumerate(rows))
+        for person in (
+            decoded(model, store, int(row), config, step_generator(seed + 21, k)) for k, row in enumerate(rows)
+        )
     ]
     coarse = torch.nn.functional.avg_pool3d(torch.stack(squares).mean(0), CUBE)
     return torch.nn.functional.avg_pool3d(coarse[None], 3, 1, 1, count_include_pad=False)[0]
@@ -171,9 +173,8 @@ def redrawn(
     level = shifted(times[0], model.config.shift)
     state = known.value._replace(image=(1 - level) * image + level * noise)
     linear = model.linear(known)
-    for state in integrate(model.velocity, state, known, times, shift=model.config.shift, linear=linear):
-        pass
-    return state.image
+    *_, last = integrate(model.velocity, state, known, times, shift=model.config.shift, linear=linear)
+    return last.image
 
 
 def _residual_error(net: Detail, config: DetailTraining, read: ReadAhead[Read], seed: int) -> Objective:
