@@ -35,10 +35,7 @@ def parser() -> Parser:
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
         return sub
 
-    ingest = command("ingest", "A BIDS data set, NIfTI with a table, or DICOM to a store (always on the CPU).")
-    ingest.add_argument("source", metavar="SOURCE", type=Path, help="folder; or a table, a zip archive, a DICOMDIR")
-    ingest.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted ingest goes on")
-    ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
+    _ingest(command)
 
     phantom = command("phantom", "A cohort of computed torsos with exact ground truth, as a store.")
     phantom.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted run goes on")
@@ -92,6 +89,19 @@ def parser() -> Parser:
     _bench(command)
     _judging(command)
     return top
+
+
+def _ingest(command: Callable[[str, str], Parser]) -> None:
+    ingest = command("ingest", "A BIDS data set, NIfTI with a table, or DICOM to a store (always on the CPU).")
+    ingest.add_argument("source", metavar="SOURCE", type=Path, help="folder; or a table, a zip archive, a DICOMDIR")
+    text = "new folder; an interrupted ingest goes on (not with --check)"
+    ingest.add_argument("store", metavar="STORE", type=Path, nargs="?", help=text)
+    ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
+    text = "say what would be taken, what left and why, and how the table would be read; nothing is written"
+    ingest.add_argument("--check", action="store_true", help=text)
+    ingest.add_argument("--json", action="store_true", help="with --check: as JSON")
+    text = "how the table's columns are read; with --check, where there is no such file yet, it is proposed and written"
+    ingest.add_argument("--schema", metavar="FILE", type=Path, help=text)
 
 
 def _generate(command: Callable[[str, str], Parser]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine.cli.terminal import Meter
 
 if TYPE_CHECKING:
+    from engine.cohort.preprocess.preprocess import PreprocessConfig
     from engine.cohort.store import CohortStore
     from engine.phantom.cohort import PhantomProgress
     from engine.training.recipes import Recipe
@@ -28,13 +30,22 @@ def recipe_named(name: str, size: str = "cpu") -> Recipe:
 def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     """A BIDS data set to a store; on stdout what became of it."""
     from engine.cohort.ingest import ingest
+    from engine.cohort.sources.proposal import read_plan
     from engine.inference.generate import choose_device
     from engine.vocabulary.refusal import RequestError
 
     choose_device(args.device)
     if (settings := recipe_named(args.recipe).preprocess) is None:
         raise RequestError(f"recipe {args.recipe} trains on computed persons; make them with somatwin phantom")
-    steps = ingest(args.source, args.store, settings, recipe=args.recipe)
+    if args.check:
+        _check(args, settings, meter)
+        return
+    if args.store is None:
+        raise RequestError("ingest has no STORE to write to; name a new folder, or ask with --check only")
+    if args.json:
+        raise RequestError("--json is the form of --check; ask for both, or for neither")
+    plan = read_plan(args.schema) if args.schema else None
+    steps = ingest(args.source, args.store, settings, recipe=args.recipe, plan=plan)
     spent: list[float] = []
     while True:
         try:
@@ -53,6 +64,26 @@ def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
         print(f"{who['participant_id']} left out: {who['reason']}")
     for flag in store.meta["flagged"]:
         print(f"somatwin: {flag['participant_id']}: {flag['reason']}", file=sys.stderr)
+
+
+def _check(args: argparse.Namespace, settings: PreprocessConfig, meter: Meter) -> None:
+    """What an ingest would do, on stdout in words or as JSON; a proposed schema into its file."""
+    from engine.cohort.check import check
+    from engine.cohort.sources.proposal import read_plan, write_plan
+
+    plan = read_plan(args.schema) if args.schema and args.schema.exists() else None
+    steps = check(args.source, settings, plan=plan)
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            found = end.value
+            break
+        meter.show(f"{done} of {total} scans opened", None, now=done == total)
+    meter.close()
+    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if args.json else "\n".join(found.lines()))
+    if args.schema and plan is None and found.plan is not None:
+        print(f"proposed in {write_plan(args.schema, found.plan)}: edit it and give it to ingest", file=sys.stderr)
 
 
 def run_phantom(args: argparse.Namespace, meter: Meter) -> None:

@@ -17,6 +17,7 @@ from engine.cohort.builder import StoreBuilder
 from engine.cohort.preprocess.outside_brain import OUTSIDE, with_skull_and_scalp
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.cohort.sources.opened import opened
+from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.source import Source
 from engine.cohort.store import CohortStore, StoreError
 from engine.imaging.volume import VolumeError
@@ -56,16 +57,17 @@ def ingest(
     recipe: str = "head_t1",
     masker: BrainMasker | None = None,
     labels_from: str | None = "dlmuse",
+    plan: TablePlan | None = None,
 ) -> Generator[IngestProgress, None, CohortStore]:
     """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
-    DICOM files; yields after each person, returns the open store.
+    DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
     a whole is unusable and :class:`~engine.cohort.store.StoreError` when the store exists already, cannot be written,
     or nobody is left.
     """
-    data = _opened(source, config, labels_from)
+    data = _opened(source, config, labels_from, plan)
     builder = StoreBuilder(
         store,
         recipe=recipe,
@@ -77,6 +79,7 @@ def ingest(
             "labels_from": labels_from,
             "outside": OUTSIDE,
             "source_sha256": data.digest(),
+            **({"schema": plan.to_json()} if plan else {}),
         },
         info=data.provenance(),
     )
@@ -92,7 +95,7 @@ def ingest(
             except Refusal as error:
                 reason = str(error)
             except UNFORESEEN as error:  # one person's file must not end the ingest of ten thousand
-                reason = f"the scan cannot be used ({type(error).__name__}: {error}); copy or export it again"
+                reason = unusable(error)
             if reason:
                 left_out.append({"participant_id": name, "reason": reason})
         yield IngestProgress(
@@ -103,10 +106,17 @@ def ingest(
     return builder.finish(rows, left_out=left_out, flagged=data.flagged, report=write_quality)
 
 
-def _opened(source: str | Path | Source, config: PreprocessConfig, labels_from: str | None) -> Source:
+def _opened(
+    source: str | Path | Source, config: PreprocessConfig, labels_from: str | None, plan: TablePlan | None
+) -> Source:
     if isinstance(source, str | Path):
-        return opened(source, channel=config.channels[0], labels_from=labels_from)
+        return opened(source, channel=config.channels[0], labels_from=labels_from, plan=plan)
     return source
+
+
+def unusable(error: Exception) -> str:
+    """What is said of a scan that a library stumbled over."""
+    return f"the scan cannot be used ({type(error).__name__}: {error}); copy or export it again"
 
 
 def _add(builder: StoreBuilder, data: Source, i: int, config: PreprocessConfig, masker: BrainMasker) -> None:

@@ -59,7 +59,7 @@ def parse_rows(
     numeric = {c for c in columns if _plausible(c) or _all_numbers(row.get(c, "") for row in cells)} - words
     rows: list[Row] = []
     flags = _doubted(cells, columns, numeric, codes, wanted)
-    marks = {c: _marks(row.get(c, "") for row in cells) for c in numeric if not _plausible(c)}
+    marks = {c: missing_marks(row.get(c, "") for row in cells) for c in numeric if not _plausible(c)}
     flags += [_of_table(f"{c} {text} {_TAKEN}") for c, texts in marks.items() for text in sorted(texts)]
     mixed = "sex" in columns and "sex" not in codes and _mixed(row.get("sex", "") for row in cells)
     for raw in cells:
@@ -141,7 +141,7 @@ def parse_cell(column: str, text: str, *, number: bool) -> tuple[str | float | N
         return known, None if known else f"sex {text!r} is not M or F; {remedy}"
     if not number:
         return text, None
-    value = _number(text)
+    value = number_of(text)
     if column == "age" and (found := AGE.fullmatch(text)):
         value = float(found[1]) * YEARS[found[2]]
     if value is None:
@@ -157,7 +157,8 @@ def _plausible(column: str) -> tuple[float, float] | None:
     return CATALOGUE[column].plausible if column in CATALOGUE else None
 
 
-def _number(text: str) -> float | None:
+def number_of(text: str) -> float | None:
+    """The finite number that a cell is; None where it is none."""
     if "_" in text or not text.isascii():  # what only Python takes for a number
         return None
     try:
@@ -169,7 +170,7 @@ def _number(text: str) -> float | None:
 
 def _all_numbers(texts: Iterable[str]) -> bool:
     present = [text for text in texts if (text or "").strip().lower() not in MISSING]
-    return bool(present) and all(_number(text) is not None for text in present)
+    return bool(present) and all(number_of(text) is not None for text in present)
 
 
 def _of_table(reason: str) -> dict[str, str]:
@@ -205,10 +206,10 @@ def _doubted(
 _TAKEN = "lies far from every other value and was taken as a mark for missing; write n/a, or leave the column out"
 
 
-def _marks(texts: Iterable[str]) -> set[str]:
+def missing_marks(texts: Iterable[str]) -> set[str]:
     """How a column of numbers writes its missing ones, where by one of :data:`MARKS` that no other cell is near."""
     counts = Counter((raw or "").strip() for raw in texts)
-    found = {text: value for text in counts if (value := _number(text)) is not None}
+    found = {text: value for text in counts if (value := number_of(text)) is not None}
     others = {text: value for text, value in found.items() if abs(value) not in MARKS}
     if sum(counts[text] for text in others) < OTHERS:
         return set()

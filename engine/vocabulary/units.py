@@ -76,3 +76,13 @@ def known(name: str, unit: str) -> bool:
 
 def _usual(own: str) -> list[str]:
     return [words.split()[0] for _, words in _SAME[own]][1:] or [own]
+
+
+def sizes(name: str) -> dict[str, float]:
+    """The units that the well-known column ``name`` may be counted in, each with its size in the column's own.
+
+    >>> sizes("weight")["lb"], list(sizes("height"))
+    (0.45359237, ['cm', 'm', 'mm', 'in', 'ft'])
+    """
+    own = CATALOGUE[name].unit
+    return {own if size == 1 else words.split()[0]: size for size, words in _SAME.get(own, ())}

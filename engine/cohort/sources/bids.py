@@ -11,11 +11,12 @@ from typing import Any
 
 from engine.cohort.sources.bids_files import choose
 from engine.cohort.sources.delimited import TableError
-from engine.cohort.sources.table import NamedTable, codes, read_named
+from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.table import NamedTable, read_named, typed_rows
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import MISSING, parse_rows
+from engine.vocabulary.cells import MISSING
 from engine.vocabulary.headings import ID
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.row import Row
@@ -66,10 +67,13 @@ class BidsDataset:
         return sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None = "dlmuse") -> BidsDataset:
+def read_bids(
+    root: str | Path, *, suffix: str = "T1w", labels_from: str | None = "dlmuse", plan: TablePlan | None = None
+) -> BidsDataset:
     """The table and the files of a BIDS data set; no image is opened.
 
-    ``suffix`` names the images, ``labels_from`` the folder under ``derivatives`` whose ``*_dseg`` files are labels.
+    ``suffix`` names the images, ``labels_from`` the folder under ``derivatives`` whose ``*_dseg`` files are labels,
+    ``plan`` how the columns of participants.tsv are read.
     Raises :class:`BidsError` for a directory that is missing, not BIDS, or without a participants.tsv.
     """
     root = Path(root)
@@ -80,7 +84,7 @@ def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None 
             f"{root} is not a BIDS data set, it has no dataset_description.json; give the folder that holds one"
         )
     description = _description(root / "dataset_description.json")
-    table = _table(root)
+    table = _table(root, plan)
     cells, notes = _listed(root, table)
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
@@ -95,9 +99,7 @@ def read_bids(root: str | Path, *, suffix: str = "T1w", labels_from: str | None 
             row.update(_of_session(root / name, choice.session))
         if labels_from and (file := choose(root / "derivatives" / labels_from / name, "dseg").file):
             labels[name] = file
-    about = codes(table.about)
-    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
-    rows, flagged = parse_rows(cells, about, known)
+    rows, flagged = typed_rows(cells, table)
     return BidsDataset(
         root=root,
         description=description,
@@ -119,7 +121,7 @@ def _description(file: Path) -> dict[str, Any]:
     return content
 
 
-def _table(root: Path) -> NamedTable:
+def _table(root: Path, plan: TablePlan | None) -> NamedTable:
     """participants.tsv, its well-known columns found and brought to their units."""
     file = root / "participants.tsv"
     if not file.is_file():
@@ -127,7 +129,7 @@ def _table(root: Path) -> NamedTable:
             f"{root} has no participants.tsv; add one with a participant_id column (and age, sex, height, weight)"
         )
     try:
-        table = read_named(file, CATALOGUE, needed=False)
+        table = read_named(file, CATALOGUE, needed=False, plan=plan)
     except (TableError, OSError) as error:
         raise BidsError(f"{error}" if isinstance(error, TableError) else f"{file} cannot be read ({error})") from None
     if ID not in table.headings:

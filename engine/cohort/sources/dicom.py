@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.cohort.sources.bids_files import natural
-from engine.cohort.sources.table import NamedTable, TableError, codes, read_named
+from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.dicom import read_series
 from engine.imaging.dicom.files import DAMAGED, files, parsed
 from engine.imaging.dicom.images import MR, person_of
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import MISSING, parse_rows
+from engine.vocabulary.cells import MISSING
 from engine.vocabulary.headings import ID
 from engine.vocabulary.row import Row
 
@@ -59,7 +60,7 @@ class DicomCohort:
         return sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def read_dicom(root: str | Path, *, channel: str = "T1w") -> DicomCohort:
+def read_dicom(root: str | Path, *, channel: str = "T1w", plan: TablePlan | None = None) -> DicomCohort:
     """The persons in the DICOM files at ``root``; headers are read, no pixels.
 
     Raises :class:`VolumeError` where there is no DICOM file, or an archive holds several persons, and :class:`TableError` for a table
@@ -78,11 +79,9 @@ def read_dicom(root: str | Path, *, channel: str = "T1w") -> DicomCohort:
     _not_shared(paths)
     numbers = sorted(paths, key=natural)
     names = {number: f"sub-{i:04d}" for i, number in enumerate(numbers, 1)}
-    table = _table(root)
+    table = _table(root, plan)
     cells, notes = _joined(numbers, names, headers, table)
-    about = codes(table.about) if table else {}
-    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
-    rows, flagged = parse_rows(cells, about, known)
+    rows, flagged = typed_rows(cells, table)
     kept = [tuple(paths[number]) for number in numbers]
     return DicomCohort(root=root, rows=rows, paths=kept, flagged=[*notes, *flagged], channel=channel)
 
@@ -118,12 +117,20 @@ def _not_shared(paths: dict[str, list[Path]]) -> None:
         )
 
 
-def _table(root: Path) -> NamedTable | None:
+def table_beside(root: Path) -> Path | None:
+    """The table of a folder of DICOM files, if there is one."""
     folder = root if root.is_dir() else root.parent
     found = [folder / name for name in TABLES if (folder / name).is_file()]
     if len(found) > 1:
         raise TableError(f"{folder} holds {found[0].name} and {found[1].name}; leave one")
-    return read_named(found[0], CATALOGUE) if found else None
+    return found[0] if found else None
+
+
+def _table(root: Path, plan: TablePlan | None) -> NamedTable | None:
+    path = table_beside(root)
+    if path is None and plan is not None:
+        raise TableError(f"{root} has no table that a schema could describe; leave the schema out")
+    return read_named(path, CATALOGUE, plan=plan) if path else None
 
 
 def _joined(

@@ -9,11 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from engine.cohort.sources.table import TableError, codes, read_named
+from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.table import TableError, read_named, typed_rows
 from engine.imaging.scan import load_scan
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import MISSING, parse_rows
+from engine.vocabulary.cells import MISSING
 from engine.vocabulary.headings import ID
 from engine.vocabulary.row import Row
 
@@ -64,8 +65,9 @@ def tables_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.casefold() in KINDS and p.is_file() and p.name[0] not in ".~")
 
 
-def read_folder(source: str | Path, *, channel: str = "T1w") -> FolderCohort:
-    """A table, or the only one in a folder, with the NIfTI files beside and below it; no image is opened.
+def read_folder(source: str | Path, *, channel: str = "T1w", plan: TablePlan | None = None) -> FolderCohort:
+    """A table, or the only one in a folder, with the NIfTI files beside and below it; no image is opened. A
+    ``plan`` says how the table's columns are read.
 
     Raises :class:`TableError` where there is no table or several, or an id that no file can be named after.
     """
@@ -75,7 +77,7 @@ def read_folder(source: str | Path, *, channel: str = "T1w") -> FolderCohort:
         names = ", ".join(path.name for path in found[:3]) or "none"
         raise TableError(f"{source} holds {len(found)} tables ({names}); give the one of the cohort itself")
     (path,) = found
-    table = read_named(path, (*CATALOGUE, SCAN))
+    table = read_named(path, (*CATALOGUE, SCAN), plan=plan)
     files = sorted(p for p in path.parent.rglob("*") if p.name.endswith(ENDS) and not p.name.startswith("."))
     images: dict[str, Path] = {}
     doubts: dict[str, str] = {}
@@ -95,10 +97,8 @@ def read_folder(source: str | Path, *, channel: str = "T1w") -> FolderCohort:
     notes = [{ID: path.name, "reason": note} for note in table.notes]
     if lost := [p for p in files if p not in taken and not any(_said(row) for row in table.rows)]:
         notes.append({ID: path.name, "reason": f"{len(lost)} files are of nobody in the table, such as {lost[0].name}"})
-    about = codes(table.about)
-    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
     cells = [{name: text for name, text in row.items() if name != SCAN} for row in table.rows]
-    rows, flagged = parse_rows(cells, about, known)
+    rows, flagged = typed_rows(cells, table)
     return FolderCohort(
         table=path, rows=rows, images=images, doubts=doubts, flagged=[*notes, *flagged], channel=channel
     )

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.cohort.sources.bids import read_bids
-from engine.cohort.sources.dicom import read_dicom
-from engine.cohort.sources.folder import ENDS, KINDS, read_folder, tables_in
+from engine.cohort.sources.bids import BidsDataset, read_bids
+from engine.cohort.sources.dicom import DicomCohort, read_dicom, table_beside
+from engine.cohort.sources.folder import ENDS, KINDS, FolderCohort, read_folder, tables_in
+from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.source import Source
 from engine.imaging.scan import is_dicom_source
 
 
-def opened(path: str | Path, *, channel: str = "T1w", labels_from: str | None = "dlmuse") -> Source:
-    """The cohort at ``path``: BIDS by its dataset_description.json, else a table beside NIfTI files, else DICOM.
+def opened(
+    path: str | Path, *, channel: str = "T1w", labels_from: str | None = "dlmuse", plan: TablePlan | None = None
+) -> Source:
+    """The cohort at ``path``: BIDS by its dataset_description.json, else a table beside NIfTI files, else DICOM. A ``plan`` says
+    how the columns of its table are read.
 
     Raises :class:`engine.cohort.sources.bids.BidsError` where it is none of these, and as the reader of its kind does.
     """
     path = Path(path)
     if path.is_file() and path.suffix.casefold() in KINDS:
-        return read_folder(path, channel=channel)
+        return read_folder(path, channel=channel, plan=plan)
     if path.is_file() and is_dicom_source(path):
-        return read_dicom(path, channel=channel)
+        return read_dicom(path, channel=channel, plan=plan)
     if path.is_dir() and not (path / "dataset_description.json").is_file():
         scans = any(p.name.endswith(ENDS) for p in path.rglob("*"))
         if scans and tables_in(path):
-            return read_folder(path, channel=channel)
+            return read_folder(path, channel=channel, plan=plan)
         if not scans and _has_dicom(path):
-            return read_dicom(path, channel=channel)
-    return read_bids(path, suffix=channel, labels_from=labels_from)
+            return read_dicom(path, channel=channel, plan=plan)
+    return read_bids(path, suffix=channel, labels_from=labels_from, plan=plan)
+
+
+def table_of(source: Source) -> Path | None:
+    """The table file that a cohort was read with; None where it has none."""
+    if isinstance(source, BidsDataset):
+        return source.root / "participants.tsv"
+    if isinstance(source, FolderCohort):
+        return source.table
+    return table_beside(source.root) if isinstance(source, DicomCohort) else None
 
 
 def _has_dicom(folder: Path) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 
 from engine.cohort.participants import Roles
 from engine.cohort.sources.delimited import TableError, read_file
+from engine.cohort.sources.proposal import MOST_LEVELS, TablePlan, propose, unit_doubts
 from engine.cohort.split import Parts, split
 from engine.storage import strict_json
 from engine.storage.whole import whole_file
@@ -36,8 +37,6 @@ from engine.vocabulary.units import factor
 WHOLE = "Cohort"
 #: the part of the people who test
 TEST = 0.2
-#: most levels of a column of words; more are names or remarks
-MOST_LEVELS = 40
 #: most decimals that a column is taken to be recorded to; more are computed
 MOST_DECIMALS = 4
 #: fewest people at the least or greatest value for it to be the end of the possible range
@@ -96,7 +95,8 @@ class NamedTable:
     """A table whose well-known columns have the names and units they have here.
 
     ``rows`` are cells by column, a ``participant_id`` among them; ``headings`` what the table has above each of its columns,
-    ``factors`` what its numbers were multiplied by, ``about`` its data dictionary by column, ``notes`` what is to be said.
+    ``factors`` what its numbers were multiplied by, ``about`` its data dictionary by column, ``notes`` what is to be said, ``plan`` the
+    schema that it was read by.
     """
 
     rows: list[dict[str, str]]
@@ -104,6 +104,7 @@ class NamedTable:
     factors: dict[str, float]
     about: dict[str, Any]
     notes: list[str]
+    plan: TablePlan | None = None
 
 
 def read_cells(path: Path) -> list[dict[str, str]]:
@@ -111,27 +112,33 @@ def read_cells(path: Path) -> list[dict[str, str]]:
     return read_named(path, ()).rows
 
 
-def read_named(path: Path, wanted: Collection[str], *, needed: bool = True) -> NamedTable:
+def read_named(
+    path: Path, wanted: Collection[str], *, needed: bool = True, plan: TablePlan | None = None
+) -> NamedTable:
     """The cells of a table file as text, its columns among ``wanted`` found by whatever heading they have.
 
-    Numbers of a well-known column are brought to its own unit, from that of its heading or of the data dictionary beside it.
+    Numbers of a well-known column are brought to its own unit, from that of its heading or of the data dictionary beside it. A
+    ``plan`` says of every column what it is, in place of both.
     Raises :class:`TableError` for a table that cannot be read, has no rows (where some are ``needed``) or the same person twice, and
     :class:`engine.vocabulary.units.UnitError` for a unit that cannot be told.
     """
     cells = read_file(path)
     if needed and not cells.rows:
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
-    described = dictionary(path.with_suffix(".json"))
+    raws, described = cells.rows, dictionary(path.with_suffix(".json")) if plan is None else plan.dictionary()
     found, notes = named(cells.headings, wanted)
+    if plan is not None:
+        raws, notes = plan.taken(cells.headings, cells.rows)
+        found = plan.headings()
     for text, one in found.items():
-        persons = [raw[text].strip() for raw in cells.rows]
+        persons = [raw[text].strip() for raw in raws]
         if one.name == ID != text and len(set(persons)) < len(persons):  # a visit a row, or not whose row it is
             found[text] = Heading(name=text, text=text)
             notes = [note for note in notes if not note.endswith(f"taken as {ID}")]
     about = _by_column(described, found)
     factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
     rows = []
-    for i, raw in enumerate(cells.rows, 1):
+    for i, raw in enumerate(raws, 1):
         row = {found[text].name: cell for text, cell in raw.items()}
         row[ID] = (row.get(ID) or "").strip() or f"row-{i}"
         rows.append(row | {name: in_own_unit(row[name], by) for name, by in factors.items() if by != 1})
@@ -144,8 +151,30 @@ def read_named(path: Path, wanted: Collection[str], *, needed: bool = True) -> N
                 f"{name} was brought to {CATALOGUE[name].unit} from {about.get(name, {}).get('Units') or 'its unit'}"
             )
             about[name] = {**about.get(name, {}), "Units": CATALOGUE[name].unit}
+    if plan is None and wanted:
+        notes += [f"{text} of a schema (ingest --check)" for text in unit_doubts(found, raws, about).values()]
     headings = {one.name: text for text, one in found.items()}
-    return NamedTable(rows=rows, headings=headings, factors=factors, about=about, notes=[*cells.notes, *notes])
+    return NamedTable(
+        rows=rows, headings=headings, factors=factors, about=about, notes=[*cells.notes, *notes], plan=plan
+    )
+
+
+def proposed_plan(path: Path, wanted: Collection[str]) -> TablePlan:
+    """How the columns of a table file would be read; raises as :func:`read_named`."""
+    cells = read_file(path)
+    found, _ = named(cells.headings, wanted)
+    return propose(found, cells.rows, _by_column(dictionary(path.with_suffix(".json")), found))
+
+
+def typed_rows(cells: Sequence[Mapping[str, str]], table: NamedTable | None) -> tuple[list[Row], list[dict[str, str]]]:
+    """Cells as values, by what is said of the columns of the ``table`` that they are of; and a sentence for each that was set
+    missing."""
+    about = codes(table.about) if table else {}
+    known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
+    rows, flagged = parse_rows(cells, about, known)
+    if table and table.plan:
+        flagged += table.plan.checked(rows)
+    return rows, flagged
 
 
 def _by_column(described: Mapping[str, Any], found: Mapping[str, Heading]) -> dict[str, Any]:
