@@ -110,7 +110,7 @@ def write_series(volume: Volume, origin: Origin | Copied) -> Iterator[tuple[str,
         raise VolumeError("the scan's axes are not at right angles, which DICOM slices must be; resample it first")
     content = hashlib.sha256(np.ascontiguousarray(turned.data).tobytes() + turned.affine.tobytes())
     content.update(f"{origin}".encode())
-    person = _person(origin, content.hexdigest())
+    person = patient_and_study(origin, content.hexdigest())
     for number, channel in enumerate(turned.apart(), 1):
         series = _series(person, channel, number, content.hexdigest())
         data = np.rint((channel.data - float(series.RescaleIntercept)) / float(series.RescaleSlope)).clip(0, TOP)
@@ -120,7 +120,7 @@ def write_series(volume: Volume, origin: Origin | Copied) -> Iterator[tuple[str,
             yield f"{channel.channels[0]}/{k + 1:04d}.dcm", _file(image)
 
 
-def _person(origin: Origin | Copied, content: str) -> Dataset:
+def patient_and_study(origin: Origin | Copied, content: str) -> Dataset:
     """What all images of a person share."""
     made, row = Dataset(), origin.attributes
     made.SpecificCharacterSet = "ISO_IR 192"
