@@ -35,7 +35,7 @@ def parser() -> Parser:
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
         return sub
 
-    _ingest(command)
+    _cohorts(command)
 
     phantom = command("phantom", "A cohort of computed torsos with exact ground truth, as a store.")
     phantom.add_argument("store", metavar="STORE", type=Path, help="new folder; an interrupted run goes on")
@@ -77,10 +77,7 @@ def parser() -> Parser:
     _about_a_scan(command)
     _segment(command)
 
-    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
-    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
-    text = "what the scans are of, such as head or torso (default: told by name and size)"
-    measure.add_argument("--as", dest="kind", metavar="REGION", help=text)
+    _measure(command)
 
     info = command("info", "A checkpoint's model card, as Markdown.")
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
@@ -91,7 +88,7 @@ def parser() -> Parser:
     return top
 
 
-def _ingest(command: Callable[[str, str], Parser]) -> None:
+def _cohorts(command: Callable[[str, str], Parser]) -> None:
     ingest = command("ingest", "A BIDS data set, NIfTI with a table, or DICOM to a store (always on the CPU).")
     ingest.add_argument("source", metavar="SOURCE", type=Path, help="folder; or a table, a zip archive, a DICOMDIR")
     text = "new folder; an interrupted ingest goes on (not with --check)"
@@ -102,6 +99,26 @@ def _ingest(command: Callable[[str, str], Parser]) -> None:
     ingest.add_argument("--json", action="store_true", help="with --check: as JSON")
     text = "how the table's columns are read; with --check, where there is no such file yet, it is proposed and written"
     ingest.add_argument("--schema", metavar="FILE", type=Path, help=text)
+    text = "only persons for whom this is true, such as \"age >= 40 and manufacturer == 'SIEMENS'\" (table, reports, headers)"
+    ingest.add_argument("--where", metavar="EXPRESSION", default="", help=text)
+    text = "only these columns, between commas; also of the headers, such as manufacturer"
+    ingest.add_argument("--columns", metavar="A,B", default="", help=text)
+    text = "only series with this text in their description, or images with it in their file name"
+    ingest.add_argument("--series", metavar="TEXT", default="", help=text)
+
+    text = "DICOM files as copies that name nobody (PS3.15 basic profile), with a report of what was removed."
+    deidentify = command("deidentify", text)
+    deidentify.add_argument("source", metavar="SOURCE", type=Path, help="folder, zip archive or DICOMDIR")
+    deidentify.add_argument("out", metavar="OUT", type=Path, help="new folder")
+
+
+def _measure(command: Callable[[str, str], Parser]) -> None:
+    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
+    measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
+    text = "what the scans are of, such as head or torso (default: told by name and size)"
+    measure.add_argument("--as", dest="kind", metavar="REGION", help=text)
+    text = "also write what was measured as DICOM-SR (TID 1500), NAME_sr.dcm, into this folder"
+    measure.add_argument("--sr", metavar="DIR", type=Path, help=text)
 
 
 def _generate(command: Callable[[str, str], Parser]) -> None:
@@ -118,6 +135,7 @@ def _generate(command: Callable[[str, str], Parser]) -> None:
     text = "draw scans for this segmentation (NIfTI dseg or DICOM-SEG), by a model that knows masks"
     generate.add_argument("--mask", metavar="FILE", type=Path, help=text)
     generate.add_argument("--labels", action="store_true", help="each person with its mask")
+    generate.add_argument("--sr", action="store_true", help="each person's row also as DICOM-SR, under sourcedata")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
 
 

@@ -1,4 +1,4 @@
-"""``somatwin ingest`` and ``somatwin phantom``: a cohort to a store."""
+"""``somatwin ingest``, ``deidentify`` and ``phantom``: cohorts, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from engine.cli.terminal import Meter
 
 if TYPE_CHECKING:
     from engine.cohort.preprocess.preprocess import PreprocessConfig
+    from engine.cohort.sources.selected import Wanted
     from engine.cohort.store import CohortStore
     from engine.phantom.cohort import PhantomProgress
     from engine.training.recipes import Recipe
@@ -45,7 +46,7 @@ def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     if args.json:
         raise RequestError("--json is the form of --check; ask for both, or for neither")
     plan = read_plan(args.schema) if args.schema else None
-    steps = ingest(args.source, args.store, settings, recipe=args.recipe, plan=plan)
+    steps = ingest(args.source, args.store, settings, recipe=args.recipe, plan=plan, wanted=_wanted(args))
     spent: list[float] = []
     while True:
         try:
@@ -60,10 +61,20 @@ def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     meter.close()
     gone, grid = store.meta["left_out"], " x ".join(map(str, store.grid))
     print(f"{args.store}: {len(store)} persons, {grid} voxels, {len(gone)} left out (see quality.html there)")
+    for line in store.meta.get("selection", []):
+        print(line)
     for who in gone:
         print(f"{who['participant_id']} left out: {who['reason']}")
     for flag in store.meta["flagged"]:
         print(f"somatwin: {flag['participant_id']}: {flag['reason']}", file=sys.stderr)
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    """Which persons, columns and series are asked for."""
+    from engine.cohort.sources.selected import Wanted
+
+    columns = tuple(name for part in args.columns.split(",") if (name := part.strip()))
+    return Wanted(where=args.where, columns=columns, series=args.series)
 
 
 def _check(args: argparse.Namespace, settings: PreprocessConfig, meter: Meter) -> None:
@@ -72,7 +83,7 @@ def _check(args: argparse.Namespace, settings: PreprocessConfig, meter: Meter) -
     from engine.cohort.sources.proposal import read_plan, write_plan
 
     plan = read_plan(args.schema) if args.schema and args.schema.exists() else None
-    steps = check(args.source, settings, plan=plan)
+    steps = check(args.source, settings, plan=plan, wanted=_wanted(args))
     while True:
         try:
             done, total = next(steps)
@@ -84,6 +95,22 @@ def _check(args: argparse.Namespace, settings: PreprocessConfig, meter: Meter) -
     print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if args.json else "\n".join(found.lines()))
     if args.schema and plan is None and found.plan is not None:
         print(f"proposed in {write_plan(args.schema, found.plan)}: edit it and give it to ingest", file=sys.stderr)
+
+
+def run_deidentify(args: argparse.Namespace, meter: Meter) -> None:
+    """DICOM files as copies that name nobody; on stdout the report of what was removed, as JSON."""
+    from engine.cohort.deidentify import deidentify
+
+    steps = deidentify(args.source, args.out)
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            report = end.value
+            break
+        meter.show(f"{done} files", None)
+    meter.close()
+    print(json.dumps(report, indent=1))
 
 
 def run_phantom(args: argparse.Namespace, meter: Meter) -> None:

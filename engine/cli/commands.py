@@ -26,7 +26,7 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
 
     seed, steps, guidance = args.seed, args.steps, args.guidance
     how = {"seed": seed, "steps": steps, "guidance": guidance, "form": args.format}
-    how |= {"mask": read_mask(model, args.mask), "with_mask": args.labels}
+    how |= {"mask": read_mask(model, args.mask), "with_mask": args.labels, "with_sr": args.sr}
     written = write_people(model, args.out, n=args.n, given=given, progress=progress, **how)
     meter.close()
     print(written)
@@ -34,6 +34,7 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
 
 def run_measure(args: argparse.Namespace, meter: Meter) -> None:
     """What is read off each scan, on stdout as one line of JSON a scan."""
+    from engine.measure.report import write_report
     from engine.measure.scan import measure_scan, scans_of
 
     scans, began = list(scans_of(args.scans)), time.monotonic()
@@ -41,6 +42,8 @@ def run_measure(args: argparse.Namespace, meter: Meter) -> None:
         left = (time.monotonic() - began) / done * (len(scans) - done) if done else None
         meter.show(f"{done} of {len(scans)} scans ({scan.name})", left)
         measured = measure_scan(scan, args.kind)
+        if args.sr:
+            measured["report"] = str(write_report(measured, args.sr))
         meter.close()
         print(json.dumps(measured, ensure_ascii=False), flush=True)
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from engine.cli.arguments import parser
-from engine.cli.cohorts import run_ingest, run_phantom
+from engine.cli.cohorts import run_deidentify, run_ingest, run_phantom
 from engine.cli.commands import (
     run_bench,
     run_evaluate,
@@ -27,6 +27,7 @@ from engine.vocabulary.refusal import Refusal
 
 COMMANDS = {
     "ingest": run_ingest,
+    "deidentify": run_deidentify,
     "phantom": run_phantom,
     "train": run_train,
     "generate": run_generate,

@@ -45,11 +45,13 @@ def write_bids(
     columns: Mapping[str, Mapping[str, Any]] | None = None,
     description: str = DESCRIPTION,
     save: Callable[[Path, str, Person], None] | None = None,
+    also: Callable[[Path, str, Person], None] | None = None,
 ) -> Path:
     """Write ``people`` as a BIDS derivative and return its folder: whole or not at all.
 
     One NIfTI file per person and channel, ``sub-0001/anat/sub-0001_T1w.nii.gz`` with that ``description``, or what ``save``
-    makes of the data set's folder, the subject's name and the person; participants.tsv with age, sex, height, weight, bmi
+    makes of the data set's folder, the subject's name and the person; ``also`` adds files of everybody;
+    participants.tsv with age, sex, height, weight, bmi
     and then whatever else is known, missing cells as n/a. ``columns`` documents further columns in participants.json;
     ``generated_by`` is BIDS's GeneratedBy. Raises :class:`BidsError` when ``out`` exists and is not empty, when nobody is
     given, or when the disk is full.
@@ -68,7 +70,7 @@ def write_bids(
     try:
         with whole_directory(out) as part:
             write = save or partial(save_scan, description=description)
-            rows = [_write_person(part, i, person, write) for i, person in enumerate(people, 1)]
+            rows = [_write_person(part, i, person, write, also) for i, person in enumerate(people, 1)]
             if not rows:
                 raise BidsError("no person was given to write; ask for one or more")
             _write_table(part, rows, {**COLUMNS, **(columns or {})})
@@ -82,11 +84,19 @@ def write_bids(
     return out
 
 
-def _write_person(root: Path, number: int, person: Person, save: Callable[[Path, str, Person], None]) -> dict[str, Any]:
+def _write_person(
+    root: Path,
+    number: int,
+    person: Person,
+    save: Callable[[Path, str, Person], None],
+    also: Callable[[Path, str, Person], None] | None,
+) -> dict[str, Any]:
     subject = f"sub-{number:04d}"
     root.mkdir(parents=True, exist_ok=True)
     if person.scan is not None:
         save(root, subject, person)
+    if also is not None:
+        also(root, subject, person)
     return {"participant_id": subject, **{k: v for k, v in person.attributes.items() if k != "participant_id"}}
 
 

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.cohort.ingest import UNFORESEEN, unusable
+from engine.cohort.filter import Selection
+from engine.cohort.ingest import UNFORESEEN, cohort_at, unusable
 from engine.cohort.preprocess.preprocess import PreprocessConfig
-from engine.cohort.sources.opened import opened, table_of
+from engine.cohort.sources.opened import table_of
 from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.selected import SelectedCohort, Wanted
 from engine.cohort.sources.source import Source
 from engine.cohort.sources.table import proposed_plan
 from engine.imaging.volume import Volume
@@ -38,13 +40,15 @@ class PersonCheck:
 @dataclass(frozen=True, kw_only=True)
 class CohortCheck:
     """What an ingest would make of the cohort at ``source``, of a ``kind``: its ``persons``, what is said of cells and files
-    (``notes``, {participant_id, reason}), and the ``plan`` for its table, read or proposed (None: no table)."""
+    (``notes``, {participant_id, reason}), and the ``plan`` for its table, read or proposed (None: no table), and the
+    ``selection`` of those who fit what was asked for."""
 
     source: str
     kind: str
     persons: tuple[PersonCheck, ...]
     notes: tuple[dict[str, str], ...]
     plan: TablePlan | None
+    selection: Selection | None = None
 
     def counts(self) -> dict[str, int]:
         """By column, how many of those taken have a cell in it."""
@@ -63,6 +67,7 @@ class CohortCheck:
                 {**asdict(person), "taken": person.taken, "known": list(person.known)} for person in self.persons
             ],
             "columns": self.counts(),
+            "selection": asdict(self.selection) | {"count": self.selection.count} if self.selection else None,
             "notes": list(self.notes),
             "schema": self.plan.to_json() if self.plan else {},
             "questions": self.plan.questions if self.plan else [],
@@ -74,6 +79,7 @@ class CohortCheck:
         said = [f"{self.source} is {self.kind}; {len(taken)} of {len(self.persons)} persons would be taken"]
         said += [f"  {one.participant_id}: {one.scan}" for one in taken]
         said += [f"  {one.participant_id} would be left out: {one.reason}" for one in self.persons if not one.taken]
+        said += [f"  {line}" for line in (self.selection.lines() if self.selection else [])]
         counts = self.counts()
         said += [f"  column {name}: known of {count} of {len(taken)}" for name, count in counts.items()]
         if self.plan:
@@ -108,18 +114,16 @@ def check(
     *,
     labels_from: str | None = "dlmuse",
     plan: TablePlan | None = None,
+    wanted: Wanted | None = None,
 ) -> Generator[tuple[int, int], None, CohortCheck]:
     """Open every scan of a cohort as an ingest would, without looking for its brain; yields (done, total) persons.
 
-    A ``plan`` says how the columns of the table are read; without one, what would be read is proposed. Raises as
-    :func:`engine.cohort.ingest.ingest` for a data set that is unusable as a whole.
+    A ``plan`` says how the columns of the table are read; without one, what would be read is proposed. ``wanted`` says which
+    persons, columns and series. Raises as :func:`engine.cohort.ingest.ingest` for a data set that is unusable as a whole.
     """
-    data = (
-        source
-        if not isinstance(source, str | Path)
-        else opened(source, channel=config.channels[0], labels_from=labels_from, plan=plan)
-    )
-    table = table_of(data)
+    data = cohort_at(source, config, labels_from, plan, wanted)
+    base = data.base if isinstance(data, SelectedCohort) else data
+    table = table_of(base)
     if plan is None and table is not None:
         plan = proposed_plan(table, CATALOGUE)
     persons = []
@@ -136,10 +140,11 @@ def check(
         yield i + 1, len(data.rows)
     return CohortCheck(
         source=str(source) if isinstance(source, str | Path) else str(data.provenance().get("source_name", "")),
-        kind=KINDS.get(type(data).__name__, "a cohort"),
+        kind=KINDS.get(type(base).__name__, "a cohort"),
         persons=tuple(persons),
         notes=tuple(data.flagged),
         plan=plan,
+        selection=data.selection if isinstance(data, SelectedCohort) else None,
     )
 
 

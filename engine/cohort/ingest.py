@@ -18,6 +18,7 @@ from engine.cohort.preprocess.outside_brain import OUTSIDE, with_skull_and_scalp
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
 from engine.cohort.sources.opened import opened
 from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.selected import Wanted, selected
 from engine.cohort.sources.source import Source
 from engine.cohort.store import CohortStore, StoreError
 from engine.imaging.volume import VolumeError
@@ -58,16 +59,18 @@ def ingest(
     masker: BrainMasker | None = None,
     labels_from: str | None = "dlmuse",
     plan: TablePlan | None = None,
+    wanted: Wanted | None = None,
 ) -> Generator[IngestProgress, None, CohortStore]:
     """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
-    DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read.
+    DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read,
+    ``wanted`` which persons, columns and series are taken.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
     a whole is unusable and :class:`~engine.cohort.store.StoreError` when the store exists already, cannot be written,
     or nobody is left.
     """
-    data = _opened(source, config, labels_from, plan)
+    data = cohort_at(source, config, labels_from, plan, wanted)
     builder = StoreBuilder(
         store,
         recipe=recipe,
@@ -80,6 +83,7 @@ def ingest(
             "outside": OUTSIDE,
             "source_sha256": data.digest(),
             **({"schema": plan.to_json()} if plan else {}),
+            **({"wanted": wanted.to_json()} if wanted else {}),
         },
         info=data.provenance(),
     )
@@ -106,12 +110,18 @@ def ingest(
     return builder.finish(rows, left_out=left_out, flagged=data.flagged, report=write_quality)
 
 
-def _opened(
-    source: str | Path | Source, config: PreprocessConfig, labels_from: str | None, plan: TablePlan | None
+def cohort_at(
+    source: str | Path | Source,
+    config: PreprocessConfig,
+    labels_from: str | None,
+    plan: TablePlan | None,
+    wanted: Wanted | None,
 ) -> Source:
+    """The cohort at a path, or the one given, and of it what is ``wanted``."""
     if isinstance(source, str | Path):
-        return opened(source, channel=config.channels[0], labels_from=labels_from, plan=plan)
-    return source
+        series = wanted.series if wanted else ""
+        source = opened(source, channel=config.channels[0], labels_from=labels_from, plan=plan, series=series)
+    return selected(source, wanted) if wanted else source
 
 
 def unusable(error: Exception) -> str:

@@ -133,7 +133,8 @@ def _document(report: Any, origin: Origin | Copied, content: str) -> Dataset:
         made.pop(name, None)
     for item in made.get("ContributingEquipmentSequence", ()):
         item.pop("ContributionDateTime", None)
-    made.ContentDate, made.ContentTime = NO_DATE, NO_TIME
+    for name, value in (("ContentDate", NO_DATE), ("ContentTime", NO_TIME)):
+        setattr(made, name, value)
     for name in ("PatientComments", "SyntheticData", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight"):
         if name in person:
             made[name] = person[name]

@@ -14,6 +14,7 @@ from pydicom import dcmread
 
 from engine.cohort.bids_write import COLUMNS, save_scan, write_bids
 from engine.imaging.dicom_seg import write_dicom_seg
+from engine.imaging.dicom_sr import write_sr
 from engine.imaging.dicom_write import Copied, Origin, write_series
 from engine.imaging.segmentation import Segmentation, write_segmentation
 from engine.imaging.volume import Volume
@@ -49,12 +50,13 @@ def write_people(
     form: Form = "nifti",
     mask: Segmentation | None = None,
     with_mask: bool = False,
+    with_sr: bool = False,
     progress: ProgressCallback | None = None,
 ) -> Path:
     """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
 
     Scans are NIfTI, or in the ``form`` dicom a series a channel under ``sourcedata``, where BIDS keeps such; masks, given or drawn
-    ``with_mask``, are dseg files with their table, or DICOM-SEG. Returns the
+    ``with_mask``, are dseg files with their table, or DICOM-SEG; rows ``with_sr`` are DICOM-SR under ``sourcedata`` too. Returns the
     folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
     digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is
     :attr:`Model.licence`. Raises as ``generate`` does, and :class:`~engine.cohort.sources.bids.BidsError` when the folder cannot be
@@ -81,24 +83,17 @@ def write_people(
         "Checkpoint": {"Name": model.name, "Digest": model.digest},
         "Request": request,
     }
+    drawn: dict[str, Any] = {"n": n, "given": given, "seed": seed, "steps": steps, "guidance": guidance}
     return write_bids(
         out,
-        model.stream(
-            n=n,
-            given=given,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            mask=mask,
-            with_mask=with_mask,
-            progress=progress,
-        ),
+        model.stream(**drawn, mask=mask, with_mask=with_mask, progress=progress),
         name=f"Synthetic persons drawn from {model.name}",
         generated_by=[origin],
         licence=model.licence,
         acknowledge=str(config.provenance.get("acknowledgement", "")),
         columns=further_columns(model),
         save=save,
+        also=partial(_save_report, model, request) if with_sr else None,
     )
 
 
@@ -144,9 +139,9 @@ def _save_seg(model: Model, mask: Segmentation, folder: Path, description: str) 
     (folder / "dseg.dcm").write_bytes(write_dicom_seg(mask, slices, description=description, **how))
 
 
-def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
-    """Write the person's series into the data set at ``root``."""
-    origin = Origin(
+def _origin(model: Model, request: Mapping[str, Any], person: Any) -> Origin:
+    """What draws the person again."""
+    return Origin(
         checkpoint=model.name,
         digest=model.digest,
         seed=person.seed,
@@ -155,6 +150,19 @@ def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: s
         given=request["given"],
         attributes=person.attributes,
     )
+
+
+def _save_report(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
+    """Write the person's row as a DICOM-SR into the data set at ``root``."""
+    units = {name: str(getattr(model.schema[name], "unit", "")) for name in model.schema.names}
+    path = root / "sourcedata" / subject / f"{subject}_sr.dcm"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(write_sr(person.attributes, units, _origin(model, request, person)))
+
+
+def _save_dicom(model: Model, request: Mapping[str, Any], root: Path, subject: str, person: Any) -> None:
+    """Write the person's series into the data set at ``root``."""
+    origin = _origin(model, request, person)
     folder = root / "sourcedata" / subject
     _save_series(person.volume, origin, folder)
     if person.mask is not None:

@@ -12,6 +12,7 @@ from typing import Any
 from engine.cohort.sources.bids_files import choose
 from engine.cohort.sources.delimited import TableError
 from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.reports import measured_in, merged, reports_beside
 from engine.cohort.sources.table import NamedTable, read_named, typed_rows
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, VolumeError
@@ -68,12 +69,17 @@ class BidsDataset:
 
 
 def read_bids(
-    root: str | Path, *, suffix: str = "T1w", labels_from: str | None = "dlmuse", plan: TablePlan | None = None
+    root: str | Path,
+    *,
+    suffix: str = "T1w",
+    labels_from: str | None = "dlmuse",
+    plan: TablePlan | None = None,
+    series: str = "",
 ) -> BidsDataset:
     """The table and the files of a BIDS data set; no image is opened.
 
     ``suffix`` names the images, ``labels_from`` the folder under ``derivatives`` whose ``*_dseg`` files are labels,
-    ``plan`` how the columns of participants.tsv are read.
+    ``plan`` how the columns of participants.tsv are read, ``series`` a text in the names of the images that are meant.
     Raises :class:`BidsError` for a directory that is missing, not BIDS, or without a participants.tsv.
     """
     root = Path(root)
@@ -90,7 +96,7 @@ def read_bids(
     labels: dict[str, Path] = {}
     for row in cells:
         name = row[ID]
-        choice = choose(root / name, suffix)
+        choice = choose(root / name, suffix, series)
         if choice.file:
             images[name] = choice.file
         if choice.note:
@@ -99,6 +105,9 @@ def read_bids(
             row.update(_of_session(root / name, choice.session))
         if labels_from and (file := choose(root / "derivatives" / labels_from / name, "dseg").file):
             labels[name] = file
+    reports = {row[ID]: measured_in(reports_beside(root, row[ID])) for row in cells}
+    notes += [{ID: name, "reason": reason} for name, (_, said) in reports.items() for reason in said]
+    cells, more = merged(cells, {name: found for name, (found, _) in reports.items()})
     rows, flagged = typed_rows(cells, table)
     return BidsDataset(
         root=root,
@@ -106,7 +115,7 @@ def read_bids(
         rows=rows,
         images=images,
         labels=labels,
-        flagged=[*notes, *flagged],
+        flagged=[*notes, *more, *flagged],
         suffix=suffix,
     )
 
@@ -129,7 +138,7 @@ def _table(root: Path, plan: TablePlan | None) -> NamedTable:
             f"{root} has no participants.tsv; add one with a participant_id column (and age, sex, height, weight)"
         )
     try:
-        table = read_named(file, CATALOGUE, needed=False, plan=plan)
+        table = read_named(file, CATALOGUE, needed=False, plan=plan, stored=True)
     except (TableError, OSError) as error:
         raise BidsError(f"{error}" if isinstance(error, TableError) else f"{file} cannot be read ({error})") from None
     if ID not in table.headings:

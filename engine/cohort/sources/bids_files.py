@@ -42,11 +42,11 @@ def entities(file: Path) -> dict[str, str]:
     return {key: value for part in parts if "-" in part for key, _, value in [part.partition("-")]}
 
 
-def choose(folder: Path, suffix: str) -> Choice:
-    """The image of this suffix in a person's folder, its sessions included."""
+def choose(folder: Path, suffix: str, series: str = "") -> Choice:
+    """The image of this suffix in a person's folder, its sessions included, and with the text ``series`` in its name."""
     found = [p for pattern in ("anat", "ses-*/anat") for p in folder.glob(f"{pattern}/*_{suffix}.nii*")]
     files = [p for p in found if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith(".")]
-    faults = {p: fault for p in files if (fault := _fault(p))}
+    faults = {p: fault for p in files if (fault := _fault(p) or _not_meant(p, series))}
     usable = sorted((p for p in files if p not in faults), key=_rank)
     passed = "; ".join(f"{p.name} {fault}" for p, fault in sorted(faults.items()))
     if not usable:
@@ -74,6 +74,10 @@ def _fault(file: Path) -> str:
     if "chunk" in said:
         return "is a part of an image"
     return ""
+
+
+def _not_meant(file: Path, series: str) -> str:
+    return "" if series.casefold() in file.name.casefold() else f"has no {series!r} in its name"
 
 
 def _rank(file: Path) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 Files are told apart by PatientID, which is only compared: in rows, refusals and the store persons are ``sub-0001``, ``sub-0002``, in
 the order of their numbers. A table beside the files (``participants.tsv``, ``.csv`` or ``.xlsx``, its ids the PatientIDs) says what is
-known of them; what it leaves open the header may: age, sex, height, weight.
+known of them; what it leaves open the header may (age, sex, height, weight), and then structured reports among the files (TID 1500).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.cohort.sources.bids_files import natural
+from engine.cohort.sources.headers import FACTS, agreed, of_dicom
 from engine.cohort.sources.proposal import TablePlan
+from engine.cohort.sources.reports import merged
 from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.dicom import read_series
 from engine.imaging.dicom.files import DAMAGED, files, parsed
 from engine.imaging.dicom.images import MR, person_of
+from engine.imaging.dicom_sr import SR, Measured, read_sr
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING
@@ -28,30 +31,45 @@ from engine.vocabulary.row import Row
 
 #: what is read of a file's header to tell persons apart, and of them
 HEADER: list[Any] = ["SOPClassUID", "PatientID", "StudyInstanceUID"]
-HEADER += ["PatientAge", "PatientSex", "PatientSize", "PatientWeight"]
+HEADER += ["PatientAge", "PatientSex", "PatientSize", "PatientWeight", *(fact.keyword for fact in FACTS.values())]
+#: what a store says of what it does not hold (PS3.15, table E.1-1: all that is marked there is among it)
+REMOVED = (
+    "Of the DICOM files only pixels, geometry, age, sex, size and weight were read, measurements of structured reports, and the "
+    "scanner and sequence to choose by. Names, identifiers, dates, institutions, unique identifiers, descriptions, private "
+    "elements, overlays and everything else in their headers never entered the store; files with burned-in text were refused."
+)
 #: the tables that may lie beside the files
 TABLES = ("participants.tsv", "participants.csv", "participants.xlsx")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DicomCohort:
-    """Persons found in DICOM files, a :class:`engine.cohort.sources.source.Source`; ``paths`` are each person's files."""
+    """Persons found in DICOM files, a :class:`engine.cohort.sources.source.Source`; ``paths`` are each person's files,
+    ``headers`` what they say of how each was scanned, ``series`` a text in the description of the series that is taken."""
 
     root: Path
     rows: list[Row]
     paths: list[tuple[Path, ...]]
     flagged: list[dict[str, str]] = field(default_factory=list)
     channel: str = "T1w"
+    headers: list[Row] = field(default_factory=list)
+    series: str = ""
 
     def scan(self, i: int) -> tuple[Volume, None]:
         """The scan of row ``i``; what was left out of its files is added to ``flagged``. Raises :class:`VolumeError`."""
-        series = read_series(self.paths[i], self.channel)
+        series = read_series(self.paths[i], self.channel, self.series)
         self.flagged.extend({ID: str(self.rows[i][ID]), "reason": note} for note in series.notes)
         return series.volume, None
 
     def provenance(self) -> dict[str, Any]:
         """The folder's name; a DICOM file does not say whose cohort it is."""
-        return {"source_name": self.root.stem, "licence": "unknown", "acknowledgement": "", "source_datasets": []}
+        return {
+            "source_name": self.root.stem,
+            "licence": "unknown",
+            "acknowledgement": "",
+            "source_datasets": [],
+            "deidentified": REMOVED,
+        }
 
     def digest(self) -> str:
         """A SHA-256 over every file's place, size and time of change, without reading any."""
@@ -60,8 +78,11 @@ class DicomCohort:
         return sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def read_dicom(root: str | Path, *, channel: str = "T1w", plan: TablePlan | None = None) -> DicomCohort:
-    """The persons in the DICOM files at ``root``; headers are read, no pixels.
+def read_dicom(
+    root: str | Path, *, channel: str = "T1w", plan: TablePlan | None = None, series: str = ""
+) -> DicomCohort:
+    """The persons in the DICOM files at ``root``; headers are read, no pixels. Series are those with the text ``series`` in their
+    description.
 
     Raises :class:`VolumeError` where there is no DICOM file, or an archive holds several persons, and :class:`TableError` for a table
     that cannot be used.
@@ -69,8 +90,14 @@ def read_dicom(root: str | Path, *, channel: str = "T1w", plan: TablePlan | None
     root = Path(root)
     paths: dict[str, list[Path]] = {}
     headers: dict[str, dict[str, str]] = {}
+    reports: dict[str, list[Measured]] = {}
+    damaged: list[str] = []
+    facts: dict[str, list[Row]] = {}
     for path in _places(root):
-        for number, cells in _persons(path):
+        for number, cells, said in _persons(path, reports, damaged):
+            if series.casefold() in str(said["series_description"] or "").casefold():
+                known = facts.setdefault(number, [])
+                known += [said] if said not in known else []
             if path not in paths.setdefault(number, []):
                 paths[number].append(path)
             headers.setdefault(number, cells)
@@ -81,9 +108,14 @@ def read_dicom(root: str | Path, *, channel: str = "T1w", plan: TablePlan | None
     names = {number: f"sub-{i:04d}" for i, number in enumerate(numbers, 1)}
     table = _table(root, plan)
     cells, notes = _joined(numbers, names, headers, table)
+    cells, more = merged(cells, {names[number]: those for number, those in reports.items() if number in names})
+    notes += [*more, *({ID: "the reports", "reason": reason} for reason in damaged)]
     rows, flagged = typed_rows(cells, table)
     kept = [tuple(paths[number]) for number in numbers]
-    return DicomCohort(root=root, rows=rows, paths=kept, flagged=[*notes, *flagged], channel=channel)
+    said_alike = [agreed(facts.get(number, ())) for number in numbers]
+    return DicomCohort(
+        root=root, rows=rows, paths=kept, flagged=[*notes, *flagged], channel=channel, headers=said_alike, series=series
+    )
 
 
 def _places(root: Path) -> list[Path]:
@@ -93,15 +125,25 @@ def _places(root: Path) -> list[Path]:
     return sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != "DICOMDIR")
 
 
-def _persons(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """PatientID (or that of the study where there is none) and what is known of the person, of each MR image at a path."""
+def _persons(
+    path: Path, reports: dict[str, list[Measured]], damaged: list[str]
+) -> Iterator[tuple[str, dict[str, str], Row]]:
+    """PatientID (or that of the study where there is none), what is known of the person and how they were scanned, of each MR image
+    at a path.
+
+    What structured reports among the files measure is added to ``reports`` by that number, what is said of others to ``damaged``.
+    """
     for _, data in files(path):
         try:
             header = parsed(data, HEADER)
-            if str(header.get("SOPClassUID", "")) not in MR:
-                continue
+            kind = str(header.get("SOPClassUID", ""))
             number = str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID", ""))
-            yield number, person_of(header)
+            if kind in SR:
+                reports.setdefault(number, []).append(read_sr(data))
+            if kind in MR:
+                yield number, person_of(header), of_dicom(header)
+        except VolumeError as error:
+            damaged.append(str(error))
         except DAMAGED:  # said when the series is read
             continue
 
@@ -130,7 +172,7 @@ def _table(root: Path, plan: TablePlan | None) -> NamedTable | None:
     path = table_beside(root)
     if path is None and plan is not None:
         raise TableError(f"{root} has no table that a schema could describe; leave the schema out")
-    return read_named(path, CATALOGUE, plan=plan) if path else None
+    return read_named(path, CATALOGUE, plan=plan, stored=True) if path else None
 
 
 def _joined(

@@ -9,24 +9,30 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from engine.cohort.sources.bids_files import natural
 from engine.cohort.sources.proposal import TablePlan
-from engine.cohort.sources.table import TableError, read_named, typed_rows
+from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.scan import load_scan
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING
-from engine.vocabulary.headings import ID
+from engine.vocabulary.headings import ID, plain
 from engine.vocabulary.row import Row
 
 ENDS = (".nii", ".nii.gz")
 KINDS = (".csv", ".tsv", ".xlsx")
 SCAN = "scan"
+#: headings of ids that a hospital gives, as :func:`engine.vocabulary.headings.plain` leaves them
+HOSPITAL = ("patient id", "patientid", "patienten id", "case id")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderCohort:
-    """A table's rows and their files, a :class:`engine.cohort.sources.source.Source`; who has no one file is not in ``images``."""
+    """A table's rows and their files, a :class:`engine.cohort.sources.source.Source`; who has no one file is not in ``images``.
+
+    ``numbers`` are those of a hospital, by the names that stand for them; empty where the table's ids are no such numbers.
+    """
 
     table: Path
     rows: list[Row]
@@ -34,15 +40,23 @@ class FolderCohort:
     doubts: dict[str, str]
     flagged: list[dict[str, str]] = field(default_factory=list)
     channel: str = "T1w"
+    numbers: dict[str, str] = field(default_factory=dict)
 
     def scan(self, i: int) -> tuple[Volume, None]:
         """The scan of row ``i``; raises :class:`VolumeError` where it has none, or several could be it."""
         name = str(self.rows[i][ID])
         if name not in self.images:
             raise VolumeError(self.doubts[name])
-        series = load_scan(self.images[name], (self.channel,))
+        try:
+            series = load_scan(self.images[name], (self.channel,))
+        except VolumeError as error:
+            raise VolumeError(self._unnamed(str(error), name)) from None
         self.flagged.extend({ID: name, "reason": note} for note in series.notes)
         return series.volume, None
+
+    def _unnamed(self, text: str, name: str) -> str:
+        """A sentence without the number of the hospital, which files are named after."""
+        return text.replace(self.numbers[name], name) if name in self.numbers else text
 
     def provenance(self) -> dict[str, Any]:
         """The folder's name; a table does not say whose cohort it is."""
@@ -65,9 +79,11 @@ def tables_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.casefold() in KINDS and p.is_file() and p.name[0] not in ".~")
 
 
-def read_folder(source: str | Path, *, channel: str = "T1w", plan: TablePlan | None = None) -> FolderCohort:
+def read_folder(
+    source: str | Path, *, channel: str = "T1w", plan: TablePlan | None = None, series: str = ""
+) -> FolderCohort:
     """A table, or the only one in a folder, with the NIfTI files beside and below it; no image is opened. A
-    ``plan`` says how the table's columns are read.
+    ``plan`` says how the table's columns are read, ``series`` is a text in the names of the files that are meant.
 
     Raises :class:`TableError` where there is no table or several, or an id that no file can be named after.
     """
@@ -77,31 +93,55 @@ def read_folder(source: str | Path, *, channel: str = "T1w", plan: TablePlan | N
         names = ", ".join(path.name for path in found[:3]) or "none"
         raise TableError(f"{source} holds {len(found)} tables ({names}); give the one of the cohort itself")
     (path,) = found
-    table = read_named(path, (*CATALOGUE, SCAN), plan=plan)
+    table = read_named(path, (*CATALOGUE, SCAN), plan=plan, stored=True)
     files = sorted(p for p in path.parent.rglob("*") if p.name.endswith(ENDS) and not p.name.startswith("."))
+    meant = [p for p in files if series.casefold() in p.name.casefold()]
     images: dict[str, Path] = {}
     doubts: dict[str, str] = {}
+    names = _names(table)
     for row in table.rows:
-        name = row[ID]
-        if not _NAME.fullmatch(name):
-            raise TableError(f"{path} has the participant_id {name!r}; use letters, digits, points and dashes")
-        own = [path.parent / said] if (said := _said(row)) else [p for p in files if _of(p, name, path.parent)]
+        number, name = row[ID], names[row[ID]]
+        if not _NAME.fullmatch(number):
+            raise TableError(f"{path} has the participant_id {number!r}; use letters, digits, points and dashes")
+        own = [path.parent / said] if (said := _said(row)) else [p for p in meant if _of(p, number, path.parent)]
         if len(own) == 1 and (own[0].is_file() or own[0].is_dir()):
             images[name] = own[0]
         elif len(own) == 1:
-            doubts[name] = f"{own[0]} does not exist; correct the column {SCAN}"
+            doubts[name] = f"{own[0] if name == number else 'its file'} does not exist; correct the column {SCAN}"
         else:
             several = f"{len(own)} files are named after {name}" if own else f"no file is named after {name}"
             doubts[name] = f"{several}; say which in a column {SCAN}"
     taken = set(images.values())
     notes = [{ID: path.name, "reason": note} for note in table.notes]
-    if lost := [p for p in files if p not in taken and not any(_said(row) for row in table.rows)]:
-        notes.append({ID: path.name, "reason": f"{len(lost)} files are of nobody in the table, such as {lost[0].name}"})
-    cells = [{name: text for name, text in row.items() if name != SCAN} for row in table.rows]
+    if lost := [p for p in meant if p not in taken and not any(_said(row) for row in table.rows)]:
+        such = "" if _hospital(table) else f", such as {lost[0].name}"
+        notes.append({ID: path.name, "reason": f"{len(lost)} files are of nobody in the table{such}"})
+    if _hospital(table):
+        notes.append({ID: path.name, "reason": f"persons are named sub-0001, ... in the order of {table.headings[ID]}"})
+    cells = [{key: text for key, text in row.items() if key != SCAN} | {ID: names[row[ID]]} for row in table.rows]
     rows, flagged = typed_rows(cells, table)
     return FolderCohort(
-        table=path, rows=rows, images=images, doubts=doubts, flagged=[*notes, *flagged], channel=channel
+        table=path,
+        rows=rows,
+        images=images,
+        doubts=doubts,
+        flagged=[*notes, *flagged],
+        channel=channel,
+        numbers={name: number for number, name in names.items()} if _hospital(table) else {},
     )
+
+
+def _hospital(table: NamedTable) -> bool:
+    """Whether the ids are numbers that a hospital gave, which tell who somebody is."""
+    return plain(table.headings.get(ID, "")) in HOSPITAL
+
+
+def _names(table: NamedTable) -> dict[str, str]:
+    """By id, what a person is called in all that is written: the id itself, unless a hospital gave it."""
+    ids = [row[ID] for row in table.rows]
+    if not _hospital(table):
+        return {number: number for number in ids}
+    return {number: f"sub-{i:04d}" for i, number in enumerate(sorted(ids, key=natural), 1)}
 
 
 def _said(row: dict[str, str]) -> str:

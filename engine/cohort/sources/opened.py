@@ -13,25 +13,30 @@ from engine.imaging.scan import is_dicom_source
 
 
 def opened(
-    path: str | Path, *, channel: str = "T1w", labels_from: str | None = "dlmuse", plan: TablePlan | None = None
+    path: str | Path,
+    *,
+    channel: str = "T1w",
+    labels_from: str | None = "dlmuse",
+    plan: TablePlan | None = None,
+    series: str = "",
 ) -> Source:
     """The cohort at ``path``: BIDS by its dataset_description.json, else a table beside NIfTI files, else DICOM. A ``plan`` says
-    how the columns of its table are read.
+    how the columns of its table are read, ``series`` is a text in the description or the name of the scans that are meant.
 
     Raises :class:`engine.cohort.sources.bids.BidsError` where it is none of these, and as the reader of its kind does.
     """
     path = Path(path)
     if path.is_file() and path.suffix.casefold() in KINDS:
-        return read_folder(path, channel=channel, plan=plan)
+        return read_folder(path, channel=channel, plan=plan, series=series)
     if path.is_file() and is_dicom_source(path):
-        return read_dicom(path, channel=channel, plan=plan)
+        return read_dicom(path, channel=channel, plan=plan, series=series)
     if path.is_dir() and not (path / "dataset_description.json").is_file():
         scans = any(p.name.endswith(ENDS) for p in path.rglob("*"))
         if scans and tables_in(path):
-            return read_folder(path, channel=channel, plan=plan)
+            return read_folder(path, channel=channel, plan=plan, series=series)
         if not scans and _has_dicom(path):
-            return read_dicom(path, channel=channel, plan=plan)
-    return read_bids(path, suffix=channel, labels_from=labels_from, plan=plan)
+            return read_dicom(path, channel=channel, plan=plan, series=series)
+    return read_bids(path, suffix=channel, labels_from=labels_from, plan=plan, series=series)
 
 
 def table_of(source: Source) -> Path | None:

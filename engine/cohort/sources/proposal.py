@@ -23,7 +23,7 @@ from engine.storage.whole import refusing, write_text
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING, missing_marks, number_of
 from engine.vocabulary.headings import ID, Heading
-from engine.vocabulary.identifiers import identifying
+from engine.vocabulary.identifiers import tells_who
 from engine.vocabulary.row import Row
 from engine.vocabulary.units import sizes
 
@@ -240,7 +240,7 @@ def _proposed(one: Heading, cells: Sequence[str], said: Mapping[str, Any], doubt
     about = str(said.get("Description", ""))
     if one.name == ID:
         return ColumnPlan(name=ID, kind="id", description=about)
-    if kind := identifying(one.text):
+    if kind := tells_who(one.text, cells):
         return ColumnPlan(name=one.name, kind="leave out", description=f"{kind} never reach a store")
     written = sorted({cell for cell in cells if cell and cell.casefold() in MISSING})
     marks = sorted(missing_marks(cells)) if one.name not in CATALOGUE or not CATALOGUE[one.name].plausible else []

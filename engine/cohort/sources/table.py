@@ -30,6 +30,7 @@ from engine.storage.whole import whole_file
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import Row, parse_rows
 from engine.vocabulary.headings import ID, Heading, named, plain
+from engine.vocabulary.identifiers import tells_who
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from engine.vocabulary.units import factor
 
@@ -113,12 +114,17 @@ def read_cells(path: Path) -> list[dict[str, str]]:
 
 
 def read_named(
-    path: Path, wanted: Collection[str], *, needed: bool = True, plan: TablePlan | None = None
+    path: Path,
+    wanted: Collection[str],
+    *,
+    needed: bool = True,
+    plan: TablePlan | None = None,
+    stored: bool = False,
 ) -> NamedTable:
     """The cells of a table file as text, its columns among ``wanted`` found by whatever heading they have.
 
     Numbers of a well-known column are brought to its own unit, from that of its heading or of the data dictionary beside it. A
-    ``plan`` says of every column what it is, in place of both.
+    ``plan`` says of every column what it is, in place of both. What is to be ``stored`` has no columns that tell who somebody is.
     Raises :class:`TableError` for a table that cannot be read, has no rows (where some are ``needed``) or the same person twice, and
     :class:`engine.vocabulary.units.UnitError` for a unit that cannot be told.
     """
@@ -130,6 +136,11 @@ def read_named(
     if plan is not None:
         raws, notes = plan.taken(cells.headings, cells.rows)
         found = plan.headings()
+    if stored:
+        told = {text: kind for text in found if (kind := tells_who(text, [raw[text] for raw in raws]))}
+        found = {text: one for text, one in found.items() if text not in told}
+        raws = [{text: cell for text, cell in raw.items() if text in found} for raw in raws]
+        notes += [f"column {text} was left out: {kind} never reach a store" for text, kind in told.items()]
     for text, one in found.items():
         persons = [raw[text].strip() for raw in raws]
         if one.name == ID != text and len(set(persons)) < len(persons):  # a visit a row, or not whose row it is
@@ -151,7 +162,7 @@ def read_named(
                 f"{name} was brought to {CATALOGUE[name].unit} from {about.get(name, {}).get('Units') or 'its unit'}"
             )
             about[name] = {**about.get(name, {}), "Units": CATALOGUE[name].unit}
-    if plan is None and wanted:
+    if plan is None and stored:
         notes += [f"{text} of a schema (ingest --check)" for text in unit_doubts(found, raws, about).values()]
     headings = {one.name: text for text, one in found.items()}
     return NamedTable(

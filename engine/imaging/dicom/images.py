@@ -49,6 +49,7 @@ TAGS: list[Any] = [
     "RescaleSlope",
     "RescaleIntercept",
     "LossyImageCompression",
+    "BurnedInAnnotation",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "PatientAge",
@@ -160,6 +161,8 @@ def _refused(image: Any) -> str:
     if sop not in MR or modality != "MR":
         what = UID(sop).name if UID(sop).name != sop else "another kind"
         return f"the DICOM files are no MR images ({what if sop not in MR else modality}); pack the MR series"
+    if str(image.get("BurnedInAnnotation", "NO")).strip().upper() == "YES":
+        return "the DICOM files have text burned into their pixels, which may name the person; export them without it"
     if image.get("SamplesPerPixel", 1) != 1:
         return "the DICOM files are in colour, so they are no scan; pack the series of the scan itself"
     if image.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2":

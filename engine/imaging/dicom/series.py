@@ -47,9 +47,10 @@ class Series:
     row: Row = field(default_factory=dict)
 
 
-def read_series(source: Origin, channel: str = "T1w") -> Series:
+def read_series(source: Origin, channel: str = "T1w", wanted: str = "") -> Series:
     """The largest series of magnitude images in a zip of DICOM files (or in its bytes), a folder, a DICOMDIR or a list of
-    these, sorted by place, its rescale applied; of a T1-weighted one those of a short echo time before others.
+    these, sorted by place, its rescale applied; of a T1-weighted one those of a short echo time before others. Only series
+    whose description holds the text ``wanted`` are meant.
 
     Raises :class:`VolumeError` for what is no archive or damaged, unpacks to too much, is in colour, a mosaic, no MR image, or
     cannot be decompressed; holds no series of :data:`FEWEST` slices, several that are equally large, or one with slices missing,
@@ -57,6 +58,10 @@ def read_series(source: Origin, channel: str = "T1w") -> Series:
     """
     found, faults = _found(source)
     stacks = [stack for stack in _stacks(found) if not stack[0].scout and stack[0].magnitude]
+    meant = [stack for stack in stacks if wanted.casefold() in stack[0].words]
+    if stacks and not meant:
+        raise VolumeError(f"no series of this person has {wanted!r} in its description; ask for another, or for none")
+    stacks = meant
     if channel == "T1w" and any(_short(stack) for stack in stacks):
         stacks = [stack for stack in stacks if _short(stack)]
     chosen, notes = _largest(stacks, found, faults)

@@ -1,0 +1,88 @@
+"""What headers say of how a person was scanned, by which a cohort is filtered: DICOM's elements, or a BIDS sidecar's keys.
+
+Only what is listed here is read. Of these only coded words and numbers may become columns; descriptions are free text, in which a name
+may stand, and are only compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.storage import strict_json
+from engine.vocabulary.row import Cell, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One thing that a header says: DICOM's ``keyword``, BIDS's ``key``, what BIDS's number is multiplied by, and whether it may be
+    stored."""
+
+    keyword: str
+    key: str
+    factor: float = 1.0
+    stored: bool = True
+
+
+#: ms, mm, degrees and tesla, as DICOM has them
+FACTS: dict[str, Fact] = {
+    "manufacturer": Fact(keyword="Manufacturer", key="Manufacturer"),
+    "model": Fact(keyword="ManufacturerModelName", key="ManufacturersModelName"),
+    "field_strength": Fact(keyword="MagneticFieldStrength", key="MagneticFieldStrength"),
+    "echo_time": Fact(keyword="EchoTime", key="EchoTime", factor=1000),
+    "repetition_time": Fact(keyword="RepetitionTime", key="RepetitionTime", factor=1000),
+    "inversion_time": Fact(keyword="InversionTime", key="InversionTime", factor=1000),
+    "flip_angle": Fact(keyword="FlipAngle", key="FlipAngle"),
+    "slice_thickness": Fact(keyword="SliceThickness", key="SliceThickness"),
+    "body_part": Fact(keyword="BodyPartExamined", key="BodyPartExamined"),
+    "patient_position": Fact(keyword="PatientPosition", key="PatientPosition"),
+    "acquisition_type": Fact(keyword="MRAcquisitionType", key="MRAcquisitionType"),
+    "series_description": Fact(keyword="SeriesDescription", key="SeriesDescription", stored=False),
+    "protocol_name": Fact(keyword="ProtocolName", key="ProtocolName", stored=False),
+    "sequence_name": Fact(keyword="SequenceName", key="SequenceName", stored=False),
+}
+
+
+def of_dicom(header: Any) -> Row:
+    """The facts of a DICOM file's header."""
+    return {name: _cell(header.get(fact.keyword)) for name, fact in FACTS.items()}
+
+
+def of_sidecar(image: Path) -> Row:
+    """The facts in the sidecar of a NIfTI file; all missing where it has none, or one that cannot be read."""
+    file = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    said: Any = {}
+    if file.is_file():
+        try:
+            said = strict_json.parse(file.read_text("utf-8-sig"))
+        except (OSError, ValueError, RecursionError):
+            said = {}
+    found: Row = {}
+    for name, fact in FACTS.items():
+        value = _cell(said.get(fact.key) if isinstance(said, Mapping) else None)
+        found[name] = round(value * fact.factor, 6) if isinstance(value, float) else value
+    return found
+
+
+def agreed(rows: Iterable[Row]) -> Row:
+    """What all images of a person say alike; what they differ in is not known."""
+    seen: dict[str, set[Cell]] = {name: set() for name in FACTS}
+    for row in rows:
+        for name, value in row.items():
+            if value is not None:
+                seen[name].add(value)
+    return {name: next(iter(values)) if len(values) == 1 else None for name, values in seen.items()}
+
+
+def _cell(value: Any) -> Cell:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    text = str(value).strip()
+    try:
+        return float(text) if text and text[0] in "0123456789.-" else text or None
+    except ValueError:
+        return text or None
