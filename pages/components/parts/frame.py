@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-
-if TYPE_CHECKING:
-    pass
 
 HERE = Path(__file__).parent
 BANNER = "Synthetic. Associations, not causes. Not for diagnosis."
@@ -58,6 +55,7 @@ def frame(title: str) -> DeltaGenerator:
         page_title=f"{title} · Somatwin", page_icon=(HERE / "icon.svg").read_text(encoding="utf-8"), layout="wide"
     )
     st.html(HERE / "frame.css")
+    log_in()
     with st.sidebar:
         st.html('<div class="wordmark">Somatwin<small>people who do not exist</small></div>')
         st.page_link("app.py", label="Overview", icon=":material/home:")
@@ -69,6 +67,20 @@ def frame(title: str) -> DeltaGenerator:
     left.title(title, anchor=False)
     st.session_state["notice"] = st.container()
     return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
+
+
+def log_in() -> None:
+    """Where whoever runs the app asks for a login (Streamlit's OIDC: ``[auth]`` in secrets.toml, or a table ``[auth.NAME]`` for each
+    provider), nobody sees a page without one."""
+    if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets or st.user.get("is_logged_in"):
+        return
+    st.title("Somatwin", anchor=False)
+    st.write(f"Log in to go on. {BANNER}")
+    providers = [name for name, value in st.secrets["auth"].items() if isinstance(value, Mapping)]
+    for provider in providers or [None]:
+        label = f"Log in with {provider}" if provider else "Log in"
+        st.button(label, type="primary", icon=":material/login:", on_click=st.login, args=(provider,))
+    st.stop()
 
 
 def pages() -> list[tuple[str, str]]:
