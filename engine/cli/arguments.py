@@ -15,6 +15,9 @@ DESCRIPTION = (
 )
 
 
+WHERE = (
+    "only persons for whom this is true, such as \"age >= 40 and manufacturer == 'SIEMENS'\" (table, reports, headers)"
+)
 STEPS = "network evaluations (default: 8, or 32 for tables)"
 
 
@@ -59,6 +62,7 @@ def parser() -> Parser:
     train.add_argument("--from", dest="source", metavar="CHECKPOINT", help=text)
     text = "what the model of --from does not know yet and is to learn from the store's label maps: mask"
     train.add_argument("--add", choices=("mask",), help=text)
+    train.add_argument("--where", metavar="EXPRESSION", default="", help=WHERE)
     train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")
     train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
 
@@ -99,8 +103,7 @@ def _cohorts(command: Callable[[str, str], Parser]) -> None:
     ingest.add_argument("--json", action="store_true", help="with --check: as JSON")
     text = "how the table's columns are read; with --check, where there is no such file yet, it is proposed and written"
     ingest.add_argument("--schema", metavar="FILE", type=Path, help=text)
-    text = "only persons for whom this is true, such as \"age >= 40 and manufacturer == 'SIEMENS'\" (table, reports, headers)"
-    ingest.add_argument("--where", metavar="EXPRESSION", default="", help=text)
+    ingest.add_argument("--where", metavar="EXPRESSION", default="", help=WHERE)
     text = "only these columns, between commas; also of the headers, such as manufacturer"
     ingest.add_argument("--columns", metavar="A,B", default="", help=text)
     text = "only series with this text in their description, or images with it in their file name"

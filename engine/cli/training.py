@@ -31,7 +31,10 @@ def run_train(args: argparse.Namespace, meter: Meter) -> None:
         _compute_first(args, meter)
     steps, share = _training(args)
     asked = {"recipe": args.recipe, "store": str(args.store.absolute()), "minutes": args.minutes, "size": args.size}
-    with recording(args.run_dir, {**asked, "seed": args.seed, "from": args.source}) as journal, energy(args.run_dir):
+    with (
+        recording(args.run_dir, {**asked, "seed": args.seed, "from": args.source, "where": args.where}) as journal,
+        energy(args.run_dir),
+    ):
         _follow(steps, args, meter, journal, share)
     energy_into_card(args.run_dir)
     print(args.run_dir / "checkpoint")
@@ -77,7 +80,10 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
         for flag in cohort.flags:
             print(f"somatwin: {flag}", file=sys.stderr)
         recipe = _seeded(table(cohort.schema, args.size), args.seed)
-        return train(recipe, cohort, args.run_dir, device=device, minutes=args.minutes, source=args.source), 0.0
+        asked = {"minutes": args.minutes, "source": args.source, "where": args.where}
+        return train(recipe, cohort, args.run_dir, device=device, **asked), 0.0
+    if args.where and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
+        raise RequestError(f"{args.recipe} is trained on everybody; leave --where {args.where!r} out")
     if args.source and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
         raise RequestError(f"{args.recipe} starts from nothing; leave --from {args.source} out")
     if args.recipe in SHAPES:
@@ -88,7 +94,7 @@ def _training(args: argparse.Namespace) -> tuple[Iterator[Progress], float]:
     if args.recipe in RULERS:
         return RULERS[args.recipe](store, args.run_dir, minutes=args.minutes), 1.0
     recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
-    asked = {"minutes": args.minutes, "source": args.source, "add_mask": args.add == "mask"}
+    asked = {"minutes": args.minutes, "source": args.source, "add_mask": args.add == "mask", "where": args.where}
     steps = train(recipe, store, args.run_dir, device=device, **asked)
     return steps, recipe.autoencoder_share
 

@@ -12,12 +12,13 @@ import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from engine.cohort.participants import P, Roles
 from engine.vocabulary.headings import ID
 from engine.vocabulary.refusal import Refusal
 
@@ -101,6 +102,20 @@ def select(rows: Sequence[Mapping[str, Any]], where: str) -> Selection:
     for truth in truths:
         taken &= truth.fillna(False).to_numpy(bool)
     return Selection(taken=tuple(map(bool, taken)), parts=tuple(parts))
+
+
+def narrowed(store: P, where: str) -> tuple[P, Selection]:
+    """A store in whose parts only those are for whom ``where`` is true of their row; the others take no part in anything. Raises
+    :class:`FilterError`, also where none of those who train is left."""
+    selection = select(store.rows, where)
+    if not where.strip():
+        return store, selection
+    taken = np.array(selection.taken, bool)
+    roles = store.roles or Roles(parts=store.split())
+    parts = {name: rows[taken[rows]] for name, rows in roles.parts.items()}
+    if not len(parts["train"]):
+        raise FilterError(f"none of those who train fits {where!r} ({'; '.join(selection.lines()[1:])}); loosen it")
+    return store.with_roles(replace(roles, parts=parts)), selection
 
 
 def _parsed(where: str) -> tuple[ast.expr, dict[str, str]]:

@@ -47,6 +47,8 @@ def _trained_on(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {key: provenance[key] for key in SOURCE if key in provenance}
     found["persons"] = provenance["persons"]
+    if "selection" in provenance:
+        found["chosen"] = "; ".join(line.strip() for line in provenance["selection"])
     if isinstance(store, CohortStore):
         found["faces"] = _faces(recipe)
     if missing := missing_cells([store.rows[i] for i in store.split()["train"]], model.schema):

@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
+from engine.cohort.filter import narrowed
 from engine.cohort.participants import inherited, read_participants, recorded
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
@@ -47,6 +48,7 @@ def train(
     minutes: float | None = None,
     source: str | Path | None = None,
     add_mask: bool = False,
+    where: str = "",
     save_every: float = 120.0,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
@@ -58,17 +60,21 @@ def train(
     A cohort with label maps, of all persons or of some, gives the model a mask where the recipe has one; a ``source`` that was
     trained without gets it by ``add_mask``: first the part of the network that takes it in learns, then all of it.
 
+    ``where`` leaves persons out (:func:`engine.cohort.filter.narrowed`).
+
     The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call, each stage to its share of
     it in the ``recipe``. Raises :class:`RunError` for a run directory of another
-    recipe, store or source, and for a source of another recipe, at the call and not at the first step.
+    recipe, store, source or ``where``, and for a source of another recipe, at the call and not at the first step.
     """
-    schema = fitted_schema(recipe, store)
     begun = None if source is None else load_checkpoint(source, device)
+    if begun is not None:
+        store = inherited(store, read_participants(begun.path))
+    store, selection = narrowed(store, where)
+    schema = fitted_schema(recipe, store)
     recipe = _with_mask(recipe, store, begun, add_mask)
     if begun is not None:
         _check_begun(begun, recipe)
-        store = inherited(store, read_participants(begun.path))
-    _claim(run_dir, recipe, store, begun)
+    _claim(run_dir, recipe, store, begun, where)
     if begun is None:
         torch.manual_seed(recipe.seed)
         model = JointModel(recipe.model, schema).to(device)
@@ -82,6 +88,7 @@ def train(
         run_dir=run_dir,
         seconds=None if minutes is None else minutes * 60,
         save_every=save_every,
+        facts={"selection": selection.lines()} if where.strip() else {},
     )
     return stages.run()
 
@@ -334,13 +341,17 @@ def _save(
     )
 
 
-def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None) -> None:
+def _claim(
+    run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, where: str
+) -> None:
     """Note in the run directory what is trained there, or refuse when it is something else."""
     wanted: dict[str, Any] = json.loads(
         json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})
     )
     if begun:
         wanted["from"] = begun.digest
+    if where.strip():
+        wanted["where"] = where.strip()
     path = run_dir / "run.json"
     if path.exists():
         try:
@@ -348,7 +359,9 @@ def _claim(run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begu
         except (ValueError, TypeError, AttributeError):
             raise RunError(f"{path} is damaged; choose a new --run-dir") from None
         if found != _what_matters(wanted):
-            raise RunError(f"{run_dir} holds a run of another recipe, store or start; choose a new --run-dir")
+            raise RunError(
+                f"{run_dir} holds a run of another recipe, store or start, or of other persons; choose a new --run-dir"
+            )
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(wanted, indent=1))

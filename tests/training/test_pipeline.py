@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from engine.checkpoints.checkpoint import load_checkpoint
+from engine.cohort.participants import read_participants
 from engine.cohort.store import CohortStore
 from engine.model.joint import extended
 from engine.training.augment import Augmentation, augment
@@ -63,6 +64,25 @@ def test_another_recipe_is_refused(tiny_recipe: Recipe, tiny_store: CohortStore,
     other = replace(tiny_recipe, seed=9)
     with pytest.raises(RunError, match="another recipe"):
         next(train(other, tiny_store, tiny_run))
+
+
+def test_only_the_persons_who_are_chosen_take_part(
+    tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path
+) -> None:
+    for _ in train(tiny_recipe, tiny_store, tmp_path / "run", minutes=0.0, where="sex == 'F'"):
+        pass
+    women = {i for i, row in enumerate(tiny_store.rows) if row["sex"] == "F"}
+    own = tiny_store.split()
+    made = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert made.config.provenance["persons"] == len(women & set(own["train"].tolist())) < len(own["train"])
+    assert made.config.provenance["selection"][0] == f"{len(women)} of {len(tiny_store)} persons fit"
+    assert made.card["trained_on"]["chosen"].endswith(f"sex == 'F': {len(women)} of {len(tiny_store)}")
+    record = read_participants(made.path)
+    assert record is not None
+    assert sum(map(len, record.cohorts[0].parts.values())) == len(women)
+    for other in ("", "sex == 'M'"):
+        with pytest.raises(RunError, match="or of other persons"):
+            train(tiny_recipe, tiny_store, tmp_path / "run", where=other)
 
 
 def test_a_damaged_state_is_refused(tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.checkpoints.files import checkpoints
+from engine.cohort.filter import narrowed
 from engine.cohort.missing import missing_cells
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
@@ -33,7 +34,8 @@ class CohortError(Refusal):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A cohort in words: ``columns`` with their ranges, ``missing`` cells by column, ``flags`` of what was left out."""
+    """A cohort in words: ``columns`` with their ranges, ``missing`` cells by column, ``flags`` of what was left out,
+    ``chosen`` how many persons fit what they are chosen by."""
 
     path: str
     persons: int
@@ -42,15 +44,16 @@ class Summary:
     columns: Mapping[str, str]
     missing: Mapping[str, str]
     flags: tuple[str, ...]
+    chosen: tuple[str, ...]
 
 
-def check(text: str, recipe: str, size: str = "cpu") -> Summary:
-    """Open what ``text`` names and fit the recipe's columns to it.
+def check(text: str, recipe: str, size: str = "cpu", where: str = "") -> Summary:
+    """Open what ``text`` names, leave out for whom ``where`` is not true, and fit the recipe's columns to it.
 
     Raises :class:`CohortError`, or another refusal of the engine, or :class:`OSError`.
     """
     path = Path(text.strip().strip("'\"")).expanduser().absolute()
-    cohort = _opened(path, recipe)
+    cohort, selection = narrowed(_opened(path, recipe), where)
     made = table(cohort.schema, size) if isinstance(cohort, TableCohort) else RECIPES[recipe](size)
     split = {part: len(rows) for part, rows in cohort.split().items()}
     if split["train"] < FEWEST:
@@ -75,6 +78,7 @@ def check(text: str, recipe: str, size: str = "cpu") -> Summary:
         columns=columns | {d.name: "computed" for d in schema.derived},
         missing=missing_cells([cohort.rows[i] for i in cohort.split()["train"]], schema),
         flags=tuple(cohort.flags) if isinstance(cohort, TableCohort) else (),
+        chosen=tuple(selection.lines()) if where.strip() else (),
     )
 
 

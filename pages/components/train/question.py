@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.cohort.filter import WORDS
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.choice import one_of
 from pages.components.parts.facts import facts_list, refused
@@ -17,6 +18,7 @@ FROM = {
     "format_func": lambda name: name or "nothing",
     "help": "A finished model of this recipe: its encoder stays, its decoder and its flow learn on, from your cohort.",
 }
+WHERE = 'all of them; or such as age >= 40 and sex == "F"'
 GONE_ON = "The training is a process of its own: it goes on when you close this page, and this page finds it again."
 
 
@@ -69,11 +71,16 @@ def new_training(names: set[str]) -> Training | None:
     name = last.text_input("Name of the run", key="train.name", placeholder=_free_name(recipe, names)).strip()
     if not path.strip():
         return None
+    where = st.text_input(
+        "Persons", key="train.where", placeholder=WHERE, help=f"Leave it empty for all. {WORDS}"
+    ).strip()
     try:
-        summary = check(path, recipe, str(size))
+        summary = check(path, recipe, str(size), where)
     except (Refusal, OSError) as error:
         st.error(refused(error))
         return None
+    if summary.chosen:
+        st.caption("  \n".join(line.strip() for line in summary.chosen))
     summary_shown(summary)
     name = name or _free_name(recipe, names)
     if name in names:
@@ -82,7 +89,13 @@ def new_training(names: set[str]) -> Training | None:
     st.caption(GONE_ON)
     pressed = st.button("Start training", type="primary", icon=":material/play_circle:")
     training = Training(
-        name=name, recipe=recipe, store=summary.path, minutes=float(minutes), size=str(size), source=str(source)
+        name=name,
+        recipe=recipe,
+        store=summary.path,
+        minutes=float(minutes),
+        size=str(size),
+        source=str(source),
+        where=where,
     )
     return training if pressed else None
 

@@ -41,7 +41,7 @@ class TrainingError(Refusal):
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What is to be trained: the ``recipe`` on a ``store`` (for tables a file), for at most ``minutes`` of this start; from
-    the checkpoint ``source``, or from nothing."""
+    the checkpoint ``source``, or from nothing; those persons for whom ``where`` is true, or all."""
 
     name: str
     recipe: str
@@ -49,6 +49,7 @@ class Training:
     minutes: float
     size: str = "cpu"
     source: str = ""
+    where: str = ""
 
     @property
     def folder(self) -> Path:
@@ -59,6 +60,8 @@ class Training:
         limits = ["--minutes", f"{self.minutes:g}", "--size", self.size]
         if self.source:
             limits += ["--from", self.source]
+        if self.where:
+            limits += ["--where", self.where]
         return [
             sys.executable,
             "-m",
@@ -107,7 +110,7 @@ class Run:
         """The same training, to be gone on with; raises :class:`TrainingError` where the journal does not say what it was."""
         if not {"recipe", "store"} <= self.asked.keys():
             raise TrainingError(f"{self.folder} does not say what was trained there: start it from the command line")
-        said = {key: str(self.asked[key]) for key in ("recipe", "store", "size") if self.asked.get(key)}
+        said = {key: str(self.asked[key]) for key in ("recipe", "store", "size", "where") if self.asked.get(key)}
         return Training(name=self.name, minutes=minutes, source=str(self.asked.get("from") or ""), **said)
 
 

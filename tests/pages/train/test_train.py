@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.cli.arguments import parser
+from engine.cohort.filter import FilterError
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.training.gallery import write_sample
@@ -94,6 +96,20 @@ def test_a_cohort_is_summed_up(tmp_path: Path, tiny_store: CohortStore):
     assert balls.split == {"train": len(tiny_store.split()["train"]), "validation": 2, "test": 6}
 
 
+def test_persons_are_chosen_by_an_expression(tmp_path: Path):
+    people = write_people(tmp_path / "people.csv", 200)
+    everybody, women = check(str(people), "table"), check(str(people), "table", where="sex == 'F' and age >= 40")
+    assert everybody.chosen == ()
+    assert women.chosen[0] == f"{sum(women.split.values())} of 200 persons fit"
+    assert [line.split(":")[0].strip() for line in women.chosen[1:]] == ["sex == 'F'", "age >= 40"]
+    assert 0 < women.split["train"] < everybody.split["train"]
+    assert women.columns["age"].startswith("4")
+    with pytest.raises(FilterError, match=r"there is no column 'weihgt'; did you mean weight_kg\?"):
+        check(str(people), "table", where="weihgt > 80")
+    with pytest.raises(FilterError, match="none of those who train fits"):
+        check(str(people), "table", where="age > 300")
+
+
 def test_what_cannot_be_trained_on_is_refused_with_a_remedy(tmp_path: Path, tiny_store: CohortStore):
     people = write_people(tmp_path / "people.csv", 200)
     few = write_people(tmp_path / "few.csv", 5)
@@ -139,13 +155,20 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_is_one_that_the_engine_takes(folder: Path):
     training = Training(
-        name="mine", recipe="table", store="/data/my people.csv", minutes=12.5, size="gpu", source="adults"
+        name="mine",
+        recipe="table",
+        store="/data/my people.csv",
+        minutes=12.5,
+        size="gpu",
+        source="adults",
+        where="sex == 'F'",
     )
     python, *words = training.command()
     assert (python, words[:2]) == (sys.executable, ["-m", "engine"])
     args = parser().parse_args(words[2:])
     assert (args.command, args.recipe, args.store) == ("train", "table", Path("/data/my people.csv"))
     assert (args.run_dir, args.minutes, args.size, args.source) == (folder / "mine", 12.5, "gpu", "adults")
+    assert args.where == "sex == 'F'"
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -220,6 +243,11 @@ def test_the_form_checks_and_the_page_shows_failed_and_stopped_runs(app: AppTest
     assert not app.error
     assert app.table[0].value.loc["sex", "In training"] == "F, M"
     assert [b for b in app.button if b.label == "Start training"]
+    app.text_input(key="train.where").set_value("sex == 'F'").run()
+    assert re.match(r"\d+ of 200 persons fit  \n", app.caption[-2].value)
+    app.text_input(key="train.where").set_value("sex = 'F'").run()
+    assert app.error[0].value.startswith("The expression cannot be read")
+    assert not [b for b in app.button if b.label == "Start training"]
 
     journal_of(folder / "old", BEGIN, step(50, 2.0), {"event": "end", "outcome": "failed", "reason": "no room"})
     app.run()
