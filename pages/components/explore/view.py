@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.explore.edit import NAMES, NOTE, VIEWER, Made, edit_section, edited_of, followed_in_words, paint
 from pages.components.explore.work import visit
+from pages.components.parts.onward import onward
 from pages.components.parts.ruler.measured import labelled_scene, measured_section
 from pages.components.parts.ruler.surfaces import surfaces_section
 from pages.components.parts.takeaway import download_popover
@@ -37,7 +38,7 @@ def people_shown(model: Model, status: DeltaGenerator) -> None:
     elif here.drawn is not None:
         viewer(labelled_scene(model, here.drawn))
         if here.missing is None and not here.problems:
-            _concluded(here.drawn, status)
+            _concluded(model, here.drawn, status)
             measured_section(model, here.drawn)
             surfaces_section(model, here.drawn)
     elif here.wanted is None:
@@ -52,12 +53,12 @@ def _people_with_masks(model: Model, drawn: Drawn, status: DeltaGenerator) -> No
     st.caption(f"{NOTE if made else ''} {LABELS}{followed_in_words(made[2], shown) if made else ''}")
     edit_section(model, drawn)
     if here.missing is None and not here.problems:
-        _concluded(drawn, status, made)
+        _concluded(model, drawn, status, made)
         measured_section(model, shown, names)
         surfaces_section(model, shown, names)
 
 
-def _concluded(drawn: Drawn, status: DeltaGenerator, made: Made | None = None) -> None:
+def _concluded(model: Model, drawn: Drawn, status: DeltaGenerator, made: Made | None = None) -> None:
     """Put the people shown into the page's address and, beside the title, offer them for download."""
     query = made[0].to_query(drawn.request) if made else drawn.request.to_query()
     shown = made[1] if made else drawn
@@ -66,4 +67,5 @@ def _concluded(drawn: Drawn, status: DeltaGenerator, made: Made | None = None) -
         visit().address = query
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.caption(shown.in_words(), width="content")
+        onward(drawn.request, model.schema, ("What if",))
         download_popover(shown, query)

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
 from pages.components.parts.choice import one_of
+from pages.components.parts.onward import onward
 from pages.components.parts.takeaway import download_popover
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.population.export import to_csv, too_many, write_zip
@@ -268,10 +269,13 @@ def _person(model: Model, cohort: Cohort, i: int) -> None:
     if not model.has_image:
         rows = person_rows(model.schema, cohort.rows[i], dict(cohort.request.given))
         st.table(pd.DataFrame(rows)[["label", "value", "unit", "origin"]].set_index("label"))
+        onward(cohort.person(i), model.schema)
         return
     place = st.empty()
     bar = place.progress(0.0, "Starting")
     found = draw(model, cohort.person(i), bar.progress)
     place.empty()
     viewer(found.scene, key="population viewer")
-    download_popover(found)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        onward(cohort.person(i), model.schema)
+        download_popover(found)

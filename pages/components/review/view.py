@@ -11,12 +11,15 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.evaluation.metrics.interval import Figure
+from engine.vocabulary.refusal import Refusal
 from pages.components.parts.facts import refused
 from pages.components.parts.frame import trained_on
+from pages.components.parts.model_picker import load_model
+from pages.components.parts.onward import onward
 from pages.components.review.results import Results, merge, results, rows, to_csv
 from pages.components.review.scan import questions, scan_shown, shown_since
 from pages.components.review.session import PLAUSIBILITY, RatingError, Session
-from pages.components.review.work import draw, visit
+from pages.components.review.work import draw, request_of, visit
 
 HEAR = "95 % interval"
 
@@ -104,11 +107,27 @@ def results_shown(session: Session) -> None:
     right.table(counts.rename_axis(index=None, columns=None))
     st.subheader("Scan by scan", anchor=False)
     _table(listed)
+    _onward(session)
     stem = f"somatwin_rating_{session.plan.model}_seed-{session.plan.seed}"
     with st.container(horizontal=True):
         session_button(session)
         icon = ":material/table:"
         st.download_button("Table (CSV)", to_csv(session), f"{stem}.csv", "text/csv", on_click="ignore", icon=icon)
+
+
+def _onward(session: Session) -> None:
+    """A synthetic person of the rating on another page, where the model that drew them is still at hand."""
+    plan = session.plan
+    drawn = [i for i, someone in enumerate(plan.people) if not someone.real]
+    try:
+        model = load_model(plan.model)
+    except Refusal:
+        return
+    if model.digest != plan.digest:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        i = st.selectbox("A synthetic scan", drawn, format_func=lambda i: f"Scan {i + 1}, {plan.person(i)}", width=220)
+        onward(request_of(plan, i), model.schema)
 
 
 def _table(listed: Sequence[dict[str, Any]]) -> None:

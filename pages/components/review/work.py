@@ -119,9 +119,13 @@ def draw_scans(
         scenes.update(dict(equally_long(scenes, plan.seed)))
 
 
+def request_of(plan: Plan, i: int) -> Request:
+    """The synthetic person of scan ``i``."""
+    return Request(model=plan.model, seed=plan.people[i].number, steps=plan.steps)
+
+
 def _synthetic(model: Model, plan: Plan, i: int, said: Callable[[float], None]) -> np.ndarray:
-    request = Request(model=plan.model, seed=plan.people[i].number, steps=plan.steps)
-    (found,), _ = people_of(model, request, lambda share, text: said(share))
+    (found,), _ = people_of(model, request_of(plan, i), lambda share, text: said(share))
     return found.person.volume.data
 
 

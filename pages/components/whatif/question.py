@@ -14,6 +14,7 @@ from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST
 from pages.components.parts.mask.controls import edit_controls, restore_edit
 from pages.components.parts.mask.edited import regions_volumes, stays_in_words
+from pages.components.parts.onward import STAYING
 from pages.components.state.address import COUNTS, seen_range, tidy, whole
 from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Cells, Question, read_question
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from engine.inference.generate import Model
 
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
-#: who a person is, and stays at first; what their body is made of follows
-STAYING = ("age", "sex", "height", "ethnicity", "smoking")
 STAYS = "stays"
 FOLLOWS = "follows"
 SET = "set to"

@@ -1,0 +1,43 @@
+"""The same person on another page: model, seed, steps and what was given go along in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.frame import CARDS
+from pages.components.state.address import Request
+
+PATHS = {"Explore": "pages/1_Explore.py", "What if": "pages/2_What_if.py"}
+#: who a person is, and stays in a what-if at first; what their body is made of follows
+STAYING = ("age", "sex", "height", "ethnicity", "smoking")
+
+
+def address(page: str, request: Request, schema: AttributeSchema) -> dict[str, str]:
+    """Where ``page`` shows the one person of ``request``; in a what-if, who the person is stays."""
+    query = replace(request, n=1).to_query()
+    if page == "Explore":
+        return query
+    given = dict(request.given)
+    held = sorted(column.name for column in schema.columns if column.name in STAYING and column.name not in given)
+    return {name: text for name, text in query.items() if name != "n"} | ({"hold": ",".join(held)} if held else {})
+
+
+def onward(request: Request, schema: AttributeSchema, pages: Sequence[str] = tuple(PATHS)) -> None:
+    """A link to each of the ``pages`` for every person of a request; of several persons within a popover for each page."""
+    for page in pages:
+        icon = CARDS[page][0]
+        if request.n == 1:
+            _link(page, request, schema, f"{page} this person", icon)
+            continue
+        with st.popover(page, icon=icon):
+            for k in range(request.n):
+                seed = request.seed + k
+                _link(page, replace(request, seed=seed), schema, f"Person {k + 1}, seed {seed}", icon)
+
+
+def _link(page: str, request: Request, schema: AttributeSchema, label: str, icon: str) -> None:
+    st.page_link(PATHS[page], label=label, icon=icon, query_params=address(page, request, schema))

@@ -1,0 +1,87 @@
+"""Killed at any moment, a command leaves nothing half done: the same command again ends as if it had never been disturbed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.cohort.store import CohortStore
+from tests.cohort.heads import made_up_head, write_dataset
+from tests.conftest import ball_store
+from tests.fuzz.killable import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+#: moments of each command; fewer by ``SOMATWIN_KILLS``
+KILLS = int(os.environ.get("SOMATWIN_KILLS", "50"))
+#: what is random or of the run by design: a salt, and the digest that holds times
+FREE = {"participants.json"}
+TABLE = "participant_id\tage\tsex\nsub-a\t40\tF\nsub-b\t50\tM\nsub-c\t60\tF\n"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_store: CohortStore, tiny_run: Path) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    heads = {f"sub-{name}": made_up_head(shift=(0, 2 * k, 0)) for k, name in enumerate("abc")}
+    (folder / "tiny").symlink_to(tiny_run / "checkpoint")
+    ball_store(folder / "balls", 60)
+    return {
+        "ingest": write_dataset(folder / "bids", heads, TABLE),
+        "phantom": folder,
+        "train": tiny_store.path,
+        "generate": folder / "tiny",
+        "evaluate": folder,
+    }
+
+
+def begun(name: str, out: Path, given: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "tests.fuzz.killable", name, str(out), str(given)]
+    return subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finished(name: str, out: Path, given: Path) -> float:
+    began = time.monotonic()
+    process = begun(name, out, given)
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said.decode()[-2000:]
+    return time.monotonic() - began
+
+
+def contents(name: str, out: Path) -> dict[str, bytes]:
+    """What a command was asked for: of a training its checkpoint, of an evaluation its report."""
+    out = {"train": out / "checkpoint", "evaluate": out / "report.json"}.get(name, out)
+    files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
+    return {str(path.relative_to(out.parent)): path.read_bytes() for path in files if path.name not in FREE}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(name: str, inputs: dict[str, Path], tmp_path: Path) -> None:
+    given = inputs[name]
+    seconds = finished(name, tmp_path / "whole", given)
+    whole = contents(name, tmp_path / "whole")
+    assert whole
+    rng = random.Random(name)
+    for k in range(KILLS):
+        out = tmp_path / f"{k}"
+        process = begun(name, out, given)
+        after = rng.uniform(0.2, 1.0) * seconds
+        try:
+            process.wait(timeout=after)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if name == "generate" and out.exists():  # it had ended: what is there is whole, and is not written over
+            assert contents(name, out).keys() == whole.keys()
+        else:
+            finished(name, out, given)
+        found = contents(name, out)
+        assert found.keys() == whole.keys(), f"killed after {after:.2f} of {seconds:.2f} s"
+        differ = [path for path, data in found.items() if data != whole[path]]
+        assert differ == [], f"killed after {after:.2f} of {seconds:.2f} s"
