@@ -6,9 +6,11 @@ from pages.components.parts.frame import frame, refuse, trained_on, training_dat
 
 status = frame("Model review")
 with st.spinner("Starting the engine"):
+    from pages.components.model_review.lead import beside, files, what_fails
     from pages.components.model_review.question import sources
     from pages.components.model_review.view import asked_parts, in_short, parts_shown, worst_persons
     from pages.components.model_review.work import ReviewError, card_review, read_report, worst
+    from pages.components.parts.checkpoint_cards import kept_checkpoints
     from pages.components.parts.facts import facts_list
 
 UNKNOWN = (
@@ -29,7 +31,10 @@ if not review.parts:
 st.header(review.title, anchor=False)
 facts = {"Cohort": training_data(card), "What it is not": str(card.get("what_it_is_not", ""))} if not folder else {}
 facts_list({title: text for title, text in (facts | dict(review.facts)).items() if text})
+what_fails(review)
 in_short(review)
+files(review, card, folder)
 part = parts_shown(review)
 if asked_parts(part) and (persons := worst(review)):
     worst_persons(name, review, persons, status)
+beside(name, review, kept_checkpoints())

@@ -44,8 +44,8 @@ def in_short(review: Review) -> None:
         word = "pass" if "udit" in title else "as real"
         place.container(border=True, height="stretch").markdown(f"**{title}**\n\n{good} of {judged} {word}")
     st.caption(
-        "Figures that cannot be told from what real people score among themselves (in an audit: tests that do not alarm). Of "
-        "honest ones one in twenty is flagged by chance; with few test persons many differences go unseen: no alarm is no proof."
+        "Figures that cannot be told from what real people score among themselves (in an audit: tests that do not alarm); "
+        "no alarm is no proof."
     )
 
 
