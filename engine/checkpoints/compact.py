@@ -16,7 +16,7 @@ COMPACT = (
     *("autoencoder.", "mask_autoencoder.", "refiner.", "detail.net."),
     *("image_loadings", "mask_loadings", "correction"),
 )
-LEAST = 2**16
+LEAST = 2**14
 #: ends the name of a scale
 SCALE = ":scale"
 #: the greatest integer

@@ -22,7 +22,8 @@ CONFIG = TextureTraining(
     steps=40, batch=2, crop=24, width=8, warmup=5, weight=4.0, rate=1e-3, mirror=0.0, bfloat16=False
 )
 
-HOW = DetailTraining()
+#: tokens as they are encoded: the flow of a tiny model draws nobody
+HOW = DetailTraining(redrawn=0.0)
 
 
 def run(model: JointModel, store: CohortStore, folder: Path, steps: int = CONFIG.steps) -> list[int]:

@@ -1,8 +1,8 @@
 """Last stage: a local flow learns what the tokens cannot carry, on crops; all else stays as it is.
 
 It is trained on what it will see: scans decoded from tokens as the flow draws them for the person's mask and row, or with the
-noise of their posterior, and masks as they are given, as they are decoded, or unknown. Of tokens that were only encoded it
-would learn to believe the decoded scan more than the mask.
+noise of their posterior, and masks as they are given, or unknown. Of tokens that were only encoded it would learn to believe
+the decoded scan more than the mask.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ REDRAWN_STEPS = 4
 @dataclass(frozen=True, kw_only=True)
 class DetailTraining:
     """How the detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), in the
-    others t is even. The mask is the true one in the share ``given``, in ``unknown`` there is none, in the rest it is as its
-    tokens decode to. The share ``redrawn`` of the persons has tokens as the flow draws them (:func:`redrawn`)."""
+    others t is even. The mask is the true one in the share ``given``, in ``unknown`` there is none, in the rest, if any, it is as
+    its tokens decode to: painting for such masks the least squared error is fog along their borders, so a drawn mask is painted as
+    if it were true. The share ``redrawn`` of the persons has tokens as the flow draws them (:func:`redrawn`)."""
 
     steps: int = 6000
     crops: CropConfig = field(default_factory=CropConfig)
@@ -50,8 +51,8 @@ class DetailTraining:
     warmup: int = 50
     constant: int = 1500
     mean: float = 0.9
-    given: float = 0.4
-    unknown: float = 0.2
+    given: float = 0.85
+    unknown: float = 0.15
     redrawn: float = 0.7
     bfloat16: bool = True
 
