@@ -57,7 +57,9 @@ def contents(name: str, out: Path) -> dict[str, bytes]:
     """What a command was asked for: of a training its checkpoint, of an evaluation its report."""
     out = {"train": out / "checkpoint", "evaluate": out / "report.json"}.get(name, out)
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
-    return {str(path.relative_to(out)) if path != out else "": path.read_bytes() for path in files if path.name not in FREE}
+    return {
+        str(path.relative_to(out)) if path != out else "": path.read_bytes() for path in files if path.name not in FREE
+    }
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def _sides(data: Gathered, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
     sides = [data[side].arrays.get(name) for side in ("test", "train", "synthetic")]
     if any(side is None for side in sides):
         return None
-    whole = [side[np.isfinite(side.reshape(len(side), -1)).all(1)].astype(float) for side in sides]  # pyright: ignore[reportOptionalMemberAccess,reportOptionalSubscript]
+    whole = [side[np.isfinite(side.reshape(len(side), -1)).all(1)].astype(float) for side in sides]  # pyright: ignore[reportOptionalMemberAccess,reportOptionalSubscript,reportArgumentType]
     fewest = min(len(side) for side in whole)
     if fewest < 2 * MINIMUM_SUBJECTS:
         raise EvaluationError(f"{fewest} persons of a side can be seen: {2 * MINIMUM_SUBJECTS} or more are needed")

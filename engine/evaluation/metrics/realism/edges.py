@@ -37,9 +37,9 @@ def edge_strengths(volume: Float[np.ndarray, "c x y z"]) -> Float[np.ndarray, "c
 
 def ridge_magnitude(channel: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
     """The gradient's magnitude where it is at least that of both neighbours along the axis it points along most; else 0."""
-    slopes = np.stack(
-        [ndimage.gaussian_filter(channel.astype(np.float32), SCALE, order) for order in np.eye(3, dtype=int)]
-    )
+    smooth = channel.astype(np.float32)
+    axes = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    slopes = np.stack([ndimage.gaussian_filter(smooth, SCALE, axis) for axis in axes])  # pyright: ignore[reportArgumentType]
     magnitude = np.sqrt((slopes**2).sum(0))
     along = np.abs(slopes).argmax(0)
     largest = np.zeros(channel.shape, bool)

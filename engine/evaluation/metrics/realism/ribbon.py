@@ -79,7 +79,7 @@ def ribbon(head: Float[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"], s
     white, grey = (
         ndimage.map_coordinates(values, middles.T + side * normal, order=1, mode="nearest") for side in (1, -1)
     )
-    depth = ndimage.distance_transform_edt(ndimage.binary_fill_holes(brain)) * spacing
+    depth = np.asarray(ndimage.distance_transform_edt(ndimage.binary_fill_holes(brain))) * spacing
     deep = ndimage.map_coordinates(depth, middles.T, order=1) >= DEEP
     return Ribbon(
         contrast=float(2 * (white - grey).sum() / (white + grey).sum()),

@@ -32,7 +32,7 @@ def body_box(volume: Float[np.ndarray, "c x y z"]) -> tuple[slice, slice, slice]
     Raises :class:`EvaluationError` where there is no body.
     """
     bright = ndimage.uniform_filter(volume.max(0).astype(np.float32), 5) > BODY
-    parts, count = ndimage.label(bright)
+    parts, count = ndimage.label(bright)  # pyright: ignore[reportGeneralTypeIssues]
     if count == 0:
         raise EvaluationError(f"a volume has no body: no neighbourhood is brighter than {BODY:g}")
     largest = np.bincount(parts.ravel())[1:].argmax() + 1
@@ -52,12 +52,12 @@ def radial_power(volume: Float[np.ndarray, "c x y z"]) -> Float[np.ndarray, "c r
     for axis, side in enumerate(inside.shape[1:]):
         window *= tukey(side, TAPER).reshape([-1 if a == axis else 1 for a in range(3)])
 
-    shape = [fft.next_fast_len(max(side, SAMPLES), real=True) for side in inside.shape[1:]]
+    shape = [int(fft.next_fast_len(max(side, SAMPLES), real=True)) for side in inside.shape[1:]]  # pyright: ignore[reportArgumentType]
     ring, weight = _rings(shape)
     power = []
     for channel in inside:
         mean = (channel * window).sum() / window.sum()
-        spectrum = np.abs(fft.rfftn((channel - mean) * window, shape)) ** 2 / (window**2).sum()
+        spectrum = np.abs(np.asarray(fft.rfftn((channel - mean) * window, shape))) ** 2 / (window**2).sum()
         total = np.bincount(ring, (spectrum * weight).ravel(), len(EDGES) + 1)
         power.append(total / np.bincount(ring, np.broadcast_to(weight, spectrum.shape).ravel(), len(EDGES) + 1))
     return np.array(power)[:, 1:-1]
