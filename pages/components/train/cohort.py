@@ -106,4 +106,6 @@ def _opened(path: Path, recipe: str) -> CohortStore | TableCohort:
 def facts(summary: Summary) -> dict[str, str]:
     """The summary by heading."""
     parts = ", ".join(f"{n} {part}" for part, n in summary.split.items() if n)
-    return {"Persons": f"{summary.persons}: {parts}", "Grid": summary.grid, "Path": summary.path}
+    chosen = sum(summary.split.values())
+    persons = f"{chosen} of {summary.persons}" if summary.chosen else f"{summary.persons}"
+    return {"Persons": f"{persons}: {parts}", "Grid": summary.grid, "Path": summary.path}

@@ -25,7 +25,7 @@ from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.training.gallery import write_sample
 from engine.training.journal import FILE, read, recording
-from pages.components.train.cohort import CohortError, check
+from pages.components.train.cohort import CohortError, check, facts
 from pages.components.train.work import LOG, Training, TrainingError, curves, install, look, runs, start, stop
 from tests.inference.test_table_models import write_people
 from tests.pages.conftest import ROOT, WAIT, Served
@@ -103,6 +103,8 @@ def test_persons_are_chosen_by_an_expression(tmp_path: Path):
     assert women.chosen[0] == f"{sum(women.split.values())} of 200 persons fit"
     assert [line.split(":")[0].strip() for line in women.chosen[1:]] == ["sex == 'F'", "age >= 40"]
     assert 0 < women.split["train"] < everybody.split["train"]
+    assert facts(everybody)["Persons"].startswith("200: ")
+    assert facts(women)["Persons"].startswith(f"{sum(women.split.values())} of 200: ")
     assert women.columns["age"].startswith("4")
     with pytest.raises(FilterError, match=r"there is no column 'weihgt'; did you mean weight_kg\?"):
         check(str(people), "table", where="weihgt > 80")
