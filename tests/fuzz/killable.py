@@ -48,7 +48,7 @@ def generated(out: Path, checkpoint: Path) -> None:
 
 
 def evaluated(out: Path, runs: Path) -> None:
-    for name, value in (("ASKED", 5), ("WHATIFS", 2), ("READ", 4), ("SMALL", 4), ("TRAINING", 8)):
+    for name, value in (("ASKED", 5), ("WHATIFS", 4), ("READ", 8), ("SMALL", 4), ("TRAINING", 24)):
         setattr(plan, name, value)
     for _ in report("evaluate", runs / "tiny", runs / "balls", out, Options(n=12, cost=False, workers=1)):
         pass
