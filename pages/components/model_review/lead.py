@@ -16,7 +16,7 @@ import streamlit as st
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.failures import GROUPS, Failure, explained, failures
 from pages.components.model_review.grade import Grade
-from pages.components.model_review.work import Review, ReviewError, card_review
+from pages.components.model_review.work import Review, ReviewError, card_review, report_file
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import refused
 from pages.components.parts.frame import BANNER
@@ -83,8 +83,7 @@ def files(review: Review, card: Mapping[str, Any], folder: str) -> None:
 def _beside(folder: str, name: str) -> Path | None:
     if not folder:
         return None
-    path = Path(folder.strip("'\"")).expanduser()
-    path = (path.parent if path.name == "report.json" else path) / name
+    path = report_file(folder).with_name(name)
     return path if path.is_file() else None
 
 

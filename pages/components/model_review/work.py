@@ -133,15 +133,20 @@ def card_review(card: Mapping[str, Any]) -> Review:
     )
 
 
+def report_file(folder: str) -> Path:
+    """The report.json that a reader means by a folder, or by the file itself."""
+    path = Path(folder.strip().strip("'\"")).expanduser()
+    return path if path.name == "report.json" else path / "report.json"
+
+
 def read_report(folder: str) -> Review:
     """The report in a folder; raises :class:`ReviewError`. Nothing but ``report.json`` is opened."""
-    path = Path(folder.strip().strip("'\"")).expanduser()
-    file = path if path.name == "report.json" else path / "report.json"
+    file = report_file(folder)
     remedy = "give the folder that somatwin evaluate or somatwin audit wrote"
     try:
         found = json.loads(file.read_text("utf-8"))
     except OSError:
-        raise ReviewError(f"There is no report.json to read in {path}: {remedy}.") from None
+        raise ReviewError(f"There is no report.json to read in {file.parent}: {remedy}.") from None
     except ValueError:  # no JSON, or no text
         raise ReviewError(f"{file} is no report, or a damaged one: {remedy}.") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
