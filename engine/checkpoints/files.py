@@ -47,8 +47,16 @@ def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> lis
         for name, config in found.items()
         if config.get("format") == JOINT
         and not (scans and config.get("channels") == [])
-        and (sizes is None or {**NOT_NAMED, **config.get("model", {}), "rows": None} == sizes)
+        and (sizes is None or _all_sizes(config.get("model", {})) == sizes)
     )
+
+
+def _all_sizes(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of a model as its file has them, with what older files do not name; whatever it has to draw rows."""
+    found = {**NOT_NAMED, **stored, "rows": None}
+    if found["mask"]:
+        found["mask"] = {"atlas": False, **found["mask"]}
+    return found
 
 
 def find(name: str | Path) -> Path:

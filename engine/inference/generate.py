@@ -179,7 +179,8 @@ class Model:
             volumes = [None] * len(seeds)
             if self.has_image:
                 shown = drawn if labels is None else labels.to(state.image.device).expand(len(seeds), -1, -1, -1)
-                volumes = model.detailed(model.decode(state.image), shown, seeds, DETAIL_STEPS).cpu().numpy()
+                base, tokens = model.decode(state.image), state.mask if draws_mask else None
+                volumes = model.detailed(base, shown, seeds, DETAIL_STEPS, mask=tokens).cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
             masks = [mask] * len(seeds)
             if drawn is not None and with_mask:

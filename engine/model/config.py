@@ -56,13 +56,15 @@ class AutoencoderConfig:
 class MaskConfig:
     """The mask autoencoder: the names of its ``classes``, the first the background; for each the ``codes`` that it has in the
     label maps of the cohort (what is in none is the last class); channels ``latent`` of a token, ``widths`` at 1/2, 1/4, 1/8
-    and 1/16 of the resolution. Its grid is the image's. Raises :class:`ConfigError`."""
+    and 1/16 of the resolution. Its grid is the image's. With ``atlas`` tokens are decoded to a displacement of an atlas of
+    registered persons (:mod:`engine.model.nn.atlas_autoencoder`), else to class scores. Raises :class:`ConfigError`."""
 
     classes: tuple[str, ...]
     codes: tuple[tuple[int, ...], ...]
     latent: int = 64
     widths: tuple[int, int, int, int] = (32, 64, 96, 112)
     blocks: int = 2
+    atlas: bool = False
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes) or len(self.classes) > 256:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail, Refiner
 from engine.model.nn.embedding import Fusion
@@ -44,6 +45,13 @@ def extended(model: JointModel, config: ModelConfig, seed: int) -> JointModel:
     made = JointModel(wanted, model.schema).to(model.centre.device)
     made.load_state_dict({**made.state_dict(), **model.state_dict()})
     return made
+
+
+def _mask_autoencoder(config: ModelConfig) -> MaskAutoencoder:
+    assert config.mask is not None
+    if config.mask.atlas:
+        return AtlasAutoencoder(config.mask, config.image.grid, config.image.channels)
+    return MaskAutoencoder(config.mask, config.image.grid)
 
 
 class JointModel(nn.Module):
@@ -107,11 +115,12 @@ class JointModel(nn.Module):
         if self.has_image:
             self.register_buffer("correction", torch.zeros(2 * int(codes.sum()) + 1, tokens, latent))
         if config.mask:
-            self.mask_autoencoder = MaskAutoencoder(config.mask, config.image.grid)
+            self.mask_autoencoder = _mask_autoencoder(config)
             self._register_mask(tokens, self.mask_latent, factors)
         if config.detail:
             classes = len(config.mask.classes) if config.mask else 0
-            self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid)
+            atlas = config.mask is not None and config.mask.atlas
+            self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid, atlas=atlas)
             if config.mask:
                 self.refiner = Refiner(config.detail, config.image.channels, classes, config.image.grid)
 
@@ -289,18 +298,26 @@ class JointModel(nn.Module):
         labels: UInt8[Tensor, "b x y z"] | None,
         seeds: list[int],
         evaluations: int,
+        *,
+        mask: Float[Tensor, "b n m"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
         """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown), each from its own seed; as
-        they are where the model has none."""
+        they are where the model has none. ``mask`` is the diffused state that the labels were decoded from, if they were; an
+        atlas is laid by it, else by what the labels are encoded to."""
         if self.config.detail is None:
             return base
+        template = None
+        if labels is not None and isinstance(coder := self.mask_autoencoder, AtlasAutoencoder):
+            tokens = coder.encode(labels) if mask is None else self._mask_axes.restore(mask)
+            template = coder.mean_scan(coder.field(tokens))
+            base = laid(base, template)
         if labels is None:
             labels = torch.full(
                 (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device
             )
         # another stream than that of the tokens' noise
         noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
-        return self.detail.draw(base, labels, torch.stack(noise).to(base.device), evaluations)
+        return self.detail.draw(base, labels, torch.stack(noise).to(base.device), evaluations, template)
 
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""

@@ -44,6 +44,6 @@ TORSO_CODES = {
 }
 
 
-def mask_of(table: Mapping[str, tuple[int, ...]], latent: int = 64) -> MaskConfig:
-    """The mask autoencoder for these classes, with ``latent`` channels a token."""
-    return MaskConfig(classes=tuple(table), codes=tuple(table.values()), latent=latent)
+def mask_of(table: Mapping[str, tuple[int, ...]], latent: int = 64, *, atlas: bool = False) -> MaskConfig:
+    """The mask autoencoder for these classes, with ``latent`` channels a token; decoded through an ``atlas`` or by itself."""
+    return MaskConfig(classes=tuple(table), codes=tuple(table.values()), latent=latent, atlas=atlas)

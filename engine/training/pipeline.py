@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
@@ -20,15 +21,18 @@ from engine.cohort.participants import inherited, read_participants, recorded
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel, extended
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.storage.whole import write_text
 from engine.training.card import SOURCE, model_card
 from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
+from engine.training.stages.atlas.fit import Cohort, fields_of, fit_atlas
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import Latents, encode_cohort, train_flow
 from engine.training.stages.local.detail import train_detail
+from engine.training.stages.local.grain import fit_grain
 from engine.training.stages.local.painting import train_painting
 from engine.training.stages.local.refiner import train_refiner
 from engine.training.stages.local.texture import train_texture
@@ -160,6 +164,8 @@ class _Stages:
     began: float = field(default_factory=time.monotonic)
     #: what the card says of the stages
     facts: dict[str, Any] = field(default_factory=dict)
+    #: of rows that were registered to the atlas, how they lie in it (3, x2, y2, z2), in voxels
+    fields: dict[int, Tensor] = field(default_factory=dict)
 
     def run(self) -> Iterator[Progress]:
         """Every stage in order, then the checkpoint."""
@@ -202,10 +208,21 @@ class _Stages:
         if model.has_mask and not (self.begun and self.begun.model.has_mask):
             limit = self._until(recipe.autoencoder_share + recipe.mask_share)
             coder, how = model.mask_autoencoder, recipe.mask_training
-            steps = train_mask_autoencoder(coder, store, rows, how, deadline=limit, **self._settings())
+            yield from self._atlas(store, rows)
+            steps = train_mask_autoencoder(
+                coder, store, rows, how, deadline=limit, fields=self.fields, **self._settings()
+            )
             yield from self._counted("mask_steps", how.steps, steps)
         path = self.run_dir / "latents.safetensors"
         return (yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed))
+
+    def _atlas(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
+        """The atlas, where masks are decoded to one, and how its persons lie in it."""
+        coder, how = self.model.mask_autoencoder, self.recipe.atlas
+        if isinstance(coder, AtlasAutoencoder):
+            yield from fit_atlas(coder, store, rows, how, run_dir=self.run_dir)
+            registered = Cohort.of(store, rows, coder.config, how).rows.tolist()
+            self.fields.update(zip(registered, fields_of(self.run_dir), strict=True))
 
     def _rows(self, people: Sequence[Row]) -> Iterator[Progress]:
         """The network of rows, where the recipe has one."""
@@ -285,8 +302,10 @@ class _Stages:
             steps = train_refiner(model, store, rows, recipe.refiner, deadline=limit, **self._settings())
             yield from self._counted("refiner_steps", recipe.refiner.steps, steps)
         limit = self._until(self._flow_ends + recipe.refiner_share + recipe.detail_share)
-        steps = train_detail(model, store, rows, recipe.detail_training, deadline=limit, **self._settings())
-        yield from self._counted("detail_steps", recipe.detail_training.steps, steps)
+        how = recipe.detail_training
+        steps = train_detail(model, store, rows, how, deadline=limit, fields=self.fields, **self._settings())
+        yield from self._counted("detail_steps", how.steps, steps)
+        fit_grain(model, store, rows, how, seed=recipe.seed, fields=self.fields)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The texture of scans, where the recipe has this stage: the detail's, or the decoder's where there is no detail."""
@@ -369,7 +388,7 @@ def _claim(
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
     """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
-    free = ("rows", "texture", "mask", "mask_training", "detail", "detail_training", "refiner")
+    free = ("rows", "texture", "mask", "mask_training", "atlas", "detail", "detail_training", "refiner")
     recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free and not k.endswith("_share")}
     recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows" and v is not None}
     for part in ("autoencoder", "flow"):

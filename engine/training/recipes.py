@@ -26,6 +26,7 @@ from engine.training.augment import Augmentation
 from engine.training.mask_classes import HEAD_CODES, TORSO_CODES, mask_of
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
+from engine.training.stages.atlas.fit import AtlasTraining
 from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, torso_features
 from engine.training.stages.flow import FlowTraining
@@ -46,9 +47,9 @@ class Recipe:
 
     ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
     ``texture`` where the decoder is left as it is; ``mask`` is the segmentation that a model learns from a cohort with label
-    maps, and ``detail`` the local networks that it then has. ``autoencoder_share``, ``mask_share``, ``rows_share``,
-    ``refiner_share``, ``detail_share`` and ``texture_share`` are the parts of a limited training time that go to these stages,
-    ``guidance`` is the default weight of the finished model.
+    maps, whose ``atlas`` is registered first where masks are decoded to one, and ``detail`` the local networks that it then has.
+    ``autoencoder_share``, ``mask_share``, ``rows_share``, ``refiner_share``, ``detail_share`` and ``texture_share`` are the parts
+    of a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Recipe:
     texture: TextureTraining | None = None
     mask: MaskConfig | None = None
     mask_training: MaskTraining = field(default_factory=MaskTraining)
+    atlas: AtlasTraining = field(default_factory=AtlasTraining)
     detail: DetailConfig | None = None
     detail_training: DetailTraining = field(default_factory=DetailTraining)
     refiner: RefinerTraining = field(default_factory=RefinerTraining)
@@ -102,7 +104,7 @@ def head_t1(size: str = "cpu") -> Recipe:
         schema=AttributeSchema(columns=(*PERSON, ethnicity), derived=(WEIGHT,)),
         preprocess=PreprocessConfig(),
         model=ModelConfig(image=image, flow=TransformerConfig(width=192, depth=6, heads=4), rows=rows),
-        mask=mask_of(HEAD_CODES),
+        mask=mask_of(HEAD_CODES, atlas=True),
         mask_training=MaskTraining(mirror=0.5),
         detail=DetailConfig(),
         # few persons, so more deformed copies of each

@@ -106,17 +106,27 @@ class LocalNet(nn.Module):
 
 
 class Detail(nn.Module):
-    """The posterior mean of the residual; on whole volumes or, where trained, on crops."""
+    """The posterior mean of the residual; on whole volumes or, where trained, on crops. With an ``atlas`` it sees the atlas'
+    mean scan too, as it lies in the person.
+
+    ``grain`` is the SD of what is noise in scans of each class, and, last, of an unknown one, 0 to 1: one evaluation, which
+    draws the mean, has it added (:mod:`engine.training.stages.local.grain`).
+    """
 
     variance: Tensor
+    grain: Tensor
 
-    def __init__(self, config: DetailConfig, channels: int, classes: int, grid: tuple[int, int, int]) -> None:
+    def __init__(
+        self, config: DetailConfig, channels: int, classes: int, grid: tuple[int, int, int], *, atlas: bool = False
+    ) -> None:
         super().__init__()
         self.unknown = classes
+        self.atlas = channels if atlas else 0
         self.register_buffer("variance", torch.ones(channels, *(n // CUBE for n in grid)))
+        self.register_buffer("grain", torch.zeros(channels, classes + 1))
         self.embedding = nn.Embedding(classes + 1, EMBEDDING)
         self.noise = NoiseEmbedding(config.widths[-1])
-        self.net = LocalNet(config, 2 * channels + EMBEDDING, channels, grid)
+        self.net = LocalNet(config, 2 * channels + self.atlas + EMBEDDING, channels, grid)
 
     def residual_sd(self) -> Float[Tensor, "c x y z"]:
         """SD of the residual at every voxel, of intensities 0 to 1."""
@@ -130,10 +140,14 @@ class Detail(nn.Module):
         base: Float[Tensor, "b c x y z"],
         labels: UInt8[Tensor, "b x y z"],
         corners: Sequence[Corner],
+        template: Float[Tensor, "b c x y z"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
         """E[u | u_t, D, mask]: ``state`` u_t, ``base`` D in 0..1, ``labels`` of the mask (:attr:`unknown`: there is none), each
-        person's crop beginning at its corner."""
-        seen = torch.cat([state, 2 * base - 1, self.embedding(labels.long()).movedim(-1, 1)], 1)
+        person's crop beginning at its corner; ``template`` is the atlas' mean scan in the person, 0..1, of an unknown mask 0."""
+        parts = [state, 2 * base - 1, self.embedding(labels.long()).movedim(-1, 1)]
+        if self.atlas:
+            parts.append(torch.zeros_like(base) if template is None else template)
+        seen = torch.cat(parts, 1)
         learned = self.net(seen, nn.functional.silu(self.noise(t)), corners)
         t = t[:, None, None, None, None]
         total = (1 - t) ** 2 + t**2
@@ -145,15 +159,19 @@ class Detail(nn.Module):
         labels: UInt8[Tensor, "b x y z"],
         noise: Float[Tensor, "b c x y z"],
         evaluations: int = 1,
+        template: Float[Tensor, "b c x y z"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
-        """Whole scans for their decoded ``base`` and mask: the posterior mean with one evaluation, with more a sample from
-        ``noise`` by Euler's rule, t evenly spaced from 1 to 0."""
+        """Whole scans for their decoded ``base`` and mask: with one evaluation the posterior mean and the :attr:`grain` of scans,
+        with more a sample from ``noise`` by Euler's rule, t evenly spaced from 1 to 0."""
         state, times = noise, torch.linspace(1, 0, evaluations + 1, device=base.device)
         corners = [(0, 0, 0)] * len(base)
         for t, s in itertools.pairwise(times):
-            mean = self(state, t.expand(len(base)), base, labels, corners)
+            mean = self(state, t.expand(len(base)), base, labels, corners, template)
             state = mean + s / t * (state - mean)
-        return (base + self.residual_sd() * state).clamp(0, 1)
+        drawn = base + self.residual_sd() * state
+        if evaluations == 1:
+            drawn = drawn + self.grain[:, labels.long()].movedim(0, 1) * noise
+        return drawn.clamp(0, 1)
 
 
 class Refiner(nn.Module):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from engine.cohort.store import CohortStore
 from engine.model.config import FACTOR, MaskConfig
-from engine.model.nn.autoencoder import patch_components
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
+from engine.model.nn.autoencoder import patch_components, space_to_depth
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
+from engine.model.nn.warp import STRIDE
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
@@ -23,6 +26,8 @@ from engine.training.stages.autoencoder import lay_out
 
 #: persons whose segmentations the linear part starts from
 FIRST = 128
+#: penalty of a displacement's regression, in variances of a score
+RIDGE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,8 @@ class MaskTraining:
     """How the mask autoencoder is trained, on whole segmentations: ``beta`` weighs the divergence of the evidence bound and
     ``dice`` a soft Dice beside its cross-entropy, in nats a voxel. ``mirror`` is the chance of a
     left-right flip; classes named left and right change places with it. The error is that of a random box of half the grid
-    along each axis: scores of every class at every voxel are most of a step's cost, and neighbours say much the same."""
+    along each axis: scores of every class at every voxel are most of a step's cost, and neighbours say much the same. Where an
+    atlas is displaced, ``field`` weighs the mean square by which the displacement is off the registered one, in voxels."""
 
     steps: int = 3000
     batch: int = 1
@@ -40,6 +46,7 @@ class MaskTraining:
     beta: float = 0.05
     dice: float = 0.1
     mirror: float = 0.0
+    field: float = 0.5
     bfloat16: bool = True
 
     def learning_rate(self, step: int) -> float:
@@ -72,6 +79,14 @@ def load_masks(
     return torch.from_numpy(table[np.asarray(store.labels[rows])])
 
 
+class Example(NamedTuple):
+    """A step's randomness, segmentations and, of those who were registered, their fields (voxels)."""
+
+    generator: torch.Generator
+    labels: UInt8[Tensor, "b x y z"]
+    fields: list[Float[Tensor, "3 x2 y2 z2"] | None]
+
+
 @torch.no_grad()
 def initialise(coder: MaskAutoencoder, masks: UInt8[Tensor, "n x y z"]) -> None:
     """The atlas, and the linear part as principal components of what differs from it, scores of one scale."""
@@ -84,7 +99,23 @@ def initialise(coder: MaskAutoencoder, masks: UInt8[Tensor, "n x y z"]) -> None:
     scores = nn.functional.conv3d(seen - coder.atlas, kernels, stride=side)
     spread = scores.square().mean((0, 2, 3, 4)).sqrt().clamp(min=1e-3).reshape(-1, 1, 1, 1, 1)
     coder.into.weight.zero_()[: len(kernels)] = kernels / spread.sqrt()
-    coder.back.weight.zero_()[: len(kernels)] = kernels * spread.sqrt()
+    if not isinstance(coder, AtlasAutoencoder):
+        coder.back.weight.zero_()[: len(kernels)] = kernels * spread.sqrt()
+
+
+@torch.no_grad()
+def initialise_fields(coder: AtlasAutoencoder, masks: UInt8[Tensor, "n x y z"], fields: Sequence[Tensor]) -> None:
+    """The linear part of the displacement: ridge regression of its cubes on the linear part's scores of ``masks``."""
+    classes, side = len(coder.config.classes), FACTOR // COARSE
+    scores, wanted = [], []
+    for mask, field in zip(masks, fields, strict=True):
+        found = coder.into(log_shares(mask[None], classes) - coder.atlas)
+        scores.append(found.flatten(2)[0].T)
+        coarse = nn.functional.avg_pool3d(field[None].float(), COARSE // STRIDE)
+        wanted.append(space_to_depth(coarse, side).flatten(2)[0].T)
+    x, y = torch.cat(scores).double(), torch.cat(wanted).double()
+    slopes = torch.linalg.solve(x.T @ x + len(x) * RIDGE * torch.eye(x.shape[1]), x.T @ y)
+    coder.back.weight.copy_(slopes.reshape(-1, 3, side, side, side))
 
 
 def label_loss(
@@ -112,8 +143,11 @@ def train_mask_autoencoder(
     seed: int,
     deadline: float | None = None,
     save_every: float = 120.0,
+    fields: Mapping[int, Tensor] | None = None,
 ) -> Iterator[Progress]:
     """Train on those of the store's ``rows`` who have labels, until ``config.steps`` or the ``deadline``; yields progress.
+    ``fields`` are those
+    of rows that were registered to the atlas of ``coder`` (3, x2, y2, z2), in voxels.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``coder``. Raises :class:`RunError` for a store without labels.
     """
@@ -129,6 +163,10 @@ def train_mask_autoencoder(
     else:
         first = rows[:: max(1, len(rows) // FIRST)][:FIRST]
         initialise(coder, load_masks(store, first, table).to(coder.atlas.device))
+        if isinstance(coder, AtlasAutoencoder) and fields:
+            told = list(fields)[:FIRST]
+            masks = load_masks(store, np.array(told), table)
+            initialise_fields(coder, masks.to(coder.atlas.device), [fields[row] for row in told])
         stage.ema = PowerEMA(coder)
     stage.extra = {"atlas": coder.atlas}
 
@@ -136,10 +174,11 @@ def train_mask_autoencoder(
     compiled((coder.encoder, coder.decoder), coder.atlas.device)
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, closes=True)
 
-    def prepare(step: int) -> tuple[torch.Generator, UInt8[Tensor, "b x y z"]]:
+    def prepare(step: int) -> Example:
         generator = step_generator(seed + 11, step)
         pick = torch.randint(len(rows), (config.batch,), generator=generator).numpy()
-        return generator, load_masks(store, rows[pick], table)
+        known = [None if fields is None else fields.get(int(row)) for row in rows[pick]]
+        return Example(generator, load_masks(store, rows[pick], table), known)
 
     with ReadAhead(prepare) as read:
         yield from optimise(stage, _evidence_bound(coder, config, read), config.learning_rate, limits)
@@ -149,7 +188,7 @@ def train_mask_autoencoder(
 def _evidence_bound(
     coder: MaskAutoencoder,
     config: MaskTraining,
-    read: ReadAhead[tuple[torch.Generator, UInt8[Tensor, "b x y z"]]],
+    read: ReadAhead[Example],
 ) -> Objective:
     """Minus the evidence lower bound of a segmentation (Kingma and Welling, arXiv 1312.6114, equation 3), the divergence
     weighed, and a soft Dice beside the cross-entropy, for structures of few voxels."""
@@ -158,18 +197,26 @@ def _evidence_bound(
     mirror = torch.from_numpy(mirrored_classes(coder.config))
 
     def loss(step: int) -> Loss:
-        generator, labels = read(step)
+        generator, labels, fields = read(step)
         flipped: Bool[Tensor, " b"] = torch.rand(len(labels), generator=generator) < config.mirror
         seen = torch.where(flipped[:, None, None, None], mirror[labels.flip(1).long()], labels).to(device)
         noise = torch.randn(len(labels), coder.tokens, coder.config.latent, generator=generator).to(device)
         box = [_half(n, generator) for n in coder.grid]
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             means = coder.encode(seen)
-            scores = coder.decode(coder.posterior(means.float(), noise), box)
+            tokens = coder.posterior(means.float(), noise)
+            field = coder.field(tokens) if isinstance(coder, AtlasAutoencoder) else None
+            scores = coder.decode(tokens, box) if field is None else coder.seen(field, box)
         error, overlap = label_loss(scores, seen[(..., *box)])
         divergence = coder.kl(means.float()) / labels[0].numel()
         total = error + config.dice * overlap + config.beta * divergence
-        return Loss(total, {"entropy": error, "dice": overlap, "divergence": divergence})
+        parts = {"entropy": error, "dice": overlap, "divergence": divergence}
+        known = {k: one for k, one in enumerate(fields) if one is not None and not flipped[k]}
+        if field is not None and known:
+            off = field[list(known)].float() - torch.stack(list(known.values())).to(device).float()
+            parts["field"] = off.square().mean()
+            total = total + config.field * parts["field"]
+        return Loss(total, parts)
 
     return loss
 

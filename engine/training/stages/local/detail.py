@@ -2,19 +2,20 @@
 
 It is trained on what it will see: scans decoded from tokens as the flow draws them for the person's mask and row, or with the
 noise of their posterior, and masks as they are given, or unknown. Of tokens that were only encoded it would learn to believe
-the decoded scan more than the mask.
+the decoded scan more than the mask. A mask is the true one, and an atlas lies as it was registered: painting for masks that were
+decoded the least squared error is fog along their borders, so that a drawn mask is painted as if it were true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from engine.cohort.store import CohortStore
@@ -22,6 +23,7 @@ from engine.inference.conditioning import given_rows
 from engine.inference.generate import IMAGE_POWER
 from engine.model.flow import shifted
 from engine.model.joint import JointModel
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.detail import CUBE, Corner, Detail
 from engine.model.sampler import Known, integrate, schedule
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
@@ -41,9 +43,8 @@ REDRAWN_STEPS = 4
 @dataclass(frozen=True, kw_only=True)
 class DetailTraining:
     """How the detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), in the
-    others t is even. The mask is the true one in the share ``given``, in ``unknown`` there is none, in the rest, if any, it is as
-    its tokens decode to: painting for such masks the least squared error is fog along their borders, so a drawn mask is painted as
-    if it were true. The share ``redrawn`` of the persons has tokens as the flow draws them (:func:`redrawn`)."""
+    others t is even. In the share ``unknown`` there is no mask. The share ``redrawn`` of the persons has tokens as the flow draws
+    them (:func:`redrawn`)."""
 
     steps: int = 6000
     crops: CropConfig = field(default_factory=CropConfig)
@@ -51,7 +52,6 @@ class DetailTraining:
     warmup: int = 50
     constant: int = 1500
     mean: float = 0.9
-    given: float = 0.85
     unknown: float = 0.15
     redrawn: float = 0.7
     bfloat16: bool = True
@@ -61,12 +61,22 @@ class DetailTraining:
 
 
 class Decoded(NamedTuple):
-    """A person: the scan (c, x, y, z), what its tokens decode to, its mask and what the mask's tokens decode to (x, y, z)."""
+    """A person: the scan (c, x, y, z), what its tokens decode to, the same with an atlas ``laid`` on it (as ``base`` where there is
+    none), its mask (x, y, z) and the atlas' mean scan in it (c, x, y, z; 0 where there is none)."""
 
     scan: Tensor
     base: Tensor
+    laid: Tensor
     mask: Tensor
-    drawn: Tensor
+    template: Tensor
+
+
+class Shown(NamedTuple):
+    """What the network sees of examples: decoded scan (b, c, x, y, z), classes (b, x, y, z), the atlas' mean scan (b, c, x, y, z)."""
+
+    base: Tensor
+    labels: Tensor
+    template: Tensor
 
 
 def train_detail(
@@ -79,8 +89,10 @@ def train_detail(
     seed: int,
     deadline: float | None = None,
     save_every: float = 120.0,
+    fields: Mapping[int, Tensor] | None = None,
 ) -> Iterator[Progress]:
-    """Train ``model.detail`` on the store's ``rows`` until ``config.steps`` or the ``deadline``; yields progress.
+    """Train ``model.detail`` on the store's ``rows`` until ``config.steps`` or the ``deadline``; yields progress. ``fields`` are
+    those of rows that were registered to the model's atlas (3, x2, y2, z2), in voxels.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared errors of the residual in SDs,
     preconditioned (EDM, arXiv 2206.00364, equation 8).
@@ -101,7 +113,7 @@ def train_detail(
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
 
     def make(row: int, generator: torch.Generator) -> Decoded:
-        return decoded(model, store, row, config, generator)
+        return decoded(model, store, row, config, generator, (fields or {}).get(row))
 
     with ReadAhead(Crops(make, rows, store.grid, config.crops, seed + 22)) as read:
         yield from optimise(stage, _residual_error(net, config, read, seed), config.learning_rate, limits)
@@ -114,7 +126,7 @@ def _residual_variance(
 ) -> Float[Tensor, "c x4 y4 z4"]:
     """The mean square of the residual in cubes of voxels, over persons, smoothed over neighbouring cubes."""
     squares = [
-        (person.scan - person.base).square()
+        (person.scan - person.laid).square()
         for person in (
             decoded(model, store, int(row), config, step_generator(seed + 21, k)) for k, row in enumerate(rows)
         )
@@ -125,9 +137,15 @@ def _residual_variance(
 
 @torch.no_grad()
 def decoded(
-    model: JointModel, store: CohortStore, row: int, config: DetailTraining, generator: torch.Generator
+    model: JointModel,
+    store: CohortStore,
+    row: int,
+    config: DetailTraining,
+    generator: torch.Generator,
+    field: Float[Tensor, "3 x2 y2 z2"] | None = None,
 ) -> Decoded:
-    """A person of the store as it will be seen: tokens redrawn, or with the noise of their posterior, and decoded."""
+    """A person of the store as it will be seen: tokens redrawn, or with the noise of their posterior, and decoded; an atlas by its
+    ``field``, or as the mask is encoded."""
     device, rows = model.centre.device, np.array([row])
     fast = bfloat16_is_fast(device)
     scan = load_batch(store, rows, device)[:, :-1]
@@ -141,23 +159,27 @@ def decoded(
 
     known = given_rows(model, [store.rows[row]])
     again = bool(torch.rand((), generator=generator) < config.redrawn)
+    atlas = labelled and isinstance(model.mask_autoencoder, AtlasAutoencoder)
+    template = torch.zeros_like(scan)
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
         means = model.autoencoder.encode(scan).float()
         tokens = model.autoencoder.posterior(means, noise(means))
-        drawn = labels
         if labelled:
             coder = model.mask_autoencoder
             coded = coder.encode(labels).float()
-            drawn = coder.decode(coder.posterior(coded, noise(coded))).argmax(1).to(torch.uint8)
             known = known._replace(
                 value=known.value._replace(mask=model.standardise_mask(coded)), mask=torch.ones_like(known.mask)
             )
+            if isinstance(coder, AtlasAutoencoder):
+                lies = coder.field(coded) if field is None else field[None].to(device)
+                template = coder.mean_scan(lies.float())
     if again:
         fused = model.fuse(tokens, known.value.table, known.table)
         tokens = model.restore(redrawn(model, known, model.standardise(fused), noise(means), generator))
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-        base = model.autoencoder.decode(tokens).float().clamp(0, 1)[0]
-    return Decoded(scan[0], base, labels[0], drawn[0])
+        base = model.autoencoder.decode(tokens).float().clamp(0, 1)
+    seen = laid(base, template) if atlas else base
+    return Decoded(scan[0], base[0], seen[0], labels[0], template[0])
 
 
 def redrawn(
@@ -185,8 +207,8 @@ def _residual_error(net: Detail, config: DetailTraining, read: ReadAhead[Read], 
     sd = net.residual_sd()
 
     def loss(step: int) -> Loss:
-        (scan, base, mask, decoded_mask), corners, generator = read(step)
-        labels = shown_masks(net, config, mask, decoded_mask, generator)
+        (scan, *seen), corners, generator = read(step)
+        base, labels, template = shown(net, config, seen, generator)
         drawn = generator if device.type == "cpu" else step_generator(seed + 24, step, device)
         t = torch.rand(len(scan), generator=generator)
         t = torch.where(torch.rand(len(scan), generator=generator) < config.mean, 1.0, t.clamp(min=0.02)).to(device)
@@ -194,7 +216,7 @@ def _residual_error(net: Detail, config: DetailTraining, read: ReadAhead[Read], 
         at = t[:, None, None, None, None]
         state = (1 - at) * residual + at * torch.randn(scan.shape, generator=drawn, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            found = net(state, t, base, labels, corners).float()
+            found = net(state, t, base, labels, corners, template).float()
         weight = ((1 - at) ** 2 + at**2) / at**2
         error = ((found - residual).square() * weight).mean((1, 2, 3, 4))
         mean = t == 1
@@ -204,17 +226,13 @@ def _residual_error(net: Detail, config: DetailTraining, read: ReadAhead[Read], 
     return loss
 
 
-def shown_masks(
-    net: Detail,
-    config: DetailTraining,
-    mask: UInt8[Tensor, "b x y z"],
-    drawn: UInt8[Tensor, "b x y z"],
-    generator: torch.Generator,
-) -> UInt8[Tensor, "b x y z"]:
-    """The masks that examples are shown with: the true one, none, or as it is decoded, in the shares of ``config``."""
-    lot = torch.rand(len(mask), 1, 1, 1, generator=generator).to(mask.device)
-    labels = torch.where(lot < config.given, mask, drawn)
-    return torch.where(lot > 1 - config.unknown, torch.full_like(mask, net.unknown), labels)
+def shown(net: Detail, config: DetailTraining, parts: Sequence[Tensor], generator: torch.Generator) -> Shown:
+    """What the examples are shown with of ``parts`` (:class:`Decoded`, but for the scan): in the share ``config.unknown`` there is
+    no mask, and no atlas."""
+    base, on_it, mask, template = parts
+    none = (torch.rand(len(mask), 1, 1, 1, generator=generator) < config.unknown).to(mask.device)
+    labels = torch.where(none, torch.full_like(mask, net.unknown), mask)
+    return Shown(torch.where(none[:, None], base, on_it), labels, template * ~none[:, None])
 
 
 def _over(error: Float[Tensor, " b"], which: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import OptimizerConfig, Progress, Stage, bfloat16_is_fast, compiled, step_generator
 from engine.training.stages.autoencoder import lay_out, reconstruction_loss
 from engine.training.stages.local.crops import CropConfig, Crops, cut
-from engine.training.stages.local.detail import Decoded, DetailTraining, Read, decoded, shown_masks
+from engine.training.stages.local.detail import Decoded, DetailTraining, Read, decoded, shown
 from engine.training.stages.local.texture import LEFT, TextureTraining, judgement, made_critic, ratio
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def _adversarial(
     sd, last = net.residual_sd(), net.net.out.weight
 
     def loss(step: int) -> Loss:
-        (scan, base, mask, drawn_mask), corners, generator = read(step)
-        labels = shown_masks(net, masks, mask, drawn_mask, generator)
+        (scan, *parts), corners, generator = read(step)
+        base, labels, template = shown(net, masks, parts, generator)
         drawn = generator if device.type == "cpu" else step_generator(seed + 44, step, device)
         noise = torch.randn(scan.shape, generator=drawn, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            found = net(noise, torch.ones(len(scan), device=device), base, labels, corners).float()
+            found = net(noise, torch.ones(len(scan), device=device), base, labels, corners, template).float()
         painted = base + cut(sd, corners, scan.shape[2:]) * found
         weight = torch.ones_like(scan[:, :1])
         error = reconstruction_loss(painted, scan, weight, config.edges)

@@ -1,0 +1,137 @@
+"""The atlas stage: groupwise registration without a chosen person (Joshi et al., NeuroImage 23, 2004).
+
+The atlas starts as the mean of all persons. Each round moves every person's field towards it, and the atlas becomes the mean of the
+persons as they lie in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from engine.cohort.store import CohortStore
+from engine.model.config import MaskConfig
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
+from engine.model.nn.warp import STRIDE
+from engine.training.run import Progress, RunError, load_tensors, save_tensors
+from engine.training.stages.atlas.registration import Box, Parts, Pass, registered, splatted
+from engine.training.stages.mask import class_of_code, load_masks
+
+#: the stage's file in a run directory
+ATLAS = "atlas.safetensors"
+#: how much of persons must have a structure where it is compared at full resolution, and the voxels about it
+PRESENT, MARGIN = 0.02, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasTraining:
+    """The ``rounds`` of the registration, each of one or more passes, of at most so many ``persons``, and the classes whose
+    ``outlines`` are compared beside the scans."""
+
+    rounds: tuple[tuple[Pass, ...], ...] = (
+        (Pass(15, 2.0, 0.3, False), Pass(15, 1.2, 0.2, False)),
+        (Pass(14, 1.0, 0.15, False), Pass(10, 0.8, 0.1, True)),
+        (Pass(8, 0.8, 0.1, True), Pass(6, 0.6, 0.1, True)),
+    )
+    persons: int = 128
+    outlines: tuple[tuple[str, ...], ...] = (("cortex left", "cortex right"), ("white matter",))
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Those who are registered: ``rows`` of the store, their classes by ``table``, the outlines' class indices."""
+
+    store: CohortStore
+    rows: Int[np.ndarray, " n"]
+    table: UInt8[np.ndarray, " codes"]
+    outlines: list[list[int]]
+
+    @classmethod
+    def of(cls, store: CohortStore, rows: Int[np.ndarray, " n"], mask: MaskConfig, config: AtlasTraining) -> Cohort:
+        """Every so manieth of the labelled ``rows``; raises :class:`RunError` where there is none."""
+        rows = rows[store.labelled[rows]]
+        if not len(rows):
+            raise RunError(f"no training person of {store.path} has a label map; leave the mask out")
+        outlines = [[mask.classes.index(name) for name in names] for names in config.outlines]
+        chosen = rows[:: -(-len(rows) // config.persons)]
+        return cls(store, chosen, class_of_code(mask), outlines)
+
+    def labels(self, k: int) -> UInt8[Tensor, "x y z"]:
+        return load_masks(self.store, self.rows[k : k + 1], self.table)[0]
+
+    def parts(self, k: int) -> Parts:
+        labels = self.labels(k)
+        scan = torch.from_numpy(np.array(self.store.volumes[self.rows[k]])).float() / 255
+        shares = [torch.isin(labels, torch.tensor(group, dtype=torch.uint8)).float() for group in self.outlines]
+        return Parts(scan, torch.stack(shares) if shares else scan[:0])
+
+
+def fit_atlas(
+    coder: AtlasAutoencoder, store: CohortStore, rows: Int[np.ndarray, " n"], config: AtlasTraining, *, run_dir: Path
+) -> Iterator[Progress]:
+    """Give ``coder`` the atlas of those of the store's ``rows`` who have labels; yields progress, a step a person and round.
+
+    Goes on from ``run_dir`` at the last whole round, and leaves the persons' fields there (:func:`fields_of`). Raises
+    :class:`RunError` for a store without labels.
+    """
+    cohort, path = Cohort.of(store, rows, coder.config, config), run_dir / ATLAS
+    run_dir.mkdir(parents=True, exist_ok=True)
+    n, began = len(cohort.rows), time.monotonic()
+    if path.exists():
+        kept = load_tensors(path)[0]
+    else:
+        half = [side // STRIDE for side in store.grid]
+        mean = sum((torch.cat(cohort.parts(k)) for k in range(n)), torch.zeros(())) / n
+        kept = {"fields": torch.zeros(n, 3, *half, dtype=torch.float16), "mean": mean, "rounds": torch.tensor(0)}
+    channels = len(store.channels)
+    for number, passes in list(enumerate(config.rounds))[int(kept["rounds"]) :]:
+        atlas = Parts(kept["mean"][:channels], kept["mean"][channels:])
+        box, summed, weight = _about(atlas), torch.zeros_like(kept["mean"]), torch.zeros(store.grid)
+        for k in range(n):
+            person = cohort.parts(k)
+            field, error = registered(atlas, person, kept["fields"][k].float(), passes, box)
+            kept["fields"][k] = field
+            values, counts = splatted(torch.cat(person), field)
+            summed, weight = summed + values, weight + counts
+            step = number * n + k + 1
+            seconds = time.monotonic() - began
+            yield Progress("atlas", step, n * len(config.rounds), seconds, {"difference": error})
+        kept["mean"] = summed / weight.clamp(min=1e-3)
+        kept["rounds"] = torch.tensor(number + 1)
+        save_tensors(path, kept, {})
+    coder.template.copy_(kept["mean"][:channels])
+    coder.anatomy.copy_(likeliest(cohort, kept["fields"], len(coder.config.classes)))
+
+
+def fields_of(run_dir: Path) -> Float[Tensor, "n 3 x2 y2 z2"]:
+    """The fields of those who were registered, in voxels, in their order (:meth:`Cohort.of`)."""
+    return load_tensors(run_dir / ATLAS)[0]["fields"]
+
+
+def likeliest(cohort: Cohort, fields: Float[Tensor, "n 3 x2 y2 z2"], classes: int) -> UInt8[Tensor, "x y z"]:
+    """The class that most persons have at each voxel of the atlas."""
+    counts = torch.zeros(classes, *cohort.store.grid)
+    for k, field in enumerate(fields):
+        labels = cohort.labels(k)
+        counts += splatted(torch.stack([labels == c for c in range(classes)]).float(), field.float())[0]
+    return counts.argmax(0).to(torch.uint8)
+
+
+def _about(atlas: Parts) -> Box:
+    """The box of what is compared at full resolution: about the outlines, or everything where there are none."""
+    grid = atlas.scan.shape[1:]
+    if not len(atlas.outlines):
+        return slice(0, grid[0]), slice(0, grid[1]), slice(0, grid[2])
+    there = (atlas.outlines > PRESENT).any(0).numpy()
+    ends = [np.flatnonzero(there.any(tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
+    x, y, z = (
+        slice(max(0, first - MARGIN), min(n, last + 1 + MARGIN)) for (first, last), n in zip(ends, grid, strict=True)
+    )
+    return x, y, z
