@@ -119,8 +119,7 @@ class JointModel(nn.Module):
             self._register_mask(tokens, self.mask_latent, factors)
         if config.detail:
             classes = len(config.mask.classes) if config.mask else 0
-            atlas = config.mask is not None and config.mask.atlas
-            self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid, atlas=atlas)
+            self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid, atlas=self.has_atlas)
             if config.mask:
                 self.refiner = Refiner(config.detail, config.image.channels, classes, config.image.grid)
 
@@ -136,6 +135,11 @@ class JointModel(nn.Module):
     def has_mask(self) -> bool:
         """Whether the model knows segmentations."""
         return self.config.mask is not None
+
+    @property
+    def has_atlas(self) -> bool:
+        """Whether masks are decoded through an atlas."""
+        return self.config.mask is not None and self.config.mask.atlas
 
     @property
     def mask_latent(self) -> int:
@@ -307,10 +311,9 @@ class JointModel(nn.Module):
         if self.config.detail is None:
             return base
         template = None
-        if labels is not None and isinstance(coder := self.mask_autoencoder, AtlasAutoencoder):
-            tokens = coder.encode(labels) if mask is None else self._mask_axes.restore(mask)
-            template = coder.mean_scan(coder.field(tokens))
-            base = laid(base, template)
+        if labels is not None and self.has_atlas:
+            tokens = self.mask_autoencoder.encode(labels) if mask is None else self._mask_axes.restore(mask)
+            base, template = self.on_atlas(base, tokens)
         if labels is None:
             labels = torch.full(
                 (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device
@@ -318,6 +321,17 @@ class JointModel(nn.Module):
         # another stream than that of the tokens' noise
         noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
         return self.detail.draw(base, labels, torch.stack(noise).to(base.device), evaluations, template)
+
+    def on_atlas(
+        self, base: Float[Tensor, "b c x y z"], tokens: Float[Tensor, "b n m"]
+    ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"] | None]:
+        """Decoded scans with the atlas laid on them by the mask autoencoder's ``tokens``, and its mean scan there; as they are, and
+        None, where there is no atlas."""
+        coder = self.mask_autoencoder
+        if not isinstance(coder, AtlasAutoencoder):
+            return base, None
+        template = coder.mean_scan(coder.field(tokens))
+        return laid(base, template), template
 
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""

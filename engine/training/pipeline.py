@@ -32,9 +32,9 @@ from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import Latents, encode_cohort, train_flow
 from engine.training.stages.local.detail import train_detail
-from engine.training.stages.local.grain import fit_grain
 from engine.training.stages.local.painting import train_painting
 from engine.training.stages.local.refiner import train_refiner
+from engine.training.stages.local.spectrum import fit_spectrum
 from engine.training.stages.local.texture import train_texture
 from engine.training.stages.mask import train_mask_autoencoder
 from engine.vocabulary.schema import AttributeSchema, Number, Row
@@ -305,7 +305,7 @@ class _Stages:
         how = recipe.detail_training
         steps = train_detail(model, store, rows, how, deadline=limit, fields=self.fields, **self._settings())
         yield from self._counted("detail_steps", how.steps, steps)
-        fit_grain(model, store, rows, how, seed=recipe.seed, fields=self.fields)
+        fit_spectrum(model, store, rows, how, seed=recipe.seed)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The texture of scans, where the recipe has this stage: the detail's, or the decoder's where there is no detail."""

@@ -77,3 +77,12 @@ def test_probabilities_sum_to_one_and_follow_the_atlas() -> None:
     coder.anatomy.fill_(2)
     torch.testing.assert_close(coder.probabilities(), as_probabilities(coder.anatomy, 3))
     assert not torch.equal(before, coder.probabilities())
+
+
+def test_what_inference_keeps_can_be_learned_by() -> None:
+    coder = atlas_coder()
+    with torch.inference_mode():
+        coder.probabilities()
+    field = torch.zeros(1, 3, 16, 8, 8, requires_grad=True)
+    coder.seen(field).sum().backward()
+    assert field.grad is not None

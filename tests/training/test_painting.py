@@ -37,7 +37,7 @@ def test_paintings_come_near_the_texture_of_scans(mask_run: Path, labelled_store
     model = load_checkpoint(mask_run / "checkpoint").model
     before = weights(model)
     people = [decoded(model, labelled_store, int(row), HOW, step_generator(1, int(row))) for row in range(4)]
-    base, mask = (torch.stack([person[part] for person in people]) for part in (1, 2))
+    base, mask = torch.stack([one.base for one in people]), torch.stack([one.mask for one in people])
 
     def painted() -> torch.Tensor:
         noise = torch.randn(base.shape, generator=step_generator(2, 0))

@@ -69,7 +69,9 @@ class AtlasAutoencoder(MaskAutoencoder):
         """The atlas' classes, blurred by :data:`BLUR`."""
         version = (self.anatomy.data_ptr(), self.anatomy._version)
         if self._blurred is None or self._blurred[0] != version:
-            self._blurred = version, as_probabilities(self.anatomy, len(self.config.classes))
+            # kept for whoever asks next, maybe to learn by it
+            with torch.inference_mode(False), torch.no_grad():
+                self._blurred = version, as_probabilities(self.anatomy, len(self.config.classes))
         return self._blurred[1]
 
 

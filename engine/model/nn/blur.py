@@ -31,3 +31,14 @@ def convolved(volume: Float[Tensor, "c x y z"], kernels: Sequence[Float[Tensor, 
 def blurred(volume: Float[Tensor, "c x y z"], sd: float) -> Float[Tensor, "c x y z"]:
     """Each channel under a Gaussian of ``sd`` voxels."""
     return convolved(volume, [gaussian(sd)] * 3)
+
+
+def bands(volume: Float[Tensor, "c x y z"], sds: Sequence[float]) -> list[Float[Tensor, "c x y z"]]:
+    """What each blur takes from the one before it, the finest first: a Laplacian pyramid (Burt and Adelson, IEEE Trans Commun 31,
+    1983) that is not thinned out. With the last blur they sum to the volume."""
+    found = []
+    for sd in sds:
+        coarser = blurred(volume, sd)
+        found.append(volume - coarser)
+        volume = coarser
+    return found

@@ -19,12 +19,15 @@ from torch import Tensor, nn
 
 from engine.model.config import DetailConfig
 from engine.model.nn.autoencoder import Down, Up, depth_to_space, space_to_depth
+from engine.model.nn.blur import bands
 from engine.model.nn.embedding import NoiseEmbedding
 
 #: voxels of a side to which the network folds its grid, and which corner and size of a crop are multiples of
 FOLD = 8
 #: voxels a side of the cubes that share an SD of the residual, and the least of them, of intensities 0 to 1
 CUBE, LEAST = 4, 0.004
+#: SDs of the blurs, one on the other, between which the bands of a scan lie, voxels
+BANDS = (0.7, 1.4)
 #: numbers that stand for a class, and for an unknown mask, in the network's input
 EMBEDDING = 8
 
@@ -109,11 +112,13 @@ class Detail(nn.Module):
     """The posterior mean of the residual; on whole volumes or, where trained, on crops. With an ``atlas`` it sees the atlas'
     mean scan too, as it lies in the person.
 
-    ``grain`` is the SD of what is noise in scans of each class, and, last, of an unknown one, 0 to 1: one evaluation, which
-    draws the mean, has it added (:mod:`engine.training.stages.local.grain`).
+    One evaluation draws a mean, which is smoother than scans are: each band of it (:data:`BANDS`) is amplified by ``gain``, and
+    the ``grain`` of scans is added, the SD of what is noise in each class and, last, in an unknown one
+    (:mod:`engine.training.stages.local.spectrum`).
     """
 
     variance: Tensor
+    gain: Tensor
     grain: Tensor
 
     def __init__(
@@ -123,6 +128,7 @@ class Detail(nn.Module):
         self.unknown = classes
         self.atlas = channels if atlas else 0
         self.register_buffer("variance", torch.ones(channels, *(n // CUBE for n in grid)))
+        self.register_buffer("gain", torch.ones(channels, len(BANDS)))
         self.register_buffer("grain", torch.zeros(channels, classes + 1))
         self.embedding = nn.Embedding(classes + 1, EMBEDDING)
         self.noise = NoiseEmbedding(config.widths[-1])
@@ -170,8 +176,15 @@ class Detail(nn.Module):
             state = mean + s / t * (state - mean)
         drawn = base + self.residual_sd() * state
         if evaluations == 1:
+            drawn = torch.stack([self.amplified(one) for one in drawn])
             drawn = drawn + self.grain[:, labels.long()].movedim(0, 1) * noise
         return drawn.clamp(0, 1)
+
+    def amplified(self, scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c x y z"]:
+        """The scan with each of its bands amplified by :attr:`gain`."""
+        for band, gain in zip(bands(scan, BANDS), self.gain.T, strict=True):
+            scan = scan + (gain[:, None, None, None] - 1) * band
+        return scan
 
 
 class Refiner(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from engine.training.stages.local.grain import finest
+from engine.training.stages.local.spectrum import finest
 
 GRID = (32, 32, 32)
 
