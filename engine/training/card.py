@@ -27,6 +27,8 @@ def model_card(
     detail = ""
     if provenance.get("texture_steps"):
         detail = " Fine detail is drawn to look like that of scans: plausible, not measured."
+    if model.has_atlas:
+        detail += " Its fine anatomy is that of an atlas, the mean of registered training persons, moved to each: plausible, not theirs."
     warm = " --from CHECKPOINT" if "from" in provenance else ""
     return {
         "what_it_is": f"{recipe.title}: one latent flow over {what}. Every person it makes is synthetic.{detail}",

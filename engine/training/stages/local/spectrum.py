@@ -2,12 +2,13 @@
 
 A posterior mean lacks power where it is unsure. Its bands are amplified to the power that scans have (an equaliser, as templates
 are sharpened after averaging: Avants et al., NeuroImage 49, 2010); what is noise in scans is measured class by class and added. A
-scanner's noise is independent from voxel to voxel, so the finest band of an orthonormal Haar transform has its variance whole,
-and of smooth anatomy least (Donoho and Johnstone, Biometrika 81, 1994).
+scanner's noise is independent from voxel to voxel, so the finest band of an orthonormal Haar transform has its variance whole, and of
+anatomy least, whose few large coefficients leave the median alone (Donoho and Johnstone, Biometrika 81, 1994).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,25 +30,34 @@ PERSONS, FEWEST = 32, 50
 MOST = 3.0
 #: signs of the voxels of a cube of 2 x 2 x 2 in its finest coefficient
 SIGNS = (1, -1, -1, 1, -1, 1, 1, -1)
+#: the share of a body that is enough to measure noise in
+LARGE = 0.01
+#: the median of |n|, n ~ N(0, 1)
+MEDIAN = 0.6745
 
 
 class Finest(NamedTuple):
-    """Sums of squared finest coefficients of each channel and class, and cubes of each class."""
+    """Finest coefficients of cubes that are of one class (absolute values, of each channel), and that class."""
 
-    squares: Float[Tensor, "c k"]
-    cubes: Float[Tensor, " k"]
+    size: Float[Tensor, "c n"]
+    label: Int[Tensor, " n"]
 
 
-def finest(scan: Float[Tensor, "c x y z"], labels: UInt8[Tensor, "x y z"], classes: int) -> Finest:
-    """The finest Haar coefficients of cubes that are of one class."""
-    signs = torch.tensor(SIGNS, dtype=torch.float64, device=scan.device) / len(SIGNS) ** 0.5
-    cubes = space_to_depth(scan[:, None].double())
-    squares = torch.einsum("cvijk,v->cijk", cubes, signs).square().flatten(1)
+def finest(scan: Float[Tensor, "c x y z"], labels: UInt8[Tensor, "x y z"]) -> Finest:
+    """The finest band of an orthonormal Haar transform, a coefficient for each cube of 2 x 2 x 2 voxels within a class."""
+    signs = torch.tensor(SIGNS, dtype=scan.dtype, device=scan.device) / len(SIGNS) ** 0.5
+    size = torch.einsum("cvijk,v->cijk", space_to_depth(scan[:, None]), signs).abs().flatten(1)
     within = space_to_depth(labels[None, None].float())[0]
     pure = (within == within[:1]).all(0).flatten()
-    index = within[0].flatten()[pure].long()
-    found = squares.new_zeros(len(scan), classes).index_add(1, index, squares[:, pure])
-    return Finest(found, torch.bincount(index, minlength=classes).double())
+    return Finest(size[:, pure].cpu(), within[0].flatten()[pure].long().cpu())
+
+
+def noise_variance(found: Sequence[Finest], classes: int) -> Float[Tensor, "c k"]:
+    """The variance of each class' finest band, by the median; last, and where a class has too few cubes, that of all."""
+    size, label = torch.cat([one.size for one in found], 1), torch.cat([one.label for one in found])
+    every = size.median(1).values
+    medians = [size[:, label == k].median(1).values if (label == k).sum() >= FEWEST else every for k in range(classes)]
+    return (torch.stack([*medians[:-1], every], 1) / MEDIAN) ** 2
 
 
 @torch.no_grad()
@@ -65,15 +75,20 @@ def fit_spectrum(
     net.gain.copy_((powers / drawn.clamp(min=1e-12)).sqrt().clamp(1, MOST))
 
     classes = net.grain.shape[1]
-    excess, cubes = torch.zeros(net.grain.shape, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
-    for person, mean in zip(people, means, strict=True):
-        scans, ours = (finest(one, person.mask, classes) for one in (person.scan, net.amplified(mean).clamp(0, 1)))
-        excess, cubes = excess + (scans.squares - ours.squares).cpu(), cubes + scans.cubes.cpu()
-    every = excess.sum(1, keepdim=True) / cubes.sum()
-    variance = torch.where(cubes >= FEWEST, excess / cubes.clamp(min=1), every)
-    # of an unknown class: that of all, whatever persons had none
-    variance[:, -1:] = every
-    net.grain.copy_(variance.clamp(min=0).sqrt())
+    scans = noise_variance([finest(p.scan, p.mask) for p in people], classes)
+    pairs = zip(people, means, strict=True)
+    ours = noise_variance([finest(net.amplified(mean).clamp(0, 1), p.mask) for p, mean in pairs], classes)
+    excess = (scans - ours).clamp(min=0)
+    shares = torch.bincount(torch.cat([p.mask.flatten() for p in people]), minlength=classes)[1:-1].double()
+    net.grain.copy_(torch.minimum(excess, _quietest(excess[:, 1:-1], shares)).sqrt())
+
+
+def _quietest(excess: Float[Tensor, "c k"], counts: Float[Tensor, " k"]) -> Float[Tensor, "c 1"]:
+    """The least noise, but for none, in a class that fills a hundredth of the body: structure adds to what a scanner's noise is
+    everywhere, and takes nothing away."""
+    large = counts >= LARGE * counts.sum()
+    noisy = torch.where((excess > 0) & large, excess, torch.inf).amin(1, keepdim=True)
+    return torch.where(noisy.isinf(), 0.0, noisy)
 
 
 def _powers(scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c k"]:
