@@ -124,6 +124,7 @@ class Model:
         guidance: float | None = None,
         mask: Segmentation | None = None,
         with_mask: bool = False,
+        detail: bool = True,
         progress: ProgressCallback | None = None,
     ) -> list[Person]:
         """``n`` persons who have the ``given`` attributes; the rest is sampled: the row by the network of rows, where the
@@ -131,11 +132,12 @@ class Model:
 
         Person i comes from noise seed ``seed + i`` and is the same whatever ``n`` is. ``steps`` counts network
         evaluations (None: :attr:`steps`); ``guidance`` 1 is none, None the checkpoint's default. Scans are drawn for the
-        ``mask``, where one is given (on the model's grid); ``with_mask`` draws one with each scan. ``progress`` counts
+        ``mask``, where one is given (on the model's grid); ``with_mask`` draws one with each scan. Without ``detail`` scans are as
+        their tokens decode to, and sooner there, for a draft. ``progress`` counts
         :func:`drawing_units`. Raises
         :class:`engine.vocabulary.schema.AttributeValueError` for an impossible attribute, :class:`RequestError` for the rest.
         """
-        how = {"steps": steps, "guidance": guidance, "mask": mask, "with_mask": with_mask}
+        how = {"steps": steps, "guidance": guidance, "mask": mask, "with_mask": with_mask, "detail": detail}
         return list(self.stream(n=n, given=given, seed=seed, progress=progress, **how))
 
     @torch.inference_mode()
@@ -149,6 +151,7 @@ class Model:
         guidance: float | None = None,
         mask: Segmentation | None = None,
         with_mask: bool = False,
+        detail: bool = True,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Person]:
         """As :meth:`generate`, one person after the other."""
@@ -162,7 +165,8 @@ class Model:
         weight = checked_weight(default if guidance is None else guidance, "guidance")
         labels = None if mask is None else self.checkpoint.labels_on_grid(mask)
         # the detail of a scan is drawn for its mask
-        draws_mask = mask is None and (with_mask or (self.has_mask and model.config.detail is not None))
+        detail = detail and model.config.detail is not None
+        draws_mask = mask is None and (with_mask or (self.has_mask and detail))
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
         tally = Tally(progress, -(-n // size) * drawing_units(steps))
@@ -180,7 +184,8 @@ class Model:
             if self.has_image:
                 shown = drawn if labels is None else labels.to(state.image.device).expand(len(seeds), -1, -1, -1)
                 base, tokens = model.decode(state.image), state.mask if draws_mask else None
-                volumes = model.detailed(base, shown, seeds, DETAIL_STEPS, mask=tokens).cpu().numpy()
+                scans = model.detailed(base, shown, seeds, DETAIL_STEPS, mask=tokens) if detail else base
+                volumes = scans.cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
             masks = [mask] * len(seeds)
             if drawn is not None and with_mask:

@@ -97,3 +97,15 @@ def test_impossible_requests_name_the_value(model: engine.Model, given: dict, wo
 def test_bad_numbers_are_refused(model: engine.Model, request_: dict) -> None:
     with pytest.raises(engine.RequestError):
         model.generate(**request_)
+
+
+def test_a_draft_without_detail_is_the_same_person_as_decoded(masked: str) -> None:
+    model = engine.load(masked)
+    (whole,), (draft,) = (model.generate(seed=4, steps=2, detail=detail) for detail in (True, False))
+    assert whole.attributes == draft.attributes
+    assert whole.volume is not None
+    assert draft.volume is not None
+    difference = np.abs(whole.volume.data - draft.volume.data)
+    assert difference.max() > 0
+    sd = model.checkpoint.model.detail.residual_sd().max()
+    assert difference.mean() < float(sd)
