@@ -14,7 +14,7 @@ from engine.cohort.sources.delimited import TableError
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import measured_in, merged, reports_beside
 from engine.cohort.sources.table import NamedTable, read_named, typed_rows
-from engine.imaging.nifti import load_volume
+from engine.imaging.nifti import LABELS, load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING
@@ -48,7 +48,7 @@ class BidsDataset:
         name = str(self.rows[i]["participant_id"])
         if name not in self.images:
             raise VolumeError(f"{name} has no {self.suffix} image; add {name}/anat/{name}_{self.suffix}.nii.gz")
-        labels = load_volume(self.labels[name]) if name in self.labels else None
+        labels = load_volume(self.labels[name], LABELS) if name in self.labels else None
         return load_volume(self.images[name], self.suffix), labels
 
     def provenance(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import csv
 import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -133,6 +134,8 @@ def read_named(
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
     raws, described = cells.rows, dictionary(path.with_suffix(".json")) if plan is None else plan.dictionary()
     found, notes = named(cells.headings, wanted)
+    _checked(path, found, raws)
+    doubts: dict[str, str] = {}
     if plan is not None:
         raws, notes = plan.taken(cells.headings, cells.rows)
         found = plan.headings()
@@ -148,11 +151,14 @@ def read_named(
             notes = [note for note in notes if not note.endswith(f"taken as {ID}")]
     about = _by_column(described, found)
     factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
+    if plan is None:
+        doubts = unit_doubts(found, raws, about)
     rows = []
     for i, raw in enumerate(raws, 1):
         row = {found[text].name: cell for text, cell in raw.items()}
         row[ID] = (row.get(ID) or "").strip() or f"row-{i}"
-        rows.append(row | {name: in_own_unit(row[name], by) for name, by in factors.items() if by != 1})
+        row |= {name: in_own_unit(row[name], by) for name, by in factors.items() if by != 1}
+        rows.append(row | dict.fromkeys(doubts, "n/a") if stored else row)
     if len({row[ID] for row in rows}) < len(rows):
         twice = next(name for name, count in Counter(row[ID] for row in rows).items() if count > 1)
         raise TableError(f"{path} gives two rows the same {ID} {twice}; give every person their own")
@@ -162,12 +168,32 @@ def read_named(
                 f"{name} was brought to {CATALOGUE[name].unit} from {about.get(name, {}).get('Units') or 'its unit'}"
             )
             about[name] = {**about.get(name, {}), "Units": CATALOGUE[name].unit}
-    if plan is None and stored:
-        notes += [f"{text} of a schema (ingest --check)" for text in unit_doubts(found, raws, about).values()]
+    where = " of a schema (ingest --check); until then it is left open" if stored else f" in {path.stem}.json"
+    notes += [text + where for text in doubts.values()]
     headings = {one.name: text for text, one in found.items()}
     return NamedTable(
         rows=rows, headings=headings, factors=factors, about=about, notes=[*cells.notes, *notes], plan=plan
     )
+
+
+#: what stands in the place of an id in a line that sums up the others
+SUMS = ("mean", "total", "sum", "average", "median", "summe", "mittelwert", "gesamt", "durchschnitt")
+#: lines at the start in which headings, and at the end in which sums may stand
+ABOVE, BELOW = 10, 3
+
+
+def _checked(path: Path, found: Mapping[str, Heading], rows: Sequence[Mapping[str, str]]) -> None:
+    """Raises where the headings stand further down, or the last lines are of no person."""
+    ids = [text for text, one in found.items() if one.name == ID]
+    for number, row in enumerate([] if ids else rows[:ABOVE], 2):
+        words = [word.strip() for cell in row.values() for word in re.split(r"[\t,;|]", cell or "")]
+        said = {one.name for one in named(list(dict.fromkeys(words)), (*CATALOGUE, ID))[0].values()}
+        if ID in said and (said & set(CATALOGUE) or number == 2):
+            raise TableError(f"{path} seems to have its headings in line {number}; delete what stands above them")
+    for text in ids:
+        for row in rows[-BELOW:]:
+            if plain(row[text] or "") in SUMS:
+                raise TableError(f"{path} has a line of {row[text].strip()!r}, which is no person; remove it")
 
 
 def proposed_plan(path: Path, wanted: Collection[str]) -> TablePlan:
