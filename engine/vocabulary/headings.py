@@ -135,7 +135,9 @@ def _untaken(found: dict[str, Heading], meant: dict[str, list[Heading]]) -> list
         start = plain(re.split(r"[(\[{=]", text)[0])
         name = start if start in CATALOGUE else _PLAIN_NAMES.get(start, "")
         if one.name == text != name and start != plain(text) and name in CATALOGUE and name not in (*found, *meant):
-            said.append(f"column {text} was not taken as {name}, because of what its heading adds; rename it to {name} if it is")
+            said.append(
+                f"column {text} was not taken as {name}, because of what its heading adds; rename it to {name} if it is"
+            )
     return said
 
 

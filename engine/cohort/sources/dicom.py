@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.cohort.sources.bids_files import natural
+from engine.cohort.sources.choosing import chooser
 from engine.cohort.sources.headers import FACTS, agreed, of_dicom
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import merged
@@ -57,7 +58,7 @@ class DicomCohort:
 
     def scan(self, i: int) -> tuple[Volume, None]:
         """The scan of row ``i``; what was left out of its files is added to ``flagged``. Raises :class:`VolumeError`."""
-        series = read_series(self.paths[i], self.channel, self.series)
+        series = read_series(self.paths[i], self.channel, chooser(self.series))
         self.flagged.extend({ID: str(self.rows[i][ID]), "reason": note} for note in series.notes)
         return series.volume, None
 
@@ -87,7 +88,7 @@ def read_dicom(
     Raises :class:`VolumeError` where there is no DICOM file, or an archive holds several persons, and :class:`TableError` for a table
     that cannot be used.
     """
-    root = Path(root)
+    root, text = Path(root), chooser(series)
     paths: dict[str, list[Path]] = {}
     headers: dict[str, dict[str, str]] = {}
     reports: dict[str, list[Measured]] = {}
@@ -95,7 +96,7 @@ def read_dicom(
     facts: dict[str, list[Row]] = {}
     for path in _places(root):
         for number, cells, said in _persons(path, reports, damaged):
-            if series.casefold() in str(said["series_description"] or "").casefold():
+            if not isinstance(text, str) or text.casefold() in str(said["series_description"] or "").casefold():
                 known = facts.setdefault(number, [])
                 known += [said] if said not in known else []
             if path not in paths.setdefault(number, []):

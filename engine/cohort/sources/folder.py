@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.cohort.sources.bids_files import natural
+from engine.cohort.sources.choosing import chooser
+from engine.cohort.sources.headers import of_sidecar
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.scan import load_scan
@@ -95,7 +97,11 @@ def read_folder(
     (path,) = found
     table = read_named(path, (*CATALOGUE, SCAN), plan=plan, stored=True)
     files = sorted(p for p in path.parent.rglob("*") if p.name.endswith(ENDS) and not p.name.startswith("."))
-    meant = [p for p in files if series.casefold() in p.name.casefold()]
+    text = chooser(series)
+    if isinstance(text, str):
+        meant = [p for p in files if text.casefold() in p.name.casefold()]
+    else:
+        meant = [p for p, truth in zip(files, text([of_sidecar(p) for p in files]), strict=True) if truth]
     images: dict[str, Path] = {}
     doubts: dict[str, str] = {}
     names = _names(table)

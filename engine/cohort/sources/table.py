@@ -12,7 +12,6 @@ import csv
 import itertools
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from engine.cohort.participants import Roles
-from engine.cohort.sources.delimited import TableError, read_file
+from engine.cohort.sources.delimited import TableError, of_persons, read_file
 from engine.cohort.sources.proposal import MOST_LEVELS, TablePlan, propose, unit_doubts
 from engine.cohort.split import Parts, split
 from engine.storage import strict_json
@@ -134,7 +133,7 @@ def read_named(
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
     raws, described = cells.rows, dictionary(path.with_suffix(".json")) if plan is None else plan.dictionary()
     found, notes = named(cells.headings, wanted)
-    _checked(path, found, raws)
+    of_persons(path, found, raws)
     doubts: dict[str, str] = {}
     if plan is not None:
         raws, notes = plan.taken(cells.headings, cells.rows)
@@ -174,26 +173,6 @@ def read_named(
     return NamedTable(
         rows=rows, headings=headings, factors=factors, about=about, notes=[*cells.notes, *notes], plan=plan
     )
-
-
-#: what stands in the place of an id in a line that sums up the others
-SUMS = ("mean", "total", "sum", "average", "median", "summe", "mittelwert", "gesamt", "durchschnitt")
-#: lines at the start in which headings, and at the end in which sums may stand
-ABOVE, BELOW = 10, 3
-
-
-def _checked(path: Path, found: Mapping[str, Heading], rows: Sequence[Mapping[str, str]]) -> None:
-    """Raises where the headings stand further down, or the last lines are of no person."""
-    ids = [text for text, one in found.items() if one.name == ID]
-    for number, row in enumerate([] if ids else rows[:ABOVE], 2):
-        words = [word.strip() for cell in row.values() for word in re.split(r"[\t,;|]", cell or "")]
-        said = {one.name for one in named(list(dict.fromkeys(words)), (*CATALOGUE, ID))[0].values()}
-        if ID in said and (said & set(CATALOGUE) or number == 2):
-            raise TableError(f"{path} seems to have its headings in line {number}; delete what stands above them")
-    for text in ids:
-        for row in rows[-BELOW:]:
-            if plain(row[text] or "") in SUMS:
-                raise TableError(f"{path} has a line of {row[text].strip()!r}, which is no person; remove it")
 
 
 def proposed_plan(path: Path, wanted: Collection[str]) -> TablePlan:

@@ -8,6 +8,7 @@ characteristics (age, sex, size, weight) and dates shifted by one constant a per
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -31,7 +32,16 @@ KEPT = {
     "FrameLaterality",
 }
 #: what has to stand in an image, if only empty (type 2)
-EMPTY = ("PatientBirthDate", "AccessionNumber", "StudyID", "ReferringPhysicianName", "StudyTime")
+EMPTY = (
+    "PatientBirthDate",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "StudyTime",
+    "PositionReferenceIndicator",
+)
+#: a moment, to see by how much moments are shifted
+NOON = datetime(2000, 1, 1, 12)
 METHOD = "PS3.15 E basic profile; no text, private or graphic elements"
 #: the profile and its options (CID 7050)
 OPTIONS = (
@@ -58,7 +68,7 @@ def deidentified(data: bytes, *, name: str, secret: str) -> tuple[bytes, Counter
             _stripped(image.file_meta)
             gone = _stripped(image)
             Anonymizer(seed=secret).anonymize(image)
-            image.PatientName = image.PatientID = name
+            image.PatientName, image.PatientID = f"{name}^", name
             for keyword in EMPTY:
                 setattr(image, keyword, "")
             _marked(image)
@@ -70,6 +80,16 @@ def deidentified(data: bytes, *, name: str, secret: str) -> tuple[bytes, Counter
         raise VolumeError(DAMAGE) from None
     replaced = Counter({keyword: 1 for keyword in changed})
     return stream.getvalue(), (gone | replaced) + Counter({"private elements": private})
+
+
+def shift_of(secret: str) -> timedelta:
+    """By how much the dates of the person with this ``secret`` are shifted."""
+    from dicognito.anonymizer import Anonymizer
+
+    one = Dataset()
+    one.AcquisitionDateTime = NOON.strftime("%Y%m%d%H%M%S")
+    Anonymizer(seed=secret).anonymize(one)
+    return datetime.strptime(str(one.AcquisitionDateTime)[:14], "%Y%m%d%H%M%S") - NOON
 
 
 def _place(element: Any) -> str:

@@ -122,7 +122,7 @@ class Image:
     time: float
     number: int | None
     scale: tuple[float, float]
-    timing: tuple[float, float, float, float] = (math.nan,) * 4
+    timing: tuple[float, float, float, float] = (math.nan, math.nan, math.nan, math.nan)
     stack: str = ""
     words: str = ""
     lossy: bool = False
