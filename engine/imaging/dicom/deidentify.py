@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from engine.imaging.dicom.files import DAMAGED, quiet
 from engine.imaging.dicom.images import DAMAGE
@@ -87,6 +87,7 @@ def shift_of(secret: str) -> timedelta:
     from dicognito.anonymizer import Anonymizer
 
     one = Dataset()
+    one.file_meta = FileMetaDataset()
     one.AcquisitionDateTime = NOON.strftime("%Y%m%d%H%M%S")
     Anonymizer(seed=secret).anonymize(one)
     return datetime.strptime(str(one.AcquisitionDateTime)[:14], "%Y%m%d%H%M%S") - NOON
