@@ -17,7 +17,7 @@ from engine.cohort.sources.bids_files import natural
 from engine.cohort.sources.delimited import TableError
 from engine.cohort.sources.dicom import table_beside
 from engine.imaging.dicom.deidentify import METHOD, OPTIONS, deidentified, shift_of
-from engine.imaging.dicom.files import DAMAGED, files, parsed
+from engine.imaging.dicom.files import DAMAGED, files, parsed, quiet
 from engine.imaging.dicom.images import Fault, images_of
 from engine.imaging.nifti import cleaned
 from engine.imaging.volume import VolumeError
@@ -182,7 +182,8 @@ def _refused(data: bytes) -> str:
 
 def _number(data: bytes) -> str:
     try:
-        header = parsed(data, ["PatientID", "StudyInstanceUID"])
+        with quiet():
+            header = parsed(data, ["PatientID", "StudyInstanceUID"])
+            return str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID", ""))
     except DAMAGED:
         return ""
-    return str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID", ""))

@@ -259,6 +259,8 @@ def _sayings(chosen: Sequence[Image], every: _Found) -> list[str]:
     said = []
     if every.copies:
         said.append(f"{every.copies} files are copies of others, byte for byte; each was taken once.")
+    for reason, count in sorted(Counter(fault.reason.partition(";")[0] for fault in every.faults).items()):
+        said.append(f"{count} files were left out: {reason}.")
     if any(image.lossy for image in chosen):
         said.append("Its pixels were compressed with loss.")
     numbers = sorted(image.number for image in chosen if image.number is not None)

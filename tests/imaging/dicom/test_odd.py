@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from pydicom import FileDataset
 from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
 
 from engine.cohort.sources.choosing import chooser
+from engine.cohort.sources.dicom import read_dicom
 from engine.imaging.dicom import files as dicom_files
 from engine.imaging.dicom import read_series
 from engine.imaging.volume import Volume, VolumeError
@@ -135,6 +137,19 @@ def test_a_number_that_is_written_wrong_costs_that_number_not_the_scan(keyword: 
     np.testing.assert_array_equal(found.volume.data, SCAN.data)
     assert said in " ".join(found.notes)
     assert found.row == {}
+
+
+def test_what_is_no_mr_beside_it_is_counted(tmp_path: Path) -> None:
+    """A CT in the same archive was passed over, and that was said nowhere; nor which of a cohort's files were."""
+    other = made(Modality="CT", SOPClassUID=CTImageStorage)
+    found = read_series(zipped([*made(PatientID="1"), *other[:3]]))
+    np.testing.assert_array_equal(found.volume.data, SCAN.data)
+    assert found.notes == ("3 files were left out: the DICOM files are no MR images (CT Image Storage).",)
+    for k, file in enumerate([*made(PatientID="1"), *other[:3]]):
+        file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID
+        file.save_as(tmp_path / f"{k}.dcm", enforce_file_format=True)
+    said = [flag["reason"] for flag in read_dicom(tmp_path).flagged]
+    assert said == ["3 are no MR images (CT Image Storage), so they were left out"]
 
 
 Told = Callable[[Dataset, int], None]
