@@ -44,8 +44,8 @@ UNFORESEEN = (
     struct.error,
     zlib.error,
 )
-#: persons below which one process is enough, and how many each process has waiting
-ALONE, WINDOW = 8, 4
+#: persons below which one process is enough, most processes (each holds a brain finder), and how many persons each has waiting
+ALONE, PROCESSES, WINDOW = 8, 4, 4
 MIN_BRAIN_IN_GRID = 0.98
 SHEET = 300
 
@@ -75,8 +75,8 @@ def ingest(
 ) -> Generator[IngestProgress, None, CohortStore]:
     """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
     DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read,
-    ``wanted`` which persons, columns and series are taken. ``workers`` is the number of processes (default: as many as cores, one for
-    few persons or with a ``masker`` of the caller's).
+    ``wanted`` which persons, columns and series are taken. ``workers`` is the number of processes (default: as many as cores, four at
+    most, one for few persons or with a ``masker`` of the caller's).
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
@@ -104,7 +104,7 @@ def ingest(
     flagged = list(data.flagged)
     names = [str(row["participant_id"]) for row in data.rows]
     todo = [i for i, name in enumerate(names) if not builder.has(name)]
-    count = workers or (1 if masker or len(todo) < ALONE else len(os.sched_getaffinity(0)))
+    count = workers or (1 if masker or len(todo) < ALONE else min(len(os.sched_getaffinity(0)), PROCESSES))
     waiting = frozenset(todo)
     done = _persons(_Work(builder=builder, data=data, config=config, masker=masker), todo, count)
     for i, name in enumerate(names):

@@ -21,6 +21,7 @@ from engine.cohort.sources.table import read_named
 from engine.imaging.dicom.images import MAPS
 from engine.imaging.dicom.images import PARTS as NO_MAGNITUDE
 from engine.imaging.dicom.series import LONGEST_ECHO
+from engine.imaging.nifti import LABELS
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING, number_of
 from engine.vocabulary.headings import ID
@@ -123,6 +124,8 @@ def _fault(file: Path, folder: Path, suffix: str) -> str:
 
 def _not_by_sidecar(file: Path, suffix: str) -> str:
     """Why an image is none of its suffix by what its sidecar says."""
+    if suffix == LABELS:
+        return ""
     words = image_type(file)
     if words & {*NO_MAGNITUDE}:
         return "is no image of magnitudes, as its sidecar says"
