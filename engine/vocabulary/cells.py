@@ -170,8 +170,8 @@ def measured(column: str, text: str) -> float | None:
     (1.5, True, 25.0, None)
     """
     value = number_of(text)
-    if column == "age" and (found := AGE.fullmatch(text)):
-        return float(found[1]) * YEARS[found[2]]
+    if column == "age":
+        return float(found[1]) * YEARS[found[2]] if (found := AGE.fullmatch(text)) else value
     if value is None and column in CATALOGUE and (found := _UNIT.fullmatch(text)) and known(column, found[2].strip()):
         return float(found[1]) * factor(column, found[2].strip())
     return value

@@ -107,7 +107,7 @@ def _fault(file: Path, folder: Path, suffix: str) -> str:
     """Why a file in a person's folder is no image to be taken; "" where it is one."""
     said = entities(file)
     inner = file.relative_to(folder).parts[0]
-    if "sub" in said and f"sub-{said['sub']}" != folder.name:
+    if folder.name.startswith("sub-") and "sub" in said and f"sub-{said['sub']}" != folder.name:
         return "is named after another person than its folder"
     if inner.startswith("ses-") and "ses" in said and f"ses-{said['ses']}" != inner:
         return "is named after another session than its folder"

@@ -150,7 +150,7 @@ def read_named(
             notes = [note for note in notes if not note.endswith(f"taken as {ID}")]
     about = _by_column(described, found)
     factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
-    if plan is None:
+    if plan is None and wanted:
         doubts = unit_doubts(found, raws, about)
     rows = []
     for i, raw in enumerate(raws, 1):
