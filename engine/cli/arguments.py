@@ -106,12 +106,17 @@ def _cohorts(command: Callable[[str, str], Parser]) -> None:
     ingest.add_argument("--where", metavar="EXPRESSION", default="", help=WHERE)
     text = "only these columns, between commas; also of the headers, such as manufacturer"
     ingest.add_argument("--columns", metavar="A,B", default="", help=text)
-    text = "only series with this text in their description, or images with it in their file name"
+    text = (
+        "only series with this text in their description (images: in their file name), or for which an expression is true: "
+        "'echo_time < 5' (also repetition_time, inversion_time, flip_angle, b_value, series_description, image_type, stack)"
+    )
     ingest.add_argument("--series", metavar="TEXT", default="", help=text)
 
-    text = "DICOM files as copies that name nobody (PS3.15 basic profile), with a report of what was removed."
+    text = "DICOM files (PS3.15 basic profile) or a BIDS data set as copies that name nobody, with a report of what was removed."
     deidentify = command("deidentify", text)
-    deidentify.add_argument("source", metavar="SOURCE", type=Path, help="folder, zip archive or DICOMDIR")
+    deidentify.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder, zip archive, DICOMDIR or BIDS data set"
+    )
     deidentify.add_argument("out", metavar="OUT", type=Path, help="new folder")
 
 

@@ -10,7 +10,7 @@ import errno
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -81,8 +81,9 @@ class StoreBuilder:
         mask: Bool[np.ndarray, "x y z"],
         labels: Integer[np.ndarray, "x y z"] | None = None,
         quality: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
-        """Put one person's arrays aside, whole or not at all; raises :class:`StoreError` like the rest."""
+        """Put one person's arrays aside, with what is to be said of them, whole or not at all; raises :class:`StoreError` like the rest."""
         expected = (len(self.head["channels"]), *self.head["grid"])
         if volume.shape != expected or mask.shape != expected[1:]:
             raise StoreError(f"{name} has a volume of shape {volume.shape} where the store's is {expected}")
@@ -90,6 +91,7 @@ class StoreBuilder:
             "volumes": volume,
             "mask": mask,
             "quality": np.frombuffer(json.dumps(dict(quality or {})).encode(), np.uint8),
+            "notes": np.frombuffer(json.dumps(list(notes)).encode(), np.uint8),
         }
         if labels is not None:
             arrays["labels"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.int16)
@@ -100,6 +102,11 @@ class StoreBuilder:
         """What :meth:`add` was told of one person beside the arrays."""
         with self._arrays(name) as person:
             return json.loads(person["quality"].tobytes())
+
+    def notes(self, name: str) -> list[str]:
+        """What :meth:`add` was told is to be said of one person."""
+        with self._arrays(name) as person:
+            return json.loads(person["notes"].tobytes()) if "notes" in person else []
 
     def finish(
         self,
@@ -155,7 +162,7 @@ class StoreBuilder:
             with self._arrays(name) as person:
                 quality[name] = json.loads(person["quality"].tobytes())
                 labelled.append("labels" in person)
-                for kind in set(person) - {"quality"}:
+                for kind in set(person) - {"quality", "notes"}:
                     kinds.setdefault(kind, set()).add(person[kind].dtype)
         facts = {kind: self._append(kind, np.result_type(*dtypes), names) for kind, dtypes in sorted(kinds.items())}
         return facts, labelled, quality

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import html
+import multiprocessing
+import os
+import struct
 import time
-from collections.abc import Generator
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +41,11 @@ UNFORESEEN = (
     TypeError,
     ValueError,
     OSError,
+    struct.error,
+    zlib.error,
 )
+#: persons below which one process is enough, most processes (each holds a brain finder), and how many persons each has waiting
+ALONE, PROCESSES, WINDOW = 8, 4, 4
 MIN_BRAIN_IN_GRID = 0.98
 SHEET = 300
 
@@ -60,10 +71,12 @@ def ingest(
     labels_from: str | None = "dlmuse",
     plan: TablePlan | None = None,
     wanted: Wanted | None = None,
+    workers: int | None = None,
 ) -> Generator[IngestProgress, None, CohortStore]:
     """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
     DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read,
-    ``wanted`` which persons, columns and series are taken.
+    ``wanted`` which persons, columns and series are taken. ``workers`` is the number of processes (default: as many as cores, four at
+    most, one for few persons or with a ``masker`` of the caller's).
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
@@ -88,26 +101,91 @@ def ingest(
         info=data.provenance(),
     )
     left_out: list[dict[str, str]] = []
-    for i, row in enumerate(data.rows):
-        started, name, reason = time.monotonic(), str(row["participant_id"]), ""
-        if not builder.has(name):
-            masker = masker or deepbet_masker()
-            try:
-                _add(builder, data, i, config, masker)
-            except StoreError:
-                raise
-            except Refusal as error:
-                reason = str(error)
-            except UNFORESEEN as error:  # one person's file must not end the ingest of ten thousand
-                reason = unusable(error)
-            if reason:
-                left_out.append({"participant_id": name, "reason": reason})
+    flagged = list(data.flagged)
+    names = [str(row["participant_id"]) for row in data.rows]
+    todo = [i for i, name in enumerate(names) if not builder.has(name)]
+    count = workers or (1 if masker or len(todo) < ALONE else min(len(os.sched_getaffinity(0)), PROCESSES))
+    waiting = frozenset(todo)
+    done = _persons(_Work(builder=builder, data=data, config=config, masker=masker), todo, count)
+    for i, name in enumerate(names):
+        began, reason = time.monotonic(), ""
+        if i in waiting:
+            reason, notes = next(done)
+        else:
+            notes = builder.notes(name)
+        if reason:
+            left_out.append({"participant_id": name, "reason": reason})
+        flagged += [{"participant_id": name, "reason": note} for note in notes]
         yield IngestProgress(
-            done=i + 1, total=len(data.rows), subject=name, seconds=time.monotonic() - started, left_out=reason
+            done=i + 1, total=len(names), subject=name, seconds=time.monotonic() - began, left_out=reason
         )
     gone = {entry["participant_id"] for entry in left_out}
     rows: list[dict[str, Any]] = [dict(row) for row in data.rows if row["participant_id"] not in gone]
-    return builder.finish(rows, left_out=left_out, flagged=data.flagged, report=write_quality)
+    return builder.finish(rows, left_out=left_out, flagged=flagged, report=write_quality)
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What a process needs for any person; the masker is made when the first scan needs it."""
+
+    builder: StoreBuilder
+    data: Source
+    config: PreprocessConfig
+    masker: BrainMasker | None
+
+    def person(self, i: int) -> tuple[str, list[str]]:
+        """Why person ``i`` was left out ("" for one who is stored), and what is to be said of the scan."""
+        name = str(self.data.rows[i]["participant_id"])
+        before = self._said(name)
+        self.masker = self.masker or deepbet_masker()
+        reason = ""
+        try:
+            _add(self.builder, self.data, i, self.config, self.masker, lambda: self._said(name)[len(before) :])
+        except StoreError:
+            raise
+        except Refusal as error:
+            reason = str(error)
+        except UNFORESEEN as error:  # one person's file must not end the ingest of ten thousand
+            reason = unusable(error)
+        return reason, self._said(name)[len(before) :]
+
+    def _said(self, name: str) -> list[str]:
+        return [flag["reason"] for flag in self.data.flagged if flag["participant_id"] == name]
+
+
+def _persons(work: _Work, todo: list[int], count: int) -> Iterator[tuple[str, list[str]]]:
+    """What became of each person, in order; a few ahead of the one that is waited for, so that no process idles."""
+    if count == 1:
+        yield from (work.person(i) for i in todo)
+        return
+    # fork would copy the parent's threads' locks
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begun, (work,))
+    try:
+        window = WINDOW * count
+        waiting = deque(pool.submit(_one, i) for i in todo[:window])
+        for k in range(len(todo)):
+            found = waiting.popleft().result()
+            if k + window < len(todo):
+                waiting.append(pool.submit(_one, todo[k + window]))
+            yield found
+    except BrokenProcessPool:
+        raise StoreError(
+            "a process of the ingest ended, for lack of memory as a rule; run it again, it goes on"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_WORK: list[_Work] = []
+
+
+def _begun(work: _Work) -> None:
+    """Keep, in a new process, what it needs for every person."""
+    _WORK.append(work)
+
+
+def _one(i: int) -> tuple[str, list[str]]:
+    return _WORK[0].person(i)
 
 
 def cohort_at(
@@ -129,7 +207,14 @@ def unusable(error: Exception) -> str:
     return f"the scan cannot be used ({type(error).__name__}: {error}); copy or export it again"
 
 
-def _add(builder: StoreBuilder, data: Source, i: int, config: PreprocessConfig, masker: BrainMasker) -> None:
+def _add(
+    builder: StoreBuilder,
+    data: Source,
+    i: int,
+    config: PreprocessConfig,
+    masker: BrainMasker,
+    notes: Callable[[], list[str]],
+) -> None:
     scan, codes = data.scan(i)
     done = preprocess(scan, config, masker)
     if (share := done.quality["brain_in_grid"]) < MIN_BRAIN_IN_GRID:
@@ -138,7 +223,8 @@ def _add(builder: StoreBuilder, data: Source, i: int, config: PreprocessConfig, 
     if codes is not None:
         brain = np.round(done.resample(codes, 0).data).astype(np.int16)
         labels = with_skull_and_scalp(brain, done.volume.data)
-    builder.add(str(data.rows[i]["participant_id"]), done.volume.data[None], done.brain, labels, done.quality)
+    name = str(data.rows[i]["participant_id"])
+    builder.add(name, done.volume.data[None], done.brain, labels, done.quality, notes())
 
 
 def write_quality(directory: Path, store: CohortStore) -> None:

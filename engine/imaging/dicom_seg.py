@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +24,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from engine.imaging.dicom import DAMAGED, LPS_TO_RAS
+from engine.imaging.dicom.files import quiet
 from engine.imaging.volume import Volume, VolumeError
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def read_dicom_seg(path: str | Path) -> tuple[np.ndarray, np.ndarray, dict[int, 
     from highdicom.seg import Segmentation as Seg
 
     path = Path(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a warning would quote the file
+    with quiet():  # a warning would quote the file
         try:
             image = dcmread(path)
             _refuse_other(image, path.name)

@@ -167,7 +167,8 @@ def _level(name: str, level: str) -> Any:
 def is_report(data: bytes) -> bool:
     """Whether a DICOM file is a structured report."""
     try:
-        return str(parsed(data, ["SOPClassUID"]).get("SOPClassUID", "")) in SR
+        with quiet():
+            return str(parsed(data, ["SOPClassUID"]).get("SOPClassUID", "")) in SR
     except DAMAGED:
         return False
 

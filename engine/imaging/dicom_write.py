@@ -135,7 +135,7 @@ def patient_and_study(origin: Origin | Copied, content: str) -> Dataset:
     made.StudyID, made.StudyDescription = origin.number.rpartition("-")[2][-16:], origin.notice
     made.Manufacturer, made.ManufacturerModelName = "Somatwin", origin.checkpoint[:64]
     made.SoftwareVersions = version("somatwin")
-    made.PositionReferenceIndicator = ""
+    made.PositionReferenceIndicator = made.Laterality = ""
     made.SyntheticData, made.BurnedInAnnotation, made.QualityControlImage = origin.synthetic, "NO", "YES"
     made.ContentQualification, made.LossyImageCompression = "RESEARCH", "00"
     made.DerivationDescription = origin.in_words[:SHORT]

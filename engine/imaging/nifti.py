@@ -31,6 +31,8 @@ MOST_BYTES = 2**30
 TAIL = 2**16
 #: the types that are read, by their code in the header
 READ = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+#: the channel of a map of labels
+LABELS = "dseg"
 MAGNITUDE = "save its magnitude as a file of its own"
 GREY = "convert it to one grey volume"
 #: the types that are not, in words, and what to do
@@ -53,7 +55,15 @@ STRANGERS = {
     b"version https://git-lfs": "a pointer to a file that was not fetched (git lfs pull)",
     b"/annex/objects": "a pointer to a file that was not fetched (git annex get)",
     b"../": "a pointer to a file that was not fetched",
+    b"\x1f\x8b": "a file that was packed twice (gzip)",
+    b"<": "a page or text (HTML, XML, GIFTI)",
+    b"\0\0\0\1\0\0": "an image of FreeSurfer (MGH, convert it by mri_convert)",
+    b"\x89HDF": "an image in HDF5 (MINC)",
+    b"NRRD": "an image in NRRD",
 }
+#: what a header may say that its numbers are (intent code), other than a scan: kinds, by their first and last code
+INTENTS = {(2, 24): "statistics or estimates", (1001, 1001): "estimates", (1002, 1002): "labels", (1003, 1003): "names"}
+INTENTS |= {(1004, 1010): "vectors or a surface", (2001, 2018): "a series, a surface or colours"}
 REMEDY = "give a NIfTI file (.nii or .nii.gz), or in the app a DICOM series as a zip archive"
 AGAIN = "copy or export it again"
 
@@ -92,6 +102,22 @@ def unpacked(data: bytes, *, name: str = "the scan", most: int = MOST_BYTES) -> 
     """A NIfTI file's bytes unpacked, only as far as its header says it goes; raises like :func:`read_volume`."""
     stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
     return _whole(stream, name, most)[1]
+
+
+def cleaned(data: bytes, *, name: str = "the scan") -> bytes:
+    """The bytes of a NIfTI file, packed, without its texts and extensions, in which somebody's name may stand; not a voxel changes.
+
+    Raises like :func:`read_volume`.
+    """
+    stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
+    header, whole = _whole(stream, name, MOST_BYTES)
+    offset = _offset(header, name)
+    for field in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
+        if field in header.keys():  # noqa: SIM118
+            header[field] = b""
+    header["vox_offset"] = header.single_vox_offset
+    bare = header.binaryblock.ljust(int(header.single_vox_offset), b"\0")
+    return gzip.compress(bare + whole[offset:], 6, mtime=0)
 
 
 def _read(stream: Any, channel: str, name: str, most: int | None) -> Volume:
@@ -133,6 +159,7 @@ def _header(head: bytes, name: str) -> Any:
             f"{fault} a single DICOM file; convert the series to NIfTI, or in the app pack the whole series into a zip archive"
         )
     what = next((words for magic, words in STRANGERS.items() if head.startswith(magic)), "something else")
+    what += "" if head else " (it is empty)"
     raise VolumeError(f"{fault} no NIfTI file but {what}, whatever its name says; {REMEDY}")
 
 
@@ -186,11 +213,21 @@ def _volume(header: Any, stream: Any, channel: str, name: str) -> Volume:
     except (HeaderDataError, WrapStructError, ValueError, OverflowError) as error:
         raise VolumeError(f"{name} cannot be read as NIfTI ({error}); {AGAIN}") from None
     affine = ijk_to_ras(header, name)
+    if channel != LABELS:
+        _a_scan(header, name)
     scale = (1.0 if slope is None else slope, 0.0 if inter is None else inter)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what float32 cannot hold is infinite, and refused as that
         voxels = np.asarray(ArrayProxy(stream, (shape, dtype, offset, *scale)), dtype=np.float32)
     return finite(Volume(voxels.reshape(shape[:3]), affine, (channel,)), name)
+
+
+def _a_scan(header: Any, name: str) -> None:
+    """Raises where the header says that its numbers are no intensities."""
+    code = int(header["intent_code"])
+    what = next((words for (first, last), words in INTENTS.items() if first <= code <= last), "")
+    if what:
+        raise VolumeError(f"{name} holds {what} (intent code {code}), no intensities of a scan; give the scan itself")
 
 
 def _loaded_pair(path: Path, channel: str) -> Volume:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from nibabel.spatialimages import HeaderDataError
 
-from engine.imaging.volume import VolumeError
+from engine.imaging.volume import VolumeError, sized
 
 #: what a code may be: scanner, aligned, Talairach, MNI, another template (NIfTI-1, and 5 since 2019)
 CODES = range(1, 6)
@@ -24,8 +24,8 @@ TRUE_SIZE = (1, 2)
 SAME_SIZE, TEMPLATE_SIZE = 1.02, 1.6
 #: mm of one unit of length by its code: unknown (taken as mm, as everybody does), metre, millimetre, micrometre
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-#: sides in mm that a voxel of a scan of a body can have
-SIDES = (0.05, 50.0)
+#: degrees and mm by which two statements about one and the same space may differ
+SAME_TURN, SAME_PLACE = 5.0, 50.0
 EXPORT = "export it again from the scanner's images, with its orientation"
 
 
@@ -47,18 +47,13 @@ def ijk_to_ras(header: Any, name: str) -> Float[np.ndarray, "4 4"]:
         )
     if sform is not None and qform is not None:
         _agree(sform, qform, name)
+        if s_code == q_code:
+            _one_place(header, sform, qform, name)
     if sform is not None:
         _as_large(header, sform, TRUE_SIZE, name)
     affine = sform if sform is not None else qform
     assert affine is not None
-    affine = np.diag([scale, scale, scale, 1.0]) @ affine
-    sides = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (sides.min() >= SIDES[0] and sides.max() <= SIDES[1]):
-        size = " x ".join(f"{mm:g}" for mm in sides)
-        raise VolumeError(
-            f"{name} has voxels of {size} mm, a scan's measure {SIDES[0]:g} to {SIDES[1]:g} mm; correct its units or sizes"
-        )
-    return affine
+    return sized(np.diag([scale, scale, scale, 1.0]) @ affine, name)
 
 
 def _sform(header: Any, name: str) -> Float[np.ndarray, "4 4"]:
@@ -71,6 +66,8 @@ def _sform(header: Any, name: str) -> Float[np.ndarray, "4 4"]:
 def _qform(header: Any, name: str, *, needed: bool) -> Float[np.ndarray, "4 4"] | None:
     """The qform; None where it cannot be made out and is not needed, because there is an sform."""
     sizes, handed = np.asarray(header["pixdim"][1:4], float), float(header["pixdim"][0])
+    if handed not in (-1, 0, 1) and needed:
+        raise VolumeError(f"{name} has a qfac (pixdim[0]) of {handed:g}, which must be 1 or -1; {EXPORT}")
     if not (np.isfinite(sizes).all() and sizes.min() > 0 and handed in (-1, 0, 1)):
         if needed:
             said = ", ".join(f"{size:g}" for size in sizes)
@@ -95,6 +92,19 @@ def _agree(sform: Float[np.ndarray, "4 4"], qform: Float[np.ndarray, "4 4"], nam
         raise VolumeError(
             f"{name} contradicts itself: its axes point to {stated[0]} by the sform and to {stated[1]} by the qform, so left and "
             f"right cannot be told; {EXPORT}"
+        )
+
+
+def _one_place(header: Any, sform: Float[np.ndarray, "4 4"], qform: Float[np.ndarray, "4 4"], name: str) -> None:
+    """Two statements about the same space (one code) put the scan in the same place."""
+    axes = [affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0) for affine in (sform, qform)]
+    turn = float(np.degrees(np.arccos((axes[0] * axes[1]).sum(0).clip(-1, 1))).max())
+    middle = np.append((np.asarray(header["dim"][1:4], float) - 1) / 2, 1)
+    apart = float(np.linalg.norm((sform @ middle - qform @ middle)[:3]))
+    if turn > SAME_TURN or apart > SAME_PLACE:
+        raise VolumeError(
+            f"{name} contradicts itself: sform and qform, both of code {int(header['sform_code'])}, lie {apart:.0f} mm and "
+            f"{turn:.0f} degrees apart; {EXPORT}"
         )
 
 

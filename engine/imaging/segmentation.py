@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 from scipy.ndimage import label
 
 from engine.imaging.dicom_seg import read_dicom_seg
-from engine.imaging.nifti import load_volume
+from engine.imaging.nifti import LABELS, load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.storage.strict_json import text_of
 from engine.storage.whole import refusing, write_text
@@ -139,7 +139,7 @@ def _read(path: Path) -> tuple[Volume, Mapping[int, str] | None, str, bool]:
     if _is_dicom(path):
         labels, affine, names = read_dicom_seg(path)
         return Volume(labels.astype(np.int32), affine, ("dseg",)), names, path.name, True
-    volume = load_volume(path, "dseg")
+    volume = load_volume(path, LABELS)
     codes = np.rint(volume.data)
     off = np.abs(volume.data - codes) > WHOLE
     if off.any():

@@ -22,6 +22,8 @@ from engine.vocabulary.refusal import Refusal
 
 #: quantile that is taken for a scan's air, and share of the range of intensities by which it may lie off 0
 DARK, BLACK = 0.001, 0.02
+#: sides in mm that a voxel of a scan of a body can have
+SIDES = (0.05, 50.0)
 
 
 class VolumeError(Refusal):
@@ -125,6 +127,17 @@ def finite(volume: Volume, name: str = "the scan") -> Volume:
     if bad:
         raise VolumeError(f"{name} has {bad} voxels that are NaN or infinite; export it again or fill them")
     return volume
+
+
+def sized(affine: Float[np.ndarray, "4 4"], name: str = "the scan") -> Float[np.ndarray, "4 4"]:
+    """An affine itself; raises :class:`VolumeError` where its voxels are larger or smaller than a scan's, as in another unit."""
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (sides.min() >= SIDES[0] and sides.max() <= SIDES[1]):
+        size = " x ".join(f"{mm:g}" for mm in sides)
+        raise VolumeError(
+            f"{name} has voxels of {size} mm, a scan's measure {SIDES[0]:g} to {SIDES[1]:g} mm; correct its units or sizes"
+        )
+    return affine
 
 
 def black_at_zero(volume: Volume) -> Volume:

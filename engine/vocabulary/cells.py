@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from engine.vocabulary.catalogue import CATALOGUE, SEXES
 from engine.vocabulary.columns import level_of
 from engine.vocabulary.row import Row
+from engine.vocabulary.units import factor, known
 
 #: what a missing cell is written as; those that may as well be somebody's level are said where they stand among words
 MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "?", ".", "--", "#n/a", "#na", "<na>", "n.a."})
@@ -32,6 +33,10 @@ MEN = frozenset({"h", "v"})
 #: an age as DICOM has it (PS3.5, AS), and the length of its unit in years
 AGE = re.compile(r"(\d{1,3})([YMWD])")
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+#: a number with its unit behind it
+_UNIT = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*([^\d\s.,+-].*)")
+#: share of numbers from which on a column is meant to be of numbers
+MOSTLY = 2 / 3
 WHOLE = "the table"
 #: what the codes of a column mean, code to words, as a data dictionary has it; and the levels that a model has for it
 Codes = Mapping[str, str]
@@ -44,8 +49,8 @@ def parse_rows(
     """Typed rows, and a sentence for every cell that could not be taken as it stands.
 
     A column with ``codes`` or ``wanted`` levels is a category (:func:`parse_level`), whatever its cells look like. Another is
-    numeric when it is one of age, height, weight and bmi, or when every cell in it is a number. A flagged cell becomes None
-    in its row; the flag ({participant_id, reason}) keeps the raw value.
+    numeric when it is a number in the catalogue, such as age and weight, or when every cell in it is a number. A flagged cell becomes
+    None in its row; the flag ({participant_id, reason}) keeps the raw value.
 
     >>> rows, flags = parse_rows([{"participant_id": "sub-1", "age": "-3", "sex": "F", "bmi": "n/a"}])
     >>> rows
@@ -56,9 +61,10 @@ def parse_rows(
     codes, wanted = codes or {}, wanted or {}
     columns = list(dict.fromkeys(name for row in cells for name in row))
     words = {"participant_id", "sex", *codes, *wanted}
-    numeric = {c for c in columns if _plausible(c) or _all_numbers(row.get(c, "") for row in cells)} - words
+    numeric = {c for c in columns if _counted(c) or _all_numbers(row.get(c, "") for row in cells)} - words
     rows: list[Row] = []
     flags = _doubted(cells, columns, numeric, codes, wanted)
+    flags += [said for c in columns if c not in {*numeric, *words} for said in _nearly(c, cells)]
     marks = {c: missing_marks(row.get(c, "") for row in cells) for c in numeric if not _plausible(c)}
     flags += [_of_table(f"{c} {text} {_TAKEN}") for c, texts in marks.items() for text in sorted(texts)]
     mixed = "sex" in columns and "sex" not in codes and _mixed(row.get("sex", "") for row in cells)
@@ -137,13 +143,13 @@ def parse_cell(column: str, text: str, *, number: bool) -> tuple[str | float | N
     if text.lower() in MISSING:
         return None, None
     if column == "sex":
-        known = SEXES.get(text.lower()) or WORDS.get(text.casefold())
-        return known, None if known else f"sex {text!r} is not M or F; {remedy}"
+        sex = SEXES.get(text.lower()) or WORDS.get(text.casefold())
+        if not sex and number_of(text) is not None:
+            remedy = "say what it stands for among the Levels of sex (participants.json or a schema), or write M and F"
+        return sex, None if sex else f"sex {text!r} is not M or F; {remedy}"
     if not number:
         return text, None
-    value = number_of(text)
-    if column == "age" and (found := AGE.fullmatch(text)):
-        value = float(found[1]) * YEARS[found[2]]
+    value = measured(column, text)
     if value is None:
         return None, f"{column} {text!r} is not a number; {remedy}"
     low, high = _plausible(column) or (-math.inf, math.inf)
@@ -155,6 +161,35 @@ def parse_cell(column: str, text: str, *, number: bool) -> tuple[str | float | N
 def _plausible(column: str) -> tuple[float, float] | None:
     """The bounds of a number that every table is held to."""
     return CATALOGUE[column].plausible if column in CATALOGUE else None
+
+
+def measured(column: str, text: str) -> float | None:
+    """The number that a cell of a column is, in the column's own unit where the cell names another; None where it is none.
+
+    >>> measured("age", "018M"), measured("weight", "150 lb") == 150 * 0.45359237, measured("body_fat", "25%"), measured("x", "3 cm")
+    (1.5, True, 25.0, None)
+    """
+    value = number_of(text)
+    if column == "age":
+        return float(found[1]) * YEARS[found[2]] if (found := AGE.fullmatch(text)) else value
+    if value is None and column in CATALOGUE and (found := _UNIT.fullmatch(text)) and known(column, found[2].strip()):
+        return float(found[1]) * factor(column, found[2].strip())
+    return value
+
+
+def _counted(column: str) -> bool:
+    """Whether a column is a number in the catalogue."""
+    return column in CATALOGUE and (CATALOGUE[column].plausible is not None or CATALOGUE[column].possible is not None)
+
+
+def _nearly(column: str, cells: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What is said of a column of words most of whose cells are numbers."""
+    texts = [text for row in cells if (text := (row.get(column) or "").strip()).casefold() not in MISSING]
+    others = [text for text in texts if number_of(text) is None]
+    if not others or len(texts) - len(others) < max(MOSTLY * len(texts), 2):
+        return []
+    reason = f"{column} was taken as words, {others[0]!r} in it is no number; correct the cell or leave it n/a"
+    return [_of_table(reason)]
 
 
 def number_of(text: str) -> float | None:

@@ -116,7 +116,7 @@ def named(headings: Sequence[str], wanted: Collection[str]) -> tuple[dict[str, H
         one = _meant(text, [*wanted, ID])
         if one is not None and one.name not in headings:
             meant.setdefault(one.name, []).append(one)
-    said = []
+    said = _untaken(found, meant)
     for name, those in meant.items():
         if len(those) > 1:
             texts = " and ".join(one.text for one in those)
@@ -126,6 +126,19 @@ def named(headings: Sequence[str], wanted: Collection[str]) -> tuple[dict[str, H
         found[one.text] = one
         said.append(f"column {one.text} is taken as {name}" + (f" in {one.unit}" if one.unit else ""))
     return found, said
+
+
+def _untaken(found: dict[str, Heading], meant: dict[str, list[Heading]]) -> list[str]:
+    """A sentence for each heading that begins as a well-known column's, says something in brackets, and is none."""
+    said = []
+    for text, one in found.items():
+        start = plain(re.split(r"[(\[{=]", text)[0])
+        name = start if start in CATALOGUE else _PLAIN_NAMES.get(start, "")
+        if one.name == text != name and start != plain(text) and name in CATALOGUE and name not in (*found, *meant):
+            said.append(
+                f"column {text} was not taken as {name}, because of what its heading adds; rename it to {name} if it is"
+            )
+    return said
 
 
 def _meant(text: str, wanted: Collection[str]) -> Heading | None:

@@ -46,13 +46,15 @@ _DATES = ("date", "datum", "day", "tag")
 def tells_who(heading: str, cells: Iterable[str]) -> str:
     """What a column tells of persons by which they could be found, in the plural; "" where it does not.
 
-    >>> tells_who("scanned", ["2019-03-01", "n/a"]), tells_who("visit date", ["20190301"]), tells_who("score", ["20190301"])
+    One day among other words is enough.
+
+    >>> tells_who("scanned", ["2019-03-01", "unknown"]), tells_who("visit date", ["20190301"]), tells_who("score", ["20190301"])
     ('dates', 'dates', '')
     """
     if kind := identifying(heading):
         return kind
     known = [cell.strip() for cell in cells if (cell or "").strip().casefold() not in MISSING]
     dated = any(word in plain(heading).split() for word in _DATES)
-    if known and all(_DAY.fullmatch(cell) or (dated and _PLAIN_DAY.fullmatch(cell)) for cell in known):
+    if any(_DAY.fullmatch(cell) or (dated and _PLAIN_DAY.fullmatch(cell)) for cell in known):
         return "dates"
     return ""

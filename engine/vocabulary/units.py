@@ -36,7 +36,7 @@ _SAME: dict[str, tuple[tuple[float, str], ...]] = {
         (6.35029318, "st stone stones [stone_av]"),
     ),
     "kg/m²": ((1.0, "kg/m² kg/m^2 kg/m2 kg/m**2 kg/(m^2) kg·m⁻² kg.m-2 kgm-2 kgm2 kgm²"),),
-    "%": ((1.0, "% percent per-cent prozent"),),
+    "%": ((1.0, "% percent per-cent prozent"), (100.0, "fraction")),
     "L": (
         (1.0, "l liter liters litre litres dm3 dm^3 dm³"),
         (0.001, "ml milliliter milliliters millilitre millilitres cm3 cm^3 cm³ cc"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import zipfile
 
@@ -62,8 +63,13 @@ def test_a_missing_slice_a_doubled_one_and_a_short_series_are_said(scan: Volume)
     files = series(scan)
     with pytest.raises(VolumeError, match=r"2 of 10 slices are missing, the first 9 mm into the series"):
         read_series(zipped([file for k, file in enumerate(files) if k not in (4, 5)]))
+    other = copy.deepcopy(files[3])
+    other.PixelData = bytes(len(other.PixelData))
     with pytest.raises(VolumeError, match="several images lie at the same place"):
-        read_series(zipped([*files, files[3]]))
+        read_series(zipped([*files, other]))
+    again = read_series(zipped([*files, files[3], files[4]]))
+    np.testing.assert_array_equal(again.volume.data, read_series(zipped(files)).volume.data)
+    assert again.notes == ("2 files are copies of others, byte for byte; each was taken once.",)
     with pytest.raises(VolumeError, match="has 6 slices, 8 are the least"):
         read_series(zipped(files[:6]))
     files[5].ImagePositionPatient = [float(v) + 0.6 for v in files[5].ImagePositionPatient]

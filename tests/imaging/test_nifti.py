@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
 
-from engine.imaging.nifti import load_volume, read_volume, unpacked
+from engine.imaging.nifti import cleaned, load_volume, read_volume, unpacked
 from engine.imaging.volume import Volume, VolumeError
 
 HEADS = Path(__file__).parents[3] / "shared/data/ixi-head-t1"
@@ -193,3 +193,42 @@ def test_every_shared_head_is_read_from_its_bytes():
     assert len(offsets) >= 1
     image = nib.Nifti1Image.from_filename(files[0])
     np.testing.assert_array_equal(read_volume(files[0].read_bytes()).data, np.asarray(image.dataobj, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("code", "what"), [(5, "statistics"), (22, "statistics"), (1001, "estimates"), (1002, "labels"), (1007, "vectors")]
+)
+def test_numbers_that_are_no_intensities_are_no_scan(code: int, what: str):
+    """A z map, or the label map of another tool, under the name of a scan."""
+    data = patched(68, np.int16(code))
+    with pytest.raises(VolumeError, match=rf"holds {what}.*intent code {code}.*give the scan itself"):
+        read_volume(data)
+    assert read_volume(data, "dseg").grid == read_volume(made()).grid
+
+
+def test_a_stranger_s_file_is_called_what_it_is():
+    for data, sentence in (
+        (gzip.compress(gzip.compress(made())), "packed twice"),
+        (b"<!doctype html><html>" + b" " * 600, "a page or text"),
+        (b"\0\0\0\1\0\0\0\x08" + b"\0" * 600, "FreeSurfer"),
+        (b"NRRD0004" + b"\0" * 600, "NRRD"),
+        (b"", "it is empty"),
+    ):
+        with pytest.raises(VolumeError, match=sentence):
+            read_volume(data)
+
+
+def test_a_cleaned_file_has_the_same_voxels_and_no_text(tmp_path: Path):
+    image = nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.diag([-1.0, 2, 3, 1]))
+    image.set_qform(image.affine, 1)
+    image.set_sform(image.affine, 1)
+    image.header["descrip"], image.header["aux_file"], image.header["db_name"] = b"Zq1", b"Zq2", b"Zq3"
+    image.header["intent_name"] = b"Zq4"
+    image.header.extensions.append(Nifti1Extension("comment", b"Zq5 was scanned"))
+    nib.save(image, tmp_path / "a.nii")
+    for data in ((tmp_path / "a.nii").read_bytes(), gzip.compress((tmp_path / "a.nii").read_bytes())):
+        bare = cleaned(data)
+        assert b"Zq" not in gzip.decompress(bare)
+        ours, theirs = read_volume(bare), read_volume(data)
+        np.testing.assert_array_equal(ours.data, theirs.data)
+        np.testing.assert_array_equal(ours.affine, theirs.affine)

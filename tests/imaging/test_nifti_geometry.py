@@ -153,3 +153,17 @@ def test_a_marker_is_found_on_its_side_whichever_way_the_axes_point(way: str, co
     back = volume.reoriented("RAS")
     np.testing.assert_array_equal(back.data, VOXELS)
     np.testing.assert_allclose(back.affine, AFFINE, atol=1e-4)
+
+
+def test_forms_of_one_space_that_are_turned_apart_contradict_each_other():
+    """Both claim the scanner's own space; a template's (another code) may be turned."""
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]]
+    with pytest.raises(VolumeError, match=r"sform and qform, both of code 1, lie .* and 29 degrees apart"):
+        read_volume(made(sform=turn @ AFFINE))
+    np.testing.assert_allclose(read_volume(made(4, 1, sform=turn @ AFFINE)).affine, turn @ AFFINE, atol=1e-5)
+
+
+def test_a_qfac_that_is_none_is_named():
+    with pytest.raises(VolumeError, match=r"has a qfac \(pixdim\[0\]\) of 2, which must be 1 or -1"):
+        read_volume(made(0, 1, pixdim=np.array([2, *np.linalg.norm(AFFINE[:3, :3], axis=0), 0, 0, 0, 0], np.float32)))

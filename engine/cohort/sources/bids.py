@@ -9,12 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from engine.cohort.sources.bids_files import choose
+from engine.cohort.sources.bids_files import choose, ignored_in, of_scan
 from engine.cohort.sources.delimited import TableError
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import measured_in, merged, reports_beside
 from engine.cohort.sources.table import NamedTable, read_named, typed_rows
-from engine.imaging.nifti import load_volume
+from engine.imaging.nifti import LABELS, load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING
@@ -48,7 +48,7 @@ class BidsDataset:
         name = str(self.rows[i]["participant_id"])
         if name not in self.images:
             raise VolumeError(f"{name} has no {self.suffix} image; add {name}/anat/{name}_{self.suffix}.nii.gz")
-        labels = load_volume(self.labels[name]) if name in self.labels else None
+        labels = load_volume(self.labels[name], LABELS) if name in self.labels else None
         return load_volume(self.images[name], self.suffix), labels
 
     def provenance(self) -> dict[str, Any]:
@@ -79,7 +79,8 @@ def read_bids(
     """The table and the files of a BIDS data set; no image is opened.
 
     ``suffix`` names the images, ``labels_from`` the folder under ``derivatives`` whose ``*_dseg`` files are labels,
-    ``plan`` how the columns of participants.tsv are read, ``series`` a text in the names of the images that are meant.
+    ``plan`` how the columns of participants.tsv are read, ``series`` which images are meant (a text in their names, or an expression
+    over their sidecars). What ``sub-*_scans.tsv`` says of the image that is taken goes before what others say of the person.
     Raises :class:`BidsError` for a directory that is missing, not BIDS, or without a participants.tsv.
     """
     root = Path(root)
@@ -92,19 +93,26 @@ def read_bids(
     description = _description(root / "dataset_description.json")
     table = _table(root, plan)
     cells, notes = _listed(root, table)
+    ignored = ignored_in(root)
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for row in cells:
         name = row[ID]
-        choice = choose(root / name, suffix, series)
+        choice = choose(root / name, suffix, series, ignored=ignored)
         if choice.file:
             images[name] = choice.file
         if choice.note:
             notes.append({ID: name, "reason": choice.note})
         if choice.session:
             row.update(_of_session(root / name, choice.session))
-        if labels_from and (file := choose(root / "derivatives" / labels_from / name, "dseg").file):
-            labels[name] = file
+        if choice.file:
+            found, said = of_scan(root / name, choice.file)
+            row.update(found)
+            notes += [{ID: name, "reason": reason} for reason in said]
+        if labels_from:
+            derived = choose(root / "derivatives" / labels_from / name, "dseg", of=choice.file)
+            labels |= {name: derived.file} if derived.file else {}
+            notes += [{ID: name, "reason": derived.note}] if derived.note else []
     reports = {row[ID]: measured_in(reports_beside(root, row[ID])) for row in cells}
     notes += [{ID: name, "reason": reason} for name, (_, said) in reports.items() for reason in said]
     cells, more = merged(cells, {name: found for name, (found, _) in reports.items()})

@@ -12,11 +12,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING
+from engine.vocabulary.headings import ID, Heading, named, plain
 from engine.vocabulary.refusal import Refusal
 
 
@@ -151,6 +153,26 @@ def _cells(lines: list[list[str]], notes: list[str], path: Path) -> Cells:
         rows = [{text: cell for text, cell in row.items() if text} for row in rows]
     headings = [text for text in headings if text]
     return Cells(headings=tuple(headings), rows=rows, notes=(*notes, *_pointed(headings, rows, path)))
+
+
+#: what stands in the place of an id in a line that sums up the others
+SUMS = ("mean", "total", "sum", "average", "median", "summe", "mittelwert", "gesamt", "durchschnitt")
+#: lines at the start in which headings, and at the end in which sums may stand
+ABOVE, BELOW = 10, 3
+
+
+def of_persons(path: Path, found: Mapping[str, Heading], rows: Sequence[Mapping[str, str]]) -> None:
+    """Raises where the headings stand further down, or the last lines are of no person."""
+    ids = [text for text, one in found.items() if one.name == ID]
+    for number, row in enumerate([] if ids else rows[:ABOVE], 2):
+        words = [word.strip() for cell in row.values() for word in re.split(r"[\t,;|]", cell or "")]
+        said = {one.name for one in named(list(dict.fromkeys(words)), (*CATALOGUE, ID))[0].values()}
+        if ID in said and (said & set(CATALOGUE) or number == 2):
+            raise TableError(f"{path} seems to have its headings in line {number}; delete what stands above them")
+    for text in ids:
+        for row in rows[-BELOW:]:
+            if plain(row[text] or "") in SUMS:
+                raise TableError(f"{path} has a line of {row[text].strip()!r}, which is no person; remove it")
 
 
 def _pointed(headings: Sequence[str], rows: list[dict[str, str]], path: Path) -> list[str]:

@@ -8,19 +8,23 @@ known of them; what it leaves open the header may (age, sex, height, weight), an
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydicom.uid import UID
+
 from engine.cohort.sources.bids_files import natural
+from engine.cohort.sources.choosing import chooser
 from engine.cohort.sources.headers import FACTS, agreed, of_dicom
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import merged
 from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.dicom import read_series
-from engine.imaging.dicom.files import DAMAGED, files, parsed
+from engine.imaging.dicom.files import DAMAGED, files, parsed, quiet
 from engine.imaging.dicom.images import MR, person_of
 from engine.imaging.dicom_sr import SR, Measured, read_sr
 from engine.imaging.volume import Volume, VolumeError
@@ -30,7 +34,7 @@ from engine.vocabulary.headings import ID
 from engine.vocabulary.row import Row
 
 #: what is read of a file's header to tell persons apart, and of them
-HEADER: list[Any] = ["SOPClassUID", "PatientID", "StudyInstanceUID"]
+HEADER: list[Any] = ["SOPClassUID", "PatientID", "StudyInstanceUID", "Rows"]
 HEADER += ["PatientAge", "PatientSex", "PatientSize", "PatientWeight", *(fact.keyword for fact in FACTS.values())]
 #: what a store says of what it does not hold (PS3.15, table E.1-1: all that is marked there is among it)
 REMOVED = (
@@ -57,7 +61,7 @@ class DicomCohort:
 
     def scan(self, i: int) -> tuple[Volume, None]:
         """The scan of row ``i``; what was left out of its files is added to ``flagged``. Raises :class:`VolumeError`."""
-        series = read_series(self.paths[i], self.channel, self.series)
+        series = read_series(self.paths[i], self.channel, chooser(self.series))
         self.flagged.extend({ID: str(self.rows[i][ID]), "reason": note} for note in series.notes)
         return series.volume, None
 
@@ -87,15 +91,16 @@ def read_dicom(
     Raises :class:`VolumeError` where there is no DICOM file, or an archive holds several persons, and :class:`TableError` for a table
     that cannot be used.
     """
-    root = Path(root)
+    root, text = Path(root), chooser(series)
     paths: dict[str, list[Path]] = {}
     headers: dict[str, dict[str, str]] = {}
     reports: dict[str, list[Measured]] = {}
     damaged: list[str] = []
+    others: Counter[str] = Counter()
     facts: dict[str, list[Row]] = {}
     for path in _places(root):
-        for number, cells, said in _persons(path, reports, damaged):
-            if series.casefold() in str(said["series_description"] or "").casefold():
+        for number, cells, said in _persons(path, reports, damaged, others):
+            if not isinstance(text, str) or text.casefold() in str(said["series_description"] or "").casefold():
                 known = facts.setdefault(number, [])
                 known += [said] if said not in known else []
             if path not in paths.setdefault(number, []):
@@ -110,6 +115,10 @@ def read_dicom(
     cells, notes = _joined(numbers, names, headers, table)
     cells, more = merged(cells, {names[number]: those for number, those in reports.items() if number in names})
     notes += [*more, *({ID: "the reports", "reason": reason} for reason in damaged)]
+    notes += [
+        {ID: "the files", "reason": f"{count} are no MR images ({kind}), so they were left out"}
+        for kind, count in sorted(others.items())
+    ]
     rows, flagged = typed_rows(cells, table)
     kept = [tuple(paths[number]) for number in numbers]
     said_alike = [agreed(facts.get(number, ())) for number in numbers]
@@ -126,26 +135,33 @@ def _places(root: Path) -> list[Path]:
 
 
 def _persons(
-    path: Path, reports: dict[str, list[Measured]], damaged: list[str]
+    path: Path, reports: dict[str, list[Measured]], damaged: list[str], others: Counter[str]
 ) -> Iterator[tuple[str, dict[str, str], Row]]:
     """PatientID (or that of the study where there is none), what is known of the person and how they were scanned, of each MR image
     at a path.
 
-    What structured reports among the files measure is added to ``reports`` by that number, what is said of others to ``damaged``.
+    What structured reports among the files measure is added to ``reports`` by that number, what is said of others to ``damaged``, and
+    files of another kind are counted in ``others``.
     """
     for _, data in files(path):
+        found = None
         try:
-            header = parsed(data, HEADER)
-            kind = str(header.get("SOPClassUID", ""))
-            number = str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID", ""))
-            if kind in SR:
-                reports.setdefault(number, []).append(read_sr(data))
-            if kind in MR:
-                yield number, person_of(header), of_dicom(header)
+            with quiet():
+                header = parsed(data, HEADER)
+                kind = UID(str(header.get("SOPClassUID", "")))
+                number = str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID", ""))
+                if kind in SR:
+                    reports.setdefault(number, []).append(read_sr(data))
+                elif kind in MR:
+                    found = number, person_of(header), of_dicom(header)
+                elif kind != kind.name and "Rows" in header:
+                    others[kind.name] += 1
         except VolumeError as error:
             damaged.append(str(error))
         except DAMAGED:  # said when the series is read
             continue
+        if found:
+            yield found
 
 
 def _not_shared(paths: dict[str, list[Path]]) -> None:

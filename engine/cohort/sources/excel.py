@@ -38,6 +38,10 @@ def sheet(data: bytes, path: Path) -> tuple[list[list[str]], list[str]]:
             f"{path} has {len(filled)} sheets with cells ({names}); save the one of people as CSV in UTF-8"
         )
     (page,) = filled
+    if spread := [area for area in page.merged_cells.ranges if area.max_row > 1]:
+        raise TableError(
+            f"{path} has merged cells ({spread[0]}); unmerge them and fill in every one, or save it as CSV"
+        )
     raw = formulas[page.title]
     lines = []
     for cells, written in zip(page.iter_rows(), raw.iter_rows(), strict=True):
@@ -46,8 +50,16 @@ def sheet(data: bytes, path: Path) -> tuple[list[list[str]], list[str]]:
                 raise TableError(
                     f"{path} has a formula in {cell.coordinate} that was not computed; open it in Excel and save it"
                 )
-        lines.append([_text(cell.value) for cell in cells])
+        lines.append([_shown(cell) for cell in cells])
     return [line for line in lines if any(line)], []
+
+
+def _shown(cell: Any) -> str:
+    """A cell as text; a whole number that is shown with zeros in front (001) has them."""
+    shown = str(cell.number_format)
+    if isinstance(cell.value, int) and set(shown) == {"0"} and cell.value >= 0:
+        return f"{cell.value:0{len(shown)}d}"
+    return _text(cell.value)
 
 
 def _text(value: Any) -> str:

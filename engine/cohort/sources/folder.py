@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.cohort.sources.bids_files import natural
+from engine.cohort.sources.choosing import chooser
+from engine.cohort.sources.headers import of_sidecar
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.scan import load_scan
@@ -95,7 +97,11 @@ def read_folder(
     (path,) = found
     table = read_named(path, (*CATALOGUE, SCAN), plan=plan, stored=True)
     files = sorted(p for p in path.parent.rglob("*") if p.name.endswith(ENDS) and not p.name.startswith("."))
-    meant = [p for p in files if series.casefold() in p.name.casefold()]
+    text = chooser(series)
+    if isinstance(text, str):
+        meant = [p for p in files if text.casefold() in p.name.casefold()]
+    else:
+        meant = [p for p, truth in zip(files, text([of_sidecar(p) for p in files]), strict=True) if truth]
     images: dict[str, Path] = {}
     doubts: dict[str, str] = {}
     names = _names(table)
@@ -110,6 +116,8 @@ def read_folder(
             doubts[name] = f"{own[0] if name == number else 'its file'} does not exist; correct the column {SCAN}"
         else:
             several = f"{len(own)} files are named after {name}" if own else f"no file is named after {name}"
+            alike = [] if own or _hospital(table) else [p for p in meant if _alike(p, number)]
+            several += f" ({alike[0].name} may be meant)" if alike else ""
             doubts[name] = f"{several}; say which in a column {SCAN}"
     taken = set(images.values())
     notes = [{ID: path.name, "reason": note} for note in table.notes]
@@ -153,3 +161,9 @@ def _of(file: Path, name: str, root: Path) -> bool:
     """Whether a file, or a folder it lies in, is named after a person: the id itself, or the id and then something else."""
     parts = [*file.relative_to(root).parent.parts, file.name]
     return any(re.match(rf"(sub-)?{re.escape(name)}(?![A-Za-z0-9])", part) for part in parts)
+
+
+def _alike(file: Path, name: str) -> bool:
+    """Whether a file is named after an id but for what spreadsheets change: zeros in front, letter case, a point and 0."""
+    bare = re.escape(name.removesuffix(".0").lstrip("0") or "0")
+    return re.match(rf"(sub-)?0*{bare}(?![A-Za-z0-9])", file.name, re.IGNORECASE) is not None

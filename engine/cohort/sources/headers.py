@@ -50,18 +50,28 @@ def of_dicom(header: Any) -> Row:
     return {name: _cell(header.get(fact.keyword)) for name, fact in FACTS.items()}
 
 
+def _sidecar(image: Path) -> Mapping[str, Any]:
+    file = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    try:
+        said = strict_json.parse(file.read_text("utf-8-sig")) if file.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, Mapping) else {}
+
+
+def image_type(image: Path) -> frozenset[str]:
+    """The words of DICOM's image type in the sidecar of a NIfTI file; none where it does not say."""
+    said = _sidecar(image).get("ImageType", [])
+    words = said if isinstance(said, list) else [said]
+    return frozenset(word.strip().upper() for word in words if isinstance(word, str) and word.strip())
+
+
 def of_sidecar(image: Path) -> Row:
     """The facts in the sidecar of a NIfTI file; all missing where it has none, or one that cannot be read."""
-    file = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    said: Any = {}
-    if file.is_file():
-        try:
-            said = strict_json.parse(file.read_text("utf-8-sig"))
-        except (OSError, ValueError, RecursionError):
-            said = {}
+    said = _sidecar(image)
     found: Row = {}
     for name, fact in FACTS.items():
-        value = _cell(said.get(fact.key) if isinstance(said, Mapping) else None)
+        value = _cell(said.get(fact.key))
         found[name] = round(value * fact.factor, 6) if isinstance(value, float) else value
     return found
 

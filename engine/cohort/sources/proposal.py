@@ -21,7 +21,7 @@ from engine.cohort.sources.delimited import TableError
 from engine.storage import strict_json
 from engine.storage.whole import refusing, write_text
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import MISSING, missing_marks, number_of
+from engine.vocabulary.cells import MISSING, measured, missing_marks
 from engine.vocabulary.headings import ID, Heading
 from engine.vocabulary.identifiers import tells_who
 from engine.vocabulary.row import Row
@@ -34,7 +34,8 @@ OPEN = "?"
 #: most levels of a column of words; more are names or remarks
 MOST_LEVELS = 40
 #: where the median of a cohort's column lies, and of the body mass index that height and weight make
-USUAL = {"age": (0.0, 110.0), "height": (130.0, 210.0), "weight": (35.0, 120.0)}
+USUAL = {name: one.possible for name, one in CATALOGUE.items() if one.possible}
+USUAL |= {"age": (0.0, 110.0), "height": (130.0, 210.0), "weight": (35.0, 120.0)}
 USUAL_BMI = (15.0, 38.0)
 
 
@@ -246,7 +247,7 @@ def _proposed(one: Heading, cells: Sequence[str], said: Mapping[str, Any], doubt
     marks = sorted(missing_marks(cells)) if one.name not in CATALOGUE or not CATALOGUE[one.name].plausible else []
     present = [cell for cell in cells if cell.casefold() not in MISSING and cell not in marks]
     known = CATALOGUE.get(one.name)
-    numbers = [value for cell in present if (value := number_of(cell)) is not None]
+    numbers = [value for cell in present if (value := measured(one.name, cell)) is not None]
     missing = tuple([*written, *marks])
     if "Levels" not in said and present and (len(numbers) == len(present) or (known and known.plausible)):
         low, high = known.plausible if known and known.plausible else (min(numbers), max(numbers))
@@ -284,7 +285,7 @@ def unit_doubts(
     for text, one in headings.items():
         if one.name not in USUAL:
             continue
-        values = [value for row in rows if (value := number_of((row[text] or "").strip())) is not None]
+        values = [value for row in rows if (value := measured(one.name, (row[text] or "").strip())) is not None]
         if values:
             medians[one.name] = float(np.median(values))
         if one.unit or about.get(one.name, {}).get("Units"):
@@ -296,9 +297,13 @@ def unit_doubts(
             continue
         could = {unit: median * size for unit, size in sizes(name).items()}
         usual = {unit: value for unit, value in could.items() if _usual(name, value, medians, said)}
-        if listed := " or ".join(f"{value:.0f} {own} if {unit}" for unit, value in usual.items()):
+        if listed := " or ".join(f"{_short(value)} {own} if {unit}" for unit, value in usual.items()):
             found[name] = f"the middle {name} is {median:g}, unusual in {own} ({listed}): write its unit into Units"
     return found
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _usual(name: str, value: float, medians: Mapping[str, float], said: set[str]) -> bool:

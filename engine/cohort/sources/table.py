@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from engine.cohort.participants import Roles
-from engine.cohort.sources.delimited import TableError, read_file
+from engine.cohort.sources.delimited import TableError, of_persons, read_file
 from engine.cohort.sources.proposal import MOST_LEVELS, TablePlan, propose, unit_doubts
 from engine.cohort.split import Parts, split
 from engine.storage import strict_json
@@ -133,6 +133,8 @@ def read_named(
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
     raws, described = cells.rows, dictionary(path.with_suffix(".json")) if plan is None else plan.dictionary()
     found, notes = named(cells.headings, wanted)
+    of_persons(path, found, raws)
+    doubts: dict[str, str] = {}
     if plan is not None:
         raws, notes = plan.taken(cells.headings, cells.rows)
         found = plan.headings()
@@ -148,11 +150,14 @@ def read_named(
             notes = [note for note in notes if not note.endswith(f"taken as {ID}")]
     about = _by_column(described, found)
     factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
+    if plan is None and wanted:
+        doubts = unit_doubts(found, raws, about)
     rows = []
     for i, raw in enumerate(raws, 1):
         row = {found[text].name: cell for text, cell in raw.items()}
         row[ID] = (row.get(ID) or "").strip() or f"row-{i}"
-        rows.append(row | {name: in_own_unit(row[name], by) for name, by in factors.items() if by != 1})
+        row |= {name: in_own_unit(row[name], by) for name, by in factors.items() if by != 1}
+        rows.append(row | dict.fromkeys(doubts, "n/a") if stored else row)
     if len({row[ID] for row in rows}) < len(rows):
         twice = next(name for name, count in Counter(row[ID] for row in rows).items() if count > 1)
         raise TableError(f"{path} gives two rows the same {ID} {twice}; give every person their own")
@@ -162,8 +167,8 @@ def read_named(
                 f"{name} was brought to {CATALOGUE[name].unit} from {about.get(name, {}).get('Units') or 'its unit'}"
             )
             about[name] = {**about.get(name, {}), "Units": CATALOGUE[name].unit}
-    if plan is None and stored:
-        notes += [f"{text} of a schema (ingest --check)" for text in unit_doubts(found, raws, about).values()]
+    where = " of a schema (ingest --check); until then it is left open" if stored else f" in {path.stem}.json"
+    notes += [text + where for text in doubts.values()]
     headings = {one.name: text for text, one in found.items()}
     return NamedTable(
         rows=rows, headings=headings, factors=factors, about=about, notes=[*cells.notes, *notes], plan=plan

@@ -8,11 +8,12 @@ characteristics (age, sex, size, weight) and dates shifted by one constant a per
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from engine.imaging.dicom.files import DAMAGED, quiet
 from engine.imaging.dicom.images import DAMAGE
@@ -31,7 +32,16 @@ KEPT = {
     "FrameLaterality",
 }
 #: what has to stand in an image, if only empty (type 2)
-EMPTY = ("PatientBirthDate", "AccessionNumber", "StudyID", "ReferringPhysicianName", "StudyTime")
+EMPTY = (
+    "PatientBirthDate",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "StudyTime",
+    "PositionReferenceIndicator",
+)
+#: a moment, to see by how much moments are shifted
+NOON = datetime(2000, 1, 1, 12)
 METHOD = "PS3.15 E basic profile; no text, private or graphic elements"
 #: the profile and its options (CID 7050)
 OPTIONS = (
@@ -58,7 +68,7 @@ def deidentified(data: bytes, *, name: str, secret: str) -> tuple[bytes, Counter
             _stripped(image.file_meta)
             gone = _stripped(image)
             Anonymizer(seed=secret).anonymize(image)
-            image.PatientName = image.PatientID = name
+            image.PatientName, image.PatientID = f"{name}^", name
             for keyword in EMPTY:
                 setattr(image, keyword, "")
             _marked(image)
@@ -70,6 +80,17 @@ def deidentified(data: bytes, *, name: str, secret: str) -> tuple[bytes, Counter
         raise VolumeError(DAMAGE) from None
     replaced = Counter({keyword: 1 for keyword in changed})
     return stream.getvalue(), (gone | replaced) + Counter({"private elements": private})
+
+
+def shift_of(secret: str) -> timedelta:
+    """By how much the dates of the person with this ``secret`` are shifted."""
+    from dicognito.anonymizer import Anonymizer
+
+    one = Dataset()
+    one.file_meta = FileMetaDataset()
+    one.AcquisitionDateTime = NOON.strftime("%Y%m%d%H%M%S")
+    Anonymizer(seed=secret).anonymize(one)
+    return datetime.strptime(str(one.AcquisitionDateTime)[:14], "%Y%m%d%H%M%S") - NOON
 
 
 def _place(element: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -36,6 +38,8 @@ DAMAGED = (
     RuntimeError,
     NotImplementedError,
     RecursionError,
+    struct.error,
+    zlib.error,
 )
 #: whose words would quote a file
 LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "gdcm", "highdicom", "PIL")

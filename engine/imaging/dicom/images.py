@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
-from engine.imaging.dicom.files import DAMAGED, is_dicom, parsed
+from engine.imaging.dicom.files import DAMAGED, is_dicom, parsed, quiet
 from engine.imaging.volume import VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 
@@ -23,7 +25,7 @@ from engine.vocabulary.catalogue import CATALOGUE
 MR = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 #: GE's own word for magnitude (0), phase, real and imaginary images
 GE_PART = 0x0043102F
-#: all that is read of a file: what groups images, geometry, pixels, and age, sex and size of the person
+#: all that is read of a file: what groups images, geometry, pixels, and age, sex and size of the person, whose number is only compared
 TAGS: list[Any] = [
     "ImageType",
     "SOPClassUID",
@@ -31,6 +33,10 @@ TAGS: list[Any] = [
     "SeriesInstanceUID",
     "SeriesDescription",
     "EchoTime",
+    "RepetitionTime",
+    "InversionTime",
+    "FlipAngle",
+    "DiffusionBValue",
     "InstanceNumber",
     "TemporalPositionIdentifier",
     "TriggerTime",
@@ -48,10 +54,15 @@ TAGS: list[Any] = [
     "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "ModalityLUTSequence",
+    "AnatomicalOrientationType",
     "LossyImageCompression",
     "BurnedInAnnotation",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
+    "PatientID",
     "PatientAge",
     "PatientSex",
     "PatientSize",
@@ -62,8 +73,27 @@ TAGS: list[Any] = [
 #: words in ImageType
 SCOUTS, PARTS = ("LOCALIZER", "SCOUT"), ("P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "VELOCITY")
 PROJECTIONS = ("PROJECTION IMAGE", "MIP", "MINIP", "MIN IP", "CPR", "CSA MPR")
+#: words of images that are computed from others and show no tissue as a scanner sees it; any word that ends in MAP is one too
+MAPS = ("ADC", "FA", "TRACEW", "DIFFUSION", "PERFUSION", "RCBF", "RCBV", "RELCBF", "RELCBV", "MTT", "TTP", "TMAX")
+MAPS += (
+    "SUBTRACTION",
+    "MASK",
+    "FF",
+    "FAT_FRACTION",
+    "FATFRACTION",
+    "PDFF",
+    "R2STAR",
+    "T2STAR",
+    "FIELD_MAP",
+    "B0",
+    "B1",
+)
+MAPS += ("ISOTROPIC", "ANISOTROPY", "T1_MAP", "T2_MAP", "T2_STAR_MAP", "PHASE_DIFFERENCE", "VELOCITY_MAP")
+#: elements without which an image has no place
+PLACED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 WATER, FAT = ("W", "WATER"), ("F", "FAT")
 DAMAGE = "a DICOM file is damaged or lacks its geometry; export the series again"
+LACKING = "a DICOM file is damaged or lacks its geometry ({}); export the series again"
 #: pixels of all frames of a file at most
 MOST_PIXELS = 2**29
 
@@ -74,8 +104,10 @@ class Image:
     between columns in mm, ``shape`` in rows and columns.
 
     ``series`` is the instance's identifier, ``kind`` the words of its image type, ``echo`` its time in ms (NaN: unknown), ``time`` its
-    place among repetitions, ``number`` that in the series. ``scale`` are slope and intercept, ``person`` cells of a table: age, sex,
-    height in cm, weight in kg.
+    place among repetitions, ``number`` that in the series, ``stack`` the part of an enhanced image. ``timing`` are repetition and
+    inversion time in ms, flip angle in degrees and b value in s/mm² (NaN: unknown). ``scale`` are slope and intercept, ``padding`` the
+    stored values (from, to) that are no signal, ``person`` cells of a table: age, sex, height in cm, weight in kg. ``owner`` tells one
+    person's images from another's.
     """
 
     file: int
@@ -90,8 +122,12 @@ class Image:
     time: float
     number: int | None
     scale: tuple[float, float]
+    timing: tuple[float, float, float, float] = (math.nan, math.nan, math.nan, math.nan)
+    stack: str = ""
     words: str = ""
     lossy: bool = False
+    padding: tuple[int, int] | None = None
+    owner: str = ""
     person: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -101,6 +137,30 @@ class Image:
     @property
     def magnitude(self) -> bool:
         return not any(word in self.kind for word in PARTS)
+
+    @property
+    def map(self) -> bool:
+        """Whether the image is computed from others, or weighted by diffusion."""
+        named = any(word in MAPS or word.split()[-1:] == ["MAP"] for word in self.kind)
+        return named or self.timing[3] > 0
+
+    @property
+    def scan(self) -> bool:
+        """Whether the image may be a slice of a scan of tissue."""
+        return self.magnitude and not self.scout and not self.map
+
+    @property
+    def facts(self) -> dict[str, float | str | None]:
+        """What a series may be chosen by: times in ms, flip angle in degrees, b value, and words in lower case."""
+        numbers = dict(zip(("repetition_time", "inversion_time", "flip_angle", "b_value"), self.timing, strict=True))
+        numbers |= {"echo_time": self.echo, "time": self.time}
+        known: dict[str, float | str | None] = {k: None if math.isnan(v) else v for k, v in numbers.items()}
+        kind = " ".join(sorted(self.kind)).casefold()
+        return known | {
+            "series_description": self.words or None,
+            "image_type": kind or None,
+            "stack": self.stack or None,
+        }
 
     @property
     def dixon(self) -> str:
@@ -121,6 +181,12 @@ class Fault:
 
 def images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
     """What a DICOM file holds: its images, or why it has none; nothing at all for what is no image, such as a report."""
+    with quiet():  # elements are converted when they are asked for, and what they say would be quoted
+        found = list(_images_of(data, file))
+    yield from found
+
+
+def _images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
     series = ""
     try:
         if not is_dicom(data):
@@ -134,10 +200,8 @@ def images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
             return
         if "PerFrameFunctionalGroupsSequence" in image:
             yield from _frames(image, file)
-        elif "ImagePositionPatient" in image:
-            yield _classic(image, file)
         else:
-            yield Fault(series=series, reason=DAMAGE)
+            yield _classic(image, file)
     except VolumeError:
         raise
     except DAMAGED:
@@ -161,6 +225,10 @@ def _refused(image: Any) -> str:
     if sop not in MR or modality != "MR":
         what = UID(sop).name if UID(sop).name != sop else "another kind"
         return f"the DICOM files are no MR images ({what if sop not in MR else modality}); pack the MR series"
+    if str(image.get("AnatomicalOrientationType", "BIPED")).strip().upper() == "QUADRUPED":
+        return "the DICOM files are of an animal (QUADRUPED), whose axes are others; give the scan of a person"
+    if image.get("ModalityLUTSequence"):
+        return "the DICOM files translate their pixels by a table (Modality LUT); export them with a slope, or as NIfTI"
     if str(image.get("BurnedInAnnotation", "NO")).strip().upper() == "YES":
         return "the DICOM files have text burned into their pixels, which may name the person; export them without it"
     if image.get("SamplesPerPixel", 1) != 1:
@@ -174,6 +242,8 @@ def _refused(image: Any) -> str:
     stored, high = int(image.BitsStored), int(image.HighBit)
     if high != stored - 1 or int(image.BitsAllocated) not in (8, 16, 32):
         return "the DICOM files store their pixels in an unusual place (HighBit); export the series again, or as NIfTI"
+    if "PerFrameFunctionalGroupsSequence" not in image and (lost := [name for name in PLACED if not image.get(name)]):
+        return LACKING.format(", ".join(lost))
     if int(image.Rows) * int(image.Columns) * int(image.get("NumberOfFrames", 1) or 1) > MOST_PIXELS:
         return f"a DICOM file has more than {MOST_PIXELS // 2**20} million pixels; resample the series"
     return ""
@@ -184,11 +254,12 @@ def _words(value: Any) -> frozenset[str]:
 
 
 def _classic(image: Any, file: int) -> Image:
-    echo, time = image.get("EchoTime"), image.get("TemporalPositionIdentifier", image.get("TriggerTime"))
+    time = "TemporalPositionIdentifier" if "TemporalPositionIdentifier" in image else "TriggerTime"
+    timing = [number_in(image, name) for name in ("RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue")]
     kind = _words(image.get("ImageType"))
     if int(image.get(GE_PART).value if image.get(GE_PART) is not None else 0) in (1, 2, 3):
         kind |= {"PHASE"}
-    number = image.get("InstanceNumber")
+    number = number_in(image, "InstanceNumber")
     return _checked(
         Image(
             file=file,
@@ -199,15 +270,27 @@ def _classic(image: Any, file: int) -> Image:
             shape=(int(image.Rows), int(image.Columns)),
             series=str(image.get("SeriesInstanceUID", "")),
             kind=kind,
-            echo=math.nan if echo is None else float(echo),
-            time=math.nan if time is None else float(time),
-            number=None if number is None else int(number),
+            echo=number_in(image, "EchoTime"),
+            time=number_in(image, time),
+            timing=(timing[0], timing[1], timing[2], timing[3]),
+            number=None if math.isnan(number) else int(number),
             scale=(_or(image.get("RescaleSlope"), 1.0), _or(image.get("RescaleIntercept"), 0.0)),
             words=str(image.get("SeriesDescription", "")).casefold(),
             lossy=str(image.get("LossyImageCompression", "00")) == "01",
+            padding=_padding(image),
+            owner=str(image.get("PatientID") or "").strip(),
             person=person_of(image),
         )
     )
+
+
+#: where an enhanced image has repetition and inversion time, flip angle and b value
+TIMING = (
+    ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+    ("MRModifierSequence", "InversionTimes"),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle"),
+    ("MRDiffusionSequence", "DiffusionBValue"),
+)
 
 
 def _frames(image: Any, file: int) -> Iterator[Image]:
@@ -230,6 +313,7 @@ def _frames(image: Any, file: int) -> Iterator[Image]:
         if complexity in ("PHASE", "REAL", "IMAGINARY"):
             kind |= {complexity}
         echo, time = said("MREchoSequence", "EffectiveEchoTime"), said("FrameContentSequence", "TemporalPositionIndex")
+        timing = [_or(said(*where), math.nan) for where in TIMING]
         slope = said("PixelValueTransformationSequence", "RescaleSlope", 1.0)
         yield _checked(
             Image(
@@ -241,12 +325,16 @@ def _frames(image: Any, file: int) -> Iterator[Image]:
                 shape=(int(image.Rows), int(image.Columns)),
                 series=str(image.get("SeriesInstanceUID", "")),
                 kind=kind,
-                echo=math.nan if echo is None else float(echo),
-                time=math.nan if time is None else float(time),
+                echo=_or(echo, math.nan),
+                time=_or(time, math.nan),
+                timing=(timing[0], timing[1], timing[2], timing[3]),
+                stack=str(said("FrameContentSequence", "StackID", "") or ""),
                 number=None,
                 scale=(_or(slope, 1.0), _or(said("PixelValueTransformationSequence", "RescaleIntercept"), 0.0)),
                 words=str(image.get("SeriesDescription", "")).casefold(),
                 lossy=str(image.get("LossyImageCompression", "00")) == "01",
+                padding=_padding(image),
+                owner=str(image.get("PatientID") or "").strip(),
                 person=person,
             )
         )
@@ -276,12 +364,40 @@ def _pair(value: Any) -> tuple[float, float]:
 
 
 def _or(value: Any, otherwise: float) -> float:
+    if isinstance(value, MultiValue):
+        value = value[0] if len(value) == 1 else None
     return otherwise if value is None or value == "" else float(value)
+
+
+def number_in(image: Any, name: str) -> float:
+    """A number that an image may have; NaN where it has none, or something that is no single number."""
+    try:
+        return _or(image.get(name), math.nan)
+    except DAMAGED:
+        return math.nan
+
+
+def _padding(image: Any) -> tuple[int, int] | None:
+    """The stored values that fill up an image where nothing was measured, least and greatest."""
+    first = number_in(image, "PixelPaddingValue")
+    if math.isnan(first):
+        return None
+    last = number_in(image, "PixelPaddingRangeLimit")
+    return int(first), int(first if math.isnan(last) else last)
 
 
 def person_of(image: Any) -> dict[str, str]:
     """Age, sex, height in cm and weight in kg as cells of a table, as far as the header has them."""
-    cells = {name: str(image.get(CATALOGUE[name].dicom) or "").strip() for name in ("age", "sex", "height", "weight")}
-    if cells["height"]:
+    cells = {name: _text_in(image, str(CATALOGUE[name].dicom)) for name in ("age", "sex", "height", "weight")}
+    with suppress(ValueError):
         cells["height"] = f"{float(cells['height']) * 100:.10g}"  # in m there
     return {name: text for name, text in cells.items() if text and text not in ("0", "0.0", "O", "000Y")}
+
+
+def _text_in(image: Any, name: str) -> str:
+    """An element as it is written, also where it is written wrong."""
+    try:
+        return str(image.get(name) or "").strip()
+    except DAMAGED:
+        raw = image.get_item(name)
+        return raw.value.decode("ascii", "replace").strip() if isinstance(getattr(raw, "value", None), bytes) else ""

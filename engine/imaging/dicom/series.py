@@ -1,5 +1,5 @@
-"""DICOM to a volume. Only pixels, geometry and a person's age, sex and size are read: who was scanned, when and where never enters
-memory.
+"""DICOM to a volume. Only pixels, geometry, the sequence and a person's age, sex and size are read; a person's number is compared with
+that of the other files, and nothing else of who was scanned, when and where is looked at.
 
 Coordinates: DICOM's patient space is LPS+ mm, ours RAS+. With row r and column c of a slice at ImagePositionPatient P, and
 ImageOrientationPatient (X, Y), a voxel lies at P + c dx X + r dy Y (PS3.3 C.7.6.2.1.1).
@@ -8,17 +8,18 @@ ImageOrientationPatient (X, Y), a voxel lies at P + c dx X + r dy Y (PS3.3 C.7.6
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from engine.imaging.dicom.files import DAMAGED, Origin, files, parsed, quiet
 from engine.imaging.dicom.images import DAMAGE, TAGS, Fault, Image, images_of
 from engine.imaging.pair import CHANNELS, paired
-from engine.imaging.volume import Volume, VolumeError
+from engine.imaging.volume import Volume, VolumeError, sized
 from engine.vocabulary.cells import parse_rows
 from engine.vocabulary.row import Row
 
@@ -37,6 +38,10 @@ PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
+#: which series are meant: a text in their description, or what says of the facts of each (:attr:`Image.facts`) whether it is
+Chooser = Callable[[Sequence[Mapping[str, Any]]], Sequence[bool]]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Series:
     """A volume, float32 (x, y, z) turned to RAS+ (or (2, x, y, z), water and fat), ``notes``: sentences on what was left out, and
@@ -47,34 +52,31 @@ class Series:
     row: Row = field(default_factory=dict)
 
 
-def read_series(source: Origin, channel: str = "T1w", wanted: str = "") -> Series:
+def read_series(source: Origin, channel: str = "T1w", wanted: str | Chooser = "") -> Series:
     """The largest series of magnitude images in a zip of DICOM files (or in its bytes), a folder, a DICOMDIR or a list of
     these, sorted by place, its rescale applied; of a T1-weighted one those of a short echo time before others. Only series
-    whose description holds the text ``wanted`` are meant.
+    that are ``wanted`` are meant: whose description holds the text, or whose facts are chosen.
 
     Raises :class:`VolumeError` for what is no archive or damaged, unpacks to too much, is in colour, a mosaic, no MR image, or
-    cannot be decompressed; holds no series of :data:`FEWEST` slices, several that are equally large, or one with slices missing,
-    doubled, unevenly spaced or not in a row. No message, and nothing that is returned but the row, holds any text of the files.
+    cannot be decompressed; is of several persons, holds no series of :data:`FEWEST` slices, several that are equally large, or one
+    with slices missing, doubled, unevenly spaced or not in a row. No message, and nothing that is returned but the row, holds any text
+    of the files.
     """
-    found, faults = _found(source)
-    stacks = [stack for stack in _stacks(found) if not stack[0].scout and stack[0].magnitude]
-    meant = [stack for stack in stacks if wanted.casefold() in stack[0].words]
-    if stacks and not meant:
-        raise VolumeError(f"no series of this person has {wanted!r} in its description; ask for another, or for none")
-    stacks = meant
-    if channel == "T1w" and any(_short(stack) for stack in stacks):
-        stacks = [stack for stack in stacks if _short(stack)]
-    chosen, notes = _largest(stacks, found, faults)
-    return _read(source, chosen, channel, [*notes, *_sayings(chosen, found)])
+    every = _found(source)
+    stacks = _meant([stack for stack in _stacks(every.images) if stack[0].scan], wanted)
+    if channel == "T1w" and stacks:
+        stacks = _short_ones(stacks)
+    chosen, notes = _largest(stacks, every)
+    return _read(source, chosen, channel, [*notes, *_sayings(chosen, every)])
 
 
-def read_dixon(source: Origin) -> Series:
+def read_dixon(source: Origin, wanted: str | Chooser = "") -> Series:
     """The water and the fat images of a Dixon scan, told by their headers, as one volume of both channels.
 
     Raises :class:`VolumeError` as :func:`read_series` does, and where one of the two is not there.
     """
-    found, faults = _found(source)
-    stacks = [stack for stack in _stacks(found) if not stack[0].scout and stack[0].magnitude]
+    every = _found(source)
+    stacks = _meant([stack for stack in _stacks(every.images) if stack[0].scan], wanted)
     parts: list[Series] = []
     for channel in CHANNELS:
         shown = [stack for stack in stacks if stack[0].dixon == channel]
@@ -82,33 +84,79 @@ def read_dixon(source: Origin) -> Series:
             raise VolumeError(
                 f"no series says that it shows {channel}; pack the water and the fat images of a Dixon scan"
             )
-        chosen, _ = _largest(shown, found, faults)
-        parts.append(_read(source, chosen, channel, _sayings(chosen, found)))
+        chosen, _ = _largest(shown, every)
+        parts.append(_read(source, chosen, channel, _sayings(chosen, every)))
     water, fat = parts
     notes = dict.fromkeys([*water.notes, *fat.notes])
-    if (every := len(_stacks(found))) > len(CHANNELS):
-        notes[f"The archive holds {every} series; its water and fat images were taken."] = None
+    if (count := len(_stacks(every.images))) > len(CHANNELS):
+        notes[f"The archive holds {count} series; its water and fat images were taken."] = None
     return Series(volume=paired(water.volume, fat.volume), notes=tuple(notes), row=water.row)
 
 
-def _found(source: Origin) -> tuple[list[Image], list[Fault]]:
-    """All images of a source, and what is none."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Found:
+    """The images of a source, what is none, and how many files are there more than once."""
+
+    images: list[Image]
+    faults: list[Fault]
+    copies: int = 0
+
+
+def _meant(stacks: list[list[Image]], wanted: str | Chooser) -> list[list[Image]]:
+    """The stacks that are wanted; raises where there are stacks, but none of these."""
+    if not stacks or not wanted:
+        return stacks
+    if isinstance(wanted, str):
+        meant = [stack for stack in stacks if wanted.casefold() in stack[0].words]
+        fault = f"no series of this person has {wanted!r} in its description"
+    else:
+        truths = wanted([stack[0].facts for stack in stacks])
+        meant = [stack for stack, truth in zip(stacks, truths, strict=True) if truth]
+        fault = f"no series of this person is the one that is asked for ({_varied(stacks) or 'they are alike'})"
+    if not meant:
+        raise VolumeError(f"{fault}; ask for another, or for none")
+    return meant
+
+
+def _short_ones(stacks: list[list[Image]]) -> list[list[Image]]:
+    """Those that may be T1-weighted; raises where none may."""
+    short = [stack for stack in stacks if not stack[0].echo > LONGEST_ECHO]
+    if not short:
+        least = min(stack[0].echo for stack in stacks)
+        raise VolumeError(
+            f"no series is T1-weighted: the shortest echo time is {least:g} ms, {LONGEST_ECHO:g} ms are the most; pack the one that is"
+        )
+    return short
+
+
+def _found(source: Origin) -> _Found:
+    """All images of a source, each once, and what is none. Raises :class:`VolumeError` where they are of several persons."""
     found: list[Image] = []
     faults: list[Fault] = []
+    seen: set[bytes] = set()
+    copies = 0
     for number, (_, data) in enumerate(files(source)):
+        digest = blake2b(data, digest_size=16).digest()
+        if digest in seen:
+            copies += 1
+            continue
+        seen.add(digest)
         for one in images_of(data, number):
             if isinstance(one, Image):
                 found.append(one)
             else:
                 faults.append(one)
-    return found, faults
+    owners = {image.owner for image in found} - {""}
+    if len(owners) > 1:
+        raise VolumeError(f"the files are of {len(owners)} persons; give those of one")
+    return _Found(images=found, faults=faults, copies=copies)
 
 
 def _stacks(images: Iterable[Image]) -> list[list[Image]]:
     """Images that lie side by side: of one series, shape, direction and size; told apart further where several lie at one place."""
     groups: dict[tuple[Any, ...], list[list[Image]]] = {}
     for image in images:
-        key = (image.series, image.shape, image.scout, image.magnitude, image.dixon)
+        key = (image.series, image.shape, image.scout, image.magnitude, image.map, image.dixon, image.stack)
         alike = groups.setdefault(key, [])
         for stack in alike:
             if _side_by_side(stack[0], image):
@@ -129,6 +177,9 @@ APART: tuple[Callable[[Image], Any], ...] = (
     lambda image: image.echo,
     lambda image: image.kind,
     lambda image: image.time,
+    lambda image: image.timing[0],
+    lambda image: image.timing[1],
+    lambda image: image.timing[2],
 )
 
 
@@ -146,34 +197,30 @@ def _apart(stack: list[Image]) -> list[list[Image]]:
     return [stack]
 
 
-def _short(stack: Sequence[Image]) -> bool:
-    return not stack[0].echo > LONGEST_ECHO
-
-
-def _largest(
-    stacks: Sequence[list[Image]], found: Sequence[Image], faults: Sequence[Fault]
-) -> tuple[list[Image], list[str]]:
+def _largest(stacks: Sequence[list[Image]], every: _Found) -> tuple[list[Image], list[str]]:
     """The stack of most slices, and a sentence where there are others; raises where that leaves open which."""
-    if not found:
-        if faults:
-            raise VolumeError(faults[0].reason)
+    if not every.images:
+        if every.faults:
+            raise VolumeError(every.faults[0].reason)
         raise VolumeError(
             "the archive or folder holds no DICOM image with a place in the patient; give one series of slices"
         )
     if not stacks:
-        raise VolumeError("there are only localizers, projections or phase images; pack the series of the scan itself")
+        raise VolumeError(
+            "there are only localizers, projections or phase images, or maps computed from scans; pack the series of the scan itself"
+        )
     ordered = sorted(stacks, key=len, reverse=True)
     chosen, number = ordered[0], len(ordered[0])
-    broken = [fault.reason for fault in faults if fault.series in {"", chosen[0].series}]
+    broken = [fault.reason for fault in every.faults if fault.series in {"", chosen[0].series}]
     if broken:
         raise VolumeError(broken[0])
     if number < FEWEST:
         raise VolumeError(f"the largest series has {number} slices, {FEWEST} are the least; pack the whole series")
     if len(ordered) > 1 and len(ordered[1]) == number:
         raise VolumeError(f"{_equals(ordered, number)}; pack the one that is meant")
-    every = len(_stacks(found))
-    if every > 1:
-        return chosen, [f"The archive holds {every} series; the largest, of {number} slices, was taken."]
+    count = len(_stacks(every.images))
+    if count > 1:
+        return chosen, [f"The archive holds {count} series; the largest, of {number} slices, was taken."]
     return chosen, []
 
 
@@ -182,21 +229,42 @@ def _equals(ordered: Sequence[list[Image]], number: int) -> str:
     those = [stack for stack in ordered if len(stack) == number]
     counts = Counter(stack[0].series for stack in those)
     said = f"there are {len(those)} series of {number} slices each"
-    if len(counts) == 1:
-        echoes = sorted({f"{stack[0].echo:g}" for stack in those})
-        times = {stack[0].time for stack in those}
-        what = f"echo times of {', '.join(echoes)} ms" if len(echoes) > 1 else "other image types"
-        said += f", with {f'{len(times)} points in time' if len(times) > 1 else what}"
+    if len(counts) == 1 or _varied(those):
+        said += f", with {_varied(those) or 'other image types'}"
     return said
 
 
-def _sayings(chosen: Sequence[Image], found: Sequence[Image]) -> list[str]:
+#: what a fact is called where series differ in it
+CALLED = {
+    "echo_time": "echo times of {} ms",
+    "repetition_time": "repetition times of {} ms",
+    "inversion_time": "inversion times of {} ms",
+    "flip_angle": "flip angles of {} degrees",
+}
+
+
+def _varied(stacks: Sequence[list[Image]]) -> str:
+    """In what several series differ, in words; "" where in nothing that has a name."""
+    if len(times := {stack[0].time for stack in stacks}) > 1 and not any(np.isnan(list(times))):
+        return f"{len(times)} points in time"
+    for name, words in CALLED.items():
+        values = {value for stack in stacks if isinstance(value := stack[0].facts[name], float)}
+        if len(values) > 1:
+            return words.format(", ".join(f"{value:g}" for value in sorted(values)))
+    return ""
+
+
+def _sayings(chosen: Sequence[Image], every: _Found) -> list[str]:
     """What is to be said of the series that was taken."""
     said = []
+    if every.copies:
+        said.append(f"{every.copies} files are copies of others, byte for byte; each was taken once.")
+    for reason, count in sorted(Counter(fault.reason.partition(";")[0] for fault in every.faults).items()):
+        said.append(f"{count} files were left out: {reason}.")
     if any(image.lossy for image in chosen):
         said.append("Its pixels were compressed with loss.")
     numbers = sorted(image.number for image in chosen if image.number is not None)
-    alone = sum(image.series == chosen[0].series for image in found) == len(chosen)
+    alone = sum(image.series == chosen[0].series for image in every.images) == len(chosen)
     if alone and len(numbers) == len(chosen) and len(set(numbers)) == len(numbers) and numbers[0] > 1:
         said.append(f"Its images are numbered from {numbers[0]}, so some at its end may be missing.")
     return said
@@ -205,10 +273,12 @@ def _sayings(chosen: Sequence[Image], found: Sequence[Image]) -> list[str]:
 def _read(source: Origin, chosen: list[Image], channel: str, notes: Sequence[str]) -> Series:
     """The pixels of the chosen images, put in place."""
     ordered, shear = _ordered(chosen)
+    affine = sized(LPS_TO_RAS @ _ijk_to_lps(ordered))
     where = {(image.file, image.frame): k for k, image in enumerate(ordered)}
     wanted = {image.file for image in ordered}
     rows, columns = chosen[0].shape
     voxels = np.zeros((columns, rows, len(ordered)), np.float32)
+    padded = np.zeros(voxels.shape, bool)
     for number, (_, data) in enumerate(files(source)):
         if number not in wanted:
             continue
@@ -219,22 +289,46 @@ def _read(source: Origin, chosen: list[Image], channel: str, notes: Sequence[str
                     raise VolumeError(DAMAGE)
                 slope, intercept = ordered[k].scale
                 voxels[:, :, k] = frames[frame].T.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+                padded[:, :, k] = _padded(frames[frame], ordered[k].padding).T
     if not np.isfinite(voxels).all():
         raise VolumeError(DAMAGE)
+    said = [*notes, *([shear] if shear else []), *_emptied(voxels, padded)]
     rows_read, flags = parse_rows([{"participant_id": "", **chosen[0].person}])
     row: Row = {name: value for name, value in rows_read[0].items() if name != "participant_id" and value is not None}
-    said = [*notes, *([shear] if shear else []), *(f"The header says: {flag['reason']}." for flag in flags)]
-    volume = Volume(voxels, LPS_TO_RAS @ _ijk_to_lps(ordered), (channel,)).reoriented("RAS")
+    said += [f"The header says: {flag['reason']}." for flag in flags]
+    volume = Volume(voxels, affine, (channel,)).reoriented("RAS")
     return Series(volume=volume, notes=tuple(said), row=row)
+
+
+def _padded(pixels: np.ndarray, padding: tuple[int, int] | None) -> Bool[np.ndarray, "r c"]:
+    """Which stored values only fill up the image; they may be written with or without a sign."""
+    if padding is None or not np.issubdtype(pixels.dtype, np.integer):
+        return np.zeros(pixels.shape, bool)
+    low, high = sorted(np.asarray(padding, np.int64).astype(pixels.dtype).tolist())
+    return (pixels >= low) & (pixels <= high)
+
+
+def _emptied(voxels: Float[np.ndarray, "c r s"], padded: Bool[np.ndarray, "c r s"]) -> list[str]:
+    """Put what only fills up the image at the darkest of the rest, in place, and say so; what is as dark as air stays."""
+    if not padded.any():
+        return []
+    if padded.all():
+        raise VolumeError("every voxel of the series is marked as padding; export it again, or as NIfTI")
+    dark, filled = float(voxels[~padded].min()), voxels[padded]
+    if filled.min() >= min(dark, 0.0) and filled.max() <= dark:
+        return []
+    voxels[padded] = dark
+    return [f"{padded.mean():.0%} of its voxels only fill it up (PixelPaddingValue); they were made dark."]
 
 
 def _pixels(data: bytes) -> Float[np.ndarray, "f r c"] | np.ndarray:
     """Numbers as they are stored, (frame, row, column), decompressed where they are compressed."""
     try:
-        image = parsed(data, TAGS, pixels=True)
+        with quiet():
+            image = parsed(data, TAGS, pixels=True)
+            syntax = str(image.file_meta.TransferSyntaxUID)
     except DAMAGED:
         raise VolumeError(DAMAGE) from None
-    syntax = str(image.file_meta.TransferSyntaxUID)
     try:
         with quiet():
             pixels = image.pixel_array
@@ -258,7 +352,11 @@ def _ordered(stack: list[Image]) -> tuple[list[Image], str]:
     steps = np.diff(heights)
     usual = float(np.median(steps))
     if steps.min() < 0.01 * max(usual, 0.1):
-        raise VolumeError("several images lie at the same place; pack one contrast of one series")
+        twice = int((steps < 0.01 * max(usual, 0.1)).sum())
+        raise VolumeError(
+            f"several images lie at the same place ({twice} of {len(ordered)}, and nothing in their headers tells which is meant); "
+            "pack one contrast of one series, each slice once"
+        )
     if gaps := int((np.rint(steps / usual) - 1).clip(0)[steps > MISSING * usual].sum()):
         at = float(heights[int(steps.argmax())] - heights[0])
         raise VolumeError(
