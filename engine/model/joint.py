@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
+from engine.model.nn import tiled
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail, Refiner
@@ -282,15 +283,23 @@ class JointModel(nn.Module):
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
     ) -> Float[Tensor, "b n c"]:
         """Volumes (0..1) to the diffused image state, given columns fused in."""
-        return self.standardise(self.fuse(self.autoencoder.encode(volume), table, given))
+        coder = self.autoencoder
+        tokens = tiled.encode(coder, volume) if tiled.pays(coder.config.grid) else coder.encode(volume)
+        return self.standardise(self.fuse(tokens, table, given))
 
     def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
-        return self.autoencoder.decode(self.restore(image)).clamp(0, 1)
+        coder, tokens = self.autoencoder, self.restore(image)
+        if tiled.pays(coder.config.grid):
+            return tiled.decode(coder, tokens).clamp_(0, 1)
+        return coder.decode(tokens).clamp(0, 1)
 
     def encode_mask(self, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
         """Segmentations (class by class, 0 the background) to the diffused mask state."""
-        return self.standardise_mask(self.mask_autoencoder.encode(labels))
+        coder = self.mask_autoencoder
+        return self.standardise_mask(
+            tiled.encode_mask(coder, labels) if tiled.pays(coder.grid) else coder.encode(labels)
+        )
 
     def standardise_mask(self, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
         """The mask autoencoder's latents to the diffused state."""
@@ -320,7 +329,7 @@ class JointModel(nn.Module):
             )
         # another stream than that of the tokens' noise
         noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
-        return self.detail.draw(base, labels, torch.stack(noise).to(base.device), evaluations, template)
+        return tiled.drawn(self.detail, base, labels, torch.stack(noise).to(base.device), evaluations, template)
 
     def on_atlas(
         self, base: Float[Tensor, "b c x y z"], tokens: Float[Tensor, "b n m"]
@@ -339,6 +348,9 @@ class JointModel(nn.Module):
 
     def decode_mask(self, mask: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
         """The diffused mask state to segmentations: of each voxel the likeliest class."""
+        coder = self.mask_autoencoder
+        if tiled.pays(coder.grid):
+            return tiled.MaskScores(coder, self._mask_axes.restore(mask)).labels()
         return self.mask_scores(mask).argmax(1).to(torch.uint8)
 
     def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
