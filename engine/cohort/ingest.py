@@ -60,10 +60,11 @@ def ingest(
     labels_from: str | None = "dlmuse",
     plan: TablePlan | None = None,
     wanted: Wanted | None = None,
+    chunked: bool | None = None,
 ) -> Generator[IngestProgress, None, CohortStore]:
     """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
     DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read,
-    ``wanted`` which persons, columns and series are taken.
+    ``wanted`` which persons, columns and series are taken; ``chunked`` as of :class:`~engine.cohort.builder.StoreBuilder`.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
@@ -86,6 +87,7 @@ def ingest(
             **({"wanted": wanted.to_json()} if wanted else {}),
         },
         info=data.provenance(),
+        chunked=chunked,
     )
     left_out: list[dict[str, str]] = []
     for i, row in enumerate(data.rows):

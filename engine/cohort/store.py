@@ -163,7 +163,7 @@ class CohortStore:
         """Read every array through and compare its SHA-256; seconds, not milliseconds. Raises :class:`StoreError`."""
         for name, facts in self.meta["arrays"].items():
             array = opened(self.path, self.meta.get("files", {}).get(name, name), facts)
-            file = array.folder if isinstance(array, ChunkedArray) else Path(array.filename)
+            file = array.folder if isinstance(array, ChunkedArray) else Path(str(array.filename))
             found = array.digest() if isinstance(array, ChunkedArray) else file_sha256(file)
             if found != facts["sha256"]:
                 raise StoreError(f"{file} is damaged (its checksum differs); ingest the data set again")

@@ -283,23 +283,15 @@ class JointModel(nn.Module):
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
     ) -> Float[Tensor, "b n c"]:
         """Volumes (0..1) to the diffused image state, given columns fused in."""
-        coder = self.autoencoder
-        tokens = tiled.encode(coder, volume) if tiled.pays(coder.config.grid) else coder.encode(volume)
-        return self.standardise(self.fuse(tokens, table, given))
+        return self.standardise(self.fuse(tiled.encoded(self.autoencoder, volume), table, given))
 
     def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
-        coder, tokens = self.autoencoder, self.restore(image)
-        if tiled.pays(coder.config.grid):
-            return tiled.decode(coder, tokens).clamp_(0, 1)
-        return coder.decode(tokens).clamp(0, 1)
+        return tiled.decoded(self.autoencoder, self.restore(image))
 
     def encode_mask(self, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
         """Segmentations (class by class, 0 the background) to the diffused mask state."""
-        coder = self.mask_autoencoder
-        return self.standardise_mask(
-            tiled.encode_mask(coder, labels) if tiled.pays(coder.grid) else coder.encode(labels)
-        )
+        return self.standardise_mask(tiled.encoded_mask(self.mask_autoencoder, labels))
 
     def standardise_mask(self, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
         """The mask autoencoder's latents to the diffused state."""

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from engine.model.nn.autoencoder import FACTOR, Autoencoder, depth_to_space, space_to_depth
+from engine.model.nn.autoencoder import FACTOR, Autoencoder, Down, depth_to_space, space_to_depth
 from engine.model.nn.detail import CUBE, LEAST, Detail, LocalNet
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, _enlarged, log_shares
 from engine.model.nn.tiles import SIDE, Box, Coarser, Finer, chain_of, in_tiles, passed, scaled
@@ -29,6 +29,23 @@ LARGE = 2**22
 def pays(grid: Sequence[int]) -> bool:
     """Whether volumes of this grid are computed in tiles, which a gradient does not go through."""
     return math.prod(grid) > LARGE and not torch.is_grad_enabled()
+
+
+def encoded(coder: Autoencoder, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
+    """Token means of volumes, in tiles where that :func:`pays`."""
+    return encode(coder, volume) if pays(coder.config.grid) else coder.encode(volume)
+
+
+def decoded(coder: Autoencoder, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
+    """Volumes of tokens, clipped to 0..1, in tiles where that :func:`pays`."""
+    if pays(coder.config.grid):
+        return decode(coder, tokens).clamp_(0, 1)
+    return coder.decode(tokens).clamp(0, 1)
+
+
+def encoded_mask(coder: MaskAutoencoder, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
+    """Token means of segmentations, in tiles where that :func:`pays`."""
+    return encode_mask(coder, labels) if pays(coder.grid) else coder.encode(labels)
 
 
 def encode(coder: Autoencoder, volume: Float[Tensor, "b c x y z"], side: int = SIDE) -> Float[Tensor, "b n latent"]:
@@ -145,6 +162,7 @@ def _risen(
     in_tiles(lambda box: first(net.into(space_to_depth(seen(box))), level), chain, sides, finest, side=side)
 
     down = net.down[0]
+    assert isinstance(down, Down)
     middle = level.new_empty(persons, down.map.out_channels, *(n // 4 for n in sides))
     chain = (*chain_of(down), *chain_of(second))
     in_tiles(lambda box: second(down(finest[(..., *box)]), level), chain, finest.shape[2:], middle, side=side)
