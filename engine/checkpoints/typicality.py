@@ -25,7 +25,7 @@ from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.model.joint import JointModel
-from engine.model.nn.tiled import decoded, encoded
+from engine.model.nn.large import decoded, encoded
 from engine.model.prior import mahalanobis
 from engine.storage import strict_json
 from engine.storage.whole import refusing, write_text

@@ -15,7 +15,7 @@ from engine.cohort.builder import StoreBuilder
 from engine.cohort.chunked import ChunkedArray
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import centred_affine
-from engine.model.nn.tiled import LARGE
+from engine.model.nn.large import LARGE
 from engine.phantom.anthropometry import PhantomError
 from engine.phantom.cohort import make, person_seeds, write_cohort
 from engine.phantom.shape.frame import HD, RASTER, SPACING

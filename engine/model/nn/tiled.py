@@ -10,7 +10,6 @@ Law: equal to the untiled networks within 1e-5, whatever the tiles.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,33 +18,8 @@ from torch import Tensor, nn
 
 from engine.model.nn.autoencoder import FACTOR, Autoencoder, Down, depth_to_space, space_to_depth
 from engine.model.nn.detail import CUBE, LEAST, Detail, LocalNet
-from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, _enlarged, log_shares
-from engine.model.nn.tiles import SIDE, Box, Coarser, Finer, chain_of, in_tiles, passed, scaled
-
-#: voxels from which tiles pay: below, a volume is computed in one piece, bit for bit as it ever was
-LARGE = 2**22
-
-
-def pays(grid: Sequence[int]) -> bool:
-    """Whether volumes of this grid are computed in tiles, which a gradient does not go through."""
-    return math.prod(grid) > LARGE and not torch.is_grad_enabled()
-
-
-def encoded(coder: Autoencoder, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
-    """Token means of volumes, in tiles where that :func:`pays`."""
-    return encode(coder, volume) if pays(coder.config.grid) else coder.encode(volume)
-
-
-def decoded(coder: Autoencoder, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
-    """Volumes of tokens, clipped to 0..1, in tiles where that :func:`pays`."""
-    if pays(coder.config.grid):
-        return decode(coder, tokens).clamp_(0, 1)
-    return coder.decode(tokens).clamp(0, 1)
-
-
-def encoded_mask(coder: MaskAutoencoder, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
-    """Token means of segmentations, in tiles where that :func:`pays`."""
-    return encode_mask(coder, labels) if pays(coder.grid) else coder.encode(labels)
+from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
+from engine.model.nn.tiles import SIDE, Box, Coarser, Finer, chain_of, enlarged, in_tiles, passed, scaled
 
 
 def encode(coder: Autoencoder, volume: Float[Tensor, "b c x y z"], side: int = SIDE) -> Float[Tensor, "b n latent"]:
@@ -118,7 +92,7 @@ class MaskScores:
         """The logits of the voxels that lie in a ``box`` of cells of :data:`COARSE` voxels; what lies within the reach of the
         chain from where the box is cut is not exact."""
         made = depth_to_space(self.last(self.quarter[(..., *box)]))
-        return made + _enlarged(self.coarse, scaled(box, COARSE))
+        return made + enlarged(self.coarse, scaled(box, COARSE), COARSE)
 
     def labels(self) -> UInt8[Tensor, "b x y z"]:
         """Of each voxel the likeliest class."""
@@ -193,38 +167,46 @@ def draw(
     labels: UInt8[Tensor, "b x y z"],
     noise: Float[Tensor, "b c x y z"],
     evaluations: int = 1,
+    template: Float[Tensor, "b c x y z"] | None = None,
     side: int = SIDE,
 ) -> Float[Tensor, "b c x y z"]:
     """:meth:`Detail.draw`; its input is made for a tile at a time."""
+    if detail.atlas and template is None:
+        template = torch.zeros((), device=base.device).expand_as(base)
+    fixed = (base, template if detail.atlas else None)
     state = noise
     for t, s in itertools.pairwise(torch.linspace(1, 0, evaluations + 1, device=base.device)):
-        state = _step(detail, base, labels, state, (t, s), side)
-    deviation = detail.variance[None]
+        state = _step(detail, fixed, labels, state, (t, s), side)
+    variance = detail.variance[None]
 
     def detailed(box: Box) -> Tensor:
-        sd = _enlarged(deviation, box).clamp(min=LEAST**2).sqrt()
-        return (base[(..., *box)] + sd * state[(..., *box)]).clamp(0, 1)
+        sd = enlarged(variance, box, CUBE).clamp(min=LEAST**2).sqrt()
+        drawn = base[(..., *box)] + sd * state[(..., *box)]
+        if evaluations == 1:
+            drawn = drawn + detail.grain[:, labels[(..., *box)].long()].movedim(0, 1) * noise[(..., *box)]
+        return drawn.clamp(0, 1)
 
     # in place of the state, box by box
-    return in_tiles(detailed, (Coarser(CUBE), Finer(CUBE)), base.shape[2:], state, side=side)
+    return in_tiles(detailed, (), base.shape[2:], state, side=side)
 
 
 def _step(
     detail: Detail,
-    base: Float[Tensor, "b c x y z"],
+    fixed: tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"] | None],
     labels: UInt8[Tensor, "b x y z"],
     state: Float[Tensor, "b c x y z"],
     times: tuple[Tensor, Tensor],
     side: int,
 ) -> Float[Tensor, "b c x y z"]:
-    """The state after one of Euler's steps."""
-    t, s = times
+    """The state after one of Euler's steps; ``fixed`` are the decoded scan and the atlas' mean scan, where there is one."""
+    (base, template), (t, s) = fixed, times
     total = (1 - t) ** 2 + t**2
     level = nn.functional.silu(detail.noise(t.expand(len(base))))
 
     def seen(box: Box) -> Tensor:
         kinds = detail.embedding(labels[(..., *box)].long()).movedim(-1, 1)
-        return torch.cat([state[(..., *box)], 2 * base[(..., *box)] - 1, kinds], 1)
+        parts = [state[(..., *box)], 2 * base[(..., *box)] - 1, kinds]
+        return torch.cat(parts if template is None else [*parts, template[(..., *box)]], 1)
 
     def moved(learned: Tensor, box: Box) -> Tensor:
         here = state[(..., *box)]

@@ -176,6 +176,20 @@ def in_tiles(
     return out
 
 
+def enlarged(coarse: Float[Tensor, "b c x y z"], box: Box, by: int) -> Float[Tensor, "b c i j k"]:
+    """What trilinear interpolation to cells ``by`` times as fine has in a ``box`` of them: of the cells that lie in it and one
+    more on each side."""
+    cells = [
+        slice(max(part.start // by - 1, 0), min(-(-part.stop // by) + 1, n))
+        for part, n in zip(box, coarse.shape[2:], strict=True)
+    ]
+    whole = nn.functional.interpolate(coarse[(..., *cells)], scale_factor=by, mode="trilinear")
+    within = [
+        slice(part.start - cell.start * by, part.stop - cell.start * by) for part, cell in zip(box, cells, strict=True)
+    ]
+    return whole[(..., *within)]
+
+
 class GroupScale(NamedTuple):
     """A group norm whose statistics are those of the whole map: a factor and an offset a channel, (b, c, 1, 1, 1)."""
 

@@ -17,7 +17,7 @@ from engine.cohort.store import CohortStore
 from engine.model.config import MaskConfig
 from engine.model.flow import Joint, Levels, NoiseMixture, flow_loss, interpolate
 from engine.model.joint import JointModel
-from engine.model.nn.tiled import encoded, encoded_mask
+from engine.model.nn.large import encoded, encoded_mask
 from engine.training.augment import Augmentation, Variation, varied
 from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import (

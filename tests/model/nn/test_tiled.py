@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig
-from engine.model.nn import tiled
+from engine.model.nn import large, tiled, tiled_atlas
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder, Down, ResidualBlock, Up, space_to_depth
 from engine.model.nn.detail import Detail, LevelledBlock
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
@@ -84,8 +85,38 @@ def test_detail_is_the_same_in_tiles(grid: tuple[int, int, int], side: int, eval
     kept = noise.clone()
     with torch.inference_mode():
         whole = detail.draw(base, labels, noise, evaluations)
-        close(tiled.draw(detail, base, labels, noise, evaluations, side), whole)
+        close(tiled.draw(detail, base, labels, noise, evaluations, None, side), whole)
     assert torch.equal(noise, kept)
+
+
+@pytest.mark.parametrize(("grid", "side"), SHAPES)
+def test_an_atlas_and_the_detail_on_it_are_the_same_in_tiles(grid: tuple[int, int, int], side: int) -> None:
+    config = MaskConfig(classes=CLASSES, codes=((0,), (1,), (2,)), latent=5, widths=(8, 12, 16, 16), atlas=True)
+    coder = AtlasAutoencoder(config, grid, 2)
+    blocks = numbers(*(n // 8 for n in grid)).repeat_interleave(8, 0).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    with torch.no_grad():
+        coder.anatomy.copy_((blocks * 3).to(torch.uint8))
+        coder.template.copy_(numbers(2, *grid))
+    anatomy, template = coder.anatomy.clone(), coder.template.clone()
+    shaken(coder)
+    coder.anatomy.copy_(anatomy)
+    coder.template.copy_(template)
+    base, noise = numbers(2, 2, *grid, seed=5), torch.randn(2, 2, *grid)
+    with torch.inference_mode():
+        tokens = 10 * torch.randn(2, math.prod(n // 16 for n in grid), 5)
+        whole = coder.field(tokens)
+        assert float(whole.abs().max()) > 2
+        close(tiled_atlas.field(coder, tokens, side), whole)
+        found, expected = tiled_atlas.labels(coder, whole, side), coder.seen(whole).argmax(1)
+        assert (found == expected).float().mean() > 0.9999
+        mean = coder.mean_scan(whole)
+        close(tiled_atlas.mean_scan(coder, whole, side), mean)
+        close(tiled_atlas.lay(base, mean, side), laid(base, mean))
+        detail = Detail(DetailConfig(widths=(8, 16, 16), blocks=1), 2, len(CLASSES), grid, atlas=True)
+        shaken(detail)
+        for template in (mean, None):
+            drawn = detail.draw(base, found, noise, 1, template)
+            close(tiled.draw(detail, base, found, noise, 1, template, side), drawn)
 
 
 def test_there_are_no_seams() -> None:
@@ -218,10 +249,10 @@ def test_what_is_added_is_added_once() -> None:
 
 def test_small_volumes_stay_in_one_piece_and_gradients_never_meet_tiles() -> None:
     with torch.inference_mode():
-        assert not tiled.pays((96, 112, 112))
-        assert not tiled.pays((96, 80, 144))
-        assert tiled.pays((192, 224, 224))
-    assert not tiled.pays((192, 224, 224))
+        assert not large.pays((96, 112, 112))
+        assert not large.pays((96, 80, 144))
+        assert large.pays((192, 224, 224))
+    assert not large.pays((192, 224, 224))
 
 
 def test_space_to_depth_is_cut_as_a_map_is() -> None:
