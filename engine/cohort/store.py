@@ -27,8 +27,6 @@ from engine.cohort.participants import Roles
 from engine.cohort.split import Parts, split
 from engine.storage.whole import file_sha256, settled
 
-__all__ = ["FORMAT", "VERSION", "CohortStore", "StoreError", "StoredArray"]
-
 FORMAT = "somatwin-store"
 #: of a store with memory-mapped arrays, and with chunked ones
 VERSION, CHUNKED = 3, 4

@@ -29,7 +29,7 @@ def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-        for name, buffer in module.named_buffers():
+        for buffer in filter(torch.is_floating_point, module.buffers()):
             buffer.add_(torch.rand(buffer.shape, generator=generator))
     return module.eval()
 
@@ -97,10 +97,7 @@ def test_an_atlas_and_the_detail_on_it_are_the_same_in_tiles(grid: tuple[int, in
     with torch.no_grad():
         coder.anatomy.copy_((blocks * 3).to(torch.uint8))
         coder.template.copy_(numbers(2, *grid))
-    anatomy, template = coder.anatomy.clone(), coder.template.clone()
     shaken(coder)
-    coder.anatomy.copy_(anatomy)
-    coder.template.copy_(template)
     base, noise = numbers(2, 2, *grid, seed=5), torch.randn(2, 2, *grid)
     with torch.inference_mode():
         tokens = 10 * torch.randn(2, math.prod(n // 16 for n in grid), 5)
