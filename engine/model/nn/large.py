@@ -53,12 +53,12 @@ def decoded_mask(coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]) -> UInt
 def on_atlas(
     coder: AtlasAutoencoder, tokens: Float[Tensor, "b n m"], base: Float[Tensor, "b c x y z"]
 ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"]]:
-    """The atlas' mean scan as it lies in persons by their mask's ``tokens``, and decoded scans with it laid on them."""
+    """Decoded scans with the atlas laid on them by their mask's ``tokens``, and its mean scan as it lies in them."""
     if pays(coder.grid):
         template = tiled_atlas.mean_scan(coder, tiled_atlas.field(coder, tokens))
-        return template, tiled_atlas.lay(base, template)
+        return tiled_atlas.lay(base, template), template
     template = coder.mean_scan(coder.field(tokens))
-    return template, laid(base, template)
+    return laid(base, template), template
 
 
 def drawn(

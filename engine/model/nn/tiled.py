@@ -17,9 +17,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from engine.model.nn.autoencoder import FACTOR, Autoencoder, Down, depth_to_space, space_to_depth
-from engine.model.nn.detail import CUBE, LEAST, Detail, LocalNet
+from engine.model.nn.blur import gaussian
+from engine.model.nn.detail import BANDS, CUBE, LEAST, Detail, LocalNet
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
-from engine.model.nn.tiles import SIDE, Box, Coarser, Finer, chain_of, enlarged, in_tiles, passed, scaled
+from engine.model.nn.tiles import SIDE, Box, Coarser, Finer, Near, chain_of, enlarged, in_tiles, passed, scaled
 
 
 def encode(coder: Autoencoder, volume: Float[Tensor, "b c x y z"], side: int = SIDE) -> Float[Tensor, "b n latent"]:
@@ -183,11 +184,12 @@ def draw(
         sd = enlarged(variance, box, CUBE).clamp(min=LEAST**2).sqrt()
         drawn = base[(..., *box)] + sd * state[(..., *box)]
         if evaluations == 1:
+            drawn = torch.stack([detail.amplified(one) for one in drawn])
             drawn = drawn + detail.grain[:, labels[(..., *box)].long()].movedim(0, 1) * noise[(..., *box)]
         return drawn.clamp(0, 1)
 
-    # in place of the state, box by box
-    return in_tiles(detailed, (), base.shape[2:], state, side=side)
+    chain = tuple(Near(len(gaussian(sd)) // 2) for sd in BANDS) if evaluations == 1 else ()
+    return in_tiles(detailed, chain, base.shape[2:], torch.empty_like(state), side=side)
 
 
 def _step(
