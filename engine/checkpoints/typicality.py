@@ -25,6 +25,7 @@ from engine.checkpoints.files import CheckpointError
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.model.joint import JointModel
+from engine.model.nn.large import decoded, encoded
 from engine.model.prior import mahalanobis
 from engine.storage import strict_json
 from engine.storage.whole import refusing, write_text
@@ -100,8 +101,8 @@ def figures(net: JointModel, voxels: Float[Tensor, "c x y z"], channels: Sequenc
     """The figures of a scan on the grid of ``net``, intensities of 0 to 1, by ``KIND`` or ``KIND:WHERE``."""
     template = net.autoencoder.template
     volume = voxels[None].to(template)
-    bare = net.autoencoder.encode(volume)
-    lost = (net.autoencoder.decode(bare).clamp(0, 1) - volume)[0].square().mean((1, 2, 3))
+    bare = encoded(net.autoencoder, volume)
+    lost = (decoded(net.autoencoder, bare) - volume)[0].square().mean((1, 2, 3))
     found: dict[str, float] = {}
     for name, scan, mean, error in zip(channels, volume[0], template, lost, strict=True):
         body = mean > BODY * mean.max()

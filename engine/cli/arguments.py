@@ -18,6 +18,7 @@ DESCRIPTION = (
 WHERE = (
     "only persons for whom this is true, such as \"age >= 40 and manufacturer == 'SIEMENS'\" (table, reports, headers)"
 )
+CHUNKED = "store in chunks that are read on their own (zarr v3), as volumes of 8 MiB or more always are"
 STEPS = "network evaluations (default: 8, or 32 for tables)"
 
 
@@ -45,6 +46,9 @@ def parser() -> Parser:
     phantom.add_argument("--n", metavar="N", type=int, default=100, help="persons (default: 100)")
     phantom.add_argument("--seed", metavar="S", type=int, default=0, help="of the cohort (default: 0)")
     phantom.add_argument("--labels", action="store_true", help="keep the label maps too")
+    text = "of whose voxels: torso_dixon (5 x 5 x 6 mm) or torso_dixon_hd (2 x 2 x 3 mm) (default: torso_dixon)"
+    phantom.add_argument("--recipe", default="torso_dixon", help=text)
+    phantom.add_argument("--chunked", action="store_true", help=CHUNKED)
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")
 
     train = command("train", "A store to a checkpoint; the same command again resumes.")
@@ -99,6 +103,7 @@ def _cohorts(command: Callable[[str, str], Parser]) -> None:
     ingest.add_argument("store", metavar="STORE", type=Path, nargs="?", help=text)
     ingest.add_argument("--recipe", default="head_t1", help="whose grid and settings (default: head_t1)")
     text = "say what would be taken, what left and why, and how the table would be read; nothing is written"
+    ingest.add_argument("--chunked", action="store_true", help=CHUNKED)
     ingest.add_argument("--check", action="store_true", help=text)
     ingest.add_argument("--json", action="store_true", help="with --check: as JSON")
     text = "how the table's columns are read; with --check, where there is no such file yet, it is proposed and written"
@@ -172,6 +177,16 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--few", metavar="STORE", type=Path, help=text)
     text = "what is waited for: info in a new process, and the app until Explore shows a first picture"
     bench.add_argument("--start", action="store_true", help=text)
+    text = (
+        "seconds and memory of a sample on each of these grids, between commas, by an untrained model of this size, and how "
+        "they grow (default: 96x96x96 to 512x512x256)"
+    )
+    bench.add_argument("--sizes", metavar="XxYxZ,...", nargs="?", const="", help=text)
+    text = (
+        "sampling and its parts, training steps, the phantom and the app: seconds, FLOP, share of what the machine can do, energy, "
+        "beside MONAI's published latent diffusion network"
+    )
+    bench.add_argument("--everything", action="store_true", help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
     text = "of a model with masks: scans drawn for this store's test masks, masks found in its scans, a liver grown by 30 percent"

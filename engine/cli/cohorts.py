@@ -46,7 +46,8 @@ def run_ingest(args: argparse.Namespace, meter: Meter) -> None:
     if args.json:
         raise RequestError("--json is the form of --check; ask for both, or for neither")
     plan = read_plan(args.schema) if args.schema else None
-    steps = ingest(args.source, args.store, settings, recipe=args.recipe, plan=plan, wanted=_wanted(args))
+    form = args.chunked or None
+    steps = ingest(args.source, args.store, settings, recipe=args.recipe, plan=plan, wanted=_wanted(args), chunked=form)
     spent: list[float] = []
     while True:
         try:
@@ -119,7 +120,9 @@ def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
     from engine.phantom.cohort import write_cohort, write_nifti
 
     device = choose_device(args.device)
-    steps = write_cohort(args.store, n=args.n, seed=args.seed, device=device, labels=args.labels, nifti=args.nifti)
+    how = {"labels": args.labels, "nifti": args.nifti, "recipe": args.recipe}
+    how["chunked"] = args.chunked or None
+    steps = write_cohort(args.store, n=args.n, seed=args.seed, device=device, **how)
     store = show_computed(steps, meter)
     print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
     if args.nifti:

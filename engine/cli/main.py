@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Sequence
 
 from engine.cli.arguments import parser
+from engine.cli.bench import run_bench
 from engine.cli.cohorts import run_deidentify, run_ingest, run_phantom
 from engine.cli.commands import (
-    run_bench,
     run_evaluate,
     run_generate,
     run_infer,

@@ -52,7 +52,9 @@ def _compute_first(args: argparse.Namespace, meter: Meter) -> None:
     if args.store.is_dir():
         return
     began = time.monotonic()
-    show_computed(write_cohort(args.store, n=args.persons, device=choose_device(args.device)), meter)
+    show_computed(
+        write_cohort(args.store, n=args.persons, device=choose_device(args.device), recipe=args.recipe), meter
+    )
     if args.minutes is not None:
         spent = (time.monotonic() - began) / 60
         if spent >= args.minutes:

@@ -72,11 +72,13 @@ def ingest(
     plan: TablePlan | None = None,
     wanted: Wanted | None = None,
     workers: int | None = None,
+    chunked: bool | None = None,
 ) -> Generator[IngestProgress, None, CohortStore]:
     """Build ``store`` from ``source``, a path being that of a BIDS data set, of a table with NIfTI files, or of
     DICOM files; yields after each person, returns the open store. A ``plan`` says how the columns of a table are read,
-    ``wanted`` which persons, columns and series are taken. ``workers`` is the number of processes (default: as many as cores, four at
-    most, one for few persons or with a ``masker`` of the caller's).
+    ``wanted`` which persons, columns and series are taken. ``workers`` is the number of processes (default: as many as cores,
+    four at most, one for few persons or with a ``masker`` of the caller's); ``chunked`` as of
+    :class:`~engine.cohort.builder.StoreBuilder`.
 
     An interrupted ingest continues when it is called again. A person without a readable image or a plausible brain is
     left out, with the reason in the store's report. Raises :class:`~engine.cohort.sources.bids.BidsError` when the data set as
@@ -99,6 +101,7 @@ def ingest(
             **({"wanted": wanted.to_json()} if wanted else {}),
         },
         info=data.provenance(),
+        chunked=chunked,
     )
     left_out: list[dict[str, str]] = []
     flagged = list(data.flagged)

@@ -1,9 +1,10 @@
-"""The array store: a cohort as a few memory-mapped arrays that open in milliseconds.
+"""The array store: a cohort as a few arrays that open in milliseconds, memory-mapped or chunked.
 
 A store is a directory: ``volumes.npy`` (uint8, n c x y z, 255 = intensity 1.0), ``mask.npy`` (bool, n x y z: a head's
 brain, a torso's body), ``labels.npy`` (uint8 or int16, n x y z; only where the source has them), ``participants.json`` (a
 list of rows), and ``store.json``, which is written last (:mod:`engine.cohort.builder`). An older version opens by a reader
-of its own: version 2 names no version of the split and keeps the first, version 1 calls the mask ``brain``.
+of its own: version 2 names no version of the split and keeps the first, version 1 calls the mask ``brain``. Version 4 is
+version 3 with chunked arrays (:mod:`engine.cohort.chunked`), folders ``volumes.zarr`` and so on in place of the files.
 """
 
 from __future__ import annotations
@@ -21,17 +22,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from engine.cohort.chunked import ChunkedArray, StoredArray, StoreError
 from engine.cohort.participants import Roles
 from engine.cohort.split import Parts, split
 from engine.storage.whole import file_sha256, settled
-from engine.vocabulary.refusal import Refusal
 
 FORMAT = "somatwin-store"
-VERSION = 3
-
-
-class StoreError(Refusal):
-    """A store that is missing, unfinished, damaged or of another format, or that cannot be written."""
+#: of a store with memory-mapped arrays, and with chunked ones
+VERSION, CHUNKED = 3, 4
 
 
 def _as_it_is(meta: dict[str, Any]) -> dict[str, Any]:
@@ -50,12 +48,17 @@ def _from_first(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 #: what each version of store.json says, in the words of the newest
-READERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_first, 2: _from_second, 3: _as_it_is}
+READERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_first,
+    2: _from_second,
+    3: _as_it_is,
+    4: _as_it_is,
+}
 
 
 @dataclass(frozen=True, eq=False)
 class CohortStore:
-    """An open store; the arrays are read-only memory maps.
+    """An open store; the arrays are read-only memory maps, or chunked arrays that are indexed like them.
 
     Shape: ``volumes`` uint8 (n, c, x, y, z); ``mask`` bool (n, x, y, z); ``labels`` like mask, or None. ``rows`` has
     one dict per person: numbers as float, text as str, missing as None. ``roles`` take the place of the store's own split.
@@ -64,9 +67,9 @@ class CohortStore:
     path: Path
     meta: dict[str, Any]
     rows: list[dict[str, Any]]
-    volumes: np.ndarray
-    mask: np.ndarray
-    labels: np.ndarray | None
+    volumes: StoredArray
+    mask: StoredArray
+    labels: StoredArray | None
     roles: Roles | None = None
 
     @classmethod
@@ -89,7 +92,7 @@ class CohortStore:
                 raise StoreError(f"{found}, this program reads {known}; use the version that wrote it")
             meta = READERS[meta["version"]](meta)
             files = meta.get("files", {})
-            arrays = {name: mapped(path, files.get(name, name), facts) for name, facts in meta["arrays"].items()}
+            arrays = {name: opened(path, files.get(name, name), facts) for name, facts in meta["arrays"].items()}
             text = (path / "participants.json").read_bytes()
             if sha256(text).hexdigest() != meta["participants_sha256"]:
                 raise StoreError(f"{path}/participants.json was changed after the ingest; ingest the data set again")
@@ -157,9 +160,11 @@ class CohortStore:
     def verify(self) -> None:
         """Read every array through and compare its SHA-256; seconds, not milliseconds. Raises :class:`StoreError`."""
         for name, facts in self.meta["arrays"].items():
-            file = self.meta.get("files", {}).get(name, name)
-            if file_sha256(self.path / f"{file}.npy") != facts["sha256"]:
-                raise StoreError(f"{self.path}/{file}.npy is damaged (its checksum differs); ingest the data set again")
+            array = opened(self.path, self.meta.get("files", {}).get(name, name), facts)
+            file = array.folder if isinstance(array, ChunkedArray) else Path(str(array.filename))
+            found = array.digest() if isinstance(array, ChunkedArray) else file_sha256(file)
+            if found != facts["sha256"]:
+                raise StoreError(f"{file} is damaged (its checksum differs); ingest the data set again")
 
 
 def part_of(path: Path) -> Path:
@@ -177,8 +182,10 @@ def forget_work(path: Path) -> None:
                 (path / name).unlink()
 
 
-def mapped(path: Path, name: str, facts: Mapping[str, Any]) -> np.ndarray:
-    """A read-only map of one array of a store; raises :class:`StoreError` unless it is what ``facts`` say."""
+def opened(path: Path, name: str, facts: Mapping[str, Any]) -> np.memmap | ChunkedArray:
+    """One array of a store to read from; raises :class:`StoreError` unless it is what ``facts`` say."""
+    if "sizes" in facts:
+        return ChunkedArray(path / f"{name}.zarr", facts)
     file = path / f"{name}.npy"
     if not file.is_file() or file.stat().st_size != facts["bytes"]:
         raise StoreError(f"{file} is missing or cut short; ingest the data set again")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from engine.model.axes import Axes, directions_of, principal
 from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
-from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
+from engine.model.nn import large
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail, Refiner
 from engine.model.nn.embedding import Fusion
@@ -260,7 +261,7 @@ class JointModel(nn.Module):
         the mean that it expects beside what is ``known``. Where all scans are known the columns are not taken as independent:
         their covariance beside a scan has directions so narrow that eight steps lost a fifth of their spread
         (engine/LOG.md 38), so it is solved whole, and as far as they are Gaussian they are exact in any number of steps."""
-        directions, spread = _directions(self.image_loadings, self.image_variance)
+        directions, spread = directions_of(self.image_loadings, self.image_variance)
         expected = self._closed_form(known.value, known.levels(1.0))[1]
         table, axes = self.table_loadings.square().sum(-1) + self.table_variance, None
         if self.has_image and bool(known.image.all()):
@@ -275,22 +276,22 @@ class JointModel(nn.Module):
         )
         if not self.has_mask:
             return flow
-        directions, spread = _directions(_principal(self.mask_loadings), self.mask_variance)
+        directions, spread = directions_of(principal(self.mask_loadings), self.mask_variance)
         return replace(flow, mask_directions=directions, mask_spread=spread, mask=self.mask_variance)
 
     def encode(
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
     ) -> Float[Tensor, "b n c"]:
         """Volumes (0..1) to the diffused image state, given columns fused in."""
-        return self.standardise(self.fuse(self.autoencoder.encode(volume), table, given))
+        return self.standardise(self.fuse(large.encoded(self.autoencoder, volume), table, given))
 
     def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
-        return self.autoencoder.decode(self.restore(image)).clamp(0, 1)
+        return large.decoded(self.autoencoder, self.restore(image))
 
     def encode_mask(self, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
         """Segmentations (class by class, 0 the background) to the diffused mask state."""
-        return self.standardise_mask(self.mask_autoencoder.encode(labels))
+        return self.standardise_mask(large.encoded_mask(self.mask_autoencoder, labels))
 
     def standardise_mask(self, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
         """The mask autoencoder's latents to the diffused state."""
@@ -312,7 +313,8 @@ class JointModel(nn.Module):
             return base
         template = None
         if labels is not None and self.has_atlas:
-            tokens = self.mask_autoencoder.encode(labels) if mask is None else self._mask_axes.restore(mask)
+            coder = self.mask_autoencoder
+            tokens = large.encoded_mask(coder, labels) if mask is None else self._mask_axes.restore(mask)
             base, template = self.on_atlas(base, tokens)
         if labels is None:
             labels = torch.full(
@@ -320,7 +322,7 @@ class JointModel(nn.Module):
             )
         # another stream than that of the tokens' noise
         noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
-        return self.detail.draw(base, labels, torch.stack(noise).to(base.device), evaluations, template)
+        return large.drawn(self.detail, base, labels, torch.stack(noise).to(base.device), evaluations, template)
 
     def on_atlas(
         self, base: Float[Tensor, "b c x y z"], tokens: Float[Tensor, "b n m"]
@@ -330,8 +332,7 @@ class JointModel(nn.Module):
         coder = self.mask_autoencoder
         if not isinstance(coder, AtlasAutoencoder):
             return base, None
-        template = coder.mean_scan(coder.field(tokens))
-        return laid(base, template), template
+        return large.on_atlas(coder, tokens, base)
 
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""
@@ -339,7 +340,7 @@ class JointModel(nn.Module):
 
     def decode_mask(self, mask: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
         """The diffused mask state to segmentations: of each voxel the likeliest class."""
-        return self.mask_scores(mask).argmax(1).to(torch.uint8)
+        return large.decoded_mask(self.mask_autoencoder, self._mask_axes.restore(mask))
 
     def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
         """E[mask | scan] of the diffused mask state, beside the columns that are ``known``, if any; by one evaluation, at t = 1,
@@ -361,53 +362,6 @@ class JointModel(nn.Module):
         if self.config.detail:
             scores = self.refiner(scan, scores, [(0, 0, 0)] * len(scan))
         return scores.argmax(1).to(torch.uint8)
-
-
-class Axes(NamedTuple):
-    """The standardisation of tokens: ``centre`` (n, c) by place, ``rotation`` (c, c) to the principal axes, ``scale`` (c,)."""
-
-    centre: Tensor
-    rotation: Tensor
-    scale: Tensor
-
-    def standardise(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        return (tokens - self.centre) @ self.rotation * self.scale
-
-    def restore(self, state: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        return (state / self.scale) @ self.rotation.T + self.centre
-
-    def fit(self, tokens: Float[Tensor, "m n c"], whitening: float) -> None:
-        """Set it, in place, to the moments of ``tokens``; mean variance of the standardised tokens becomes 1."""
-        self.centre.copy_(tokens.mean(0))
-        centred = tokens - self.centre
-        flat = centred.flatten(0, 1)
-        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
-        values, vectors = values.flip(0).clamp(min=1e-8), vectors.flip(1)
-        scale = values.sqrt() ** -whitening
-        scale = scale / (values * scale**2).mean().sqrt()
-        self.rotation.copy_(vectors)
-        self.scale.copy_(scale)
-
-
-def _principal(loadings: Float[Tensor, "n c r"]) -> Float[Tensor, "n c r"]:
-    """The same covariance by orthogonal loadings, as the image's are of themselves and slopes on its factors are not."""
-    flat = loadings.flatten(0, 1).double()
-    turned = flat @ torch.linalg.eigh(flat.T @ flat).eigenvectors
-    length = turned.norm(dim=0)
-    # what is next to nothing has no direction of its own
-    turned = turned * (length > 1e-5 * length.max())
-    return turned.to(loadings.dtype).reshape(loadings.shape)
-
-
-def _directions(
-    loadings: Float[Tensor, "n c r"], variance: Float[Tensor, "n c"]
-) -> tuple[Float[Tensor, "nc r"], Float[Tensor, " r"]]:
-    """The unit directions of the factors in the tokens, and the variance along each."""
-    flat = loadings.flatten(0, 1)
-    length = flat.norm(dim=0)
-    directions = flat / length.clamp(min=1e-9)
-    spread = length**2 + variance.flatten() @ directions**2
-    return directions, spread.clamp(min=1e-6)
 
 
 def row_terms(table: Float[Tensor, "b k d"], codes: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:

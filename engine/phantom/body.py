@@ -19,7 +19,7 @@ from engine.phantom.interior.signal import signals
 from engine.phantom.interior.skeleton import Skeleton
 from engine.phantom.interior.template import Template, shipped
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.frame import Frame
+from engine.phantom.shape.frame import RASTER, Frame, Raster
 from engine.phantom.shape.limbs import right_arm, with_arms
 from engine.phantom.shape.outline import Outline
 from engine.phantom.shape.surface import abdomen, bulged, farthest, surface_of
@@ -44,12 +44,12 @@ class Body:
 
 
 @torch.inference_mode()
-def build(people: People, template: Template | None = None, *, fine: int = 1) -> Body:
+def build(people: People, template: Template | None = None, *, raster: Raster = RASTER) -> Body:
     """Draw every person's torso: skin and wall, the pull-back within them, chest, abdomen, pelvis, the bowel last."""
     device = people.height.device
     # the context costs a third of the time where tensors are on the CPU anyway
     with nullcontext() if device.type == "cpu" else device:
-        whole = Frame(people, fine)
+        whole = Frame(people, raster)
         anatomy = template or shipped(device)
         outline = Outline(Sections(Skeleton(whole, anatomy)), anatomy.skin)
         bulge = bulged(outline, contents(people))

@@ -25,11 +25,13 @@ from engine.phantom.dixon import CHANNELS, scan
 from engine.phantom.fitting import fit
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.process import keep_freed, one_thread
-from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
+from engine.phantom.shape.frame import HD, RASTER, Raster
 from engine.phantom.tissue import TISSUES, codes
 from engine.vocabulary.catalogue import CATALOGUE
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
+#: what the recipes of computed persons are trained on
+RASTERS = {RECIPE: RASTER, "torso_dixon_hd": HD}
 NAME = "In-silico torso Dixon MRI"
 ABOUT = (
     "Computed anatomy, not scans of persons: a procedural population calibrated on published statistics. "
@@ -73,7 +75,9 @@ def person_seeds(seed: int, n: int) -> list[int]:
     return [(seed * 1_000_003 + i) % 2**32 for i in range(n)]
 
 
-def make(seeds: Sequence[int], given: Any = None, device: str = "cpu") -> list[PhantomPerson]:
+def make(
+    seeds: Sequence[int], given: Any = None, device: str = "cpu", *, raster: Raster = RASTER
+) -> list[PhantomPerson]:
     """Persons of these seeds whose table shows what is ``given``: any of its columns, for all or one mapping for each.
 
     What is counted on the label map comes out to :data:`engine.phantom.counted.TOLERANCE` and costs some more bodies
@@ -83,18 +87,18 @@ def make(seeds: Sequence[int], given: Any = None, device: str = "cpu") -> list[P
     """
 
     def count(people: People) -> dict[str, float]:
-        body = build(people.to(device))
+        body = build(people.to(device), raster=raster)
         return counts(body, 0, body.label[0].cpu().numpy())
 
     if device != "cpu":
-        return _draw(fit(seeds, given, count).to(device))
+        return _draw(fit(seeds, given, count).to(device), raster)
     with one_thread():
         people = fit(seeds, given, count)
-        return [person for i in range(len(people)) for person in _draw(people[[i]])]
+        return [person for i in range(len(people)) for person in _draw(people[[i]], raster)]
 
 
-def _draw(people: People) -> list[PhantomPerson]:
-    body = build(people)
+def _draw(people: People, raster: Raster) -> list[PhantomPerson]:
+    body = build(people, raster=raster)
     taken = scan(body)
     images, labels = taken.images.cpu().numpy(), body.label.cpu().numpy()
     drawn = []
@@ -109,12 +113,16 @@ def counts(body: Body, i: int, labels: UInt8[np.ndarray, "x y z"]) -> dict[str, 
     voxels = np.bincount(labels.reshape(-1), minlength=256)
 
     def litres(group: str) -> float:
-        return int(voxels[list(codes(group))].sum()) * VOXEL_ML / 1000
+        return int(voxels[list(codes(group))].sum()) * body.frame.voxel_ml / 1000
 
     pelvis = np.zeros(256, bool)
     pelvis[list(codes("pelvis"))] = True
     level = waist_level(pelvis.take(labels))
-    tape = float("nan") if level is None else girth(body.trunk[i, :, :, level].cpu().double().numpy(), SPACING[:2])
+    tape = (
+        float("nan")
+        if level is None
+        else girth(body.trunk[i, :, :, level].cpu().double().numpy(), body.frame.spacing[:2])
+    )
     return {
         "sat": litres("subcutaneous_fat"),
         "vat": litres("visceral_fat"),
@@ -158,12 +166,15 @@ def write_cohort(
     device: str = "cpu",
     labels: bool = False,
     nifti: int = 0,
+    recipe: str = RECIPE,
+    chunked: bool | None = None,
     workers: int | None = None,
 ) -> Generator[PhantomProgress, None, CohortStore]:
     """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store.
 
     The same call again resumes, and ends in the same store; ``nifti`` is only checked here, before the work
-    (:func:`write_nifti`). Raises :class:`PhantomError` for an n below 1,
+    (:func:`write_nifti`); ``recipe`` says of which voxels (:data:`RASTERS`), ``chunked`` how they are stored
+    (:class:`~engine.cohort.builder.StoreBuilder`). Raises :class:`PhantomError` for an n below 1,
     :class:`~engine.cohort.store.StoreError` when the store exists or cannot be written.
     """
     if n < 1:
@@ -172,11 +183,14 @@ def write_cohort(
         raise PhantomError(f"{nifti} persons as NIfTI of {n}; ask for 0 to {n}")
     if not 0 <= seed < 4000:
         raise PhantomError(f"the cohort's seed is {seed}; give one from 0 to 3999")
+    if recipe not in RASTERS:
+        raise PhantomError(f"recipe {recipe} takes no computed persons; name {' or '.join(RASTERS)}")
+    raster = RASTERS[recipe]
     builder = StoreBuilder(
         store,
-        recipe=RECIPE,
-        grid=GRID,
-        affine=centred_affine(GRID, SPACING),
+        recipe=recipe,
+        grid=raster.grid,
+        affine=centred_affine(raster.grid, raster.spacing),
         channels=CHANNELS,
         plan={"phantom": PHANTOM, "seed": seed, "n": n, "labels": labels, "device": device.partition(":")[0]},
         info={
@@ -185,13 +199,14 @@ def write_cohort(
             "acknowledgement": ABOUT,
             "label_names": {str(tissue.code): tissue.name for tissue in TISSUES},
         },
+        chunked=chunked,
     )
     seeds, width = person_seeds(seed, n), len(str(max(n, 9999)))
     names = [f"sub-{i + 1:0{width}d}" for i in range(n)]
     missing = [i for i in range(n) if not builder.has(names[i])]
     started, done = time.monotonic(), n - len(missing)
     yield PhantomProgress(done=done, total=n, seconds=0.0)
-    for i, person in zip(missing, stream([seeds[i] for i in missing], device, workers), strict=True):
+    for i, person in zip(missing, stream([seeds[i] for i in missing], device, workers, raster), strict=True):
         mask = person.labels > 0
         builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
         done += 1
@@ -222,7 +237,7 @@ def write_nifti(store: CohortStore, count: int, device: str = "cpu") -> Path:
             row = {key: value for key, value in store.rows[i].items() if key != "participant_id"}
             labels = np.asarray(store.labels[i]) if store.labels is not None else None
             if labels is None:
-                (person,) = make([row["seed"]], device=device)
+                (person,) = make([row["seed"]], device=device, raster=RASTERS[store.meta["recipe"]])
                 labels = person.labels
             data = np.concatenate([np.asarray(store.volumes[i]), labels[None].astype(np.uint8)])
             yield _Saved(Volume(data, store.affine, (*CHANNELS, "dseg")), row)
@@ -242,28 +257,30 @@ def write_nifti(store: CohortStore, count: int, device: str = "cpu") -> Path:
     return out
 
 
-def stream(seeds: list[int], device: str, workers: int | None = None) -> Iterator[PhantomPerson]:
+def stream(
+    seeds: list[int], device: str, workers: int | None = None, raster: Raster = RASTER
+) -> Iterator[PhantomPerson]:
     """The persons in order: on a GPU in batches, on the CPU by as many processes as there are cores."""
     if device != "cpu":
         for start in range(0, len(seeds), BATCH_GPU):
-            yield from make(seeds[start : start + BATCH_GPU], device=device)
+            yield from make(seeds[start : start + BATCH_GPU], device=device, raster=raster)
         return
     count = (
         workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
     )
     if count == 1 or len(seeds) < ALONE:
         for seed in seeds:
-            yield from make([seed])
+            yield from make([seed], raster=raster)
         return
     # fork would copy the parent's threads' locks
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), keep_freed)
     try:
         window = 4 * count
-        waiting = [pool.submit(make, [seed]) for seed in seeds[:window]]
+        waiting = [pool.submit(make, [seed], raster=raster) for seed in seeds[:window]]
         for k in range(len(seeds)):
             (person,) = waiting.pop(0).result()
             if k + window < len(seeds):
-                waiting.append(pool.submit(make, [seeds[k + window]]))
+                waiting.append(pool.submit(make, [seeds[k + window]], raster=raster))
             yield person
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from engine.cohort.builder import StoreBuilder
+from engine.cohort.chunked import ChunkedArray, StoredArray
 from engine.cohort.split import split
 from engine.cohort.store import CohortStore, StoreError, part_of
 from engine.imaging.volume import centred_affine
@@ -21,9 +23,22 @@ GRID = (6, 7, 8)
 AFFINE = centred_affine(GRID, (2.0, 2.0, 2.0))
 
 
-def builder(path: Path, *, plan: dict[str, Any] | None = None, channels: tuple[str, ...] = ("T1w",)) -> StoreBuilder:
+@pytest.fixture(params=[False, True], ids=["mapped", "chunked"])
+def chunked(request: pytest.FixtureRequest) -> bool:
+    """Both kinds of store are held to the same."""
+    return request.param
+
+
+def builder(
+    path: Path,
+    *,
+    plan: dict[str, Any] | None = None,
+    channels: tuple[str, ...] = ("T1w",),
+    chunked: bool | None = None,
+) -> StoreBuilder:
     return StoreBuilder(
         path,
+        chunked=chunked,
         recipe="tiny",
         grid=GRID,
         affine=AFFINE,
@@ -43,16 +58,16 @@ def rows(n: int) -> list[dict[str, Any]]:
     return [{"participant_id": f"sub-{i}", "age": 20.0 + i, "sex": "FM"[i % 2], "bmi": None} for i in range(n)]
 
 
-def small_store(path: Path, n: int = 4, *, labelled: int = 2) -> CohortStore:
-    build = builder(path)
+def small_store(path: Path, n: int = 4, *, labelled: int = 2, chunked: bool | None = None) -> CohortStore:
+    build = builder(path, chunked=chunked)
     for i in range(n):
         volume, brain, labels = arrays(i)
         build.add(f"sub-{i}", volume, brain, labels if i < labelled else None, {"brain_ml": float(i)})
     return build.finish(rows(n), left_out=[{"participant_id": "sub-9", "reason": "no image"}])
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
-    small_store(tmp_path / "s")
+def test_what_was_written_is_read_back(tmp_path: Path, chunked: bool) -> None:
+    small_store(tmp_path / "s", chunked=chunked)
     store = CohortStore.open(tmp_path / "s")
     assert len(store) == 4
     assert store.rows == rows(4)
@@ -60,7 +75,8 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert store.spacing == (2.0, 2.0, 2.0)
     assert store.channels == ("T1w",)
     np.testing.assert_array_equal(store.affine, AFFINE)
-    assert isinstance(store.volumes, np.memmap)
+    assert isinstance(store.volumes, ChunkedArray if chunked else np.memmap)
+    assert isinstance(store.volumes, StoredArray)
     assert store.labels is not None
     assert store.labels.dtype == np.uint8
     for i in range(4):
@@ -83,15 +99,19 @@ def test_memory_maps_are_read_only(tmp_path: Path) -> None:
         store.volumes[0] = 0
 
 
-def test_two_builds_are_the_same_to_the_byte(tmp_path: Path) -> None:
-    first, second = small_store(tmp_path / "a"), small_store(tmp_path / "b")
+def files_of(path: Path) -> list[Path]:
+    return [file for file in sorted(path.rglob("*")) if file.is_file()]
+
+
+def test_two_builds_are_the_same_to_the_byte(tmp_path: Path, chunked: bool) -> None:
+    first, second = small_store(tmp_path / "a", chunked=chunked), small_store(tmp_path / "b", chunked=chunked)
     assert first.meta == second.meta
-    for file in first.path.iterdir():
-        assert file.read_bytes() == (second.path / file.name).read_bytes()
+    for file in files_of(first.path):
+        assert file.read_bytes() == (second.path / file.relative_to(first.path)).read_bytes()
 
 
-def test_several_channels_and_no_labels(tmp_path: Path) -> None:
-    build = builder(tmp_path / "s", channels=("fat", "water"))
+def test_several_channels_and_no_labels(tmp_path: Path, chunked: bool) -> None:
+    build = builder(tmp_path / "s", channels=("fat", "water"), chunked=chunked)
     volume, brain, _ = arrays(0, channels=2)
     build.add("sub-0", volume, brain)
     store = build.finish(rows(1))
@@ -100,8 +120,8 @@ def test_several_channels_and_no_labels(tmp_path: Path) -> None:
     assert store.labelled.tolist() == [False]
 
 
-def test_large_label_codes_keep_their_value(tmp_path: Path) -> None:
-    build = builder(tmp_path / "s")
+def test_large_label_codes_keep_their_value(tmp_path: Path, chunked: bool) -> None:
+    build = builder(tmp_path / "s", chunked=chunked)
     volume, brain, labels = arrays(0)
     build.add("sub-0", volume, brain, labels)
     build.add("sub-1", volume, brain, labels + 1000)
@@ -111,13 +131,13 @@ def test_large_label_codes_keep_their_value(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.labels[0], labels)
 
 
-def test_an_unfinished_store_is_none_and_is_continued(tmp_path: Path) -> None:
+def test_an_unfinished_store_is_none_and_is_continued(tmp_path: Path, chunked: bool) -> None:
     path = tmp_path / "s"
     volume, brain, _ = arrays(0)
-    builder(path).add("sub-0", volume, brain)
+    builder(path, chunked=chunked).add("sub-0", volume, brain)
     with pytest.raises(StoreError, match="unfinished one is there"):
         CohortStore.open(path)
-    again = builder(path)
+    again = builder(path, chunked=chunked)
     assert again.has("sub-0")
     assert not again.has("sub-1")
     again.add("sub-1", volume, brain)
@@ -130,21 +150,21 @@ def test_work_under_another_plan_is_discarded(tmp_path: Path) -> None:
     assert not builder(tmp_path / "s", plan={"order": 1}).has("sub-0")
 
 
-def test_a_person_damaged_in_the_unfinished_store_is_done_again(tmp_path: Path) -> None:
-    build = builder(tmp_path / "s")
+def test_a_person_damaged_in_the_unfinished_store_is_done_again(tmp_path: Path, chunked: bool) -> None:
+    build = builder(tmp_path / "s", chunked=chunked)
     volume, brain, _ = arrays(0)
     build.add("sub-0", volume, brain)
     file = next((part_of(tmp_path / "s") / "people").glob("*.npz"))
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(StoreError, match="sub-0 is damaged and was discarded"):
         build.finish(rows(1))
-    assert not builder(tmp_path / "s").has("sub-0")
+    assert not builder(tmp_path / "s", chunked=chunked).has("sub-0")
 
 
-def test_a_finished_store_is_not_overwritten(tmp_path: Path) -> None:
-    small_store(tmp_path / "s")
+def test_a_finished_store_is_not_overwritten(tmp_path: Path, chunked: bool) -> None:
+    small_store(tmp_path / "s", chunked=chunked)
     with pytest.raises(StoreError, match="exists already"):
-        builder(tmp_path / "s")
+        builder(tmp_path / "s", chunked=chunked)
 
 
 def test_shapes_must_fit(tmp_path: Path) -> None:
@@ -153,9 +173,9 @@ def test_shapes_must_fit(tmp_path: Path) -> None:
         builder(tmp_path / "s").add("sub-0", volume[:, 1:], brain[1:])
 
 
-def test_nobody_left_is_refused(tmp_path: Path) -> None:
+def test_nobody_left_is_refused(tmp_path: Path, chunked: bool) -> None:
     with pytest.raises(StoreError, match="no person is left"):
-        builder(tmp_path / "s").finish([])
+        builder(tmp_path / "s", chunked=chunked).finish([])
     assert not (tmp_path / "s").exists()
 
 
@@ -312,3 +332,164 @@ def test_finish_goes_on_wherever_it_was_stopped_and_redoes_nobody(tmp_path: Path
         assert not part_of(path).exists()
         step += 1
     assert stopped >= 8
+
+
+def both(tmp_path: Path, n: int = 5) -> tuple[CohortStore, CohortStore]:
+    return small_store(tmp_path / "mapped", n), small_store(tmp_path / "chunked", n, chunked=True)
+
+
+KEYS = [
+    0,
+    -1,
+    np.int64(2),
+    slice(1, 3),
+    slice(None),
+    slice(0, 0),
+    np.array([3, 1, 1]),
+    np.array([], dtype=np.int64),
+    (2, 0),
+    (slice(0, 2), 0),
+    (np.array([4, 0]), slice(0, 1)),
+    (1, slice(None), slice(2, 5), slice(0, 3)),
+    (0, 0, 3),
+    (1, 0, slice(None), slice(None), 7),
+]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_a_chunked_store_gives_what_a_mapped_one_gives(tmp_path: Path, key: Any) -> None:
+    mapped, chunked = both(tmp_path)
+    expected, found = mapped.volumes[key], chunked.volumes[key]
+    assert isinstance(found, np.ndarray)
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_chunked_store_is_the_mapped_one_bit_for_bit(tmp_path: Path) -> None:
+    mapped, chunked = both(tmp_path)
+    assert mapped.labels is not None
+    assert chunked.labels is not None
+    pairs = [(getattr(mapped, k), getattr(chunked, k)) for k in ("volumes", "mask", "labels")]
+    for one, other in pairs:
+        assert (one.shape, one.dtype, len(one)) == (other.shape, other.dtype, len(other))
+        np.testing.assert_array_equal(one[:], other[:])
+    np.testing.assert_array_equal(mapped.scan(3), chunked.scan(3))
+    assert {k: v.tolist() for k, v in mapped.split().items()} == {k: v.tolist() for k, v in chunked.split().items()}
+    assert {**mapped.meta, "version": 4, "arrays": {}} == {**chunked.meta, "arrays": {}}
+    with pytest.raises(IndexError):
+        chunked.volumes[5]
+
+
+def test_large_volumes_are_chunked_and_small_ones_are_mapped(tmp_path: Path) -> None:
+    def made(name: str, grid: tuple[int, int, int], channels: tuple[str, ...]) -> bool:
+        affine = centred_affine(grid, (1.0, 1.0, 1.0))
+        return StoreBuilder(tmp_path / name, recipe="r", grid=grid, affine=affine, channels=channels, plan={}).chunked
+
+    assert not made("head", (96, 112, 112), ("T1w",))
+    assert not made("torso", (96, 80, 144), ("water", "fat"))
+    assert made("head_1mm", (192, 224, 224), ("T1w",))
+    assert made("torso_hd", (240, 208, 288), ("water", "fat"))
+
+
+def test_damage_to_chunks_is_named(tmp_path: Path) -> None:
+    whole = small_store(tmp_path / "s", chunked=True).path
+
+    def copy(name: str) -> Path:
+        shutil.copytree(whole, tmp_path / name)
+        return tmp_path / name
+
+    shutil.rmtree(copy("gone") / "volumes.zarr")
+    with pytest.raises(StoreError, match="missing or cut short"):
+        CohortStore.open(tmp_path / "gone")
+    shard = (path := copy("lost")) / "volumes.zarr/c/1/0/0/0/0"
+    shard.unlink()
+    store = CohortStore.open(path)
+    np.testing.assert_array_equal(store.volumes[0], arrays(0)[0])
+    with pytest.raises(StoreError, match="missing or cut short"):  # and not zeros
+        store.volumes[1]
+    shard = (path := copy("flipped")) / "volumes.zarr/c/2/0/0/0/0"
+    content = bytearray(shard.read_bytes())
+    content[40] ^= 1
+    shard.write_bytes(bytes(content))
+    store = CohortStore.open(path)
+    with pytest.raises(StoreError, match="is damaged"):
+        store.volumes[2]
+    with pytest.raises(StoreError, match="checksum differs"):
+        store.verify()
+    text = (path := copy("other")) / "mask.zarr/zarr.json"
+    text.write_text(text.read_text().replace('"bool"', '"uint8"'))
+    with pytest.raises(StoreError, match="not the array that"):
+        CohortStore.open(path)
+
+
+def test_a_full_disk_keeps_nothing_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zarr
+
+    build = builder(tmp_path / "s", chunked=True)
+    volume, brain, _ = arrays(0)
+    build.add("sub-0", volume, brain)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zarr, "create_array", full)
+    with pytest.raises(StoreError, match="is full, nothing was kept"):
+        build.finish(rows(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chunks_are_continued_after_a_finish_that_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    build = builder(path, chunked=True)
+    for i in range(2):
+        volume, brain, _ = arrays(i)
+        build.add(f"sub-{i}", volume, brain)
+    half = part_of(path) / "volumes.zarr"
+    half.mkdir()
+    (half / "zarr.json").write_text("{")
+    store = builder(path, chunked=True).finish(rows(2))
+    store.verify()
+    np.testing.assert_array_equal(store.volumes[1], arrays(1)[0])
+
+
+def test_opening_reads_no_persons_and_waits_for_no_library(tmp_path: Path) -> None:
+    """A store of whichever size opens from two small files; zarr is imported with the first person read."""
+    store = small_store(tmp_path / "s", chunked=True)
+    for shard in (store.path / "volumes.zarr" / "c").iterdir():
+        shutil.rmtree(shard)
+    code = f"import sys; from engine.cohort.store import CohortStore as S; S.open({str(store.path)!r}); print('zarr' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+def test_streaming_persons_keeps_memory_flat(tmp_path: Path) -> None:
+    """The peak of a process that reads slabs of many persons is that of one which reads few."""
+    grid = (64, 96, 96)
+    build = StoreBuilder(
+        tmp_path / "s",
+        recipe="r",
+        grid=grid,
+        affine=centred_affine(grid, (1.0, 1.0, 1.0)),
+        channels=("T1w",),
+        plan={},
+        chunked=True,
+    )
+    volume = np.random.default_rng(0).integers(0, 256, (1, *grid), dtype=np.uint8)
+    for i in range(120):
+        build.add(f"sub-{i}", volume, volume[0] > 9)
+    build.finish(rows(120))
+    code = (
+        "import sys, resource; from engine.cohort.store import CohortStore as S\n"
+        "s = S.open(sys.argv[1])\n"
+        "for i in range(int(sys.argv[2])): s.volumes[i], s.volumes[i, 0, 5:9]\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+
+    def peak(n: int) -> int:
+        command = [sys.executable, "-c", code, str(tmp_path / "s"), str(n)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    few, many = peak(10), peak(120)
+    # 120 volumes have 70 MB
+    assert many - few < 12_000

@@ -22,7 +22,7 @@ from engine.phantom.interior.skeleton import Skeleton
 from engine.phantom.interior.template import shipped
 from engine.phantom.process import one_thread
 from engine.phantom.shape.canvas import Canvas
-from engine.phantom.shape.frame import SPACING, VOXEL_ML, Frame
+from engine.phantom.shape.frame import SPACING, VOXEL_ML, Frame, Raster
 from engine.phantom.tissue import BY_NAME, TISSUES, codes
 from tests.phantom.bodies import corners, drawn, is_group, is_named, labels
 
@@ -200,7 +200,7 @@ def test_the_liver_keeps_its_shape(sex: str, least: float) -> None:
 
 def test_the_same_code_draws_finer_voxels() -> None:
     people = sample_people([7], {"sex": "M", "bmi": 26.0})
-    coarse, fine = build(people), build(people, fine=2)
+    coarse, fine = build(people), build(people, raster=Raster((192, 160, 288), (2.5, 2.5, 3.0)))
     assert fine.label.shape[1:] == tuple(2 * n for n in coarse.label.shape[1:])
     for group, share in (
         ("subcutaneous_fat", 0.02),

@@ -132,13 +132,18 @@ def resident_peak() -> int:
 
 def child_peak(work: Callable[..., None], *arguments: Any) -> tuple[int, int | None]:
     """MiB of memory, and of the GPU's, that a module's function ``work`` takes in a new process; JSON ``arguments``."""
+    peak, on_device = json.loads(child_lines(work, *arguments)[-1])
+    return peak, on_device
+
+
+def child_lines(work: Callable[..., None], *arguments: Any) -> list[str]:
+    """What ``work`` prints in a new process, and last its peaks (:func:`print_peak`)."""
     code = CHILD.format(module=work.__module__, name=work.__name__)
     done = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it was stopped"])[-1]
         raise EvaluationError(f"the process that measures memory failed ({last[:200]}): free some memory and try again")
-    peak, on_device = json.loads(done.stdout.splitlines()[-1])
-    return peak, on_device
+    return done.stdout.splitlines()
 
 
 def print_peak() -> None:

@@ -13,10 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from engine.model.config import TransformerConfig
 from engine.model.flow import Joint, Levels
 from engine.model.nn.embedding import ColumnEmbedding, NoiseEmbedding, grid_positions
+
+#: tokens up to which a CPU makes the table of all pairs of them, and a block keeps all that its gradient needs
+EXPLICIT = 1024
 
 
 class Block(nn.Module):
@@ -37,7 +41,7 @@ class Block(nn.Module):
         b, s, w = x.shape
         query, key, value = self.qkv(x).reshape(b, s, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
         query, key = (rms_norm(part, part.shape[-1:]).to(value.dtype) for part in (query, key))
-        if x.is_cuda:
+        if x.is_cuda or s > EXPLICIT:  # memory in proportion to the tokens
             mixed = scaled_dot_product_attention(query, key, value)
         else:  # for 300 tokens twice as fast on a CPU, forwards and backwards, as the fused kernel
             mixed = (query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])).softmax(-1).to(value.dtype) @ value
@@ -125,7 +129,10 @@ class JointTransformer(nn.Module):
         levels_in = nn.functional.silu(noise)
         x = torch.cat([x, self.column_in(state.table)], 1)
         for block in self.blocks:
-            x = block(x, levels_in, n)
+            if torch.is_grad_enabled() and x.shape[1] > EXPLICIT:
+                x = checkpoint(block, x, levels_in, n, use_reentrant=False)
+            else:
+                x = block(x, levels_in, n)
         shift, scale = self.last(levels_in).chunk(2, -1)
         shift, scale = (torch.cat([v[:, :1].expand(-1, n, -1), v[:, 1:]], 1) for v in (shift, scale))
         x = self.norm(x) * (1 + scale) + shift

@@ -19,6 +19,24 @@ from engine.phantom.shape.shapes import Point, spread
 GRID = (96, 80, 144)
 SPACING = (5.0, 5.0, 6.0)
 VOXEL_ML = SPACING[0] * SPACING[1] * SPACING[2] / 1000
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Voxels along x, y, z and their size in mm, in the same field of view as :data:`GRID`, or nearly."""
+
+    grid: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+
+    @property
+    def fine(self) -> int:
+        """How many of its slices lie in one of :data:`SPACING`."""
+        return round(SPACING[2] / self.spacing[2])
+
+
+RASTER = Raster(GRID, SPACING)
+#: 2 x 2 x 3 mm: twice and more as fine along every axis; 16 mm wider from front to back, for a grid of whole tokens
+HD = Raster((240, 208, 288), (2.0, 2.0, 3.0))
 #: top of the field of view, a fraction of the height; a reference stature for lengths written in mm
 TOP, REFERENCE = 0.862, 1790.0
 #: amplitude of the body's smooth random warp, mm, and its control points
@@ -31,18 +49,16 @@ FORWARD = 72.0
 
 
 class Frame:
-    """A batch of bodies and the grid they are painted on: :data:`GRID` voxels of :data:`SPACING` mm, or each ``fine`` of
-    them along every axis (2: 2.5 x 2.5 x 3 mm).
+    """A batch of bodies and the ``raster`` they are painted on.
 
     ``h`` is the height in mm, ``s`` the size of the skeleton relative to a man of 1.79 m, ``male`` 0 or 1, ``x``, ``y``
     the warped coordinates of the voxels, ``z`` the height of the axial slices and ``u`` the same as a fraction of ``h``.
     """
 
-    def __init__(self, people: People, fine: int = 1) -> None:
-        self.grid = (GRID[0] * fine, GRID[1] * fine, GRID[2] * fine)
-        self.spacing = (SPACING[0] / fine, SPACING[1] / fine, SPACING[2] / fine)
-        self.voxel_ml = VOXEL_ML / fine**3
-        self.fine = fine
+    def __init__(self, people: People, raster: Raster = RASTER) -> None:
+        self.raster, self.grid, self.spacing = raster, raster.grid, raster.spacing
+        self.voxel_ml = raster.spacing[0] * raster.spacing[1] * raster.spacing[2] / 1000
+        self.fine = raster.fine
         self.people, self.n, self.device = people, len(people), people.height.device
         self.h = column(people.height) * 10
         self.male = column(people.male)
@@ -95,10 +111,9 @@ class Frame:
         coarse = torch.stack(
             [torch.randn(points, generator=generator(seed, name), device="cpu") for seed in self.people.seeds]
         )
-        whole = tuple(size * self.fine for size in GRID)
         every = slice(self.grid[0]), slice(self.grid[1]), slice(self.grid[2])
         part = every if box is None else box.part
-        field = spread(coarse.to(self.device), whole, part or every)
+        field = spread(coarse.to(self.device), self.raster.grid, part or every)
         return field if box is None or part else box.take(field)
 
     @cached_property

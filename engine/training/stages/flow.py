@@ -17,6 +17,7 @@ from engine.cohort.store import CohortStore
 from engine.model.config import MaskConfig
 from engine.model.flow import Joint, Levels, NoiseMixture, flow_loss, interpolate
 from engine.model.joint import JointModel
+from engine.model.nn.large import encoded, encoded_mask
 from engine.training.augment import Augmentation, Variation, varied
 from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import (
@@ -129,8 +130,8 @@ def _encoded(
         if model.config.mask and store.labelled[row]:
             labels = load_masks(store, rows, class_of_code(model.config.mask)).to(device)
             labels = labels if how is None else _varied_labels(labels, model.config.mask, how, config, store.spacing)
-            mask = model.mask_autoencoder.encode(labels)[0]
-        return model.autoencoder.encode(image)[0].half().cpu(), mask.half().cpu()
+            mask = encoded_mask(model.mask_autoencoder, labels)[0]
+        return encoded(model.autoencoder, image)[0].half().cpu(), mask.half().cpu()
 
 
 def _varied_labels(

@@ -1,0 +1,75 @@
+"""Networks on volumes of any size: in one piece as they ever were, bit for bit, or in tiles where volumes are large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from engine.model.nn import tiled, tiled_atlas
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
+from engine.model.nn.autoencoder import Autoencoder
+from engine.model.nn.detail import Detail
+from engine.model.nn.mask_autoencoder import MaskAutoencoder
+
+#: voxels above which a volume is computed in tiles
+LARGE = 2**22
+
+
+def pays(grid: Sequence[int]) -> bool:
+    """Whether volumes of this grid are computed in tiles, which a gradient does not go through."""
+    return math.prod(grid) > LARGE and not torch.is_grad_enabled()
+
+
+def encoded(coder: Autoencoder, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
+    """Token means of volumes."""
+    return tiled.encode(coder, volume) if pays(coder.config.grid) else coder.encode(volume)
+
+
+def decoded(coder: Autoencoder, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
+    """Volumes of tokens, clipped to 0..1."""
+    if pays(coder.config.grid):
+        return tiled.decode(coder, tokens).clamp_(0, 1)
+    return coder.decode(tokens).clamp(0, 1)
+
+
+def encoded_mask(coder: MaskAutoencoder, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
+    """Token means of segmentations."""
+    return tiled.encode_mask(coder, labels) if pays(coder.grid) else coder.encode(labels)
+
+
+def decoded_mask(coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
+    """Segmentations of tokens: of each voxel the likeliest class."""
+    if not pays(coder.grid):
+        return coder.decode(tokens).argmax(1).to(torch.uint8)
+    if isinstance(coder, AtlasAutoencoder):
+        return tiled_atlas.labels(coder, tiled_atlas.field(coder, tokens))
+    return tiled.MaskScores(coder, tokens).labels()
+
+
+def on_atlas(
+    coder: AtlasAutoencoder, tokens: Float[Tensor, "b n m"], base: Float[Tensor, "b c x y z"]
+) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"]]:
+    """Decoded scans with the atlas laid on them by their mask's ``tokens``, and its mean scan as it lies in them."""
+    if pays(coder.grid):
+        template = tiled_atlas.mean_scan(coder, tiled_atlas.field(coder, tokens))
+        return tiled_atlas.lay(base, template), template
+    template = coder.mean_scan(coder.field(tokens))
+    return laid(base, template), template
+
+
+def drawn(
+    detail: Detail,
+    base: Float[Tensor, "b c x y z"],
+    labels: UInt8[Tensor, "b x y z"],
+    noise: Float[Tensor, "b c x y z"],
+    evaluations: int,
+    template: Float[Tensor, "b c x y z"] | None,
+) -> Float[Tensor, "b c x y z"]:
+    """Scans with their detail (:meth:`Detail.draw`)."""
+    if pays(base.shape[2:]):
+        return tiled.draw(detail, base, labels, noise, evaluations, template)
+    return detail.draw(base, labels, noise, evaluations, template)
