@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,7 @@ from jaxtyping import UInt8
 from engine.cohort.bids_write import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
-from engine.cohort.store import CohortStore
+from engine.cohort.store import CohortStore, part_of
 from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import People, PhantomError
 from engine.phantom.body import Body, build
@@ -27,6 +26,7 @@ from engine.phantom.girth import girth, waist_level
 from engine.phantom.process import keep_freed, one_thread
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.tissue import TISSUES, codes
+from engine.storage.ranks import SINGLE, Ranks
 from engine.vocabulary.catalogue import CATALOGUE
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
@@ -159,8 +159,10 @@ def write_cohort(
     labels: bool = False,
     nifti: int = 0,
     workers: int | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Generator[PhantomProgress, None, CohortStore]:
-    """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store.
+    """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store. Of several ``ranks`` each
+    makes its own, and rank 0 joins them.
 
     The same call again resumes, and ends in the same store; ``nifti`` is only checked here, before the work
     (:func:`write_nifti`). Raises :class:`PhantomError` for an n below 1,
@@ -172,32 +174,53 @@ def write_cohort(
         raise PhantomError(f"{nifti} persons as NIfTI of {n}; ask for 0 to {n}")
     if not 0 <= seed < 4000:
         raise PhantomError(f"the cohort's seed is {seed}; give one from 0 to 3999")
-    builder = StoreBuilder(
-        store,
-        recipe=RECIPE,
-        grid=GRID,
-        affine=centred_affine(GRID, SPACING),
-        channels=CHANNELS,
-        plan={"phantom": PHANTOM, "seed": seed, "n": n, "labels": labels, "device": device.partition(":")[0]},
-        info={
-            "source_name": NAME,
-            "licence": LICENCE,
-            "acknowledgement": ABOUT,
-            "label_names": {str(tissue.code): tissue.name for tissue in TISSUES},
-        },
-    )
+    plan = {"phantom": PHANTOM, "seed": seed, "n": n, "labels": labels, "device": device.partition(":")[0]}
+    builder = _builder(Path(store), plan, ranks)
     seeds, width = person_seeds(seed, n), len(str(max(n, 9999)))
     names = [f"sub-{i + 1:0{width}d}" for i in range(n)]
-    missing = [i for i in range(n) if not builder.has(names[i])]
-    started, done = time.monotonic(), n - len(missing)
-    yield PhantomProgress(done=done, total=n, seconds=0.0)
-    for i, person in zip(missing, stream([seeds[i] for i in missing], device, workers), strict=True):
-        mask = person.labels > 0
-        builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
-        done += 1
-        yield PhantomProgress(done=done, total=n, seconds=time.monotonic() - started)
-    rows = [{"participant_id": name, **builder.quality(name)} for name in names]
-    return builder.finish(rows, report=write_quality)
+    own = ranks.own(n)
+    missing = [i for i in own if not builder.has(names[i])]
+    started, done = time.monotonic(), len(own) - len(missing)
+    yield PhantomProgress(done=min(n, done * ranks.size), total=n, seconds=0.0)
+    with ranks.together():
+        people = stream([seeds[i] for i in missing], device, workers or ranks.cores)
+        for i, person in zip(missing, people, strict=True):
+            mask = person.labels > 0
+            builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
+            done += 1
+            yield PhantomProgress(done=min(n, done * ranks.size), total=n, seconds=time.monotonic() - started)
+    with ranks.together():
+        if ranks.leads:
+            rows = [{"participant_id": name, **builder.quality(name)} for name in names]
+            builder.finish(rows, report=write_quality)
+    return CohortStore.open(store)
+
+
+def _builder(store: Path, plan: dict[str, Any], ranks: Ranks) -> StoreBuilder:
+    """The builder of the store, whose folder rank 0 makes ready and all then see."""
+
+    def begun() -> StoreBuilder:
+        return StoreBuilder(
+            store,
+            recipe=RECIPE,
+            grid=GRID,
+            affine=centred_affine(GRID, SPACING),
+            channels=CHANNELS,
+            plan=plan,
+            info={
+                "source_name": NAME,
+                "licence": LICENCE,
+                "acknowledgement": ABOUT,
+                "label_names": {str(tissue.code): tissue.name for tissue in TISSUES},
+            },
+        )
+
+    with ranks.together():
+        builder = begun() if ranks.leads else None
+    with ranks.together():
+        if builder is None and not part_of(store).is_dir():
+            raise PhantomError(f"{store} is not seen by this rank; name a store on a disk that all ranks share")
+        return builder or begun()
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,9 +271,7 @@ def stream(seeds: list[int], device: str, workers: int | None = None) -> Iterato
         for start in range(0, len(seeds), BATCH_GPU):
             yield from make(seeds[start : start + BATCH_GPU], device=device)
         return
-    count = (
-        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
-    )
+    count = workers or SINGLE.cores
     if count == 1 or len(seeds) < ALONE:
         for seed in seeds:
             yield from make([seed])
