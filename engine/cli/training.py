@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from engine.cli.cohorts import recipe_named, show_computed
 from engine.cli.terminal import Meter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.training.journal import Journal
     from engine.training.recipes import Recipe
     from engine.training.run import Progress
@@ -48,12 +51,32 @@ def _train(args: argparse.Namespace, meter: Meter, world: World, steps: Iterator
     with ExitStack() as stack:
         with world.together():
             journal = stack.enter_context(recording(args.run_dir, asked, leads=world.leads))
-            if world.leads:
-                stack.enter_context(energy(args.run_dir))
+            used = stack.enter_context(energy(args.run_dir if world.leads else None))
         _follow(steps, args, meter if world.leads else None, journal, share)
+    if world.size > 1:
+        _add_energy(args.run_dir, used.kwh, world, args.device)
     if world.leads:
         energy_into_card(args.run_dir)
         print(args.run_dir / "checkpoint")
+
+
+def _add_energy(run_dir: Path, kwh: float, world: World, device: str) -> None:
+    """Add what the other ranks used to what rank 0 noted; of GPUs, which each meter reads whole, by one rank a machine."""
+    from engine.evaluation.bench.energy import JOULES_PER_KWH
+    from engine.inference.generate import choose_device
+    from engine.storage.whole import write_text
+
+    step = 1 if choose_device(device) == "cpu" else world.beside
+    others = world.gathered(kwh)[step::step]
+    if not world.leads:
+        return
+    path = run_dir / "energy.json"
+    total = json.loads(path.read_text("utf-8"))
+    total["kwh"] += sum(others)
+    total["joules"] = total["kwh"] * JOULES_PER_KWH
+    total["grams_co2e"] = total["kwh"] * total["grams_per_kwh"]
+    total["method"] += f"; {len(others) + 1} meters of {world.size} ranks together"
+    write_text(path, json.dumps(total, indent=1))
 
 
 def _compute_first(args: argparse.Namespace, meter: Meter, world: World) -> None:
