@@ -99,7 +99,7 @@ def shared_directory(path: Path, ranks: Ranks) -> Iterator[Path]:
         with ranks.together():
             if not part.is_dir():
                 raise RanksError(
-                    f"rank {ranks.rank} does not see {part.parent}, where rank 0 writes; name a folder that all ranks share"
+                    f"{part.parent}, where rank 0 writes, is not seen by this rank; name a folder that all ranks share"
                 )
 
         with ranks.together():
