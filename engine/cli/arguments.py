@@ -143,8 +143,8 @@ def _generate(command: Callable[[str, str], Parser]) -> None:
     generate.add_argument("--seed", metavar="S", type=int, default=0, help="of the first person (default: 0)")
     generate.add_argument("--steps", metavar="K", type=int, help=STEPS)
     generate.add_argument("--guidance", metavar="W", type=float, help="1 is none (default: the checkpoint's)")
-    text = "of the scans: NIfTI, or DICOM series under sourcedata (default: nifti)"
-    generate.add_argument("--format", choices=("nifti", "dicom"), default="nifti", help=text)
+    text = "BIDS with NIfTI (nifti says the same) or with DICOM series under sourcedata; or rows.parquet and volumes.zarr (default: bids)"
+    generate.add_argument("--format", choices=("bids", "nifti", "dicom", "parquet+zarr"), default="bids", help=text)
     text = "draw scans for this segmentation (NIfTI dseg or DICOM-SEG), by a model that knows masks"
     generate.add_argument("--mask", metavar="FILE", type=Path, help=text)
     generate.add_argument("--labels", action="store_true", help="each person with its mask")

@@ -115,29 +115,36 @@ def run_deidentify(args: argparse.Namespace, meter: Meter) -> None:
 
 
 def run_phantom(args: argparse.Namespace, meter: Meter) -> None:
-    """An in-silico cohort as a store; on stdout what was made."""
+    """An in-silico cohort as a store; on stdout what was made. Under torchrun each rank makes persons of its own."""
     from engine.inference.generate import choose_device
     from engine.phantom.cohort import write_cohort, write_nifti
+    from engine.training.world import joined
 
-    device = choose_device(args.device)
-    how = {"labels": args.labels, "nifti": args.nifti, "recipe": args.recipe}
-    how["chunked"] = args.chunked or None
-    steps = write_cohort(args.store, n=args.n, seed=args.seed, device=device, **how)
-    store = show_computed(steps, meter)
-    print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
-    if args.nifti:
-        print(write_nifti(store, args.nifti, device))
+    with joined(args.device) as world:
+        with world.together(prompt=True):
+            device = choose_device(args.device)
+        how = {"n": args.n, "seed": args.seed, "labels": args.labels, "nifti": args.nifti, "recipe": args.recipe}
+        how["chunked"] = args.chunked or None
+        steps = write_cohort(args.store, **how, device=device, ranks=world)
+        store = show_computed(steps, meter if world.leads else None)
+        if world.leads:
+            print(f"{args.store}: {len(store)} in-silico persons (seed {args.seed}), not for diagnosis")
+            if args.nifti:
+                print(write_nifti(store, args.nifti, device))
 
 
-def show_computed(steps: Generator[PhantomProgress, None, CohortStore], meter: Meter) -> CohortStore:
-    """The finished store of an in-silico cohort, its progress shown."""
+def show_computed(steps: Generator[PhantomProgress, None, CohortStore], meter: Meter | None) -> CohortStore:
+    """The finished store of an in-silico cohort, its progress shown where there is a ``meter``."""
     first: int | None = None
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
-            meter.close()
+            if meter:
+                meter.close()
             return end.value
+        if meter is None:
+            continue
         first = step.done if first is None else first
         left = step.seconds / (step.done - first) * (step.total - step.done) if step.done > first else None
         meter.show(f"{step.done} of {step.total} persons", left, now=step.done == step.total)

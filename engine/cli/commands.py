@@ -10,26 +10,37 @@ from typing import Any
 from engine.cli.masks import read_mask
 from engine.cli.terminal import Meter, attributes_of
 
+#: other names of formats
+FORMS = {"bids": "nifti"}
+
 
 def run_generate(args: argparse.Namespace, meter: Meter) -> None:
     """Persons from a checkpoint as a BIDS folder; on stdout the folder."""
     from engine.inference.export import write_people
     from engine.inference.generate import load
+    from engine.training.world import joined
 
-    model = load(args.checkpoint, args.device)
-    given = attributes_of(model, args.set)
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         left = (time.monotonic() - began) / done * (total - done)
         meter.show(f"{done * args.n // total} of {args.n} persons", left, now=done == total)
 
-    seed, steps, guidance = args.seed, args.steps, args.guidance
-    how = {"seed": seed, "steps": steps, "guidance": guidance, "form": args.format}
-    how |= {"mask": read_mask(model, args.mask), "with_mask": args.labels, "with_sr": args.sr}
-    written = write_people(model, args.out, n=args.n, given=given, progress=progress, **how)
-    meter.close()
-    print(written)
+    with joined(args.device) as world:
+        with world.together(prompt=True):
+            model = load(args.checkpoint, args.device)
+            given = attributes_of(model, args.set)
+            seed, steps, guidance = args.seed, args.steps, args.guidance
+            how = {"seed": seed, "steps": steps, "guidance": guidance, "form": FORMS.get(args.format, args.format)}
+            how |= {"mask": read_mask(model, args.mask), "with_mask": args.labels, "with_sr": args.sr}
+        asked = {**vars(args), "mask": str(args.mask), "out": ""}
+        world.agree({"checkpoint": model.digest, "command": json.dumps(asked, sort_keys=True, default=str)})
+        began = time.monotonic()
+        how |= {"progress": progress if world.leads else None, "ranks": world}
+        written = write_people(model, args.out, n=args.n, given=given, **how)
+        if world.leads:
+            meter.close()
+            print(written)
 
 
 def run_measure(args: argparse.Namespace, meter: Meter) -> None:
@@ -129,6 +140,7 @@ def run_info(args: argparse.Namespace, meter: Meter) -> None:
 def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
     """A report of a checkpoint's quality or, as ``audit``, of its privacy; on stdout the page."""
     from engine.evaluation.report.write import Options, into_card, report
+    from engine.training.world import joined
 
     more = {}
     if args.command == "evaluate":
@@ -143,10 +155,13 @@ def run_evaluate(args: argparse.Namespace, meter: Meter) -> None:
         **more,
     )
     what = ""
-    for step in report(args.command, args.checkpoint, args.store, args.out, options):
-        meter.show(f"{step.what}: {step.done} of {step.total}", step.left, now=step.what != what)
-        what = step.what
-    meter.close()
-    print(args.out / "report.html")
-    if args.card:
-        print(into_card(args.checkpoint, args.out))
+    with joined(args.device) as world:
+        for step in report(args.command, args.checkpoint, args.store, args.out, options, world):
+            if world.leads:
+                meter.show(f"{step.what}: {step.done} of {step.total}", step.left, now=step.what != what)
+                what = step.what
+        if world.leads:
+            meter.close()
+            print(args.out / "report.html")
+            if args.card:
+                print(into_card(args.checkpoint, args.out))

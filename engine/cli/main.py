@@ -23,6 +23,7 @@ from engine.cli.impute import run_impute
 from engine.cli.masks import run_segment
 from engine.cli.terminal import Meter
 from engine.cli.training import run_train
+from engine.storage.ranks import Told
 from engine.vocabulary.refusal import Refusal
 
 COMMANDS = {
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Told as told:
+        return told.code
     except Exception as error:
         if sentence := refusal(error):
             return _fail(meter, sentence, 2)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from engine.cohort.sources.bids import BidsError
 from engine.imaging.volume import Volume
-from engine.storage.whole import whole_directory
+from engine.storage.ranks import SINGLE, Ranks, shared_directory
 from engine.vocabulary.catalogue import CATALOGUE
 
 DESCRIPTION = "SYNTHETIC - not for diagnosis"
@@ -46,6 +46,8 @@ def write_bids(
     description: str = DESCRIPTION,
     save: Callable[[Path, str, Person], None] | None = None,
     also: Callable[[Path, str, Person], None] | None = None,
+    number: Callable[[Any], int] | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Path:
     """Write ``people`` as a BIDS derivative and return its folder: whole or not at all.
 
@@ -53,12 +55,14 @@ def write_bids(
     makes of the data set's folder, the subject's name and the person; ``also`` adds files of everybody;
     participants.tsv with age, sex, height, weight, bmi
     and then whatever else is known, missing cells as n/a. ``columns`` documents further columns in participants.json;
-    ``generated_by`` is BIDS's GeneratedBy. Raises :class:`BidsError` when ``out`` exists and is not empty, when nobody is
+    ``generated_by`` is BIDS's GeneratedBy. Of several ``ranks`` each gives its own people, and by ``number`` which of all a
+    person is, from 1. Raises :class:`BidsError` when ``out`` exists and is not empty, when nobody is
     given, or when the disk is full.
     """
     out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BidsError(f"{out} exists and is not empty; choose another folder or empty it")
+    with ranks.together():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise BidsError(f"{out} exists and is not empty; choose another folder or empty it")
     about = {
         "Name": name,
         "BIDSVersion": "1.10.0",
@@ -68,14 +72,20 @@ def write_bids(
         **({"HowToAcknowledge": acknowledge} if acknowledge else {}),
     }
     try:
-        with whole_directory(out) as part:
+        with shared_directory(out, ranks) as part:
             write = save or partial(save_scan, description=description)
-            rows = [_write_person(part, i, person, write, also) for i, person in enumerate(people, 1)]
+            with ranks.together():
+                own: dict[int, dict[str, Any]] = {}
+                for i, person in enumerate(people, 1):
+                    place = number(person) if number else i
+                    own[place] = _write_person(part, place, person, write, also)
+            rows = [row for _, row in sorted((i, row) for found in ranks.gathered(own) for i, row in found.items())]
             if not rows:
                 raise BidsError("no person was given to write; ask for one or more")
-            _write_table(part, rows, {**COLUMNS, **(columns or {})})
-            text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-            (part / "dataset_description.json").write_text(text, "utf-8")
+            if ranks.leads:
+                _write_table(part, rows, {**COLUMNS, **(columns or {})})
+                text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+                (part / "dataset_description.json").write_text(text, "utf-8")
     except OSError as error:
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise BidsError(

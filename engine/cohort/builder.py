@@ -77,7 +77,8 @@ class StoreBuilder:
             ):
                 shutil.rmtree(self.part)
             (self.part / "people").mkdir(parents=True, exist_ok=True)
-            (self.part / "plan.json").write_text(stamp)
+            if not (self.part / "plan.json").exists():  # another rank may read it just now
+                write_text(self.part / "plan.json", stamp)
 
     def has(self, name: str) -> bool:
         """Is this person's work already done?"""

@@ -27,15 +27,17 @@ from engine.inference.counterfactual import (
     generated_counterfactual_units,
     psnr,
 )
+from engine.inference.export_arrays import write_arrays
 from engine.inference.generate import DISCLAIMER, Model
 from engine.inference.progress import ProgressCallback, Tally
+from engine.storage.ranks import SINGLE, Ranks
 from engine.storage.whole import refusing, whole_directory
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Category, Row
 
 #: dB stated where two volumes are equal
 PERFECT = 99.0
-Form = Literal["nifti", "dicom"]
+Form = Literal["nifti", "dicom", "parquet+zarr"]
 
 
 def write_people(
@@ -52,15 +54,17 @@ def write_people(
     with_mask: bool = False,
     with_sr: bool = False,
     progress: ProgressCallback | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Path:
-    """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time.
+    """:meth:`Model.generate` straight to the new or empty folder ``out``, one person in memory at a time; of several ``ranks`` each
+    draws and writes persons of its own.
 
     Scans are NIfTI, or in the ``form`` dicom a series a channel under ``sourcedata``, where BIDS keeps such; masks, given or drawn
-    ``with_mask``, are dseg files with their table, or DICOM-SEG; rows ``with_sr`` are DICOM-SR under ``sourcedata`` too. Returns the
-    folder: whole or not at all, and the same files for the same request. The request, the checkpoint's
-    digest and the disclaimer stand in dataset_description.json under GeneratedBy; the licence is
-    :attr:`Model.licence`. Raises as ``generate`` does, and :class:`~engine.cohort.sources.bids.BidsError` when the folder cannot be
-    written.
+    ``with_mask``, are dseg files with their table, or DICOM-SEG; rows ``with_sr`` are DICOM-SR under ``sourcedata`` too. In the form
+    parquet+zarr they are arrays (:func:`engine.inference.export_arrays.write_arrays`). Returns the folder: whole or not at all, and
+    the same files for the same request. The request, the checkpoint's digest and the disclaimer stand in dataset_description.json
+    under GeneratedBy; the licence is :attr:`Model.licence`. Raises as ``generate`` does, and
+    :class:`~engine.cohort.sources.bids.BidsError` when the folder cannot be written.
     """
     config = model.checkpoint.config
     request = {
@@ -84,16 +88,26 @@ def write_people(
         "Request": request,
     }
     drawn: dict[str, Any] = {"n": n, "given": given, "seed": seed, "steps": steps, "guidance": guidance}
+    people = model.stream(**drawn, mask=mask, with_mask=with_mask, progress=progress, ranks=ranks)
+    title, thanks = f"Synthetic persons drawn from {model.name}", str(config.provenance.get("acknowledgement", ""))
+    if form == "parquet+zarr":
+        if with_sr:
+            raise RequestError("DICOM-SR is written beside nifti or dicom, not beside arrays; leave one of them out")
+        about = {"Name": title, "License": model.licence, "GeneratedBy": [origin], "HowToAcknowledge": thanks}
+        masks = mask is not None or with_mask
+        return write_arrays(model, Path(out), people, n=n, seed=seed, about=about, with_mask=masks, ranks=ranks)
     return write_bids(
         out,
-        model.stream(**drawn, mask=mask, with_mask=with_mask, progress=progress),
-        name=f"Synthetic persons drawn from {model.name}",
+        people,
+        name=title,
         generated_by=[origin],
         licence=model.licence,
-        acknowledge=str(config.provenance.get("acknowledgement", "")),
+        acknowledge=thanks,
         columns=further_columns(model),
         save=save,
         also=partial(_save_report, model, request) if with_sr else None,
+        number=lambda person: person.seed - seed + 1,
+        ranks=ranks,
     )
 
 

@@ -20,6 +20,7 @@ from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.joint import JointModel
 from engine.model.sampler import Known, guided, integrate, sample, schedule
+from engine.storage.ranks import SINGLE, Ranks
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Row
 
@@ -153,8 +154,9 @@ class Model:
         with_mask: bool = False,
         detail: bool = True,
         progress: ProgressCallback | None = None,
+        ranks: Ranks = SINGLE,
     ) -> Iterator[Person]:
-        """As :meth:`generate`, one person after the other."""
+        """As :meth:`generate`, one person after the other; of several ``ranks`` each draws blocks of its own."""
         steps = self.steps if steps is None else steps
         if n < 1 or not 1 <= steps <= 1000 or not 0 <= seed < 2**62:
             raise RequestError(
@@ -169,8 +171,9 @@ class Model:
         draws_mask = mask is None and (with_mask or (self.has_mask and detail))
         times = schedule(steps, power=IMAGE_POWER if self.has_image else 1.0)
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
-        tally = Tally(progress, -(-n // size) * drawing_units(steps))
-        for start in range(0, n, size):
+        starts = range(0, n, size)[ranks.rank :: ranks.size]
+        tally = Tally(progress, len(starts) * drawing_units(steps))
+        for start in starts:
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
             noise = model.noise(seeds)

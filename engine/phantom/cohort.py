@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,7 @@ from jaxtyping import UInt8
 from engine.cohort.bids_write import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
-from engine.cohort.store import CohortStore
+from engine.cohort.store import CohortStore, part_of
 from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import People, PhantomError
 from engine.phantom.body import Body, build
@@ -27,6 +26,7 @@ from engine.phantom.girth import girth, waist_level
 from engine.phantom.process import keep_freed, one_thread
 from engine.phantom.shape.frame import HD, RASTER, Raster
 from engine.phantom.tissue import TISSUES, codes
+from engine.storage.ranks import SINGLE, Ranks
 from engine.vocabulary.catalogue import CATALOGUE
 
 RECIPE, LICENCE = "torso_dixon", "CC0-1.0"
@@ -169,8 +169,10 @@ def write_cohort(
     recipe: str = RECIPE,
     chunked: bool | None = None,
     workers: int | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Generator[PhantomProgress, None, CohortStore]:
-    """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store.
+    """Make ``n`` persons into the new store ``store``; yields as they are done, returns the open store. Of several ``ranks`` each
+    makes its own, and rank 0 joins them.
 
     The same call again resumes, and ends in the same store; ``nifti`` is only checked here, before the work
     (:func:`write_nifti`); ``recipe`` says of which voxels (:data:`RASTERS`), ``chunked`` how they are stored
@@ -186,33 +188,55 @@ def write_cohort(
     if recipe not in RASTERS:
         raise PhantomError(f"recipe {recipe} takes no computed persons; name {' or '.join(RASTERS)}")
     raster = RASTERS[recipe]
-    builder = StoreBuilder(
-        store,
-        recipe=recipe,
-        grid=raster.grid,
-        affine=centred_affine(raster.grid, raster.spacing),
-        channels=CHANNELS,
-        plan={"phantom": PHANTOM, "seed": seed, "n": n, "labels": labels, "device": device.partition(":")[0]},
-        info={
-            "source_name": NAME,
-            "licence": LICENCE,
-            "acknowledgement": ABOUT,
-            "label_names": {str(tissue.code): tissue.name for tissue in TISSUES},
-        },
-        chunked=chunked,
-    )
+    plan = {"phantom": PHANTOM, "seed": seed, "n": n, "labels": labels, "device": device.partition(":")[0]}
+    builder = _builder(Path(store), recipe, plan, chunked, ranks)
     seeds, width = person_seeds(seed, n), len(str(max(n, 9999)))
     names = [f"sub-{i + 1:0{width}d}" for i in range(n)]
-    missing = [i for i in range(n) if not builder.has(names[i])]
-    started, done = time.monotonic(), n - len(missing)
-    yield PhantomProgress(done=done, total=n, seconds=0.0)
-    for i, person in zip(missing, stream([seeds[i] for i in missing], device, workers, raster), strict=True):
-        mask = person.labels > 0
-        builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
-        done += 1
-        yield PhantomProgress(done=done, total=n, seconds=time.monotonic() - started)
-    rows = [{"participant_id": name, **builder.quality(name)} for name in names]
-    return builder.finish(rows, report=write_quality)
+    own = ranks.own(n)
+    missing = [i for i in own if not builder.has(names[i])]
+    started, done = time.monotonic(), len(own) - len(missing)
+    yield PhantomProgress(done=min(n, done * ranks.size), total=n, seconds=0.0)
+    with ranks.together():
+        people = stream([seeds[i] for i in missing], device, workers or ranks.cores, raster)
+        for i, person in zip(missing, people, strict=True):
+            mask = person.labels > 0
+            builder.add(names[i], person.images, mask, person.labels if labels else None, person.row)
+            done += 1
+            yield PhantomProgress(done=min(n, done * ranks.size), total=n, seconds=time.monotonic() - started)
+    with ranks.together():
+        if ranks.leads:
+            rows = [{"participant_id": name, **builder.quality(name)} for name in names]
+            builder.finish(rows, report=write_quality)
+    return CohortStore.open(store)
+
+
+def _builder(store: Path, recipe: str, plan: dict[str, Any], chunked: bool | None, ranks: Ranks) -> StoreBuilder:
+    """The builder of the store, whose folder rank 0 makes ready and all then see."""
+    raster = RASTERS[recipe]
+
+    def begun() -> StoreBuilder:
+        return StoreBuilder(
+            store,
+            recipe=recipe,
+            grid=raster.grid,
+            affine=centred_affine(raster.grid, raster.spacing),
+            channels=CHANNELS,
+            plan=plan,
+            info={
+                "source_name": NAME,
+                "licence": LICENCE,
+                "acknowledgement": ABOUT,
+                "label_names": {str(tissue.code): tissue.name for tissue in TISSUES},
+            },
+            chunked=chunked,
+        )
+
+    with ranks.together():
+        builder = begun() if ranks.leads else None
+    with ranks.together():
+        if builder is None and not part_of(store).is_dir():
+            raise PhantomError(f"{store} is not seen by this rank; name a store on a disk that all ranks share")
+        return builder or begun()
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,9 +289,7 @@ def stream(
         for start in range(0, len(seeds), BATCH_GPU):
             yield from make(seeds[start : start + BATCH_GPU], device=device, raster=raster)
         return
-    count = (
-        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
-    )
+    count = workers or SINGLE.cores
     if count == 1 or len(seeds) < ALONE:
         for seed in seeds:
             yield from make([seed], raster=raster)

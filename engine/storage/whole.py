@@ -45,7 +45,7 @@ def refusing(path: Path, refusal: type[Refusal]) -> Iterator[None]:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A hidden sibling to write; it becomes ``path`` when the block ends well, and goes otherwise. Raises OSError."""
-    path = _target(path)
+    path = target_of(path)
     part = part_of(path)
     try:
         yield part
@@ -66,7 +66,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
     Raises OSError, and then ``path`` is what it was.
     """
-    path = _target(path)
+    path = target_of(path)
     part = part_of(path)
     settled(path)
     made = [folder for folder in part.parents if not folder.exists()]
@@ -88,7 +88,7 @@ def amended_directory(path: Path) -> Iterator[Path]:
 
     Replace files in it by :func:`write_text` or :func:`whole_file`: what is written into one in place changes both.
     """
-    path = _target(path)
+    path = target_of(path)
     with whole_directory(path) as part:
         shutil.copytree(path, part, dirs_exist_ok=True, copy_function=_shared)
         yield part
@@ -140,7 +140,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _target(path: Path) -> Path:
+def target_of(path: Path) -> Path:
     """What a link stands for is replaced, not the link."""
     return path.resolve() if path.is_symlink() else path
 

@@ -81,6 +81,10 @@ class Variation(NamedTuple):
         gamma = torch.exp(normal(b, 1, 1, 1, 1) * config.gamma)
         return cls(angles, zoom, mirrored, shift, points, gain, gamma)
 
+    def of(self, rows: slice) -> Variation:
+        """Of some of the volumes."""
+        return Variation(*(part[rows] for part in self))
+
 
 def augment(
     volumes: Float[Tensor, "b c x y z"],

@@ -71,19 +71,22 @@ class Journal:
 
 
 @contextmanager
-def recording(run_dir: Path, asked: Mapping[str, Any]) -> Iterator[Journal]:
-    """Keep a journal of a training that ``asked`` for something (plain values), and let it be stopped.
+def recording(run_dir: Path, asked: Mapping[str, Any], *, leads: bool = True) -> Iterator[Journal]:
+    """Keep a journal of a training that ``asked`` for something (plain values), and let it be stopped. A rank that does not lead
+    writes its lines nowhere.
 
     SIGINT and SIGTERM end it after the step at hand, saved (:func:`stop_asked`); a second one at once. Raises
     :class:`JournalError` where another process trains in ``run_dir``.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(run_dir / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    path = run_dir / FILE if leads else Path(os.devnull)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        if not _locked(descriptor):
+        if leads and not _locked(descriptor):
             raise JournalError(f"another process trains in {run_dir}: wait for it, stop it, or choose a new --run-dir")
         journal = Journal(descriptor)
-        _mend(descriptor)
+        if leads:
+            _mend(descriptor)
         journal.write("begin", {"pid": os.getpid(), **asked})
         with _stoppable(journal):
             try:

@@ -2,7 +2,8 @@
 
 The loop is a generator (progress bars, journals and cancelling stay with the caller) and knows nothing of what is learned:
 a stage passes the objective in. Randomness is the step's own (:func:`engine.training.run.step_generator`), so that a stage which
-is stopped anywhere and goes on ends in the same weights, bit for bit.
+is stopped anywhere and goes on ends in the same weights, bit for bit. Under several ranks (``stage.world``) each computes its
+part of a step, and what rests on a clock or a signal is decided by all alike.
 
 There is one meaning of a deadline: the step at hand is finished and saved, and the stage ends for this call. The next call goes
 on from there, unless the stage ``closes``: then what comes after it rests on its result, and once ended it stays ended.
@@ -20,7 +21,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from engine.training.journal import stop_asked
 from engine.training.run import Progress, Stage
@@ -79,32 +81,52 @@ def optimise(
     Ends with the averaged weights in the stage's modules. Where the process was asked to stop, the stage is saved after the
     step at hand and KeyboardInterrupt ends the training.
     """
+    world, means = stage.world, _Means()
+    objective = _averaged(stage, objective)
     began = time.monotonic() - stage.seconds
     saved = time.monotonic()
-    means = _Means()
     while stage.step < limits.steps and not (stage.done and limits.closes):
         loss = objective(stage.step)
         stage.advance(loss.total, rate(stage.step))
         means.add(loss.parts)
         stage.seconds = time.monotonic() - began
 
-        late = limits.late()
+        due = time.monotonic() - saved > limits.save_every
+        late, stopping, due = world.any(limits.late(), stop_asked(), due)
         last = late or stage.step == limits.steps
         stage.done = last
-        stopping = stop_asked()
-        if last or stopping or time.monotonic() - saved > limits.save_every:
+        if last or stopping or due:
             stage.save()
             saved = time.monotonic()
         if stopping:
             raise KeyboardInterrupt
 
-        if observe:
+        if observe and world.leads:
             observe(stage, limits.left(stage), last)
         if last or stage.step % limits.report_every == 0:
-            yield Progress(stage.name, stage.step, limits.steps, stage.seconds, means.taken())
+            yield Progress(stage.name, stage.step, limits.steps, stage.seconds, world.mean(means.taken()))
         if late:
             break
     stage.finish()
+
+
+def _averaged(stage: Stage, objective: Objective) -> Objective:
+    """The objective, the gradients of its part on each rank averaged over ranks; FSDP2 does so by itself."""
+    if stage.world.size == 1 or isinstance(stage.modules, FSDPModule):
+        return objective
+    return stage.world.averaged(_Step(stage.modules, objective))
+
+
+class _Step(nn.Module):
+    """An objective as a module with the parameters that it has to learn."""
+
+    def __init__(self, learning: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.learning, self.objective = learning, objective
+
+    def forward(self, step: int) -> Loss:
+        found = self.objective(step)
+        return Loss(found.total, {name: value.detach() for name, value in found.parts.items()})
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
@@ -22,8 +21,8 @@ from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel, extended
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
-from engine.storage.whole import write_text
 from engine.training.card import SOURCE, model_card
+from engine.training.claim import claim_together, claimed
 from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
@@ -37,6 +36,7 @@ from engine.training.stages.local.refiner import train_refiner
 from engine.training.stages.local.spectrum import fit_spectrum
 from engine.training.stages.local.texture import train_texture
 from engine.training.stages.mask import train_mask_autoencoder
+from engine.training.world import ALONE, World
 from engine.vocabulary.schema import AttributeSchema, Number, Row
 
 #: part of a limited training time that is kept for what is computed after the flow
@@ -54,6 +54,7 @@ def train(
     add_mask: bool = False,
     where: str = "",
     save_every: float = 120.0,
+    world: World = ALONE,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
 
@@ -69,16 +70,21 @@ def train(
     The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call, each stage to its share of
     it in the ``recipe``. Raises :class:`RunError` for a run directory of another
     recipe, store, source or ``where``, and for a source of another recipe, at the call and not at the first step.
+
+    Under several ranks (``world``) autoencoder, rows and flow are trained by all of them, latents encoded a person by one; the
+    other stages, and what is closed-form, are done by rank 0, and the others wait for it and then have the result.
     """
-    begun = None if source is None else load_checkpoint(source, device)
-    if begun is not None:
-        store = inherited(store, read_participants(begun.path))
-    store, selection = narrowed(store, where)
-    schema = fitted_schema(recipe, store)
-    recipe = _with_mask(recipe, store, begun, add_mask)
-    if begun is not None:
-        _check_begun(begun, recipe)
-    _claim(run_dir, recipe, store, begun, where)
+    with world.together(prompt=True):
+        begun = None if source is None else load_checkpoint(source, device)
+        if begun is not None:
+            store = inherited(store, read_participants(begun.path))
+        store, selection = narrowed(store, where)
+        schema = fitted_schema(recipe, store)
+        recipe = _with_mask(recipe, store, begun, add_mask)
+        if begun is not None:
+            _check_begun(begun, recipe)
+        wanted = claimed(recipe, store, begun, where)
+    claim_together(run_dir, wanted, world)
     if begun is None:
         torch.manual_seed(recipe.seed)
         model = JointModel(recipe.model, schema).to(device)
@@ -92,6 +98,7 @@ def train(
         run_dir=run_dir,
         seconds=None if minutes is None else minutes * 60,
         save_every=save_every,
+        world=world,
         facts={"selection": selection.lines()} if where.strip() else {},
     )
     return stages.run()
@@ -150,6 +157,12 @@ class _Settings(TypedDict):
     save_every: float
 
 
+class _Shared(_Settings):
+    """What a stage is called with that all ranks train."""
+
+    world: World
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stages:
     """All stages of one call on the training split; ``seconds`` limits them together, each to its share in the recipe."""
@@ -161,6 +174,7 @@ class _Stages:
     run_dir: Path
     seconds: float | None
     save_every: float
+    world: World
     began: float = field(default_factory=time.monotonic)
     #: what the card says of the stages
     facts: dict[str, Any] = field(default_factory=dict)
@@ -186,6 +200,10 @@ class _Stages:
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]
             self.facts["from"] = f"{self.begun.config.name} {self.begun.digest}, after {steps} steps"
+        yield from self.world.led(self._written(device))
+
+    def _written(self, device: str) -> Iterator[Progress]:
+        """The checkpoint, and what its training cohort looks like."""
         _save(self.run_dir / "checkpoint", self.model, self.recipe, self.store, self.facts)
         if isinstance(self.store, CohortStore):
             yield Progress("fingerprint", 0, 1, 0.0, {})
@@ -203,18 +221,19 @@ class _Stages:
             recipe.autoencoder,
             deadline=self._until(recipe.autoencoder_share),
             decoder_only=self.begun is not None,
-            **self._settings(),
+            **self._shared(),
         )
         if model.has_mask and not (self.begun and self.begun.model.has_mask):
             limit = self._until(recipe.autoencoder_share + recipe.mask_share)
             coder, how = model.mask_autoencoder, recipe.mask_training
-            yield from self._atlas(store, rows)
+            yield from self.world.led(self._atlas(store, rows))
             steps = train_mask_autoencoder(
                 coder, store, rows, how, deadline=limit, fields=self.fields, **self._settings()
             )
-            yield from self._counted("mask_steps", how.steps, steps)
+            yield from self._led("mask_steps", how.steps, steps, coder)
         path = self.run_dir / "latents.safetensors"
-        return (yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed))
+        coded = encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed, world=self.world)
+        return (yield from coded)
 
     def _atlas(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The atlas, where masks are decoded to one, and how its persons lie in it."""
@@ -239,7 +258,7 @@ class _Stages:
             deadline=limit,
             fit=fresh,
             name="rows",
-            **self._settings(),
+            **self._shared(),
         )
         yield from self._counted("rows_steps", recipe.rows.steps, steps)
 
@@ -263,7 +282,7 @@ class _Stages:
                 fit=False,
                 only_mask=True,
                 name="adapter",
-                **self._settings(),
+                **self._shared(),
             )
             yield from self._counted("adapter_steps", how.steps, steps)
         samples = _samples(self.store, recipe, self.run_dir) if isinstance(self.store, CohortStore) else None
@@ -276,12 +295,14 @@ class _Stages:
             samples=samples,
             fit=self.begun is None,
             fit_mask=fits_mask,
-            **self._settings(),
+            **self._shared(),
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
         if model.has_image:
             limit = self._until(self._flow_ends)
-            yield from fit_correction(model, latents.image, people, seed=recipe.seed, deadline=limit)
+            steps = fit_correction(model, latents.image, people, seed=recipe.seed, deadline=limit)
+            yield from self.world.led(steps)
+            self.world.settle_buffers(model)
 
     @property
     def _flow_ends(self) -> float:
@@ -300,12 +321,15 @@ class _Stages:
         if model.has_mask:
             limit = self._until(self._flow_ends + recipe.refiner_share)
             steps = train_refiner(model, store, rows, recipe.refiner, deadline=limit, **self._settings())
-            yield from self._counted("refiner_steps", recipe.refiner.steps, steps)
+            yield from self._led("refiner_steps", recipe.refiner.steps, steps, model.refiner)
         limit = self._until(self._flow_ends + recipe.refiner_share + recipe.detail_share)
         how = recipe.detail_training
         steps = train_detail(model, store, rows, how, deadline=limit, fields=self.fields, **self._settings())
-        yield from self._counted("detail_steps", how.steps, steps)
-        fit_spectrum(model, store, rows, how, seed=recipe.seed)
+        yield from self._led("detail_steps", how.steps, steps, model.detail)
+        with self.world.together():
+            if self.world.leads:
+                fit_spectrum(model, store, rows, how, seed=recipe.seed)
+        self.world.settle(model.detail)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The texture of scans, where the recipe has this stage: the detail's, or the decoder's where there is no detail."""
@@ -318,10 +342,18 @@ class _Stages:
         else:
             table = model.schema.encode(store.rows)
             steps = train_texture(model, store, rows, table, recipe.texture, deadline=until, **self._settings())
-        yield from self._counted("texture_steps", recipe.texture.steps, steps)
+        yield from self._led("texture_steps", recipe.texture.steps, steps, model)
 
     def _settings(self) -> _Settings:
         return {"run_dir": self.run_dir, "seed": self.recipe.seed, "save_every": self.save_every}
+
+    def _shared(self) -> _Shared:
+        return {**self._settings(), "world": self.world}
+
+    def _led(self, fact: str, steps: int, stage: Iterator[Progress], learned: nn.Module) -> Iterator[Progress]:
+        """:meth:`_counted` of a stage that rank 0 trains and whose module all then have."""
+        yield from self._counted(fact, steps, self.world.led(stage))
+        self.world.settle(learned)
 
     def _until(self, share: float) -> float | None:
         """When a stage has to end that may take the time up to this share of the limit."""
@@ -358,39 +390,3 @@ def _save(
         card=model_card(model, recipe, store, provenance),
         participants=recorded(store),
     )
-
-
-def _claim(
-    run_dir: Path, recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, where: str
-) -> None:
-    """Note in the run directory what is trained there, or refuse when it is something else."""
-    wanted: dict[str, Any] = json.loads(
-        json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})
-    )
-    if begun:
-        wanted["from"] = begun.digest
-    if where.strip():
-        wanted["where"] = where.strip()
-    path = run_dir / "run.json"
-    if path.exists():
-        try:
-            found = _what_matters(json.loads(path.read_text("utf-8")))
-        except (ValueError, TypeError, AttributeError):
-            raise RunError(f"{path} is damaged; choose a new --run-dir") from None
-        if found != _what_matters(wanted):
-            raise RunError(
-                f"{run_dir} holds a run of another recipe, store or start, or of other persons; choose a new --run-dir"
-            )
-        return
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(wanted, indent=1))
-
-
-def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
-    """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
-    free = ("rows", "texture", "mask", "mask_training", "atlas", "detail", "detail_training", "refiner")
-    recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free and not k.endswith("_share")}
-    recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows" and v is not None}
-    for part in ("autoencoder", "flow"):
-        recipe[part] = {k: v for k, v in recipe.get(part, {}).items() if k != "steps"}
-    return {**claim, "recipe": recipe}

@@ -1,8 +1,10 @@
-"""A training run on disk: what is needed to go on exactly where it stopped, in one safetensors file a stage."""
+"""A training run on disk: what is needed to go on exactly where it stopped, in one safetensors file a stage; of several ranks in
+a folder of such files, which any number of ranks goes on from (:mod:`engine.training.shared_state`)."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,12 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.storage.whole import whole_file
 from engine.training.ema import PowerEMA
+from engine.training.shared_state import load_shared, save_shared, shared_step
+from engine.training.world import ALONE, World
 from engine.vocabulary.refusal import Refusal
 
 
@@ -75,11 +80,21 @@ ADAMW = OptimizerConfig()
 class Stage:
     """One stage's module, optimizer and average, and what ``extra`` belongs to it, saved and restored together."""
 
-    def __init__(self, name: str, run_dir: Path | None, modules: nn.Module, optimizer: OptimizerConfig = ADAMW) -> None:
+    def __init__(
+        self,
+        name: str,
+        run_dir: Path | None,
+        modules: nn.Module,
+        optimizer: OptimizerConfig = ADAMW,
+        *,
+        world: World = ALONE,
+    ) -> None:
         """``run_dir`` None: the stage is kept in memory only."""
         self.name = name
         self.modules = modules
+        self.world = world
         self.path = None if run_dir is None else run_dir / f"{name}.safetensors"
+        self.shared_path = None if run_dir is None else run_dir / f"{name}.ranks"
         self.config = optimizer
         self.parameters = dict(modules.named_parameters())
         self.optimizer = torch.optim.AdamW(
@@ -109,8 +124,8 @@ class Stage:
             self.ema.copy_to(self.modules)
 
     def save(self) -> None:
-        """Write the stage, whole or not at all."""
-        if self.path is None:
+        """Write the stage, whole or not at all; what was saved by another number of ranks goes."""
+        if self.path is None or self.shared_path is None:
             return
         tensors = {f"extra.{k}": v for k, v in self.extra.items()}
         for name, parameter in self.parameters.items():
@@ -119,29 +134,57 @@ class Stage:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{key}.{name}"] = value
         meta = {"step": self.step, "seconds": self.seconds, "done": self.done}
-        save_tensors(self.path, tensors, meta)
+        if self.world.size == 1:
+            save_tensors(self.path, tensors, meta)
+            shutil.rmtree(self.shared_path, ignore_errors=True)
+            return
+        save_shared(self.shared_path, tensors, meta, self.world)
+        if self.world.leads:
+            self.path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Tensor]:
-        """Restore from disk if there is a file; returns the extra tensors (empty for a fresh stage)."""
-        if self.path is None or not self.path.exists():
-            return {}
-        tensors, meta = load_tensors(self.path)
-        self.step, self.seconds, self.done = meta["step"], meta["seconds"], meta["done"]
-        try:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(tensors[f"weights.{name}"])
-                    self.ema.weights[name].copy_(tensors[f"ema.{name}"])
-                    state = {k: tensors.get(f"optimizer.{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
-                    if state["step"] is not None:
-                        self.optimizer.state[parameter] = {
-                            k: v.to(parameter.device if k != "step" else "cpu")
-                            for k, v in state.items()
-                            if v is not None
-                        }
-        except (KeyError, RuntimeError) as error:
-            raise RunError(f"{self.path} belongs to another recipe ({error}); choose a new --run-dir") from None
-        return {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+        """Restore from disk if there is something, of one process or of several; returns the extra tensors (empty for a fresh
+        stage)."""
+        with self.world.together():
+            kept = self._kept()
+            if kept is None:
+                return {}
+            tensors, meta = kept
+            self.step, self.seconds, self.done = meta["step"], meta["seconds"], meta["done"]
+            try:
+                self._restore(tensors)
+            except (KeyError, RuntimeError) as error:
+                raise RunError(f"{self.path} belongs to another recipe ({error}); choose a new --run-dir") from None
+            return {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+
+    def _kept(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What is on disk, the further of two where a process was killed between writing one and deleting the other."""
+        if self.path is None or self.shared_path is None:
+            return None
+        shared = shared_step(self.shared_path)
+        alone = load_tensors(self.path) if self.path.exists() else None
+        if shared is not None and (alone is None or shared > alone[1]["step"]):
+            return load_shared(self.shared_path)
+        return alone
+
+    @torch.no_grad()
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            _put(parameter, tensors[f"weights.{name}"])
+            _put(self.ema.weights[name], tensors[f"ema.{name}"])
+            state = {k: tensors.get(f"optimizer.{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
+            if state["step"] is None:
+                continue
+            self.optimizer.state[parameter] = {
+                k: v if k == "step" else _put(torch.empty_like(parameter), v) for k, v in state.items() if v is not None
+            }
+
+
+def _put(place: Tensor, value: Tensor) -> Tensor:
+    """The ``place`` with the ``value`` in it, each rank's part of it where the place is spread over ranks."""
+    if isinstance(place, DTensor):
+        value = distribute_tensor(value.to(place.device), place.device_mesh, place.placements)
+    return place.copy_(value)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ from engine.evaluation.subjects.gaussian import LatentGaussian
 from engine.evaluation.subjects.people import Gathered
 from engine.inference.generate import DISCLAIMER, Model, load
 from engine.measure.shipped import load_ruler
+from engine.storage.ranks import SINGLE, Ranks
 from engine.storage.whole import write_text
 from engine.vocabulary.schema import AttributeSchema
 
@@ -68,8 +69,11 @@ class Options:
     workers: int | None = None
 
 
-def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, options: Options) -> Iterator[Step]:
-    """Write ``out/report.json`` and ``out/report.html``; yields progress. The same call again goes on where it stopped.
+def report(
+    kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, options: Options, ranks: Ranks = SINGLE
+) -> Iterator[Step]:
+    """Write ``out/report.json`` and ``out/report.html``; yields progress. The same call again goes on where it stopped. Of several
+    ``ranks`` each makes and reads persons of its own, and rank 0 writes the report.
 
     Raises :class:`EvaluationError`, :class:`engine.checkpoints.files.CheckpointError` for a changed checkpoint, encoder or ruler,
     :class:`engine.cohort.store.StoreError` for a changed store.
@@ -79,26 +83,28 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
         raise EvaluationError(f"n {options.n} is too few persons: draw {plan.MINIMUM_SIDE} or more")
     if options.local < 0:
         raise EvaluationError(f"local {options.local} is no number of persons: draw 0 or more")
-    model = load(checkpoint, options.device)
+    with ranks.together():
+        model = load(checkpoint, options.device)
     if not model.has_image:
-        yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)
+        if ranks.leads:
+            yield from _of_tables(kind, model, TableCohort.open(store_path), out, options)
         return
-    record = read_participants(model.checkpoint.path)
-    store, who = judged(CohortStore.open(store_path), record, model.name)
-    plan.checked(model, store)
+    with ranks.together():
+        store, who = judged(CohortStore.open(store_path), read_participants(model.checkpoint.path), model.name)
+        plan.checked(model, store)
     yield Step("checking the store", 0, 1, None)
-    store.verify()
-    used = plan.extractors(store, options.features)
-    require_pins(model, used.pins, options.features is not None)
+    with ranks.together():
+        if ranks.leads:
+            store.verify()
+        used = plan.extractors(store, options.features)
+        require_pins(model, used.pins, options.features is not None)
     n = options.n or max(LEAST, len(store.split()["test"]))
     about = facts(kind, model, store, used.pins, options, n) | {"participants": who}
-    claim(out / "work", {k: about[k] for k in ("kind", "checkpoint", "store", "extractors", "sampling", "version")})
-    if kind == "evaluate":
-        tasks = plan.evaluation_tasks(model, store, n, options.seed, options.local)
-    else:
-        tasks = plan.audit_tasks(model, store, n, options.seed)
-    work = out / "work"
-    prepare(model, store, work, tasks)
+    work, tasks = out / "work", plan.tasks(kind, model, store, n, options.seed, options.local)
+    _begin(work, about, ranks)
+    with ranks.together():
+        if ranks.leads:
+            prepare(model, store, work, tasks)
     setting = Setting(
         checkpoint=str(model.checkpoint.path),
         store=str(store_path),
@@ -110,10 +116,37 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
         region=None if used.region is None else used.region.name,
         folder=str(work),
     )
-    yield from gather(setting, tasks, work, workers=options.workers)
-    units = ruler_units(used.region)
-    data = plan.assembled(work, tasks, about, used, units)
-    makers, sections = section_makers(kind, model, options), []
+    with ranks.together():
+        yield from gather(setting, tasks, work, workers=options.workers, ranks=ranks)
+    if not ranks.leads:
+        return
+    data = plan.assembled(work, tasks, about, used, ruler_units(used.region))
+    sections: list[Section] = []
+    yield from _sections(kind, model, options, data, work, sections)
+    about["seconds"] = round(time.monotonic() - began, 1)
+    about["machine"] = machine(model.device)
+    about["persons"] = {name: len(side) for name, side in data.sides.items()}
+    write(out, about, sections)
+    yield Step("report", len(sections), len(sections), 0.0)
+
+
+def _begin(work: Path, about: dict[str, Any], ranks: Ranks) -> None:
+    """Claim the folder for what all ranks want alike, and see that all of them see it."""
+    wanted = {k: about[k] for k in ("kind", "checkpoint", "store", "extractors", "sampling", "version")}
+    ranks.agree({name: json.dumps(value, sort_keys=True) for name, value in wanted.items()})
+    with ranks.together():
+        if ranks.leads:
+            claim(work, wanted)
+    with ranks.together():
+        if not (work / "plan.json").is_file():
+            raise EvaluationError(f"{work} is not seen by this rank; name an --out on a disk that all ranks share")
+
+
+def _sections(
+    kind: Kind, model: Model, options: Options, data: Gathered, work: Path, sections: list[Section]
+) -> Iterator[Step]:
+    """Make the sections of the gathered persons into ``sections``, one after the other."""
+    makers = section_makers(kind, model, options)
     if options.rivals:
         tables: dict[str, Any] = {}
         yield Step("other table generators", 0, len(RIVALS), None)
@@ -124,11 +157,6 @@ def report(kind: Kind, checkpoint: str | Path, store_path: Path, out: Path, opti
     for k, (title, make) in enumerate(makers):
         yield Step(title, k, len(makers), None)
         sections.append(make(data, model.schema, np.random.default_rng([options.seed, k])))
-    about["seconds"] = round(time.monotonic() - began, 1)
-    about["machine"] = machine(model.device)
-    about["persons"] = {name: len(side) for name, side in data.sides.items()}
-    write(out, about, sections)
-    yield Step("report", len(makers), len(makers), 0.0)
 
 
 def _of_tables(kind: Kind, model: Model, cohort: TableCohort, out: Path, options: Options) -> Iterator[Step]:

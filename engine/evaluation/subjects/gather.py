@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -22,6 +21,7 @@ import torch
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.subjects.extract import Extracted, Extractor, Setting, Task
 from engine.evaluation.subjects.people import People
+from engine.storage.ranks import SINGLE, Ranks
 from engine.storage.whole import whole_file, write_text
 
 #: fewer tasks than this are done in this process: another one takes seconds to start
@@ -67,14 +67,17 @@ def claim(folder: Path, wanted: dict[str, Any]) -> None:
     write_text(path, json.dumps(wanted, indent=1))
 
 
-def gather(setting: Setting, tasks: Sequence[Task], folder: Path, *, workers: int | None = None) -> Iterator[Step]:
-    """Do every task that is not done yet; yields progress. :func:`people` then reads a side.
+def gather(
+    setting: Setting, tasks: Sequence[Task], folder: Path, *, workers: int | None = None, ranks: Ranks = SINGLE
+) -> Iterator[Step]:
+    """Do every task that is not done yet, each rank its own; yields progress. :func:`people` then reads a side.
 
     On a GPU, and where there is one core, in this process; else by as many processes as there are cores.
     """
-    todo = [task for task in tasks if not _file(folder, task).exists()]
-    total, began = len(tasks), time.monotonic()
-    count = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    own = [tasks[i] for i in ranks.own(len(tasks))]
+    todo = [task for task in own if not _file(folder, task).exists()]
+    total, began = len(own), time.monotonic()
+    count = workers or ranks.cores
     yield Step("persons", total - len(todo), total, None)
     ahead, spent = sum(map(_time, todo)), 0.0
     for done, (task, found) in enumerate(_results(setting, todo, count), 1):

@@ -163,6 +163,11 @@ def evaluation_tasks(model: Model, store: CohortStore, n: int, seed: int, local:
     return tasks + _real("replay", train[: min(n, len(train), BASELINE)], [("features",)], "replay")
 
 
+def tasks(kind: str, model: Model, store: CohortStore, n: int, seed: int, local: int) -> list[Task]:
+    """What an evaluation or, as ``audit``, an audit has to make and to read."""
+    return evaluation_tasks(model, store, n, seed, local) if kind == "evaluate" else audit_tasks(model, store, n, seed)
+
+
 def whatif_tasks(model: Model, store: CohortStore, test: np.ndarray, name: str) -> list[Task]:
     """Test persons who would be older (heavier), or younger (leaner) where they are beyond the middle of training."""
     column = model.schema[name]

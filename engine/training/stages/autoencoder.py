@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import FACTOR, patch_components
-from engine.training.augment import Augmentation, augment
+from engine.training.augment import Augmentation, Variation, varied
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
+from engine.training.world import ALONE, Shard, World
 
 #: state (m, k, d) and known cells (m, k) of every row of a store
 Table = tuple[Float[np.ndarray, "m k d"], Bool[np.ndarray, "m k"]]
@@ -120,6 +121,7 @@ def train_autoencoder(
     deadline: float | None = None,
     save_every: float = 120.0,
     decoder_only: bool = False,
+    world: World = ALONE,
 ) -> Iterator[Progress]:
     """Train on the store's ``rows`` until ``config.steps`` or the ``deadline`` (``time.monotonic``), yielding progress.
 
@@ -135,12 +137,14 @@ def train_autoencoder(
             if part is not None:
                 part.requires_grad_(False)
 
-    stage = Stage("autoencoder", run_dir, modules)
+    stage = Stage("autoencoder", run_dir, modules, world=world)
     extra = stage.load()
     if extra:
         coder.template.copy_(extra["template"])
     elif not decoder_only:
-        initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
+        if world.leads:
+            initialise(model, store, rows, mirrored=config.augmentation.mirror > 0)
+        world.settle(coder)
         stage.ema = PowerEMA(modules)
     stage.extra = {"template": coder.template}
 
@@ -148,7 +152,7 @@ def train_autoencoder(
     compiled((coder.encoder, coder.decoder), device)
     # the latents of everything that follows are this stage's, so once ended it stays as it is
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, closes=True)
-    with batches(store, rows, config.batch, seed) as read:
+    with batches(store, rows, config.batch, seed, world.shard(config.batch)) as read:
         objective = _evidence_bound(model, store, rows, table, config, read, seed)
         yield from optimise(stage, objective, config.learning_rate, limits)
     lay_out(coder, torch.contiguous_format)
@@ -170,17 +174,20 @@ def _evidence_bound(
 
     def loss(step: int) -> Loss:
         batch = read(step)
-        scans = scaled(batch.scans, device)
-        seen = augment(scans, config.augmentation, batch.generator, len(store.channels), spacing=store.spacing)
+        scans, shard = scaled(batch.scans, device), batch.shard
+        how = Variation.draw(config.augmentation, len(batch.pick), batch.generator).of(shard.rows)
+        seen = varied(scans, how, len(store.channels), config.augmentation.moves, store.spacing)
         volumes, mask = seen[:, :-1], seen[:, -1:]
         index = torch.from_numpy(rows[batch.pick]).to(device)
-        means, tokens = encoded(model, volumes, (state[index], known[index]), batch.generator, (seed, step), fast)
+        cells = state[index], known[index]
+        means, tokens = encoded(model, volumes, cells, batch.generator, (seed, step), fast, shard)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = model.autoencoder.decode(tokens)
         error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
         divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()
         total = error / (2 * config.noise**2) + config.beta * divergence
-        return Loss(total, {"reconstruction": error, "divergence": divergence})
+        parts = {"reconstruction": error, "divergence": divergence}
+        return Loss(shard.weight * total, {name: shard.weight * part for name, part in parts.items()})
 
     return loss
 
@@ -188,24 +195,27 @@ def _evidence_bound(
 def encoded(
     model: JointModel,
     volumes: Float[Tensor, "b c x y z"],
-    table: tuple[Float[Tensor, "b k d"], Bool[Tensor, "b k"]],
+    table: tuple[Float[Tensor, "batch k d"], Bool[Tensor, "batch k"]],
     generator: torch.Generator,
     seeded: tuple[int, int],
     fast: bool,
+    shard: Shard | None = None,
 ) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
     """Bare means of volumes, and tokens drawn about them with a random part of the known columns fused in.
 
-    ``table``: state and known cells; ``seeded``: the seed and step of noise that is drawn on another device than the CPU.
+    ``table``: state and known cells of the whole batch, of which the volumes are the ``shard`` (None: all); ``seeded``: the seed
+    and step of noise that is drawn on another device than the CPU.
     """
     state, known = table
-    device = volumes.device
-    share = torch.rand(len(volumes), 1, generator=generator)
-    given = known & (torch.rand(len(volumes), known.shape[1], generator=generator) < share).to(device)
+    device, batch = volumes.device, len(known)
+    mine = slice(None) if shard is None else shard.rows
+    share = torch.rand(batch, 1, generator=generator)
+    given = known & (torch.rand(batch, known.shape[1], generator=generator) < share).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
         means = model.autoencoder.encode(volumes)
-    fused = model.fuse(means.float(), state, given)
+    fused = model.fuse(means.float(), state[mine], given[mine])
     drawn = generator if device.type == "cpu" else step_generator(*seeded, device)
-    noise = torch.randn(fused.shape, generator=drawn, device=device)
+    noise = torch.randn((batch, *fused.shape[1:]), generator=drawn, device=device)[mine]
     return means, model.autoencoder.posterior(fused, noise)
 
 
@@ -217,19 +227,24 @@ def lay_out(module: nn.Module, form: torch.memory_format) -> None:
 
 
 class Batch(NamedTuple):
-    """A step's persons (b,), places in the rows that are trained on; its randomness; their scans and masks as stored."""
+    """A step's persons (b,), places in the rows that are trained on; its randomness; scans and masks as stored of the ``shard`` of
+    them that is this rank's."""
 
     pick: Int[np.ndarray, " b"]
     generator: torch.Generator
     scans: tuple[np.ndarray, np.ndarray]
+    shard: Shard
 
 
-def batches(store: CohortStore, rows: Int[np.ndarray, " n"], batch: int, seed: int) -> ReadAhead[Batch]:
-    """The batch of every step, read while the step before is computed."""
+def batches(
+    store: CohortStore, rows: Int[np.ndarray, " n"], batch: int, seed: int, shard: Shard | None = None
+) -> ReadAhead[Batch]:
+    """The batch of every step, read while the step before is computed; without a ``shard`` all of it."""
+    mine = shard or ALONE.shard(batch)
 
     def prepare(step: int) -> Batch:
         generator = step_generator(seed, step)
         pick = torch.randint(len(rows), (batch,), generator=generator).numpy()
-        return Batch(pick, generator, _read(store, rows[pick]))
+        return Batch(pick, generator, _read(store, rows[pick[mine.rows]]), mine)
 
     return ReadAhead(prepare)

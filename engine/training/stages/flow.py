@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from engine.training.run import (
 from engine.training.samples import Samples
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.mask import class_of_code, load_masks, mirrored_classes
+from engine.training.world import ALONE, Shard, World
 
 #: the columns' state (n, k, d), which cells are known (n, k), and versions of the state (v, n, k, d)
 Tables = tuple[Float[Tensor, "n k d"], Bool[Tensor, "n k"], Float[Tensor, "v n k d"]]
@@ -63,7 +65,8 @@ class FlowTraining:
     is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` and ``mask_weight`` balance columns and mask
     against the image.
     A value that owns an interval of scores stands at its middle where it is given, and where it is to be made anywhere in
-    it, as in ``table_versions`` drawn beforehand."""
+    it, as in ``table_versions`` drawn beforehand. With ``fsdp`` several ranks keep a part each of the network and of what the
+    optimizer knows of it (FSDP2), where they would else keep all of it each."""
 
     steps: int = 20000
     batch: int = 16
@@ -76,6 +79,7 @@ class FlowTraining:
     mask_weight: float = 0.5
     table_versions: int = 16
     bfloat16: bool = True
+    fsdp: bool = False
     mixture: NoiseMixture = field(default_factory=NoiseMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -92,26 +96,34 @@ def encode_cohort(
     *,
     path: Path,
     seed: int,
+    world: World = ALONE,
 ) -> Generator[Progress, None, Latents]:
     """Bare latents of every row, the first copy undeformed; yields progress and returns the latents.
 
-    Bare: no column enters here, so the cache leaks nothing. Kept in ``path`` for the next resume.
+    Bare: no column enters here, so the cache leaks nothing. Kept in ``path`` for the next resume. Each rank encodes its own
+    persons, and then has all.
     """
-    if path.exists():
-        kept = load_tensors(path)[0]
-        return Latents(kept["latents"], kept["masks"], kept["has_mask"])
+    with world.together():
+        if world.any(path.exists())[0]:
+            kept = load_tensors(path)[0]
+            return Latents(kept["latents"], kept["masks"], kept["has_mask"])
+    tokens, image = model.config.image.tokens, model.config.image.latent
+    coded = torch.zeros(len(world.own(len(rows))), config.copies, tokens, image, dtype=torch.half)
+    masks = coded.new_zeros(*coded.shape[:3], model.mask_latent)
+    with world.together():
+        began = time.monotonic()
+        for done, place in enumerate(world.own(len(rows))):
+            row = int(rows[place])
+            for copy in range(config.copies):
+                generator = step_generator(seed + 1 + row, copy) if copy else None
+                coded[done, copy], masks[done, copy] = _encoded(model, store, row, config, generator)
+            reached = min(len(rows), (done + 1) * world.size)
+            yield Progress("latents", reached, len(rows), time.monotonic() - began, {})
     has_mask = torch.from_numpy(store.labelled[rows]) & model.has_mask
-    coded, masks, began = [], [], time.monotonic()
-    for done, row in enumerate(rows):
-        versions = [
-            _encoded(model, store, int(row), config, step_generator(seed + 1 + int(row), copy) if copy else None)
-            for copy in range(config.copies)
-        ]
-        coded.append(torch.stack([image for image, _ in versions]))
-        masks.append(torch.stack([mask for _, mask in versions]))
-        yield Progress("latents", done + 1, len(rows), time.monotonic() - began, {})
-    latents = Latents(torch.stack(coded), torch.stack(masks), has_mask)
-    save_tensors(path, {"latents": latents.image, "masks": latents.mask, "has_mask": latents.has_mask}, {})
+    latents = Latents(world.rows(coded, len(rows)), world.rows(masks, len(rows)), has_mask)
+    with world.together():
+        if world.leads:
+            save_tensors(path, {"latents": latents.image, "masks": latents.mask, "has_mask": latents.has_mask}, {})
     return latents
 
 
@@ -163,6 +175,7 @@ def train_flow(
     fit_mask: bool = True,
     only_mask: bool = False,
     name: str = "flow",
+    world: World = ALONE,
 ) -> Iterator[Progress]:
     """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
@@ -174,20 +187,23 @@ def train_flow(
     device = model.centre.device
     net = model.velocity_net
     learning = net.mask_tokens if only_mask and net.mask_tokens else net
-    stage = Stage(name, run_dir, learning)
-    stage.load()
-    tables = _tables(model, rows, config.table_versions, seed, device)
+    spread = config.fsdp and world.size > 1 and not only_mask
+    whole = deepcopy(net) if spread else net
     net.requires_grad_(False)
     learning.requires_grad_(True)
-    if fit and model.has_image:
-        model.fit_standardisation(latents.image.flatten(0, 1).float().to(device), config.whitening)
-    if fit:
-        model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents.image]), *tables[:2])
-    if fit_mask and bool(latents.has_mask.any()):
-        image, mask = (part[latents.has_mask, 0].float().to(device) for part in latents[:2])
-        model.fit_mask(mask, model.standardise(image), config.whitening)
+    if spread:
+        world.spread(net, net.blocks)
+        samples = None  # one rank has too little of the network to draw by
+    stage = Stage(name, run_dir, learning, world=world)
+    stage.load()
+    tables = _tables(model, rows, config.table_versions, seed, device)
+    with world.together():
+        if world.leads:
+            _fit(model, latents, tables, config, fit=fit, fit_mask=fit_mask)
+    world.settle_buffers(model)
 
     compiled(model.velocity_net.blocks, device)
+    samples = samples if world.leads else None
     if samples:
         samples.begin(stage.step, stage.seconds)
 
@@ -196,9 +212,26 @@ def train_flow(
             samples.draw(model, stage.ema, stage.step, stage.seconds, left)
 
     on_device = Latents(*(part.to(device) for part in latents))
-    objective = _velocity_error(model, on_device, tables, config, seed + 7)
+    objective = _velocity_error(model, on_device, tables, config, seed + 7, world.shard(config.batch))
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, report_every=50)
     yield from optimise(stage, objective, config.learning_rate, limits, observe=observe)
+    if spread:
+        model.velocity_net = world.collected(net, whole)
+
+
+@torch.no_grad()
+def _fit(
+    model: JointModel, latents: Latents, tables: Tables, config: FlowTraining, *, fit: bool, fit_mask: bool
+) -> None:
+    """The closed-form parts, of all persons: standardisation and linear Gaussian part, and those of the mask."""
+    device = model.centre.device
+    if fit and model.has_image:
+        model.fit_standardisation(latents.image.flatten(0, 1).float().to(device), config.whitening)
+    if fit:
+        model.fit_prior(torch.stack([model.standardise(v.float().to(device)) for v in latents.image]), *tables[:2])
+    if fit_mask and bool(latents.has_mask.any()):
+        image, mask = (part[latents.has_mask, 0].float().to(device) for part in latents[:2])
+        model.fit_mask(mask, model.standardise(image), config.whitening)
 
 
 def _velocity_error(
@@ -207,17 +240,20 @@ def _velocity_error(
     tables: Tables,
     config: FlowTraining,
     seed: int,
+    shard: Shard,
 ) -> Objective:
-    """Mean squared velocity errors of image, columns and mask (Liu et al., arXiv 2209.03003, equation 1)."""
+    """Mean squared velocity errors of image, columns and mask (Liu et al., arXiv 2209.03003, equation 1), of a shard of each
+    step's examples and weighed to be its part of the errors of all."""
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
-    has_image = torch.ones(config.batch, dtype=torch.bool, device=device)
+    every = torch.ones(config.batch, dtype=torch.bool, device=device)
 
     def loss(step: int) -> Loss:
-        clean, noise, levels, here, has_mask = _examples(model, latents, tables, config, seed, step)
+        (clean, noise, levels, here, has_mask), weights = _examples(model, latents, tables, config, seed, step, shard)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             predicted = model.velocity(interpolate(clean, noise, levels), levels)
-        error = flow_loss(predicted, clean, noise, levels, here, has_image, model.codes, has_mask)
+        found = flow_loss(predicted, clean, noise, levels, here, every[shard.rows], model.codes, has_mask)
+        error = Joint(*(weight * part for weight, part in zip(weights, found, strict=True)))
         total, parts = error.image + config.table_weight * error.table, {"table": error.table}
         if model.has_image:
             parts = {"image": error.image, **parts}
@@ -228,6 +264,30 @@ def _velocity_error(
     return loss
 
 
+class Examples(NamedTuple):
+    """Clean states of examples, their noise, their levels, which cells are known (b, k), and who has a mask (b,)."""
+
+    clean: Joint
+    noise: Joint
+    levels: Levels
+    here: Tensor
+    has_mask: Tensor
+
+
+def _weights(
+    levels: Levels,
+    here: Bool[Tensor, "b k"],
+    has_mask: Bool[Tensor, " b"],
+    codes: Bool[Tensor, "k d"],
+    shard: Shard,
+) -> Joint:
+    """What makes a shard's means (:func:`flow_loss`) their part of the means over what all examples have to be made."""
+    image, mask = levels.image > 0, has_mask & (levels.mask > 0)
+    cells = here & (levels.table > 0)
+    table = (cells[..., None] & codes).sum((1, 2))
+    return Joint(*(shard.part(made[shard.rows].sum(), made.sum()) for made in (image, table, mask)))
+
+
 @torch.no_grad()
 def _examples(
     model: JointModel,
@@ -236,9 +296,10 @@ def _examples(
     config: FlowTraining,
     seed: int,
     step: int,
-) -> tuple[Joint, Joint, Levels, Bool[Tensor, "b k"], Bool[Tensor, " b"]]:
-    """A step's clean states, their noise, their levels, which cells are known, and who has a mask."""
-    (state, known, spread), device = tables, model.centre.device
+    shard: Shard,
+) -> tuple[Examples, Joint]:
+    """The shard of a step's examples, drawn among all of them, and the weights of its errors."""
+    (state, known, spread), device, mine = tables, model.centre.device, shard.rows
     generator = step_generator(seed, step)
     pick = torch.randint(len(latents.image), (config.batch,), generator=generator)
     copy = torch.randint(latents.image.shape[1], (config.batch,), generator=generator)
@@ -246,26 +307,33 @@ def _examples(
         config.batch, known.shape[1], generator, model.config.shift, masks=bool(latents.has_mask.any())
     )
     drawn = generator if device.type == "cpu" else step_generator(seed, step, device)
+
+    def normal(part: Tensor) -> Tensor:
+        """Noise of the whole batch, as many numbers as ``part``, this rank's examples, has each; the shard of it."""
+        return torch.randn((config.batch, *part.shape[1:]), generator=drawn, device=device)[mine]
+
     index = pick.to(device)
-    bare, mask = (part[index, copy.to(device)].float() for part in latents[:2])
     here, has_mask = known[index], latents.has_mask[index]
     levels = Levels(
         levels.image.to(device),
         torch.where(here, levels.table.to(device), 1.0),
         torch.where(has_mask, levels.mask.to(device), 1.0),
     )
+    weights = _weights(levels, here, has_mask, model.codes, shard)
+    levels, here, has_mask = Levels(*(part[mine] for part in levels)), here[mine], has_mask[mine]
+    index = index[mine]
+    bare, mask = (part[index, copy[mine].to(device)].float() for part in latents[:2])
     given = here & (levels.table == 0)
-    jitter = torch.randn(bare.shape, generator=drawn, device=device)
+    jitter = normal(bare)
     if model.has_image:
         bare = bare + torch.exp(0.5 * model.autoencoder.logvar) * jitter
-    version = torch.randint(len(spread), (config.batch,), generator=generator).to(device)
+    version = torch.randint(len(spread), (config.batch,), generator=generator)[mine].to(device)
     table = torch.where(given[..., None], state[index], spread[version, index])
     if model.has_mask:
-        jitter = torch.randn(mask.shape, generator=drawn, device=device)
-        mask = model.standardise_mask(mask + torch.exp(0.5 * model.mask_autoencoder.logvar) * jitter)
+        mask = model.standardise_mask(mask + torch.exp(0.5 * model.mask_autoencoder.logvar) * normal(mask))
     clean = Joint(model.standardise(model.fuse(bare, table, given)), table, mask)
-    noise = Joint(*(torch.randn(part.shape, generator=drawn, device=device) for part in clean))
-    return clean, noise, levels, here, has_mask
+    noise = Joint(*(normal(part) for part in clean))
+    return Examples(clean, noise, levels, here, has_mask), weights
 
 
 def _tables(

@@ -1,0 +1,67 @@
+"""What a run directory is noted to hold, so that nothing else is trained there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoints.checkpoint import Checkpoint
+from engine.cohort.sources.table import TableCohort
+from engine.cohort.store import CohortStore
+from engine.storage.whole import write_text
+from engine.training.recipes import Recipe
+from engine.training.run import RunError
+from engine.training.world import World
+
+
+def claimed(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, where: str) -> dict[str, Any]:
+    """What a run directory is noted to hold."""
+    wanted: dict[str, Any] = json.loads(
+        json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})
+    )
+    if begun:
+        wanted["from"] = begun.digest
+    if where.strip():
+        wanted["where"] = where.strip()
+    return wanted
+
+
+def claim_together(run_dir: Path, wanted: dict[str, Any], world: World) -> None:
+    """:func:`_claim` by rank 0, once all ranks want the same; raises where one does not, or does not see the directory."""
+    names = {"recipe": "recipe", "participants": "store", "from": "model to go on from", "where": "choice of persons"}
+    world.agree({word: json.dumps(wanted.get(name), sort_keys=True) for name, word in names.items()})
+    with world.together():
+        if world.leads:
+            _claim(run_dir, wanted)
+    with world.together():
+        if not (run_dir / "run.json").is_file():
+            raise RunError(f"{run_dir} is not seen by this rank; name a --run-dir on a disk that all ranks share")
+
+
+def _claim(run_dir: Path, wanted: dict[str, Any]) -> None:
+    """Note in the run directory what is trained there, or refuse when it is something else."""
+    path = run_dir / "run.json"
+    if path.exists():
+        try:
+            found = _what_matters(json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError, AttributeError):
+            raise RunError(f"{path} is damaged; choose a new --run-dir") from None
+        if found != _what_matters(wanted):
+            raise RunError(
+                f"{run_dir} holds a run of another recipe, store or start, or of other persons; choose a new --run-dir"
+            )
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(wanted, indent=1))
+
+
+def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
+    """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
+    free = ("rows", "texture", "mask", "mask_training", "atlas", "detail", "detail_training", "refiner")
+    recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free and not k.endswith("_share")}
+    recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows" and v is not None}
+    for part in ("autoencoder", "flow"):
+        recipe[part] = {k: v for k, v in recipe.get(part, {}).items() if k not in ("steps", "fsdp")}
+    return {**claim, "recipe": recipe}
