@@ -12,8 +12,8 @@ with st.spinner("Starting the engine"):
     from pages.components.review.work import visit
 
 WHAT = (
-    "Look at scans one after another without knowing where they come from; say whether each is real or synthetic, and how "
-    "plausible its anatomy is. Nothing is revealed before the last answer."
+    "Look at scans one after another without knowing where they come from, and say how plausible their anatomy is; where real "
+    "scans are among them, also which are real. Nothing is revealed before you finish, which you may at any time."
 )
 HOW = (
     "All scans are drawn before the first is shown, on one grid with the same 256 grey values, and sent in the same number "
