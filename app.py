@@ -34,7 +34,7 @@ st.header("Models", anchor=False)
 with st.spinner("Starting the engine"):
     from pages.components.parts.model_picker import checkpoint_names, load_model, model_card
     from pages.components.parts.session_file import open_session
-    from pages.components.parts.teaching_cases import case_links, cases_of
+    from pages.components.parts.teaching.cases import case_links, cases_of
 names = checkpoint_names()
 open_session(status, names, load_model)
 if not names:

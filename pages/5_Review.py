@@ -7,7 +7,7 @@ from pages.components.parts.frame import frame
 status = frame("Review")
 with st.spinner("Starting the engine"):
     from pages.components.parts.model_picker import model_picker
-    from pages.components.review.question import resume, set_up
+    from pages.components.review.question import opened, resume, set_up
     from pages.components.review.view import compare, drawing_shown, rate, results_shown, side
     from pages.components.review.work import visit
 
@@ -34,6 +34,7 @@ if session is None:
             resume()
         with right:
             compare()
+        opened(*chosen)
 else:
     st.empty()  # in the place of the set-up, which would stay, greyed, while scans are drawn
     side(session)

@@ -87,6 +87,13 @@ def parser() -> Parser:
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
     info.add_argument("--json", action="store_true", help="as JSON")
 
+    example = command("example", "The small example with which the app's pages open, beside a checkpoint's weights.")
+    example.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    example.add_argument("--n", metavar="N", type=int, default=40, help="persons drawn freely (default: 40)")
+    example.add_argument(
+        "--minutes", metavar="M", type=float, default=0.5, help="of a training on their rows (default: 0.5)"
+    )
+
     _bench(command)
     _judging(command)
     return top

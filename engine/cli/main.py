@@ -13,6 +13,7 @@ from engine.cli.cohorts import run_deidentify, run_ingest, run_phantom
 from engine.cli.commands import (
     run_bench,
     run_evaluate,
+    run_example,
     run_generate,
     run_infer,
     run_info,
@@ -37,6 +38,7 @@ COMMANDS = {
     "segment": run_segment,
     "whatif": run_whatif,
     "info": run_info,
+    "example": run_example,
     "evaluate": run_evaluate,
     "audit": run_evaluate,
     "bench": run_bench,

@@ -15,10 +15,12 @@ from pages.components.consistency.work import Plan, Point, cohort_of, number, to
 from pages.components.parts.choice import one_of
 from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
 from pages.components.parts.mask.asked import persons_table
+from pages.components.parts.teaching.example import marked
 from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import label, unit
 
 if TYPE_CHECKING:
+    from engine.checkpoints.example import Example
     from engine.inference.generate import Model
     from engine.measure.relation import Relation
     from engine.measure.ruler import Ruler
@@ -30,6 +32,7 @@ NOTE = (
     "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
     "weight does to anyone."
 )
+EMPTY = "Nobody was drawn for these settings yet: press Sample and measure."
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 
 
@@ -135,6 +138,14 @@ def said(plan: Plan) -> None:
         st.warning(here.ended[1], icon=":material/stop_circle:")
     if here.problem:
         st.warning(here.problem, icon=":material/error:")
+
+
+def opened(example: Example | None, plan: Plan, points: list[Point]) -> None:
+    """Say that the persons shown are those of the example, or that there is nobody yet."""
+    if example and points and visit().example[1].get(plan) == points:
+        marked(example, "Press Sample and measure for more, or change what is asked on the left.")
+    elif not points and visit().running is None:
+        st.info(EMPTY)
 
 
 def concluded(plan: Plan, points: list[Point], wanted: int, status: DeltaGenerator) -> None:

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.components.parts.teaching.tour import tour_bar
+
 HERE = Path(__file__).parent
 BANNER = "Synthetic. Associations, not causes. Not for diagnosis."
 #: icon and one sentence for each page
@@ -42,6 +44,10 @@ CARDS = {
         ":material/fact_check:",
         "How good a model is, with the floor and the ceiling of every figure.",
     ),
+    "Library": (
+        ":material/bookmarks:",
+        "Persons and what-ifs that you kept: name them, compare any two, take them away as a file.",
+    ),
     "About": (
         ":material/info:",
         "Limits, licences, keyboard shortcuts, and what the models have cost.",
@@ -63,10 +69,21 @@ def frame(title: str) -> DeltaGenerator:
             st.page_link(path, label=name, icon=CARDS.get(name, (":material/chevron_right:", ""))[0])
     st.session_state["banner"] = st.empty()
     trained_on()
+    tour_bar(title)
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.title(title, anchor=False)
     st.session_state["notice"] = st.container()
+    shelf_of(title)
     return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
+
+
+def shelf_of(title: str) -> None:
+    """The library's storage, on the pages where something is or was kept."""
+    if title != "Library" and "library" not in st.session_state:
+        return
+    from pages.components.parts.library.shelf import shelf
+
+    shelf()
 
 
 def log_in() -> None:

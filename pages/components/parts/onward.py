@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.frame import CARDS
+from pages.components.parts.library.keep import ICON, keep_person
 from pages.components.state.address import Request
 
 PATHS = {"Explore": "pages/1_Explore.py", "What if": "pages/2_What_if.py"}
@@ -37,6 +38,12 @@ def onward(request: Request, schema: AttributeSchema, pages: Sequence[str] = tup
             for k in range(request.n):
                 seed = request.seed + k
                 _link(page, replace(request, seed=seed), schema, f"Person {k + 1}, seed {seed}", icon)
+    if request.n == 1:
+        keep_person(request)
+        return
+    with st.popover("Keep", icon=ICON):
+        for k in range(request.n):
+            keep_person(replace(request, seed=request.seed + k), f"Keep person {k + 1}, seed {request.seed + k}")
 
 
 def _link(page: str, request: Request, schema: AttributeSchema, label: str, icon: str) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.components.parts.choice import button_or_why, one_of
 from pages.components.parts.facts import refused
+from pages.components.parts.teaching.example import about, example_of, marked, pixels
 from pages.components.review.session import (
     FEWEST,
     MOST,
@@ -38,6 +39,10 @@ ONLY = "**Only plausibility is asked.** Every scan is synthetic, and you are not
 OTHER = "Another number"
 UNNAMED = "Give a name or a code first."
 NO_FOLDER = "Name the folder of the cohort first."
+LOOK = (
+    "Such scans are rated, one at a time and in full. Look at folds and ventricles or organs, at sharp borders, at left against "
+    "right; grades go from 1, impossible, to 5, convincing."
+)
 SEED = "Who is shown, and in which order. For two reviewers to be compared, give both the same."
 PATH = (
     "The folder of a store as the ingest made it, on the model's grid and defaced. Its test persons are shown here, on "
@@ -67,6 +72,19 @@ def set_up(name: str, model: Model) -> None:
     plan = _plan(name, model, int(kept["seed"]), scans, source, persons)
     begin(Session.begun(plan, kept["name"]), persons)
     st.rerun()
+
+
+def opened(name: str, model: Model) -> None:
+    """What is to be rated, by the example of the model."""
+    example = example_of(name, model.digest)
+    shown = [person for person in example.people if person.planes] if example else []
+    if example is None or not shown:
+        return
+    with st.container(border=True):
+        marked(example, LOOK)
+        for place, person in zip(st.columns(2) * len(shown), shown, strict=False):
+            place.image(pixels(person.planes), width="stretch", alt=f"Synthetic scan, {about(person)}")
+            place.caption(f"Synthetic, not for diagnosis: {about(person)}")
 
 
 def _scans(kept: dict[str, Any], source: Source) -> int:
