@@ -56,7 +56,8 @@ def origin(kept: Kept) -> dict[str, str]:
         "Contains": str(card.get("contains", "")),
         "Training": training_time(card) or "time not recorded",
         "Energy": energy(card) or "not recorded",
-        "Weights, SHA-256": kept.sha256,
+        "Weights": kept.digest,
+        "SHA-256 of the file": kept.sha256,
     }
     limits = card.get("limits")
     if isinstance(limits, list):
@@ -66,7 +67,7 @@ def origin(kept: Kept) -> dict[str, str]:
 
 def citation(kept: list[Kept]) -> str:
     """One text that names the program, the models by the hash of their weights, and whom their cohorts thank."""
-    models = ", ".join(f"{each.name} (weights {each.sha256[:12]})" for each in kept if each.draws)
+    models = ", ".join(f"{each.name} (weights {each.digest})" for each in kept if each.draws)
     thanks = dict.fromkeys(text for each in kept if (text := origin(each).get("Acknowledgement", "")))
     lines = [f"Somatwin, version {program_version()}: a scan and its clinical table as one generative model."]
     lines += [f"Models: {models}."] if models else []

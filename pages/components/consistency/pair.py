@@ -28,11 +28,11 @@ MIDDLE = 0.95
 FIRST = (("age", "brain_ml"), ("bmi", "vat"))
 NOTE = (
     "Coloured: people who do not exist, of whom nothing {asked}was asked, drawn with guidance {guidance:g}. Grey: what the "
-    "checkpoint and the ruler carry of the cohort, as aggregates. {kind}"
+    "model and the measuring network carry of the cohort, as aggregates. {kind}"
 )
 KINDS = {
-    "relation": "Here it is the regression over the {cohort} with whom the ruler was made.",
-    "groups": "Here it is mean and SD of each sex among the {cohort} with whom the ruler was made.",
+    "relation": "Here it is the regression over the {cohort} on whom the measuring network was calibrated.",
+    "groups": "Here it is mean and SD of each sex among the {cohort} on whom the measuring network was calibrated.",
     "ranges": "Nothing is stored of how these two go together, so each stands by itself.",
     "": "Of these two nothing is stored.",
 }

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from engine.measure.ruler import Ruler
 
 NOTE = (
-    "Grey: the {cohort} with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
-    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
+    "Grey: the {cohort} on whom the measuring network was calibrated, as regressions only. Orange: people who do not exist, each "
+    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured by the same network. "
     "Slopes are of straight lines. Fine detail of generated scans is unlike the cohort's and measures a little "
     "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
     "weight does to anyone."

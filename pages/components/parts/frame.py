@@ -120,8 +120,14 @@ def training_data(card: Mapping[str, Any]) -> str:
         return str(facts or "What this model was trained on is not recorded.")
     parts = [f"{facts['persons']} persons"] if "persons" in facts else []
     parts += [f"of {facts['source_name']}"] if "source_name" in facts else []
-    faces = f", faces {facts['faces']}" if "faces" in facts else ""
-    return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{faces}."
+    return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{_faces(str(facts.get('faces', '')))}."
+
+
+def _faces(said: str) -> str:
+    """What a card says of faces, as the end of a sentence."""
+    if said.startswith("none"):
+        return ", no face in view"
+    return f", faces {said}" if said else ""
 
 
 def refuse(sentence: str) -> NoReturn:

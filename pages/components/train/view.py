@@ -28,7 +28,7 @@ CAPTION = (
 #: pixels of a panel: two stand side by side where there is room
 PANEL = 520
 TRAINED = (
-    "A training of a table alone: {persons} synthetic persons, {minutes:g} minutes on one processor core. The loss falls as the model "
+    "A training of a table alone: {persons} synthetic persons, {minutes:g} minutes on one core. The loss falls as the model "
     "learns; a training of yours shows the same curves, and for scans pictures of whom it draws by then."
 )
 STATES = {
@@ -40,8 +40,8 @@ STATES = {
     "crashed": (":material/error:", "Ended without a word: killed, out of memory, or the machine was switched off"),
 }
 STAGES = {
-    "autoencoder": "Autoencoder: scans to tokens and back",
-    "latents": "Scans to tokens",
+    "autoencoder": "Compression: scans to a short code and back",
+    "latents": "Scans to their codes",
     "rows": "Rows: the table without a scan",
     "flow": "Flow: scan and table together",
     "correction": "Mean scan of each row",

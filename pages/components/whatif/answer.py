@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
     from engine.measure.ruler import Ruler
 
+#: what is drawn again although nothing is otherwise, and what the model's compression alone loses of a scan
+NOTHING_SET, RECONSTRUCTED = "Nothing set", "Reconstruction"
 GONE = "the scan of this what-if is no longer here; upload it again"
 
 
@@ -137,7 +139,7 @@ def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) ->
         asked = asked_table(made.masks, read, titles, ("Before", "What if")) if all(read) else asked
     places = {"This what-if": spread(made.after.data - made.before.data, mask)}
     if made.null is not None and made.origin is not None:
-        places["No intervention"] = spread(made.null.data - made.origin.data, mask)
+        places[NOTHING_SET] = spread(made.null.data - made.origin.data, mask)
     scenes = {title: _scene(model, question, pair, made) for title, pair in made.shown.items()}
     even = float((~mask).mean())
     return {"scenes": scenes, "places": places, "expected": words, "psnr": made.psnr, "even": even, "asked": asked}
@@ -172,7 +174,7 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
         origin=one.volume if whole else None,
         rows=(dict(one.attributes), dict(other.attributes)),
         shown={"As drawn": (one.volume, other.volume)},
-        psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
+        psnr={NOTHING_SET: psnr(null.data, one.volume.data)} if null else {},
         masks=(one.mask, other.mask) if one.mask and other.mask else None,
     )
 
@@ -204,7 +206,7 @@ def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, 
         origin=one.volume if whole else None,
         rows=(dict(one.attributes), dict(other.attributes)),
         shown={"As drawn": (one.volume, other.volume)},
-        psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
+        psnr={NOTHING_SET: psnr(null.data, one.volume.data)} if null else {},
         masks=(pair.edit.before, pair.edit.after),
         fact=pair.fact,
         follow=pair.follow,
@@ -215,7 +217,7 @@ def _again(model: Model, request: Request, report: Report, mask: Segmentation | 
     """The person of a request drawn once more, whether or not they are kept, or for a ``mask``: the null intervention."""
 
     def progress(done: int, total: int) -> None:
-        report(done / total, f"Null intervention, step {step_in_words(done, total)}")
+        report(done / total, f"With nothing set, step {step_in_words(done, total)}")
 
     with turn(model_lock(), report):
         given = dict(request.given)
@@ -249,7 +251,7 @@ def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report
         origin=scan.volume,
         rows=(dict(made.factual), dict(made.row)),
         shown={"With the scan's detail": (scan.volume, made.restored), "As the model draws": (made.null, made.volume)},
-        psnr={"Autoencoder": made.autoencoder_psnr, "No intervention": made.null_psnr},
+        psnr={RECONSTRUCTED: made.autoencoder_psnr, NOTHING_SET: made.null_psnr},
         masks=(edit.before, edit.after) if edit else None,
         fact=[name for name, _ in question.before if name not in free],
         follow=follow,

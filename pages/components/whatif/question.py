@@ -40,7 +40,7 @@ ENDS = (0.1, 0.9)
 PREFIX = "whatif."
 HOW = (
     "Stays: held as it was before. Follows: moves with what is set, as it does in the cohort. "
-    "Set to: the intervention. A computed column such as weight follows."
+    "Set to: what is otherwise. A computed column such as weight follows."
 )
 #: what a control of an uploaded scan's person is called apart from that of a synthetic one
 WHOSE = {SYNTHETIC: "person", OWN: "scan"}

@@ -18,7 +18,7 @@ from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.intervention import Question
 from pages.components.state.person_table import label, unit
-from pages.components.whatif.answer import Answer
+from pages.components.whatif.answer import NOTHING_SET, RECONSTRUCTED, Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.question import grid_controls, sweep_controls
 from pages.components.whatif.visit import Plan, visit
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from engine.measure.ruler import Ruler
 
 MEASURED = (
-    "± is the ruler's stated error, as if it erred anew in each of the two scans: the most it can be. "
-    "No intervention: what the measure changes when nothing is set, the error of the model itself."
+    "± is the measuring network's stated error, as if it erred anew in each of the two scans: the most it can be. "
+    "Nothing set: what the measure changes when nothing is set, the error of the model itself."
 )
 #: dB from which two volumes are called equal
 EQUAL = 90.0
@@ -46,8 +46,8 @@ def measure_table(answer: Answer) -> pd.DataFrame:
                 "Measured": f"{row['title']}, {row['unit']}",
                 "Before": f"{row['before']:.{digits}f}",
                 "What if": f"{row['after']:.{digits}f}",
-                "Change ± ruler": f"{signed(row['change'], digits)}{error}",
-                "No intervention": signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
+                "Change ± error": f"{signed(row['change'], digits)}{error}",
+                NOTHING_SET: signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
             }
         )
     return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
@@ -149,11 +149,13 @@ def places_in_words(answer: Answer) -> str:
 
 def _faithful(answer: Answer) -> str:
     """The decibels in words."""
-    null = answer.psnr.get("No intervention", math.nan)
-    if "Autoencoder" not in answer.psnr:
+    null = answer.psnr.get(NOTHING_SET, math.nan)
+    if RECONSTRUCTED not in answer.psnr:
         same = "is the same to the last voxel" if null > EQUAL else f"comes back at {null:.1f} dB (PSNR)"
-        return f"Drawn again with nothing set, the person {same}; no scan was encoded, so no autoencoder errs."
-    alone = f"the autoencoder alone reaches {answer.psnr['Autoencoder']:.1f} dB"
+        return (
+            f"Drawn again with nothing set, the person {same}; no scan was encoded, so nothing was lost in compression."
+        )
+    alone = f"its compression alone reaches {answer.psnr[RECONSTRUCTED]:.1f} dB"
     guess = "what they draw finer than that is plausible, not the person's"
     return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}; {guess}."
 
