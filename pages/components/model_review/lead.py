@@ -15,9 +15,9 @@ import streamlit as st
 
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.failures import GROUPS, Failure, explained, failures
-from pages.components.model_review.grade import Grade
 from pages.components.model_review.work import Review, ReviewError, card_review, report_file
 from pages.components.parts.checkpoint_cards import Kept
+from pages.components.parts.evaluation.grade import Grade
 from pages.components.parts.facts import refused
 from pages.components.parts.frame import BANNER
 

@@ -13,9 +13,9 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.evaluation.report.page import number
 from engine.figures.charts import heat_figure, ladder_figure, lines_figure
 from engine.vocabulary.refusal import Refusal
-from pages.components.model_review.grade import Grade, Span
 from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
 from pages.components.parts.choice import one_of
+from pages.components.parts.evaluation.grade import Grade, Span
 from pages.components.parts.facts import facts_list
 from pages.components.parts.model_picker import load_model
 from pages.components.parts.viewer.viewer import viewer

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.evaluation.report.page import TITLES
 from engine.vocabulary.refusal import Refusal
-from pages.components.model_review.grade import Grade, Span, from_words, span_of
+from pages.components.parts.evaluation.grade import Grade, Span, from_words, span_of
 from pages.components.state.generation import Drawn
 from pages.components.state.session import kept
 

@@ -9,7 +9,7 @@ from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Derived, Number
 
 Column = Number | Category | Derived
-UNITS = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years"}
+UNITS = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years", "ml": "mL", "l": "L"}
 
 
 def label(name: str) -> str:

@@ -278,7 +278,9 @@ def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: 
     """Before and after, to be compared; beside each value after why it is so."""
     name = "scan" if question.scan else f"{question.model}_seed-{question.seed}"
     given = {column: value for column, value in question.before if column not in question.loose}
-    tables = [person_rows(model.schema, row, given) for row in made.rows]
+    tables = [
+        [row for row in person_rows(model.schema, found, given) if _told(question, row["name"])] for found in made.rows
+    ]
     tables[1] = [row | {"origin": _why(question, row, made)} for row in tables[1]]
     told = question.edit.in_words(titles_of(model).__getitem__) if question.edit else ""
     said = [summary(made.rows[0]), " · ".join(filter(None, (told, summary(made.rows[1]))))]
@@ -289,6 +291,11 @@ def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: 
     note = "Associations of the cohort, not causes: nobody's body is foretold."
     marked = overlaid(model, made.masks) if made.masks else {}
     return payload(list(pair), people, compare=True, model=question.model, draft=False, note=note, **marked)
+
+
+def _told(question: Question, name: str) -> bool:
+    """Is a column shown? Not one that was not to be read off a scan."""
+    return name not in question.unread
 
 
 def _why(question: Question, row: Mapping[str, Any], made: _Made) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from PIL import Image
 
 from engine.checkpoints.example import Example, ExamplePerson, example_file, read_example
 from engine.checkpoints.files import directory
+from pages.components.parts.checkpoint_cards import Kept
+from pages.components.state.person_table import label, summary
 
 #: how an example is marked wherever it is shown
 MARK = ":material/inventory_2: **Example, drawn beforehand**"
+PAIR = "The same person who does not exist, of {attribute} {values}: drawn by {name}. Synthetic, not for diagnosis."
 NONE = "There is no example for these weights: `somatwin example {name}` makes one. {todo}"
 
 
@@ -54,6 +58,16 @@ def pixels(picture: bytes) -> np.ndarray:
 
 def about(person: ExamplePerson) -> str:
     """``female, 61, seed 3``."""
-    from pages.components.state.person_table import summary
-
     return f"{summary(person.row)}, seed {person.seed}"
+
+
+def pair_shown(models: Sequence[Kept]) -> None:
+    """What the app does, by a picture: one person of each model's example, and the same one of another age."""
+    there = [found for kept in models if (found := example_of(kept.name, kept.digest)) and len(found.whatif) == 2]
+    for place, example in zip(st.columns(max(1, len(there))), there, strict=False):
+        with place.container(border=True):
+            for person in example.whatif:
+                if person.planes:
+                    st.image(pixels(person.planes), width="stretch", alt=f"Synthetic scan, {about(person)}")
+            ages = " and ".join(f"{person.row[example.attribute]:.0f}" for person in example.whatif)
+            st.caption(PAIR.format(attribute=label(example.attribute).lower(), values=ages, name=example.name))
