@@ -6,6 +6,7 @@ from pages.components.parts.frame import frame
 
 status = frame("What if")
 with st.spinner("Starting the engine"):
+    from pages.components.parts.facts import refused
     from pages.components.parts.model_picker import model_picker
     from pages.components.parts.ruler.reader import ruler_for
     from pages.components.whatif.question import arrive, question_controls, remember
@@ -27,7 +28,7 @@ if files:
 ruler, why_not = ruler_for(model)
 notice = st.empty()  # holds its place, so that nothing below moves when it goes
 if visit().problems:
-    sentences = "".join(f"\n* {problem}" for problem in visit().problems)
+    sentences = "".join(f"\n* {refused(problem)}" for problem in visit().problems)
     notice.warning(f"That cannot be done, so nothing was drawn.{sentences}", icon=":material/link_off:")
 if why_not:
     st.warning(why_not, icon=":material/straighten:")

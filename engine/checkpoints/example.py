@@ -40,7 +40,7 @@ class ExamplePerson:
 class Example:
     """What is in the file. ``people`` had nothing given; each of the ``asked`` had their own value of ``attribute`` (``low`` to
     ``high``); ``whatif`` is one person before and after that attribute was set. ``losses`` are of a training on the rows of the
-    ``people``, which took ``minutes``."""
+    ``people``."""
 
     name: str
     digest: str
@@ -52,7 +52,6 @@ class Example:
     asked: tuple[ExamplePerson, ...] = ()
     whatif: tuple[ExamplePerson, ...] = ()
     losses: Losses
-    minutes: float = 0.0
 
 
 def example_file(path: Path) -> Path:
@@ -88,7 +87,6 @@ def example_text(example: Example) -> str:
         "asked": [_plain(person) for person in example.asked],
         "whatif": [_plain(person) for person in example.whatif],
         "losses": {stage: {name: list(xy) for name, xy in by.items()} for stage, by in example.losses.items()},
-        "minutes": example.minutes,
     }
     return strict_json.text_of(strict_json.defined(content), indent=None)
 
@@ -114,7 +112,6 @@ def _example(found: Mapping[str, Any]) -> Example:
         low=float(low),
         high=float(high),
         losses=losses,
-        minutes=float(found["minutes"]),
         **groups,
     )
 

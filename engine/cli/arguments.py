@@ -90,9 +90,7 @@ def parser() -> Parser:
     example = command("example", "The small example with which the app's pages open, beside a checkpoint's weights.")
     example.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
     example.add_argument("--n", metavar="N", type=int, default=40, help="persons drawn freely (default: 40)")
-    example.add_argument(
-        "--minutes", metavar="M", type=float, default=0.5, help="of a training on their rows (default: 0.5)"
-    )
+    example.add_argument("--training", metavar="K", type=int, default=300, help="steps on their rows (default: 300)")
 
     _bench(command)
     _judging(command)

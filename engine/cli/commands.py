@@ -37,7 +37,7 @@ def run_example(args: argparse.Namespace, meter: Meter) -> None:
     from engine.evaluation.example import Sizes, write_example
     from engine.inference.generate import load
 
-    sizes = Sizes(people=args.n, minutes=args.minutes)
+    sizes = Sizes(people=args.n, training=args.training)
     written = write_example(load(args.checkpoint, args.device), sizes, lambda text: meter.show(text, None))
     meter.close()
     print(written)

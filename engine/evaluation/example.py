@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,8 +35,12 @@ ASKED = ("age", "bmi")
 HELD = ("sex", "height", "ethnicity")
 #: pixels of a picture's longer side, and of three planes side by side; people who have the latter
 SIDE, WIDE, SHOWN = 96, 480, 4
+#: how far up the axial slice of a head lies, as a share of the grid: where the ventricles are
+HIGH = 0.62
 #: quality of a WebP picture, 0 to 100
 QUALITY = 70
+#: rows a step of the training, and fewest people, of whom some test
+BATCH, FEWEST = 32, 12
 #: points of a loss that are kept
 POINTS = 60
 #: where in the attribute's range a what-if begins and ends
@@ -46,16 +49,16 @@ BEFORE, AFTER = 0.15, 0.85
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many ``people`` are drawn freely and how many are ``asked`` for, and the ``minutes`` of the training on their rows."""
+    """How many ``people`` are drawn freely and how many are ``asked`` for, and the steps of the ``training`` on their rows."""
 
     people: int = 40
     asked: int = 16
-    minutes: float = 0.5
+    training: int = 300
 
     def __post_init__(self) -> None:
-        if self.people < 1 or self.asked < 2 or not self.minutes > 0:
-            sizes = f"{self.people} people, {self.asked} asked for, {self.minutes} minutes"
-            raise ExampleError(f"{sizes} make no example: give at least 1, 2 and more than 0")
+        if self.people < FEWEST or self.asked < 2 or self.training < 1:
+            sizes = f"{self.people} people, {self.asked} asked for and {self.training} steps"
+            raise ExampleError(f"{sizes} make no example: give at least {FEWEST}, 2 and 1")
 
 
 class ExampleError(Refusal):
@@ -95,8 +98,7 @@ def make_example(model: Model, sizes: Sizes, said: Callable[[str], object] = lam
         high=high,
         asked=tuple(asked),
         whatif=pair,
-        losses=_trained(model, [person.row for person in people], sizes.minutes),
-        minutes=sizes.minutes,
+        losses=trained(model, [person.row for person in people], sizes.training),
     )
 
 
@@ -159,9 +161,11 @@ def _seen(person: Person, ruler: Ruler | None, *, wide: bool = False) -> Example
         except Refusal:
             values = {}
     plane = region_of(person.scan.channels)
-    side = planes(person.scan, _pixel(person.scan, SIDE))
-    picture = side.coronal if plane is not None and plane.plane == "coronal" else side.axial
-    three = _side_by_side(planes(person.scan, _pixel(person.scan, WIDE / 3))) if wide else None
+    coronal = plane is not None and plane.plane == "coronal"
+    up = 0.5 if coronal else HIGH
+    side = planes(person.scan, _pixel(person.scan, SIDE), up)
+    picture = side.coronal if coronal else side.axial
+    three = _side_by_side(planes(person.scan, _pixel(person.scan, WIDE / 3), up)) if wide else None
     pictures = {"picture": _webp(picture), "planes": b"" if three is None else _webp(three)}
     return ExamplePerson(seed=person.seed, row=found, values=values, **pictures)
 
@@ -196,7 +200,7 @@ def _whatif(model: Model, ruler: Ruler | None, column: Number) -> tuple[ExampleP
     return tuple(_seen(person, ruler, wide=True) for person in pair)
 
 
-def _trained(model: Model, rows: Sequence[Row], minutes: float) -> Losses:
+def trained(model: Model, rows: Sequence[Row], steps: int) -> Losses:
     """The losses of a small model of tables that learns the ``rows``."""
     found: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     computed = {derived.name for derived in model.schema.derived}
@@ -204,14 +208,13 @@ def _trained(model: Model, rows: Sequence[Row], minutes: float) -> Losses:
         file = Path(folder) / "people.csv"
         pd.DataFrame(rows).drop(columns=list(computed)).to_csv(file, index=False)
         cohort = TableCohort.open(file)
-        began = time.monotonic()
-        for said in train(table(cohort.schema), cohort, Path(folder) / "run", minutes=minutes):
+        usual = table(cohort.schema)
+        recipe = replace(usual, flow=replace(usual.flow, steps=steps, batch=BATCH))
+        for said in train(recipe, cohort, Path(folder) / "run"):
             for name, value in said.losses.items():
                 xs, ys = found.setdefault(said.stage, {}).setdefault(name, ([], []))
                 xs.append(said.step)
                 ys.append(float(f"{value:.4g}"))
-            if time.monotonic() - began > 120 * minutes:
-                break
     return {stage: {name: _thinned(*xy) for name, xy in by.items()} for stage, by in found.items()}
 
 

@@ -51,13 +51,13 @@ def asked_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> 
         hover=[HOVER.format_map(point) for point in seen],
         real=ruler.cohort.curve(measure, column.name, group),
         synthetic=line,
-        titles=(axis_title(column), f"{ruler.measures[measure]} measured, {ruler.units[measure]}"),
+        titles=(axis_title(column), f"{ruler.measures[measure]} measured, {unit(ruler.units[measure])}"),
         span=(plan.low, plan.high),
         cohort=cohort,
     )
     st.plotly_chart(figure, key="consistency plot", config=picture(plan, measure))
     other = ruler.cohort.line(measure, column.name, group)
-    st.table(slope_table(line, other, column, len(seen), ruler.units[measure], cohort))
+    st.table(slope_table(line, other, column, len(seen), unit(ruler.units[measure]), cohort))
     st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}")
 
 

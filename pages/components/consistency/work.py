@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from engine.measure.ruler import Ruler
 
 Point = dict[str, Any]
+#: plans whose persons are kept, over all sessions
+KEPT = 64
 #: share of a person's time that drawing takes; the rest is measuring
 DRAWING = 0.5
 
@@ -172,6 +174,9 @@ class Visit:
     def look(self, plan: Plan, pressed: bool) -> list[Point]:
         """The persons measured for the plan on the page; a run of another plan ends."""
         points = self.measured.get(plan, [])
+        if len(before := _measured().get(plan, [])) > len(points):
+            points = before
+            self.measured = self.measured | {plan: points}
         if pressed:
             self.running = Run(plan=plan, done=len(points))
             self.ended = None
@@ -183,6 +188,12 @@ class Visit:
 
     def stop(self) -> None:
         self.running = None
+
+
+@st.cache_resource
+def _measured() -> dict[Plan, list[Point]]:
+    """Persons measured in any session, by plan: the same plan gives the same persons, and a reload loses nobody."""
+    return {}
 
 
 def visit() -> Visit:
@@ -217,6 +228,9 @@ def carry_out(model: Model, ruler: Ruler, run: Run, wanted: int, status: DeltaGe
     try:
         point = sample_one(model, ruler, run.plan, len(points), run.report(bar, len(points), wanted))
         here.measured = here.measured | {run.plan: [*points, point]}
+        _measured()[run.plan] = here.measured[run.plan]
+        while len(_measured()) > KEPT:
+            _measured().pop(next(iter(_measured())))
     except Refusal as error:
         here.stop()
         here.problem = refused(error)

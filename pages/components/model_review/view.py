@@ -16,7 +16,7 @@ from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
 from pages.components.parts.choice import one_of
 from pages.components.parts.evaluation.grade import Grade, Span
-from pages.components.parts.facts import facts_list
+from pages.components.parts.facts import facts_list, refused
 from pages.components.parts.model_picker import load_model
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.address import Request
@@ -205,7 +205,7 @@ def worst_persons(name: str, review: Review, persons: list[Worst], status: Delta
         try:
             visit().drawn = draw(model, request, bar.progress)
         except Refusal as error:
-            st.error(str(error))
+            st.error(refused(error))
         bar.empty()
     drawn = visit().drawn
     if drawn is not None and (drawn.request, drawn.digest) == (request, model.digest):

@@ -20,17 +20,21 @@ CARDS = {
         ":material/person_search:",
         "Set age, sex and BMI, or leave them free; look at the scan and the table.",
     ),
-    "Consistency": (
-        ":material/monitoring:",
-        "See whether the anatomy follows what was asked for, beside the real cohort.",
-    ),
     "What if": (
         ":material/compare:",
         "The same person, but older, heavier, of the other sex: synthetic, or in a scan of yours.",
     ),
+    "Consistency": (
+        ":material/monitoring:",
+        "See whether the anatomy follows what was asked for, beside the real cohort.",
+    ),
     "Population": (
         ":material/groups:",
         "Draw a cohort of hundreds, filter and plot it, and take it away as files.",
+    ),
+    "Library": (
+        ":material/bookmarks:",
+        "Persons and what-ifs that you kept: name them, compare any two, take them away as a file.",
     ),
     "Review": (
         ":material/rate_review:",
@@ -43,10 +47,6 @@ CARDS = {
     "Model review": (
         ":material/fact_check:",
         "How good a model is, with the floor and the ceiling of every figure.",
-    ),
-    "Library": (
-        ":material/bookmarks:",
-        "Persons and what-ifs that you kept: name them, compare any two, take them away as a file.",
     ),
     "About": (
         ":material/info:",
@@ -103,7 +103,9 @@ def log_in() -> None:
 def pages() -> list[tuple[str, str]]:
     """Path and name of every page but the front page."""
     files = sorted(HERE.parents[1].glob("[0-9]*_*.py"))
-    return [(f"pages/{file.name}", file.stem.split("_", 1)[1].replace("_", " ")) for file in files]
+    found = [(f"pages/{file.name}", file.stem.split("_", 1)[1].replace("_", " ")) for file in files]
+    order = list(CARDS)
+    return sorted(found, key=lambda page: order.index(page[1]) if page[1] in order else len(order))
 
 
 def trained_on(*cards: Mapping[str, Any]) -> None:

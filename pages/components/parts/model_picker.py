@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
-from pages.components.parts.facts import facts_list
+from pages.components.parts.facts import facts_list, refused
 from pages.components.parts.frame import refuse, trained_on, training_data
 from pages.components.state.address import seen_range
 from pages.components.state.person_table import label
@@ -74,7 +74,7 @@ def model_picker() -> tuple[str, Model]:
     try:
         model = load_model(name)
     except Refusal as error:
-        refuse(str(error))
+        refuse(refused(error))
     st.caption(f"Weights {model.digest}", help=WEIGHTS)
     trained_on(model.card)
     return name, model

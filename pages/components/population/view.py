@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
 from pages.components.parts.choice import one_of
+from pages.components.parts.facts import refused
 from pages.components.parts.onward import onward
 from pages.components.parts.takeaway import download_popover
 from pages.components.parts.teaching.example import NONE, example_of, marked
@@ -66,7 +67,7 @@ def said() -> None:
     """Why nobody was drawn, or why the drawing ended."""
     here = visit()
     if here.problems:
-        sentences = "".join(f"\n* {problem}" for problem in here.problems)
+        sentences = "".join(f"\n* {refused(problem)}" for problem in here.problems)
         st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
     if here.run is not None and here.run.problem:
         st.warning(f"The drawing ended: {here.run.problem}.", icon=":material/error:")

@@ -19,7 +19,7 @@ from pages.components.parts.onward import onward
 from pages.components.review.results import Results, merge, results, rows, to_csv
 from pages.components.review.scan import questions, scan_shown, shown_since
 from pages.components.review.session import PLAUSIBILITY, RatingError, Session
-from pages.components.review.work import draw, request_of, visit
+from pages.components.review.work import draw, leave, request_of, visit
 
 HEAR = "95 % interval"
 
@@ -33,7 +33,7 @@ def side(session: Session) -> None:
         with st.popover("Leave this rating", icon=":material/logout:"):
             st.write("Save the session first if you want to go on with it later.")
             if st.button("Leave without saving" if not session.finished else "Leave"):
-                visit().session = None
+                leave()
                 st.rerun()
 
 

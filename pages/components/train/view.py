@@ -28,7 +28,7 @@ CAPTION = (
 #: pixels of a panel: two stand side by side where there is room
 PANEL = 520
 TRAINED = (
-    "A training of a table alone: {persons} synthetic persons, {minutes:g} minutes on one core. The loss falls as the model "
+    "A training of a table alone: {persons} synthetic persons, some seconds on one core. The loss falls as the model "
     "learns; a training of yours shows the same curves, and for scans pictures of whom it draws by then."
 )
 STATES = {
@@ -66,9 +66,11 @@ def example_shown() -> None:
     if example is None or not example.losses:
         return
     with st.container(border=True):
-        marked(example, TRAINED.format(persons=len(example.people), minutes=example.minutes))
+        marked(example, TRAINED.format(persons=len(example.people)))
         for place, (stage, losses) in zip(st.columns(2) * len(example.losses), example.losses.items(), strict=False):
-            place.markdown(f"**{STAGES.get(stage, stage)}**")
+            place.markdown(
+                "**Table: its loss, step by step**" if stage == "flow" else f"**{STAGES.get(stage, stage)}**"
+            )
             place.plotly_chart(loss_figure(losses), key=f"example {stage}", config={"displaylogo": False})
         rows = pd.DataFrame([person.row for person in example.people])
         st.download_button(

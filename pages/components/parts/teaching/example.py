@@ -64,10 +64,10 @@ def about(person: ExamplePerson) -> str:
 def pair_shown(models: Sequence[Kept]) -> None:
     """What the app does, by a picture: one person of each model's example, and the same one of another age."""
     there = [found for kept in models if (found := example_of(kept.name, kept.digest)) and len(found.whatif) == 2]
-    for place, example in zip(st.columns(max(1, len(there))), there, strict=False):
-        with place.container(border=True):
-            for person in example.whatif:
+    for example in there:
+        with st.container(border=True):
+            for place, person in zip(st.columns(2), example.whatif, strict=True):
                 if person.planes:
-                    st.image(pixels(person.planes), width="stretch", alt=f"Synthetic scan, {about(person)}")
+                    place.image(pixels(person.planes), width="stretch", alt=f"Synthetic scan, {about(person)}")
             ages = " and ".join(f"{person.row[example.attribute]:.0f}" for person in example.whatif)
             st.caption(PAIR.format(attribute=label(example.attribute).lower(), values=ages, name=example.name))
