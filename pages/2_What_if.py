@@ -8,6 +8,7 @@ status = frame("What if")
 with st.spinner("Starting the engine"):
     from pages.components.parts.facts import refused
     from pages.components.parts.model_picker import model_picker
+    from pages.components.parts.onward import onward_from_whatif
     from pages.components.parts.ruler.reader import ruler_for
     from pages.components.whatif.question import arrive, question_controls, remember
     from pages.components.whatif.upload import WAITING
@@ -45,3 +46,4 @@ if work := next_work(model, scan, ruler):
     carry_out(work, status)
 elif found and current:
     concluded(found, current, status)
+    onward_from_whatif(found.question, model.schema)

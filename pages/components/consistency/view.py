@@ -16,6 +16,7 @@ from pages.components.parts.choice import one_of
 from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
 from pages.components.parts.mask.asked import persons_table
 from pages.components.parts.teaching.example import marked
+from pages.components.parts.teaching.glossary import terms
 from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import label, unit
 
@@ -58,7 +59,7 @@ def asked_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> 
     st.plotly_chart(figure, key="consistency plot", config=picture(plan, measure))
     other = ruler.cohort.line(measure, column.name, group)
     st.table(slope_table(line, other, column, len(seen), unit(ruler.units[measure]), cohort))
-    st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}")
+    st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}", help=terms("guidance", "slope", "interval"))
 
 
 def unmeasured(points: list[Point]) -> None:

@@ -111,7 +111,7 @@ def grade_table(grades: Sequence[Grade]) -> pd.DataFrame:
     """One row a figure, in words; columns that nobody fills are left out."""
     rows = [
         {
-            "Figure": grade.name,
+            "Figure": grade.name.replace("autoencoder", "reconstruction"),
             "This model": f"{grade.figure} {grade.unit}".rstrip(),
             "Real": _real(grade),
             "Broken": _text(grade.broken),

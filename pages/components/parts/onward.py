@@ -9,8 +9,9 @@ import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.frame import CARDS
-from pages.components.parts.library.keep import ICON, keep_person
+from pages.components.parts.library.keep import ICON, keep_person, keep_whatif
 from pages.components.state.address import Request
+from pages.components.state.intervention import Question
 
 PATHS = {"Explore": "pages/1_Explore.py", "What if": "pages/2_What_if.py"}
 #: who a person is, and stays in a what-if at first; what their body is made of follows
@@ -25,6 +26,15 @@ def address(page: str, request: Request, schema: AttributeSchema) -> dict[str, s
     given = dict(request.given)
     held = sorted(column.name for column in schema.columns if column.name in STAYING and column.name not in given)
     return {name: text for name, text in query.items() if name != "n"} | ({"hold": ",".join(held)} if held else {})
+
+
+def onward_from_whatif(question: Question, schema: AttributeSchema) -> None:
+    """From a what-if of a synthetic person to that person on Explore, and into the library; of a scan of the reader's nowhere."""
+    if question.scan:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _link("Explore", question.person(), schema, "Explore this person", CARDS["Explore"][0])
+        keep_whatif(question)
 
 
 def onward(request: Request, schema: AttributeSchema, pages: Sequence[str] = tuple(PATHS)) -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.measure.clinical import written
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.mask.asked import NOTE
-from pages.components.parts.ruler.reader import digits_of, signed
+from pages.components.parts.ruler.numbers import change_in_words, greyed
 from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.intervention import Question
@@ -31,23 +32,24 @@ MEASURED = (
     "± is the measuring network's stated error, as if it erred anew in each of the two scans: the most it can be. "
     "Nothing set: what the measure changes when nothing is set, the error of the model itself."
 )
+#: the column of changes
+CHANGE = "Change ± error"
 #: dB from which two volumes are called equal
 EQUAL = 90.0
 
 
 def measure_table(answer: Answer) -> pd.DataFrame:
-    """One row a measure: before, after, the change with the ruler's error, and what the null intervention changes."""
+    """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set."""
     rows = []
     for row in answer.measured:
-        digits = digits_of(row["before"])
-        error = f" ± {row['error']:.{digits}f}" if math.isfinite(row["error"]) else " ± not stated"
+        error, units = row["error"], unit(row["unit"])
         rows.append(
             {
-                "Measured": f"{row['title']}, {row['unit']}",
-                "Before": f"{row['before']:.{digits}f}",
-                "What if": f"{row['after']:.{digits}f}",
-                "Change ± error": f"{signed(row['change'], digits)}{error}",
-                NOTHING_SET: signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
+                "Measured": f"{row['title']}, {units}",
+                "Before": written(row["before"], error),
+                "What if": written(row["after"], error),
+                CHANGE: change_in_words(row["change"], error, units),
+                NOTHING_SET: written(row["drift"], error) if math.isfinite(row["drift"]) else "",
             }
         )
     return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
@@ -112,7 +114,7 @@ def show_tables(answer: Answer) -> None:
     with left:
         st.header("Measured on both scans", anchor=False)
         if answer.measured:
-            st.table(measure_table(answer))
+            st.table(greyed(measure_table(answer), CHANGE))
             st.caption(MEASURED)
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")

@@ -29,6 +29,7 @@ from pages.components.parts.mask.asked import NOTE, asked_table
 from pages.components.parts.ruler.numbers import Offset, column_like, error_of, limit_words, offsets, place
 from pages.components.parts.ruler.reader import digits_of, millilitres, ruler_for
 from pages.components.parts.teaching.example import example_of
+from pages.components.parts.teaching.glossary import terms
 from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, script, style
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
@@ -143,7 +144,7 @@ def _trusted(model: Model, known: Told) -> None:
     with st.expander("How far to trust it", icon=":material/verified_user:"):
         lines = [*(trust.line() for trust in known.trust.values()), texture_trust(model.card).line()]
         st.markdown("\n".join(f"* {line}" for line in lines))
-        st.caption(TRUSTED)
+        st.caption(TRUSTED, help=terms("percentile", *(name for name in ("SAT", "VAT") if name.lower() in known.trust)))
         sources = [f"* {name}: {limit.source}" for name, limit in named_limits(known.trust)]
         if sources:
             st.markdown("**Sources of the reference limits**\n\n" + "\n".join(sources))

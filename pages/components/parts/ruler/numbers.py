@@ -8,17 +8,23 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from engine.measure.clinical import LIMITS, NO_LIMIT, digits_known, interpretable, written
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.state.person_table import level, unit
 
 if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
     from engine.checkpoints.example import Example
     from engine.measure.ruler import Ruler
 
 #: fewest persons from whom an offset is told
 FEWEST = 8
 UNTOLD = "do not interpret"
+#: readable on either background
+GREY = "color: light-dark(#55636b, #9aa6ad)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +108,10 @@ def change_in_words(change: float, error: float, units: str) -> str:
     sign = "" if change < 0 or float(size) == 0 else "+"
     told = "" if interpretable(change, error) else f", {UNTOLD}"
     return f"{sign}{size}{shown} {unit(units)}".rstrip() + told
+
+
+def greyed(table: pd.DataFrame, column: str) -> Styler | pd.DataFrame:
+    """The table with every row grey whose ``column`` says that it is not to be interpreted."""
+    if column not in table:
+        return table
+    return table.style.apply(lambda row: [GREY if UNTOLD in str(row[column]) else ""] * len(row), axis=1)
