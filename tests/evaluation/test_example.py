@@ -11,15 +11,19 @@ import pytest
 import engine
 from engine.checkpoints.example import NOTICE, Example, example_file, example_text, read_example
 from engine.cli.main import main
-from engine.evaluation.example import Sizes, make_example, values_over
+from engine.evaluation.example import Sizes, values_over
+from tests.measure.balls import ball_measure, ball_store  # noqa: F401
 
 
 @pytest.fixture(scope="module")
-def copy(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of one's own that has an example, made by the command."""
+def copy(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """A checkpoint of one's own that has an example, made by the command, beside what measures its scans."""
     folder = tmp_path_factory.mktemp("example") / "tiny"
     shutil.copytree(tiny_checkpoint / "tiny", folder)
-    assert main(["example", str(folder), "--n", "12", "--training", "4"]) == 0
+    (folder.parent / "measure-head").symlink_to(ball_measure)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOMATWIN_CHECKPOINTS", str(folder.parent))
+        assert main(["example", "tiny", "--n", "12", "--training", "4"]) == 0
     return folder
 
 
@@ -33,6 +37,10 @@ def test_the_command_makes_it_and_it_says_whose_it_is(copy: Path):
     assert found.people[3].row["age"] == pytest.approx(again.attributes["age"], rel=1e-4)
     assert all(person.picture[8:12] == b"WEBP" for person in found.people)
     assert sum(bool(person.planes) for person in found.people) == 4
+    assert len(found.asked) == 16
+    ages = [one.row[found.attribute] for one in found.asked]
+    assert ages == [pytest.approx(age, abs=0.51) for age in values_over(found.low, found.high, 16)]
+    assert found.people[3].values["brain_ml"] > 0
     assert [one.row["age"] for one in found.whatif] == sorted(one.row["age"] for one in found.whatif)
     assert [*found.losses] == ["flow"]
     raw = example_file(copy).read_bytes()
@@ -70,4 +78,3 @@ def test_few_values_cover_the_range_already():
 def test_an_example_of_nobody_is_refused():
     with pytest.raises(ValueError, match="3 people"):
         Sizes(people=3)
-    assert make_example.__doc__

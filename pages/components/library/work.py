@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.inference.counterfactual import generated_counterfactual
 from engine.vocabulary.refusal import Refusal, RequestError
-from engine.vocabulary.schema import Row
+from engine.vocabulary.schema import Cell, Row
 from pages.components.parts.facts import refused
 from pages.components.parts.library.store import Entry
 from pages.components.parts.mask.edited import edited_pair
@@ -89,9 +91,24 @@ def _scene(one: Entry, other: Entry, report: Report) -> bytes:
         person_of(model, entry, lambda share, text, k=k: report((k + share) / 2, f"{'AB'[k]}: {text}"))
         for k, entry in enumerate((one, other))
     ]
-    request = Request(model=model.name, seed=one.seed, n=2)
+    given, also = (given_in(model, entry) for entry in (one, other))
+    request = Request(model=model.name, given=tuple(given.items()), seed=one.seed, n=2)
     names = [f"{letter}: {entry.name}" for letter, entry in zip("AB", (one, other), strict=True)]
-    return scene_of(model, request, people, names=names, why=lambda row: "", compare=True)
+    return scene_of(model, request, people, names=names, why=partial(_why, also), compare=True)
+
+
+def given_in(model: Model, entry: Entry) -> dict[str, Cell]:
+    """What was given of an entry's person, in a what-if with what is set there."""
+    if entry.session.page == "Explore":
+        return dict(read_query(entry.session.address, model.name, model.schema)[0].given)
+    question, _ = read_question(entry.session.address, model.name, model)
+    return {**dict(question.before), **dict(question.change)}
+
+
+def _why(given: Mapping[str, Cell], row: Mapping[str, Any]) -> str:
+    if row["origin"] == "derived":
+        return "derived"
+    return "given" if row["name"] in given else "sampled"
 
 
 def person_of(model: Model, entry: Entry, report: Report) -> Person:

@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.measure.clinical import written
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.mask.asked import NOTE
-from pages.components.parts.ruler.numbers import change_in_words, greyed
+from pages.components.parts.ruler.numbers import change_in_words, greyed, signed_known
 from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.intervention import Question
@@ -49,7 +49,7 @@ def measure_table(answer: Answer) -> pd.DataFrame:
                 "Before": written(row["before"], error),
                 "What if": written(row["after"], error),
                 CHANGE: change_in_words(row["change"], error, units),
-                NOTHING_SET: written(row["drift"], error) if math.isfinite(row["drift"]) else "",
+                NOTHING_SET: signed_known(row["drift"], error) if math.isfinite(row["drift"]) else "",
             }
         )
     return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()

@@ -96,7 +96,7 @@ def test_nothing_set_changes_no_voxel(app: AppTest):
     visited(app, age="40", seed="1", steps="2")
     _, (before, after) = scene(app)
     np.testing.assert_array_equal(before, after)
-    assert set(app.table[0].value["Change ± ruler"].str.split(" ").str[0]) == {"0"}
+    assert set(app.table[0].value["Change ± error"].str.split(" ").str[0]) == {"0"}
     assert set(places(app).values()) == {"no change"}
     assert "no voxel differs" in captions(app)
 
@@ -116,9 +116,9 @@ def test_a_control_waits_for_the_button_and_then_voxels_measures_and_table_chang
     np.testing.assert_array_equal(before, unchanged)
     assert (before != after).any()
     measured = app.table[0].value
-    brain = measured.loc["Brain, ml"]
+    brain = measured.loc["Brain, mL"]
     assert float(brain["What if"]) - float(brain["Before"]) == pytest.approx(
-        float(brain["Change ± ruler"].split(" ")[0]), abs=2
+        float(brain["Change ± error"].split(" ")[0]), abs=20
     )
     assert brain["Nothing set"] == "0"
     assert places(app)["This what-if"].endswith("%")

@@ -26,7 +26,15 @@ from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.evaluation.trust import Trust, texture_trust, trust_of
 from pages.components.parts.mask.asked import NOTE, asked_table
-from pages.components.parts.ruler.numbers import Offset, column_like, error_of, limit_words, offsets, place
+from pages.components.parts.ruler.numbers import (
+    Offset,
+    column_like,
+    error_of,
+    limit_words,
+    offsets,
+    place,
+    signed_known,
+)
 from pages.components.parts.ruler.reader import digits_of, millilitres, ruler_for
 from pages.components.parts.teaching.example import example_of
 from pages.components.parts.teaching.glossary import terms
@@ -324,7 +332,7 @@ def rows(
                 "unit": unit(ruler.units[name]),
                 "error": f"± {written(error, error)}" if seen and math.isfinite(error) else "",
                 "sampled": "" if sampled is None else written(float(sampled), error),
-                "difference": _difference(value - float(sampled), error) if seen and sampled is not None else "",
+                "difference": signed_known(value - float(sampled), error) if seen and sampled is not None else "",
                 "note": told.note(name, unit(ruler.units[name]), error),
                 "percentile": percentile,
                 "among": among,
@@ -357,11 +365,6 @@ def told_of(model: Model, ruler: Ruler) -> Told:
     """What is known of the measures of a model's persons."""
     example = example_of(model.name, model.digest)
     return Told(trust=trust_of(model.card, ruler.measures), offsets=offsets(example, model.schema, ruler))
-
-
-def _difference(difference: float, error: float) -> str:
-    size = written(difference, error)
-    return size if difference < 0 or float(size) == 0 else f"+{size}"
 
 
 def _cohort(ruler: Ruler, name: str, attributes: Mapping[str, Any]) -> str:

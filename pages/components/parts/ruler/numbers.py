@@ -102,12 +102,21 @@ def change_in_words(change: float, error: float, units: str) -> str:
     >>> change_in_words(1.2, 3.0, "mL"), change_in_words(-12.0, 3.0, "mL")
     ('+1 ± 3 mL, do not interpret', '-12 ± 3 mL')
     """
-    digits = digits_known(error)
-    shown = "" if digits is None else f" ± {written(error, error)}"
-    size = written(change, error)
-    sign = "" if change < 0 or float(size) == 0 else "+"
+    shown = "" if digits_known(error) is None else f" ± {written(error, error)}"
     told = "" if interpretable(change, error) else f", {UNTOLD}"
-    return f"{sign}{size}{shown} {unit(units)}".rstrip() + told
+    return f"{signed_known(change, error)}{shown} {unit(units)}".rstrip() + told
+
+
+def signed_known(change: float, error: float) -> str:
+    """A change with its sign, rounded to what is known of it; one that rounds to nothing has neither sign nor digits.
+
+    >>> signed_known(1.26, 0.1), signed_known(-0.01, 0.1)
+    ('+1.3', '0')
+    """
+    size = written(change, error)
+    if float(size) == 0:
+        return "0"
+    return size if change < 0 else f"+{size}"
 
 
 def greyed(table: pd.DataFrame, column: str) -> Styler | pd.DataFrame:
