@@ -62,7 +62,12 @@ def origin(kept: Kept) -> dict[str, str]:
     limits = card.get("limits")
     if isinstance(limits, list):
         facts["Limits"] = "; ".join(str(limit) for limit in limits)
-    return {heading: text for heading, text in facts.items() if text}
+    return {heading: plain(text) for heading, text in facts.items() if text}
+
+
+def plain(text: str) -> str:
+    """A card's words without that of the workshop for what measures scans."""
+    return re.sub(r"\bruler", "measuring network", re.sub(r"\bRuler", "Measuring network", text))
 
 
 def citation(kept: list[Kept]) -> str:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from PIL import Image
 
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.session_file import NOTICE, Session, SessionError, read_session
@@ -104,8 +107,22 @@ def read_library(text: str | bytes) -> list[Entry]:
         )
     try:
         return [_entry(found) for found in content["entries"][:MOST]]
+    except LibraryError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error, SessionError):
         raise LibraryError("The library is damaged; save it again from the page Library.") from None
+
+
+def _is_own(picture: bytes) -> bool:
+    """Is it a small WebP, whole?"""
+    if len(picture) > PICTURE:
+        return False
+    try:
+        with Image.open(io.BytesIO(picture), formats=["WEBP"]) as found:
+            found.load()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -117,7 +134,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
 def _entry(found: Mapping[str, Any]) -> Entry:
     name, words = str(found["name"])[:NAME], str(found["words"])[: 4 * NAME]
     picture = base64.b64decode(found["picture"], validate=True)
-    if len(picture) > PICTURE or (picture and (picture[:4], picture[8:12]) != (b"RIFF", b"WEBP")):
+    if picture and not _is_own(picture):
         raise LibraryError("The library has a picture that is none of its own.")
     session = read_session(json.dumps(found["session"]).encode())
     if not session.address.get("seed", "0").isdecimal():

@@ -28,7 +28,8 @@ SESSION = Session(
     checkpoint="tiny",
     digest="0123456789ab",
 )
-WEBP = b"RIFF\x10\x00\x00\x00WEBPVP8 "
+#: eight by eight grey dots
+WEBP = bytes.fromhex("52494646240000005745425056503820180000003001009d012a0800080001402625a400037000feee704000")
 ENTRY = Entry(name="Anna", words="Given: Age 41.", session=SESSION, picture=WEBP)
 
 
@@ -56,6 +57,7 @@ def changed(**changes: object) -> str:
         (changed(session={}), "damaged"),
         (changed(picture="no base64!"), "damaged"),
         (changed(picture=base64.b64encode(b"<script>").decode()), "a picture that is none of its own"),
+        (changed(picture=base64.b64encode(WEBP[:30]).decode()), "a picture that is none of its own"),
         ("x" * 2**21, "at most"),
     ],
 )
