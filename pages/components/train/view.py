@@ -63,7 +63,7 @@ def run_shown(folder: Path) -> None:
 def example_shown() -> None:
     """What a training looks like, by the example of a checkpoint, and a table to try one with."""
     example = any_example()
-    if example is None or not example.losses:
+    if example is None or not any(len(xs) > 1 for by in example.losses.values() for xs, _ in by.values()):
         return
     with st.container(border=True):
         marked(example, TRAINED.format(persons=len(example.people)))
