@@ -1,9 +1,12 @@
-"""The front page: what this is, what it is not, and the models at hand."""
+"""The front page: what this is, by a picture, persons worth showing, what can be done, and the models at hand."""
 
 import streamlit as st
 
 from engine.vocabulary.refusal import Refusal
+from pages.components.parts.checkpoint_cards import kept_checkpoints
 from pages.components.parts.frame import CARDS, frame, pages, trained_on
+from pages.components.parts.teaching.example import pair_shown
+from pages.components.parts.teaching.tour import start_link
 
 WHAT = (
     "Somatwin draws people who do not exist: a three-dimensional scan together with its clinical table, "
@@ -11,16 +14,16 @@ WHAT = (
     "Fix any attribute you like and leave the others free; the model samples the rest so that body and table agree. "
     "It is made for teaching, for trying out methods, and for asking what a model believes about anatomy."
 )
-NOTICE = (
-    "**Before you start.** Nobody shown here exists. What changes with an attribute is an association in the training data, "
-    "never the effect of a cause. A generated scan can look right and be wrong: do not use it for diagnosis, "
-    "treatment or any decision about a person."
-)
-CARDS_A_ROW = 4
+CARDS_A_ROW = 3
 
 status = frame("Somatwin")
 st.html(f'<p class="lead">{WHAT}</p>')
-st.warning(NOTICE, icon=":material/gpp_maybe:")
+models = [kept for kept in kept_checkpoints() if kept.draws]
+pair_shown(models)
+with st.container(horizontal=True, vertical_alignment="center"):
+    if models:
+        start_link(models[0].name)
+    cases = st.container(horizontal=True, width="content")
 
 st.header("What you can do", anchor=False)
 for row in range(0, len(pages()), CARDS_A_ROW):
@@ -32,9 +35,10 @@ for row in range(0, len(pages()), CARDS_A_ROW):
 
 st.header("Models", anchor=False)
 with st.spinner("Starting the engine"):
+    from pages.components.parts.facts import refused
     from pages.components.parts.model_picker import checkpoint_names, load_model, model_card
     from pages.components.parts.session_file import open_session
-    from pages.components.parts.teaching_cases import case_links, cases_of
+    from pages.components.parts.teaching.cases import case_links, cases_of
 names = checkpoint_names()
 open_session(status, names, load_model)
 if not names:
@@ -45,10 +49,10 @@ for name in names:
         try:
             model = load_model(name)
         except Refusal as error:
-            st.error(str(error))
+            st.error(refused(error))
             continue
         model_card(name, model)
-        with st.container(horizontal=True):
-            case_links(name, cases_of(model.schema))
         cards.append(model.card)
+    with cases.popover(f"Teaching cases: {model.card.get('title', name)}", icon=":material/school:"):
+        case_links(name, cases_of(model.schema))
 trained_on(*cards)

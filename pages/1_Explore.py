@@ -11,7 +11,7 @@ with st.spinner("Starting the engine"):
     from pages.components.explore.view import people_shown
     from pages.components.explore.work import generate, visit
     from pages.components.parts.model_picker import model_picker
-    from pages.components.parts.teaching_cases import case_links, cases_of
+    from pages.components.parts.teaching.cases import case_links, cases_of
 
 with st.sidebar:
     name, model = model_picker()

@@ -6,7 +6,9 @@ from pages.components.parts.frame import frame
 
 status = frame("What if")
 with st.spinner("Starting the engine"):
+    from pages.components.parts.facts import refused
     from pages.components.parts.model_picker import model_picker
+    from pages.components.parts.onward import onward_from_whatif
     from pages.components.parts.ruler.reader import ruler_for
     from pages.components.whatif.question import arrive, question_controls, remember
     from pages.components.whatif.upload import WAITING
@@ -27,7 +29,7 @@ if files:
 ruler, why_not = ruler_for(model)
 notice = st.empty()  # holds its place, so that nothing below moves when it goes
 if visit().problems:
-    sentences = "".join(f"\n* {problem}" for problem in visit().problems)
+    sentences = "".join(f"\n* {refused(problem)}" for problem in visit().problems)
     notice.warning(f"That cannot be done, so nothing was drawn.{sentences}", icon=":material/link_off:")
 if why_not:
     st.warning(why_not, icon=":material/straighten:")
@@ -44,3 +46,4 @@ if work := next_work(model, scan, ruler):
     carry_out(work, status)
 elif found and current:
     concluded(found, current, status)
+    onward_from_whatif(found.question, model.schema)

@@ -7,7 +7,7 @@ from pages.components.parts.frame import frame
 status = frame("Population")
 with st.spinner("Starting the engine"):
     from pages.components.population.question import arrive, asked, cohort_model
-    from pages.components.population.view import bugs, cohort_shown, concluded, person_opened, progress, said
+    from pages.components.population.view import bugs, cohort_shown, concluded, opened, person_opened, progress, said
     from pages.components.population.work import draw, visit
 
 with st.sidebar:
@@ -22,7 +22,7 @@ cohort = visit().shown(model)
 progress(status)
 said()
 if cohort is None:
-    st.info("Say on the left who is to be drawn, and press Draw. You can look at other pages meanwhile.")
+    opened(name, model)
 else:
     if not visit().problems:
         concluded(cohort)

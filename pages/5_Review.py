@@ -7,13 +7,13 @@ from pages.components.parts.frame import frame
 status = frame("Review")
 with st.spinner("Starting the engine"):
     from pages.components.parts.model_picker import model_picker
-    from pages.components.review.question import resume, set_up
+    from pages.components.review.question import opened, resume, set_up
     from pages.components.review.view import compare, drawing_shown, rate, results_shown, side
     from pages.components.review.work import visit
 
 WHAT = (
-    "Look at scans one after another without knowing where they come from; say whether each is real or synthetic, and how "
-    "plausible its anatomy is. Nothing is revealed before the last answer."
+    "Look at scans one after another without knowing where they come from, and say how plausible their anatomy is; where real "
+    "scans are among them, also which are real. Nothing is revealed before you finish, which you may at any time."
 )
 HOW = (
     "All scans are drawn before the first is shown, on one grid with the same 256 grey values, and sent in the same number "
@@ -34,6 +34,7 @@ if session is None:
             resume()
         with right:
             compare()
+        opened(*chosen)
 else:
     st.empty()  # in the place of the set-up, which would stay, greyed, while scans are drawn
     side(session)

@@ -7,7 +7,7 @@ from pages.components.parts.frame import frame
 status = frame("Train")
 with st.spinner("Starting the engine"):
     from pages.components.train.question import NEW, chosen_run, go_on, start_new
-    from pages.components.train.view import run_shown
+    from pages.components.train.view import example_shown, run_shown
     from pages.components.train.work import runs, visit
 
 WHAT = (
@@ -23,6 +23,7 @@ if visit().problem:
 if name == NEW:
     st.html(f'<p class="lead">{WHAT}</p>')
     start_new(set(found), status)
+    example_shown()
 else:
     run_shown(found[name].folder)
     if not found[name].active:

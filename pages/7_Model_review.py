@@ -11,7 +11,7 @@ with st.spinner("Starting the engine"):
     from pages.components.model_review.view import asked_parts, in_short, parts_shown, worst_persons
     from pages.components.model_review.work import ReviewError, card_review, read_report, worst
     from pages.components.parts.checkpoint_cards import kept_checkpoints
-    from pages.components.parts.facts import facts_list
+    from pages.components.parts.facts import facts_list, refused
 
 UNKNOWN = (
     "Nothing is known of this model's quality yet. Its card has no figures; `somatwin evaluate {name} STORE --out DIR --card` "
@@ -23,7 +23,7 @@ name, card = kept.name, kept.card
 try:
     review = read_report(folder) if folder else card_review(card)
 except ReviewError as error:
-    refuse(str(error))
+    refuse(refused(error))
 trained_on({"trained_on": review.cohort})
 if not review.parts:
     st.info(UNKNOWN.format(name=name))

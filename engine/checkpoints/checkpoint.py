@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from torch import Tensor
 from engine.checkpoints.card import checked_config, read_card, write_card
 from engine.checkpoints.compact import compacted, expanded, is_compact
 from engine.checkpoints.config import CheckpointConfig
-from engine.checkpoints.files import CONFIG, WEIGHTS, CheckpointError, checkpoint_directory, find
+from engine.checkpoints.files import CONFIG, WEIGHTS, CheckpointError, checkpoint_directory, digest_of, find
 from engine.cohort.participants import FILE, Participants
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume
@@ -145,12 +143,11 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> Checkpoint:
         model.load_state_dict({**later, **stored})
         card, markdown = read_card(path)
         # as it stands, so that a digest stays what it is
-        said = json.dumps(strict_json.read(path / CONFIG))
+        digest = digest_of(strict_json.read(path / CONFIG))
     except CheckpointError:
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({reason}); restore or replace it") from None
     model.requires_grad_(False).eval().to(device)
-    digest = hashlib.sha256((config.weights_sha256 + said).encode()).hexdigest()[:12]
     return Checkpoint(path, model, config, card, markdown, digest)

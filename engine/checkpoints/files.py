@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -77,6 +79,12 @@ def stated(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def digest_of(config: Mapping[str, Any]) -> str:
+    """What identifies a checkpoint by its config.json as it stands, 12 hexadecimal digits: weights and settings together."""
+    said = str(config.get("weights_sha256", "")) + json.dumps(config)
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 @contextmanager

@@ -91,6 +91,11 @@ def parser() -> Parser:
     info.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
     info.add_argument("--json", action="store_true", help="as JSON")
 
+    example = command("example", "The small example with which the app's pages open, beside a checkpoint's weights.")
+    example.add_argument("checkpoint", metavar="CHECKPOINT", help="name or folder")
+    example.add_argument("--n", metavar="N", type=int, default=40, help="persons drawn freely (default: 40)")
+    example.add_argument("--training", metavar="K", type=int, default=300, help="steps on their rows (default: 300)")
+
     _bench(command)
     _judging(command)
     return top

@@ -43,6 +43,17 @@ def run_generate(args: argparse.Namespace, meter: Meter) -> None:
             print(written)
 
 
+def run_example(args: argparse.Namespace, meter: Meter) -> None:
+    """The example of a checkpoint; on stdout its file."""
+    from engine.evaluation.example import Sizes, write_example
+    from engine.inference.generate import load
+
+    sizes = Sizes(people=args.n, training=args.training)
+    written = write_example(load(args.checkpoint, args.device), sizes, lambda text: meter.show(text, None))
+    meter.close()
+    print(written)
+
+
 def run_measure(args: argparse.Namespace, meter: Meter) -> None:
     """What is read off each scan, on stdout as one line of JSON a scan."""
     from engine.measure.report import write_report

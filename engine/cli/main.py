@@ -13,6 +13,7 @@ from engine.cli.bench import run_bench
 from engine.cli.cohorts import run_deidentify, run_ingest, run_phantom
 from engine.cli.commands import (
     run_evaluate,
+    run_example,
     run_generate,
     run_infer,
     run_info,
@@ -38,6 +39,7 @@ COMMANDS = {
     "segment": run_segment,
     "whatif": run_whatif,
     "info": run_info,
+    "example": run_example,
     "evaluate": run_evaluate,
     "audit": run_evaluate,
     "bench": run_bench,

@@ -19,10 +19,12 @@ class Planes(NamedTuple):
     sagittal: np.ndarray
 
 
-def planes(volume: Volume, pixel: float) -> Planes:
-    """The middle slices of a volume of 0 to 1 (what is not finite is 0), channels added up; a pixel has ``pixel`` mm."""
+def planes(volume: Volume, pixel: float, up: float = 0.5) -> Planes:
+    """The middle slices of a volume of 0 to 1 (what is not finite is 0), channels added up; a pixel has ``pixel`` mm. The axial
+    one lies ``up`` the grid, a share of 0 to 1."""
     turned = volume.reoriented("RAS")
     i, j, k = (n // 2 for n in turned.grid)
+    k = k if up == 0.5 else min(turned.grid[2] - 1, int(up * turned.grid[2]))
     data = turned.data if turned.data.ndim == 4 else turned.data[None]
     x, y, z = turned.spacing
     return Planes(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from engine.vocabulary.refusal import Refusal
 
@@ -115,6 +115,19 @@ class Relation:
         person = self._quantile(level) * np.sqrt(uncertain + self.residual_sd**2)
         curves = (middle, middle - mean, middle + mean, middle - person, middle + person)
         return Band(*(np.exp(curve) if self.log else curve for curve in curves))
+
+    def percentile(self, x: float, y: float) -> float:
+        """The share of persons with ``x`` in percent whose measure is below ``y``; NaN where either is missing, or where the
+        relation was not seen at such an ``x``.
+
+        The t distribution of :meth:`band`: the ends of its band of persons at 95 % are at 2.5 and 97.5.
+        """
+        if not (math.isfinite(x) and math.isfinite(y)) or (self.log and y <= 0) or not self.low <= x <= self.high:
+            return math.nan
+        (powers,) = _powers((np.array([x]) - self.centre) / self.scale, len(self.coefficients) - 1)
+        uncertain = float(powers @ np.array(self.covariance) @ powers)
+        away = (math.log(y) if self.log else y) - float(powers @ np.array(self.coefficients))
+        return 100 * float(stdtr(self.n - len(self.coefficients), away / math.sqrt(uncertain + self.residual_sd**2)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists."""

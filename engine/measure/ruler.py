@@ -25,6 +25,7 @@ from engine.imaging.volume import Volume
 from engine.measure.reference import CohortBand
 from engine.storage import strict_json
 from engine.storage.whole import file_sha256
+from engine.vocabulary.units import written_unit
 
 VERSION = 1
 #: the type that a method belongs to; checked calls know typing.Self in dataclasses only
@@ -154,7 +155,7 @@ class Measured(Protocol):
 
 def titles(ruler: Measured) -> dict[str, str]:
     """Each measure in words, with its unit."""
-    return {name: f"{words}, {ruler.units[name]}" for name, words in ruler.measures.items()}
+    return {name: f"{words}, {written_unit(ruler.units[name])}" for name, words in ruler.measures.items()}
 
 
 @runtime_checkable

@@ -51,6 +51,19 @@ _FACTORS = {unit: {word: size for size, words in by for word in words.split()} f
 NONE = ("", "n/a", "na", "none", "-", "1", "arbitrary")
 
 
+#: how units are written, where a file writes them otherwise
+WRITTEN = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years", "ml": "mL", "l": "L"}
+
+
+def written_unit(unit: str) -> str:
+    """A unit in the one way in which it is written for readers.
+
+    >>> written_unit("ml"), written_unit("cm")
+    ('mL', 'cm')
+    """
+    return WRITTEN.get(unit, unit)
+
+
 def factor(name: str, unit: str) -> float:
     """What a number of the well-known column ``name``, counted in ``unit``, is multiplied by to be in the column's own.
 

@@ -11,6 +11,7 @@ WORDS = {
     "What if": "Sweep one attribute",
     "Consistency": "Sample and measure",
     "Population": "Say on the left",
+    "Library": "Save the library",
     "Review": "New rating",
     "Train": "Recipe",
     "Model review": "what its card says",

@@ -29,7 +29,7 @@ def versions(found: list[Kept]) -> pd.DataFrame:
                 "Checkpoint": kept.name,
                 "Does": "draws people" if kept.draws else "measures scans",
                 "Format": f"version {kept.config.get('version', 'unknown')}",
-                "Weights": kept.sha256[:12],
+                "Weights": kept.digest,
                 "On disk": "as saved" if intact(kept, str(kept.path), kept.sha256, changed) else "damaged: restore it",
                 "Training": training_time(kept.card) or "not recorded",
                 "Energy": energy(kept.card) or "not recorded",

@@ -56,17 +56,23 @@ def origin(kept: Kept) -> dict[str, str]:
         "Contains": str(card.get("contains", "")),
         "Training": training_time(card) or "time not recorded",
         "Energy": energy(card) or "not recorded",
-        "Weights, SHA-256": kept.sha256,
+        "Weights": kept.digest,
+        "SHA-256 of the file": kept.sha256,
     }
     limits = card.get("limits")
     if isinstance(limits, list):
         facts["Limits"] = "; ".join(str(limit) for limit in limits)
-    return {heading: text for heading, text in facts.items() if text}
+    return {heading: plain(text) for heading, text in facts.items() if text}
+
+
+def plain(text: str) -> str:
+    """A card's words without that of the workshop for what measures scans."""
+    return re.sub(r"\bruler", "measuring network", re.sub(r"\bRuler", "Measuring network", text))
 
 
 def citation(kept: list[Kept]) -> str:
     """One text that names the program, the models by the hash of their weights, and whom their cohorts thank."""
-    models = ", ".join(f"{each.name} (weights {each.sha256[:12]})" for each in kept if each.draws)
+    models = ", ".join(f"{each.name} (weights {each.digest})" for each in kept if each.draws)
     thanks = dict.fromkeys(text for each in kept if (text := origin(each).get("Acknowledgement", "")))
     lines = [f"Somatwin, version {program_version()}: a scan and its clinical table as one generative model."]
     lines += [f"Models: {models}."] if models else []

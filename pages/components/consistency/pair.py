@@ -16,6 +16,7 @@ from engine.figures.cohort import Known, pair_figure
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
 from pages.components.consistency.view import picture
 from pages.components.consistency.work import Plan, Point, cohort_of, column_key
+from pages.components.parts.teaching.glossary import terms
 from pages.components.state.person_table import level, titled
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ MIDDLE = 0.95
 FIRST = (("age", "brain_ml"), ("bmi", "vat"))
 NOTE = (
     "Coloured: people who do not exist, of whom nothing {asked}was asked, drawn with guidance {guidance:g}. Grey: what the "
-    "checkpoint and the ruler carry of the cohort, as aggregates. {kind}"
+    "model and the measuring network carry of the cohort, as aggregates. {kind}"
 )
 KINDS = {
-    "relation": "Here it is the regression over the {cohort} with whom the ruler was made.",
-    "groups": "Here it is mean and SD of each sex among the {cohort} with whom the ruler was made.",
+    "relation": "Here it is the regression over the {cohort} on whom the measuring network was calibrated.",
+    "groups": "Here it is mean and SD of each sex among the {cohort} on whom the measuring network was calibrated.",
     "ranges": "Nothing is stored of how these two go together, so each stands by itself.",
     "": "Of these two nothing is stored.",
 }
@@ -86,7 +87,8 @@ def pair_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> N
         st.table(together(ruler, x, y, seen, plan.sex or "all"))
     asked = f"but the sex ({level('sex', plan.sex)}) " if plan.sex else ""
     said = KINDS[kind].format(cohort=ruler.region.cohort)
-    st.caption(NOTE.format(asked=asked, guidance=model.checkpoint.config.guidance, kind=said))
+    told = NOTE.format(asked=asked, guidance=model.checkpoint.config.guidance, kind=said)
+    st.caption(told, help=terms("guidance", "interval"))
 
 
 def first_pair(ruler: Ruler) -> tuple[str, str]:

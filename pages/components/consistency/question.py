@@ -26,7 +26,7 @@ QUESTION = (
     "so that they are spread as the model spreads them."
 )
 COUNTS = {
-    "consistency.n": ("Persons", 2, MOST, "Each is drawn anew."),
+    "consistency.n": ("Persons", 1, MOST, "Each is drawn anew."),
     "consistency.steps": ("Steps", 1, 64, "More are slower and finer."),
     "consistency.seed": ("Seed", 0, 2**31 - 1, "Person i has the seed plus i."),
 }

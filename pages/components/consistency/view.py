@@ -15,21 +15,25 @@ from pages.components.consistency.work import Plan, Point, cohort_of, number, to
 from pages.components.parts.choice import one_of
 from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
 from pages.components.parts.mask.asked import persons_table
+from pages.components.parts.teaching.example import marked
+from pages.components.parts.teaching.glossary import terms
 from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import label, unit
 
 if TYPE_CHECKING:
+    from engine.checkpoints.example import Example
     from engine.inference.generate import Model
     from engine.measure.relation import Relation
     from engine.measure.ruler import Ruler
 
 NOTE = (
-    "Grey: the {cohort} with whom the ruler was made, as regressions only. Orange: people who do not exist, each "
-    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured with the same ruler. "
+    "Grey: the {cohort} on whom the measuring network was calibrated, as regressions only. Orange: people who do not exist, each "
+    "drawn anew with guidance {guidance:g} (the model card says how it was chosen) and measured by the same network. "
     "Slopes are of straight lines. Fine detail of generated scans is unlike the cohort's and measures a little "
     "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
     "weight does to anyone."
 )
+EMPTY = "Nobody was drawn for these settings yet: press Sample and measure."
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 
 
@@ -48,14 +52,14 @@ def asked_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> 
         hover=[HOVER.format_map(point) for point in seen],
         real=ruler.cohort.curve(measure, column.name, group),
         synthetic=line,
-        titles=(axis_title(column), f"{ruler.measures[measure]} measured, {ruler.units[measure]}"),
+        titles=(axis_title(column), f"{ruler.measures[measure]} measured, {unit(ruler.units[measure])}"),
         span=(plan.low, plan.high),
         cohort=cohort,
     )
     st.plotly_chart(figure, key="consistency plot", config=picture(plan, measure))
     other = ruler.cohort.line(measure, column.name, group)
-    st.table(slope_table(line, other, column, len(seen), ruler.units[measure], cohort))
-    st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}")
+    st.table(slope_table(line, other, column, len(seen), unit(ruler.units[measure]), cohort))
+    st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}", help=terms("guidance", "slope", "interval"))
 
 
 def unmeasured(points: list[Point]) -> None:
@@ -135,6 +139,14 @@ def said(plan: Plan) -> None:
         st.warning(here.ended[1], icon=":material/stop_circle:")
     if here.problem:
         st.warning(here.problem, icon=":material/error:")
+
+
+def opened(example: Example | None, plan: Plan, points: list[Point]) -> None:
+    """Say that the persons shown are those of the example, or that there is nobody yet."""
+    if example and points and visit().example[1].get(plan) == points:
+        marked(example, "Press Sample and measure for more, or change what is asked on the left.")
+    elif not points and visit().running is None:
+        st.info(EMPTY)
 
 
 def concluded(plan: Plan, points: list[Point], wanted: int, status: DeltaGenerator) -> None:

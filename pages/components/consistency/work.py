@@ -21,10 +21,13 @@ from pages.components.state.generation import Report, people_of, time_left
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
+    from engine.checkpoints.example import Example, ExamplePerson
     from engine.inference.generate import Model
     from engine.measure.ruler import Ruler
 
 Point = dict[str, Any]
+#: plans whose persons are kept, over all sessions
+KEPT = 64
 #: share of a person's time that drawing takes; the rest is measuring
 DRAWING = 0.5
 
@@ -152,16 +155,28 @@ def to_csv(plan: Plan, points: list[Point]) -> bytes:
 @dataclass
 class Visit:
     """What Consistency keeps: the persons ``measured`` so far, by plan; the run that goes on; the plan whose run ``ended`` of
-    itself, and why; and the ``problem`` of the last one, a sentence."""
+    itself, and why; the ``problem`` of the last one, a sentence; and the ``example`` by plan, of which model."""
 
     measured: dict[Plan, list[Point]] = field(default_factory=dict)
     running: Run | None = None
     ended: tuple[Plan, str] | None = None
     problem: str = ""
+    example: tuple[str, dict[Plan, list[Point]]] = ("", {})
+
+    def open_with(self, example: Example | None, model: Model, ruler: Ruler) -> None:
+        """Take over the example of a model, once."""
+        if self.example[0] == model.digest:
+            return
+        found = opened_with(example, model, ruler) if example else {}
+        self.example = model.digest, found
+        self.measured = {**found, **self.measured}
 
     def look(self, plan: Plan, pressed: bool) -> list[Point]:
         """The persons measured for the plan on the page; a run of another plan ends."""
         points = self.measured.get(plan, [])
+        if len(before := _measured().get(plan, [])) > len(points):
+            points = before
+            self.measured = self.measured | {plan: points}
         if pressed:
             self.running = Run(plan=plan, done=len(points))
             self.ended = None
@@ -175,8 +190,32 @@ class Visit:
         self.running = None
 
 
+@st.cache_resource
+def _measured() -> dict[Plan, list[Point]]:
+    """Persons measured in any session, by plan: the same plan gives the same persons, and a reload loses nobody."""
+    return {}
+
+
 def visit() -> Visit:
     return kept("consistency", Visit)
+
+
+def opened_with(example: Example, model: Model, ruler: Ruler) -> dict[Plan, list[Point]]:
+    """The persons of an example by the plan that would draw them: those asked for, and those of whom nothing was asked."""
+    common = {"model": model.name, "digest": model.digest, "sex": None, "steps": example.steps, "seed": 0}
+    free = Plan(attribute=None, low=0.0, high=0.0, **common)
+    found = {free: [_point(person, ruler) for person in example.people]}
+    if example.asked:
+        plan = Plan(attribute=example.attribute, low=example.low, high=example.high, **common)
+        requested = example.attribute
+        found[plan] = [{"requested": one.row[requested], **_point(one, ruler)} for one in example.asked]
+    return {plan: points for plan, points in found.items() if any(point["problem"] == "" for point in points)}
+
+
+def _point(person: ExamplePerson, ruler: Ruler) -> Point:
+    row = {column_key(name, ruler): value for name, value in person.row.items()}
+    problem = "" if person.values else "the scan could not be read"
+    return {"seed": person.seed, **row, **person.values, "problem": problem}
 
 
 def carry_out(model: Model, ruler: Ruler, run: Run, wanted: int, status: DeltaGenerator) -> None:
@@ -189,6 +228,9 @@ def carry_out(model: Model, ruler: Ruler, run: Run, wanted: int, status: DeltaGe
     try:
         point = sample_one(model, ruler, run.plan, len(points), run.report(bar, len(points), wanted))
         here.measured = here.measured | {run.plan: [*points, point]}
+        _measured()[run.plan] = here.measured[run.plan]
+        while len(_measured()) > KEPT:
+            _measured().pop(next(iter(_measured())))
     except Refusal as error:
         here.stop()
         here.problem = refused(error)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LABELS = (
     "Labels, under the scan, colours the mask that the scan was drawn for or together with, the model's own; "
-    "what the ruler reads off the scan stands below."
+    "what is measured in the scan stands below."
 )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.evaluation.report.page import number
-from pages.components.model_review.grade import Grade, Span
 from pages.components.model_review.work import Review
+from pages.components.parts.evaluation.grade import Grade, Span
 
 #: in the order in which they are shown
 GROUPS = ("Privacy", "Scan and table together", "What if", "Pictures", "Table")

@@ -15,11 +15,12 @@ import streamlit as st
 
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.failures import GROUPS, Failure, explained, failures
-from pages.components.model_review.grade import Grade
 from pages.components.model_review.work import Review, ReviewError, card_review, report_file
 from pages.components.parts.checkpoint_cards import Kept
+from pages.components.parts.evaluation.grade import Grade
 from pages.components.parts.facts import refused
 from pages.components.parts.frame import BANNER
+from pages.components.parts.teaching.glossary import terms
 
 #: how far a verdict goes
 CHANCE = "Of honest figures one in twenty is flagged by chance; with few test persons many differences go unseen."
@@ -37,7 +38,8 @@ def what_fails(review: Review) -> None:
     if not found:
         st.success(f"None of {judged} figures is told from what real persons score. {CHANCE}")
         return
-    st.caption(f"{len(found)} of {judged} figures, the worst first. {CHANCE}")
+    hint = terms("AUC", "membership", "radiomics", "slope", "interval")
+    st.caption(f"{len(found)} of {judged} figures, the worst first. {CHANCE}", help=hint)
     groups = [(group, [one for one in found if one.group == group]) for group in GROUPS]
     for place, (group, failing) in zip(st.columns(2) * len(groups), [g for g in groups if g[1]], strict=False):
         with place.container(border=True):

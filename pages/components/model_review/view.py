@@ -13,10 +13,10 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.evaluation.report.page import number
 from engine.figures.charts import heat_figure, ladder_figure, lines_figure
 from engine.vocabulary.refusal import Refusal
-from pages.components.model_review.grade import Grade, Span
 from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
 from pages.components.parts.choice import one_of
-from pages.components.parts.facts import facts_list
+from pages.components.parts.evaluation.grade import Grade, Span
+from pages.components.parts.facts import facts_list, refused
 from pages.components.parts.model_picker import load_model
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.address import Request
@@ -111,7 +111,7 @@ def grade_table(grades: Sequence[Grade]) -> pd.DataFrame:
     """One row a figure, in words; columns that nobody fills are left out."""
     rows = [
         {
-            "Figure": grade.name,
+            "Figure": grade.name.replace("autoencoder", "reconstruction"),
             "This model": f"{grade.figure} {grade.unit}".rstrip(),
             "Real": _real(grade),
             "Broken": _text(grade.broken),
@@ -205,7 +205,7 @@ def worst_persons(name: str, review: Review, persons: list[Worst], status: Delta
         try:
             visit().drawn = draw(model, request, bar.progress)
         except Refusal as error:
-            st.error(str(error))
+            st.error(refused(error))
         bar.empty()
     drawn = visit().drawn
     if drawn is not None and (drawn.request, drawn.digest) == (request, model.digest):

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.evaluation.report.page import TITLES
 from engine.vocabulary.refusal import Refusal
-from pages.components.model_review.grade import Grade, Span, from_words, span_of
+from pages.components.parts.evaluation.grade import Grade, Span, from_words, span_of
 from pages.components.state.generation import Drawn
 from pages.components.state.session import kept
 
@@ -177,7 +177,7 @@ def _review(found: Mapping[str, Any]) -> Review:
         )
         parts.append(part)
     facts = {
-        "Model": f"{checkpoint['name']}, {checkpoint['digest']}, weights {checkpoint['weights_sha256'][:12]}",
+        "Model": f"{checkpoint['name']}, weights {checkpoint['digest']}",
         "Compared with": f"{store['source']}: {store['train']} training, {store['validation']} validation, "
         f"{store['test']} test persons",
         "Drawn": f"{sampling['n']} synthetic persons, seed {sampling['seed']}, {sampling['steps']} steps",

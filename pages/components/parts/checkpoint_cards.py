@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.files import JOINT, directory
+from engine.checkpoints.files import JOINT, digest_of, directory
 from engine.storage.whole import file_sha256
 
 
@@ -27,6 +27,11 @@ class Kept:
     @property
     def draws(self) -> bool:
         return self.config.get("format") == JOINT
+
+    @property
+    def digest(self) -> str:
+        """The hash by which every page and file names it; of what measures the start of its weights' own."""
+        return digest_of(self.config) if self.draws else self.sha256[:12]
 
     @property
     def sha256(self) -> str:

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.components.parts.teaching.tour import tour_bar
+
 HERE = Path(__file__).parent
 BANNER = "Synthetic. Associations, not causes. Not for diagnosis."
 #: icon and one sentence for each page
@@ -18,17 +20,21 @@ CARDS = {
         ":material/person_search:",
         "Set age, sex and BMI, or leave them free; look at the scan and the table.",
     ),
-    "Consistency": (
-        ":material/monitoring:",
-        "See whether the anatomy follows what was asked for, beside the real cohort.",
-    ),
     "What if": (
         ":material/compare:",
         "The same person, but older, heavier, of the other sex: synthetic, or in a scan of yours.",
     ),
+    "Consistency": (
+        ":material/monitoring:",
+        "See whether the anatomy follows what was asked for, beside the real cohort.",
+    ),
     "Population": (
         ":material/groups:",
         "Draw a cohort of hundreds, filter and plot it, and take it away as files.",
+    ),
+    "Library": (
+        ":material/bookmarks:",
+        "Persons and what-ifs that you kept: name them, compare any two, take them away as a file.",
     ),
     "Review": (
         ":material/rate_review:",
@@ -63,10 +69,21 @@ def frame(title: str) -> DeltaGenerator:
             st.page_link(path, label=name, icon=CARDS.get(name, (":material/chevron_right:", ""))[0])
     st.session_state["banner"] = st.empty()
     trained_on()
+    tour_bar(title)
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.title(title, anchor=False)
     st.session_state["notice"] = st.container()
+    shelf_of(title)
     return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
+
+
+def shelf_of(title: str) -> None:
+    """The library's storage, on the pages where something is or was kept."""
+    if title != "Library" and "library" not in st.session_state:
+        return
+    from pages.components.parts.library.shelf import shelf
+
+    shelf()
 
 
 def log_in() -> None:
@@ -86,7 +103,9 @@ def log_in() -> None:
 def pages() -> list[tuple[str, str]]:
     """Path and name of every page but the front page."""
     files = sorted(HERE.parents[1].glob("[0-9]*_*.py"))
-    return [(f"pages/{file.name}", file.stem.split("_", 1)[1].replace("_", " ")) for file in files]
+    found = [(f"pages/{file.name}", file.stem.split("_", 1)[1].replace("_", " ")) for file in files]
+    order = list(CARDS)
+    return sorted(found, key=lambda page: order.index(page[1]) if page[1] in order else len(order))
 
 
 def trained_on(*cards: Mapping[str, Any]) -> None:
@@ -103,8 +122,14 @@ def training_data(card: Mapping[str, Any]) -> str:
         return str(facts or "What this model was trained on is not recorded.")
     parts = [f"{facts['persons']} persons"] if "persons" in facts else []
     parts += [f"of {facts['source_name']}"] if "source_name" in facts else []
-    faces = f", faces {facts['faces']}" if "faces" in facts else ""
-    return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{faces}."
+    return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{_faces(str(facts.get('faces', '')))}."
+
+
+def _faces(said: str) -> str:
+    """What a card says of faces, as the end of a sentence."""
+    if said.startswith("none"):
+        return ", no face in view"
+    return f", faces {said}" if said else ""
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Which model answers, and the device it runs on."""
+"""Which model answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
-from pages.components.parts.facts import facts_list
+from pages.components.parts.facts import facts_list, refused
 from pages.components.parts.frame import refuse, trained_on, training_data
 from pages.components.state.address import seen_range
 from pages.components.state.person_table import label
@@ -19,6 +19,10 @@ from pages.components.state.person_table import label
 if TYPE_CHECKING:
     from engine.inference.generate import Model
 
+WEIGHTS = (
+    "The hash of this model: weights and settings together. It stands on every page and in every file, so that a person can be "
+    "drawn again exactly."
+)
 #: keys of a model card that its short form shows
 FACTS = {"what_it_is": "What it is", "what_it_is_not": "What it is not", "licence": "Licence"}
 
@@ -70,16 +74,10 @@ def model_picker() -> tuple[str, Model]:
     try:
         model = load_model(name)
     except Refusal as error:
-        refuse(str(error))
-    st.caption(f"Runs on {device_name(model.device)} · weights {model.digest}")
+        refuse(refused(error))
+    st.caption(f"Weights {model.digest}", help=WEIGHTS)
     trained_on(model.card)
     return name, model
-
-
-def device_name(device: str) -> str:
-    """The device in words."""
-    kind = str(device).split(":")[0]
-    return {"cpu": "the processor", "cuda": "the graphics card"}.get(kind, str(device))
 
 
 def model_card(name: str, model: Model) -> None:

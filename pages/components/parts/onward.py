@@ -9,7 +9,9 @@ import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.frame import CARDS
+from pages.components.parts.library.keep import ICON, keep_person, keep_whatif
 from pages.components.state.address import Request
+from pages.components.state.intervention import Question
 
 PATHS = {"Explore": "pages/1_Explore.py", "What if": "pages/2_What_if.py"}
 #: who a person is, and stays in a what-if at first; what their body is made of follows
@@ -26,6 +28,15 @@ def address(page: str, request: Request, schema: AttributeSchema) -> dict[str, s
     return {name: text for name, text in query.items() if name != "n"} | ({"hold": ",".join(held)} if held else {})
 
 
+def onward_from_whatif(question: Question, schema: AttributeSchema) -> None:
+    """From a what-if of a synthetic person to that person on Explore, and into the library; of a scan of the reader's nowhere."""
+    if question.scan:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _link("Explore", question.person(), schema, "Explore this person", CARDS["Explore"][0])
+        keep_whatif(question)
+
+
 def onward(request: Request, schema: AttributeSchema, pages: Sequence[str] = tuple(PATHS)) -> None:
     """A link to each of the ``pages`` for every person of a request; of several persons within a popover for each page."""
     for page in pages:
@@ -37,6 +48,12 @@ def onward(request: Request, schema: AttributeSchema, pages: Sequence[str] = tup
             for k in range(request.n):
                 seed = request.seed + k
                 _link(page, replace(request, seed=seed), schema, f"Person {k + 1}, seed {seed}", icon)
+    if request.n == 1:
+        keep_person(request)
+        return
+    with st.popover("Keep", icon=ICON):
+        for k in range(request.n):
+            keep_person(replace(request, seed=request.seed + k), f"Keep person {k + 1}, seed {request.seed + k}")
 
 
 def _link(page: str, request: Request, schema: AttributeSchema, label: str, icon: str) -> None:

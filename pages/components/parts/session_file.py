@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.refusal import Refusal
-from pages.components.parts.facts import program_version
+from pages.components.parts.facts import program_version, refused
 from pages.components.state.address import read_query
 from pages.components.state.generation import Drawn
 from pages.components.state.intervention import Question, read_question
@@ -138,7 +138,7 @@ def open_session(place: DeltaGenerator, names: list[str], load: Callable[[str], 
             session = read_session(file.getvalue() if file.size <= LARGEST else b" " * (LARGEST + 1))
             check_here(session, names, load)
         except Refusal as error:  # the checkpoint's own refusals too
-            st.error(str(error), icon=":material/link_off:")
+            st.error(refused(error), icon=":material/link_off:")
             return
     st.switch_page(PAGES[session.page], query_params=session.address)
 

@@ -11,6 +11,7 @@ from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Category
 from pages.components.parts.attribute_controls import attribute_controls, restore_controls
 from pages.components.parts.choice import one_of
+from pages.components.parts.facts import refused
 from pages.components.parts.frame import refuse, trained_on
 from pages.components.parts.model_picker import checkpoint_names, load_model, model_picker
 from pages.components.population.filters import Filters, narrowed, span
@@ -48,7 +49,7 @@ def cohort_model() -> tuple[str, Model]:
     try:
         model = load_model(name)
     except Refusal as error:
-        refuse(str(error))
+        refuse(refused(error))
     trained_on(model.card)
     return name, model
 

@@ -13,13 +13,15 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
 from pages.components.parts.choice import one_of
+from pages.components.parts.facts import refused
 from pages.components.parts.onward import onward
 from pages.components.parts.takeaway import download_popover
+from pages.components.parts.teaching.example import NONE, example_of, marked
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.population.export import to_csv, too_many, write_zip
 from pages.components.population.filters import Filters, decimals, in_one_line, table_of
 from pages.components.population.question import filter_controls
-from pages.components.population.work import Cohort, visit
+from pages.components.population.work import Cohort, example_cohort, visit
 from pages.components.state.generation import draw, model_lock
 from pages.components.state.job import Job, session_is_open
 from pages.components.state.person_table import label, level, person_rows, summary, titled
@@ -65,7 +67,7 @@ def said() -> None:
     """Why nobody was drawn, or why the drawing ended."""
     here = visit()
     if here.problems:
-        sentences = "".join(f"\n* {problem}" for problem in here.problems)
+        sentences = "".join(f"\n* {refused(problem)}" for problem in here.problems)
         st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
     if here.run is not None and here.run.problem:
         st.warning(f"The drawing ended: {here.run.problem}.", icon=":material/error:")
@@ -84,6 +86,19 @@ def concluded(cohort: Cohort) -> None:
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
     visit().address = query
+
+
+def opened(name: str, model: Model) -> None:
+    """What stands here before anybody was drawn: the example of the model, or what to do."""
+    todo = "Say on the left who is to be drawn, and press Draw. You can look at other pages meanwhile."
+    if example := example_of(name, model.digest):
+        marked(example, todo)
+        cohort = visit().example
+        if cohort is None or cohort.digest != model.digest:
+            cohort = visit().example = example_cohort(model, example)
+        cohort_shown(model, cohort, current=True)
+    else:
+        st.info(NONE.format(name=name, todo=todo))
 
 
 def cohort_shown(model: Model, cohort: Cohort, current: bool) -> None:

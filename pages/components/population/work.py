@@ -15,19 +15,21 @@ from PIL import Image
 from engine.anatomy import region_of
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema, Row
+from pages.components.parts.teaching.example import pixels
 from pages.components.state.address import Request, read_query
 from pages.components.state.generation import Report, model_lock, time_left, turn
 from pages.components.state.job import Job, session_is_open
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
+    from engine.checkpoints.example import Example
     from engine.inference.generate import Model, Person
     from pages.components.population.export import Export
 
 #: cohorts kept in a session, those asked for last
 KEPT = 3
 #: persons of a cohort
-FEWEST = 10
+FEWEST = 1
 MOST = 5000
 USUAL = 100
 #: pixels of a thumbnail's longer side
@@ -154,7 +156,7 @@ def begin(model: Model, request: Request, earlier: list[Cohort]) -> Cohort:
 class Visit:
     """What Population keeps: the ``cohorts`` asked for last, the jobs that draw (``run``) and export, the person ``opened``
     with their cohort, ``problems`` in sentences, the ``address`` taken over and the digest of the model whose ``controls``
-    are shown; ``again``: the whole page is to run after a part of it did."""
+    are shown; ``again``: the whole page is to run after a part of it did; ``example``: the cohort that the page opens with."""
 
     cohorts: list[Cohort] = field(default_factory=list)
     run: Job[None] | None = None
@@ -164,6 +166,7 @@ class Visit:
     address: dict[str, str] | None = None
     controls: str = ""
     again: bool = False
+    example: Cohort | None = None
 
     def shown(self, model: Model) -> Cohort | None:
         """The cohort asked for last of this model."""
@@ -180,6 +183,14 @@ class Visit:
 
 def visit() -> Visit:
     return kept("population", Visit)
+
+
+def example_cohort(model: Model, example: Example) -> Cohort:
+    """The people of an example as a cohort."""
+    request = Request(model=model.name, seed=0, n=len(example.people), steps=example.steps)
+    rows = [dict(person.row) for person in example.people]
+    pictures = [pixels(person.picture) for person in example.people if person.picture]
+    return Cohort(request=request, digest=model.digest, schema=model.schema, rows=rows, pictures=pictures)
 
 
 def draw(model: Model, request: Request) -> None:

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from pages.components.parts.choice import button_or_why, one_of
 from pages.components.parts.facts import refused
-from pages.components.review.session import FEWEST, MOST, NAME, Plan, RatingError, Session, Source
+from pages.components.parts.teaching.example import about, example_of, marked, pixels
+from pages.components.review.session import (
+    FEWEST,
+    MOST,
+    NAME,
+    ROUNDS,
+    Plan,
+    RatingError,
+    Session,
+    Source,
+    scans_problem,
+)
 from pages.components.review.work import StorePersons, begin, fresh_possible, model_of, open_store
 
 if TYPE_CHECKING:
@@ -20,10 +32,17 @@ SOURCES: dict[Source, str] = {
     "none": "None: plausibility only",
 }
 NO_REAL = (
-    "With a head model and no cohort at hand there is nothing real to show: you rate how plausible synthetic scans are, "
-    "and are not asked which are real."
+    "**Only plausibility is asked.** For heads real scans come from a cohort of yours alone, and none is named: every scan is "
+    "synthetic, and you are not asked which are real."
 )
-ONLY = "You rate how plausible synthetic scans are, and are not asked which are real."
+ONLY = "**Only plausibility is asked.** Every scan is synthetic, and you are not asked which are real."
+OTHER = "Another number"
+UNNAMED = "Give a name or a code first."
+NO_FOLDER = "Name the folder of the cohort first."
+LOOK = (
+    "Such scans are rated, one at a time and in full. Look at folds and ventricles or organs, at sharp borders, at left against "
+    "right; grades go from 1, impossible, to 5, convincing."
+)
 SEED = "Who is shown, and in which order. For two reviewers to be compared, give both the same."
 PATH = (
     "The folder of a store as the ingest made it, on the model's grid and defaced. Its test persons are shown here, on "
@@ -33,35 +52,82 @@ PATH = (
 
 def set_up(name: str, model: Model) -> None:
     """The controls of a new rating; begins it when the button is pressed."""
-    kept = st.session_state.setdefault("rating.kept", {"name": "", "scans": 20, "seed": secrets.randbelow(10_000)})
+    kept = st.session_state.setdefault(
+        "rating.kept", {"name": "Reader", "round": str(ROUNDS[0]), "scans": 20, "seed": secrets.randbelow(10_000)}
+    )
     with st.container(border=True):
         st.markdown("**New rating**")
-        first, second, third = st.columns([2, 2, 1], gap="large")
-        kept["name"] = first.text_input("Your name or a code", kept["name"], max_chars=NAME, key="rating.name")
-        kept["scans"] = second.slider("Scans", FEWEST, MOST, kept["scans"], 2, key="rating.scans")
-        kept["seed"] = third.number_input("Seed", 0, 2**31 - 1, kept["seed"], key="rating.seed", help=SEED)
         source = _source(kept, model)
-        if not st.button(
-            f"Begin with {kept['scans']} scans", "rating.begin", type="primary", icon=":material/play_circle:"
-        ):
+        first, second, third = st.columns([2, 2, 1], gap="large")
+        who = first.text_input("Your name or a code", kept["name"], max_chars=NAME, key="rating.name")
+        kept["name"] = (who or "").strip()
+        with second:
+            scans = _scans(kept, source)
+        kept["seed"] = third.number_input("Seed", 0, 2**31 - 1, kept["seed"], key="rating.seed", help=SEED)
+        why_not, persons = _why_not(kept, source, model, scans)
+        icon, many = ":material/play_circle:", "1 scan" if scans == 1 else f"{scans} scans"
+        begins = {"key": "rating.begin", "type": "primary", "icon": icon}
+        if not button_or_why(f"Begin with {many}", why_not, **begins):
             return
-    try:
-        persons = open_store(kept["path"], model) if source == "store" else None
-        plan = Plan(
-            model=name,
-            digest=model.digest,
-            seed=int(kept["seed"]),
-            scans=int(kept["scans"]),
-            steps=model.steps,
-            source=source,
-            store=persons.digest if persons else "",
-            pool=len(persons.indices) if persons else 0,
-        )
-        begin(Session.begun(plan, kept["name"]), persons)
-    except RatingError as error:
-        st.error(refused(error))
-        return
+    plan = _plan(name, model, int(kept["seed"]), scans, source, persons)
+    begin(Session.begun(plan, kept["name"]), persons)
     st.rerun()
+
+
+def opened(name: str, model: Model) -> None:
+    """What is to be rated, by the example of the model."""
+    example = example_of(name, model.digest)
+    shown = [person for person in example.people if person.planes] if example else []
+    if example is None or not shown:
+        return
+    with st.container(border=True):
+        marked(example, LOOK)
+        for place, person in zip(st.columns(2) * len(shown), shown, strict=False):
+            place.image(pixels(person.planes), width="stretch", alt=f"Synthetic scan, {about(person)}")
+            place.caption(f"Synthetic, not for diagnosis: {about(person)}")
+
+
+def _scans(kept: dict[str, Any], source: Source) -> int:
+    """How many scans: a usual round, or another number."""
+    st.session_state.setdefault("rating.round", kept["round"])
+    kept["round"] = one_of("A round of", [*map(str, ROUNDS), OTHER], "rating.round", help="Finish earlier at any time.")
+    if kept["round"] != OTHER:
+        return int(kept["round"])
+    most = f"{FEWEST} to {MOST}" if source == "none" else f"An even number up to {MOST}: half are real"
+    kept["scans"] = int(st.number_input("Scans", FEWEST, MOST, kept["scans"], key="rating.scans", help=f"{most}."))
+    return kept["scans"]
+
+
+def _why_not(kept: dict[str, Any], source: Source, model: Model, scans: int) -> tuple[str, StorePersons | None]:
+    """Why the rating cannot begin, in a sentence, empty where it can; and the persons of the cohort that was named."""
+    if why := scans_problem(scans, source):
+        return refused(why), None
+    if not kept["name"]:
+        return UNNAMED, None
+    if source != "store":
+        return "", None
+    if not kept["path"].strip():
+        return NO_FOLDER, None
+    try:
+        persons = open_store(kept["path"], model)
+        _plan("", model, 0, scans, source, persons)
+    except RatingError as error:
+        return refused(error), None
+    return "", persons
+
+
+def _plan(name: str, model: Model, seed: int, scans: int, source: Source, persons: StorePersons | None) -> Plan:
+    """Raises :class:`RatingError` for a cohort with too few persons."""
+    return Plan(
+        model=name,
+        digest=model.digest,
+        seed=seed,
+        scans=scans,
+        steps=model.steps,
+        source=source,
+        store=persons.digest if persons else "",
+        pool=len(persons.indices) if persons else 0,
+    )
 
 
 def _source(kept: dict[str, Any], model: Model) -> Source:
@@ -81,7 +147,7 @@ def _source(kept: dict[str, Any], model: Model) -> Source:
     if source == "store":
         kept["path"] = st.text_input("Folder of the cohort", kept.get("path", ""), key="rating.path", help=PATH)
     elif source == "none":
-        st.caption(NO_REAL if len(sources) == 2 else ONLY)
+        st.info(NO_REAL if len(sources) == 2 else ONLY, icon=":material/rate_review:")
     return source
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,21 @@ import numpy as np
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.classify import auc
 from engine.evaluation.metrics.interval import Figure, bootstrap, bootstrap_two, proportion
-from pages.components.review.session import NOTICE, PLAUSIBILITY, RatingError, Session, read_place, was, write_place
+from pages.components.review.session import (
+    NOTICE,
+    PLAUSIBILITY,
+    Answer,
+    RatingError,
+    Session,
+    read_place,
+    was,
+    write_place,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Figures with 95 % intervals; those that need real persons are None where there were none.
+    """Figures with 95 % intervals (NaN of fewer than four scans); those of a side are None where none of it was answered.
 
     ``sensitivity``: share of the synthetic scans called synthetic; ``specificity``: share of the real ones called
     real; ``auc``: chance that a real scan was rated more plausible than a synthetic one, half for a tie.
@@ -28,19 +37,19 @@ class Results:
     right: Figure | None
     sensitivity: Figure | None
     specificity: Figure | None
-    synthetic: Figure
+    synthetic: Figure | None
     real: Figure | None
     auc: Figure | None
     seconds: float
 
 
 def results(session: Session) -> Results:
-    """The figures of a session; raises :class:`RatingError` before it is finished."""
+    """The figures of the scans answered; raises :class:`RatingError` before a session is finished."""
     real, said, rated = _arrays(session)
     rng = np.random.default_rng(session.plan.seed)
-    seconds = float(np.median([answer.seconds for answer in session.answers]))
+    seconds = float(np.median([session.answers[i].seconds for i in session.answered]))
     synthetic = _mean(rated[~real], rng)
-    if not real.any():
+    if session.plan.source == "none":
         none: dict[str, Any] = dict.fromkeys(("right", "sensitivity", "specificity", "real", "auc"))
         return Results(synthetic=synthetic, seconds=seconds, **none)
     hits = real == said
@@ -49,31 +58,52 @@ def results(session: Session) -> Results:
     labels = np.repeat([True, False], [len(ones), len(zeros)])
     return Results(
         right=proportion(int(hits.sum()), len(hits)),
-        sensitivity=proportion(int(hits[~real].sum()), len(zeros)),
-        specificity=proportion(int(hits[real].sum()), len(ones)),
+        sensitivity=proportion(int(hits[~real].sum()), len(zeros)) if len(zeros) else None,
+        specificity=proportion(int(hits[real].sum()), len(ones)) if len(ones) else None,
         synthetic=synthetic,
         real=_mean(ones, rng),
-        auc=bootstrap_two(lambda a, b: auc(labels, np.concatenate([ones[a], zeros[b]])), len(ones), len(zeros), rng),
+        auc=_auc(labels, ones, zeros, rng) if len(ones) and len(zeros) else None,
         seconds=seconds,
     )
 
 
 def _arrays(session: Session) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Who was real (bool), who was said to be (bool), and plausibility (float), one a scan."""
+    """Who was real (bool), who was said to be (bool), and plausibility (float), one a scan that was answered."""
     if not session.finished:
         stands = f"{session.done} of {session.plan.scans} scans are rated"
         raise RatingError(f"the rating of {session.reviewer} is not finished ({stands}): finish it first")
-    real = np.array([someone.real for someone in session.plan.people])
-    said = np.array([bool(answer.real) for answer in session.answers])
-    return real, said, np.array([float(answer.plausibility or 0) for answer in session.answers])
+    answers = [session.answers[i] for i in session.answered]
+    real = np.array([session.plan.people[i].real for i in session.answered])
+    said = np.array([bool(answer.real) for answer in answers])
+    return real, said, np.array([float(answer.plausibility or 0) for answer in answers])
 
 
-def _mean(values: np.ndarray, rng: np.random.Generator) -> Figure:
-    return bootstrap(lambda rows: float(values[rows].mean()), np.arange(len(values)), rng)
+def _mean(values: np.ndarray, rng: np.random.Generator) -> Figure | None:
+    if not len(values):
+        return None
+    statistic: Callable[[np.ndarray], float] = lambda rows: float(values[rows].mean())  # noqa: E731
+    return _interval(lambda: bootstrap(statistic, np.arange(len(values)), rng), float(values.mean()), len(values))
+
+
+def _auc(labels: np.ndarray, ones: np.ndarray, zeros: np.ndarray, rng: np.random.Generator) -> Figure:
+    statistic: Callable[[np.ndarray, np.ndarray], float]
+    statistic = lambda a, b: auc(labels, np.concatenate([ones[a], zeros[b]]))  # noqa: E731
+    sizes = len(ones), len(zeros)
+    return _interval(
+        lambda: bootstrap_two(statistic, *sizes, rng), auc(labels, np.concatenate([ones, zeros])), min(sizes)
+    )
+
+
+def _interval(figure: Callable[[], Figure], value: float, n: int) -> Figure:
+    """A ``figure``; where resamples cannot tell its interval, the ``value`` alone."""
+    try:
+        return figure()
+    except EvaluationError:
+        return Figure(value=value, low=math.nan, high=math.nan, n=n)
 
 
 def rows(session: Session) -> list[dict[str, Any]]:
-    """A finished session's scans, one a row."""
+    """The scans that were answered in a finished session, one a row."""
     _arrays(session)
     return [
         {
@@ -88,7 +118,8 @@ def rows(session: Session) -> list[dict[str, Any]]:
             "comment": answer.comment,
             "person": session.plan.person(i),
         }
-        for i, (someone, answer) in enumerate(zip(session.plan.people, session.answers, strict=True))
+        for i in session.answered
+        for someone, answer in [(session.plan.people[i], session.answers[i])]
     ]
 
 
@@ -140,6 +171,10 @@ def merge(one: Session, other: Session) -> Agreement:
         different = [n for n in ("model", "digest", "seed", "scans", "source", "store", "steps", "pool")
                      if getattr(first.plan, n) != getattr(second.plan, n)]  # fmt: skip
         raise RatingError(f"the two sessions differ in {', '.join(different)}: choose two of the same scans")
+    both = sorted({*first.answered} & {*second.answered})
+    if not both:
+        raise RatingError("no scan was answered in both sessions: choose two that share some")
+    first, second = (_only(session, both) for session in (first, second))
     (_, said_a, rated_a), (_, said_b, rated_b) = _arrays(first), _arrays(second)
     asked, seed = first.plan.source != "none", first.plan.seed
     return Agreement(
@@ -149,6 +184,12 @@ def merge(one: Session, other: Session) -> Agreement:
         plausibility=_kappa_figure(rated_a, rated_b, PLAUSIBILITY, True, seed),
         rows=tuple(_both(a, b) for a, b in zip(rows(first), rows(second), strict=True)),
     )
+
+
+def _only(session: Session, scans: Sequence[int]) -> Session:
+    """The session as if nothing but these scans had been answered."""
+    answers = tuple(answer if i in scans else Answer() for i, answer in enumerate(session.answers))
+    return replace(session, answers=answers)
 
 
 def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +221,5 @@ def kappa(one: np.ndarray, other: np.ndarray, labels: Sequence[int], *, quadrati
 def _kappa_figure(a: np.ndarray, b: np.ndarray, labels: Sequence[int], quadratic: bool, seed: int) -> Figure:
     """Kappa with a bootstrap interval over scans; without one (NaN) where resamples too often leave it undefined."""
     statistic: Callable[[np.ndarray], float] = lambda chosen: kappa(a[chosen], b[chosen], labels, quadratic=quadratic)  # noqa: E731
-    try:
-        return bootstrap(statistic, np.arange(len(a)), np.random.default_rng(seed))
-    except EvaluationError:
-        return Figure(value=statistic(np.arange(len(a))), low=math.nan, high=math.nan, n=len(a))
+    rows, rng = np.arange(len(a)), np.random.default_rng(seed)
+    return _interval(lambda: bootstrap(statistic, rows, rng), statistic(rows), len(a))

@@ -20,6 +20,9 @@ PLACE = (
 )
 PLACE_EXAMPLE = "such as R 12 A 30 S 45"
 VIEWER = "rating viewer"
+SHOW = "Finish and show"
+EARLY = "Show what was answered so far, {done} of {scans}. The answers then stand."
+NOTHING_YET = "Answer one scan first."
 MISSING = "Say first how plausible this scan's anatomy is: 1 to 5."
 MISSING_BOTH = "Say first whether this scan is real or synthetic, and how plausible its anatomy is."
 
@@ -53,6 +56,17 @@ def _move(at: int, by: int) -> None:
         here.session = replace(here.rating, finished=True)
     else:
         here.at = at + by
+    here.since = None
+
+
+def _finish(at: int) -> None:
+    """Finish with what is answered."""
+    here, session = visit(), visit().rating
+    if session.finished or here.at != at or not session.done:
+        return
+    if session.complete(at):
+        _say(at, seconds=round(session.answers[at].seconds + time.monotonic() - (here.since or time.monotonic()), 2))
+    here.session = replace(here.rating, finished=True)
     here.since = None
 
 
@@ -97,6 +111,10 @@ def questions(at: int, several: bool) -> None:
         st.button("Back", shortcut="B", disabled=first, icon=icon, on_click=_wish, args=(at, -1))
         word = "Finish" if last else "Next"
         st.button(word, shortcut="O", type="primary", key="rating.next", on_click=_wish, args=(at, 1))
+        if not last:
+            early = EARLY.format(done=session.done, scans=session.plan.scans) if session.done else NOTHING_YET
+            st.button(SHOW, key="rating.finish", disabled=not session.done, icon=":material/flag:", type="tertiary",
+                      on_click=_finish, args=(at,), help=early)  # fmt: skip
     here.unclear = problem
     if problem:
         st.warning(problem, icon=":material/edit_location:")

@@ -20,7 +20,9 @@ from engine.vocabulary.refusal import Refusal
 #: files of version 1 have no voxels and are read too
 FORMAT, VERSION = "somatwin-rating", 2
 NOTICE = "Synthetic scans, beside real ones where the plan names a source of them, as one reader rated them. Not for diagnosis."
-FEWEST, MOST = 10, 100
+FEWEST, MOST = 1, 100
+#: scans of a usual round
+ROUNDS = (4, 10, 20)
 PLAUSIBILITY = (1, 2, 3, 4, 5)
 #: longest name and longest comment, characters
 NAME, COMMENT = 60, 2000
@@ -51,7 +53,8 @@ class Someone:
 class Plan:
     """What is rated. ``store`` is a digest of the store and ``pool`` the number of its test persons; both empty without.
 
-    Raises :class:`RatingError` for a number of scans that is odd or outside 10 to 100, and for too few test persons.
+    Raises :class:`RatingError` for a number of scans outside 1 to 100, for an odd one where half are real, and for too few
+    test persons.
     """
 
     model: str
@@ -64,8 +67,8 @@ class Plan:
     pool: int = 0
 
     def __post_init__(self) -> None:
-        if not FEWEST <= self.scans <= MOST or self.scans % 2:
-            raise RatingError(f"{self.scans} scans are not possible: give an even number from {FEWEST} to {MOST}")
+        if why := scans_problem(self.scans, self.source):
+            raise RatingError(why)
         if self.seed < 0 or self.steps < 1 or self.source not in get_args(Source):
             raise RatingError(
                 f"seed {self.seed}, steps {self.steps}, source {self.source!r} are not possible; {REMEDY}"
@@ -130,7 +133,8 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A reviewer's answers to a plan, one a scan in the order shown; a finished one is not changed any more."""
+    """A reviewer's answers to a plan, one a scan in the order shown; a finished one, of which some scans may have no answer, is
+    not changed any more."""
 
     plan: Plan
     reviewer: str
@@ -142,8 +146,8 @@ class Session:
             raise RatingError(f"the reviewer's name has 1 to {NAME} characters: give a name or a code")
         if len(self.answers) != self.plan.scans:
             raise RatingError(f"there are {len(self.answers)} answers to {self.plan.scans} scans; {REMEDY}")
-        if self.finished and self.done < self.plan.scans:
-            raise RatingError(f"a finished rating has only {self.done} of {self.plan.scans} answers; {REMEDY}")
+        if self.finished and not self.done:
+            raise RatingError(f"a finished rating has no answer to any of {self.plan.scans} scans; {REMEDY}")
 
     @classmethod
     def begun(cls, plan: Plan, reviewer: str) -> Session:
@@ -158,7 +162,12 @@ class Session:
     @property
     def done(self) -> int:
         """How many scans are answered."""
-        return sum(self.complete(i) for i in range(self.plan.scans))
+        return len(self.answered)
+
+    @property
+    def answered(self) -> list[int]:
+        """The scans of which everything is said that has to be."""
+        return [i for i in range(self.plan.scans) if self.complete(i)]
 
     @property
     def position(self) -> int:
@@ -215,6 +224,15 @@ class Session:
         if content["scans"] != (session._revealed() if session.finished else []):
             raise RatingError(f"the file shows other persons than its seed {plan.seed} gives; {REMEDY}")
         return session
+
+
+def scans_problem(scans: int, source: Source) -> str:
+    """Why a rating cannot have so many scans, with the remedy; empty where it can."""
+    if not FEWEST <= scans <= MOST:
+        return f"{scans} scans are not possible: give {FEWEST} to {MOST}"
+    if scans % 2 and source != "none":
+        return f"{scans} is an odd number: half of the scans are real, so give an even one"
+    return ""
 
 
 def was(real: bool | None) -> str:

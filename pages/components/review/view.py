@@ -19,7 +19,7 @@ from pages.components.parts.onward import onward
 from pages.components.review.results import Results, merge, results, rows, to_csv
 from pages.components.review.scan import questions, scan_shown, shown_since
 from pages.components.review.session import PLAUSIBILITY, RatingError, Session
-from pages.components.review.work import draw, request_of, visit
+from pages.components.review.work import draw, leave, request_of, visit
 
 HEAR = "95 % interval"
 
@@ -33,7 +33,7 @@ def side(session: Session) -> None:
         with st.popover("Leave this rating", icon=":material/logout:"):
             st.write("Save the session first if you want to go on with it later.")
             if st.button("Leave without saving" if not session.finished else "Leave"):
-                visit().session = None
+                leave()
                 st.rerun()
 
 
@@ -90,19 +90,21 @@ def results_shown(session: Session) -> None:
     """The figures, every scan with its answer, and the files."""
     found, listed = results(session), rows(session)
     table = pd.DataFrame(listed)
-    st.info(verdict(found), icon=":material/insights:")
+    st.info(f"{_how_many(session)}{verdict(found)}", icon=":material/insights:")
     figures = {
         "Called right": found.right and percent(found.right),
         "Sensitivity: synthetic ones called synthetic": found.sensitivity and percent(found.sensitivity),
         "Specificity: real ones called real": found.specificity and percent(found.specificity),
-        "Mean plausibility of synthetic scans": decimal(found.synthetic),
+        "Mean plausibility of synthetic scans": found.synthetic and decimal(found.synthetic),
         "Mean plausibility of real scans": found.real and decimal(found.real),
         "AUC: chance that a real scan was rated the more plausible": found.auc and decimal(found.auc),
         "Median time a scan": f"{found.seconds:.1f} s",
     }
     left, right = st.columns([3, 2], gap="large")
     left.table(pd.DataFrame({f"Value ({HEAR})": {name: text for name, text in figures.items() if text}}))
-    counts = pd.crosstab(table["was"], table["plausibility"]).reindex(columns=list(PLAUSIBILITY), fill_value=0)
+    counts = pd.crosstab(table["was"], table["plausibility"], dropna=False).reindex(
+        columns=list(PLAUSIBILITY), fill_value=0
+    )
     right.caption("Scans by plausibility given")
     right.table(counts.rename_axis(index=None, columns=None))
     st.subheader("Scan by scan", anchor=False)
@@ -115,10 +117,17 @@ def results_shown(session: Session) -> None:
         st.download_button("Table (CSV)", to_csv(session), f"{stem}.csv", "text/csv", on_click="ignore", icon=icon)
 
 
+def _how_many(session: Session) -> str:
+    scans = session.plan.scans
+    return "" if session.done == scans else f"Finished early: {session.done} of {scans} scans were answered. "
+
+
 def _onward(session: Session) -> None:
     """A synthetic person of the rating on another page, where the model that drew them is still at hand."""
     plan = session.plan
-    drawn = [i for i, someone in enumerate(plan.people) if not someone.real]
+    drawn = [i for i in session.answered if not plan.people[i].real]
+    if not drawn:
+        return
     try:
         model = load_model(plan.model)
     except Refusal:

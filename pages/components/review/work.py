@@ -7,7 +7,9 @@ bytes. What is left is the picture itself: where its texture tells, that is an a
 from __future__ import annotations
 
 import json
+import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -35,6 +37,8 @@ from pages.components.state.session import kept
 if TYPE_CHECKING:
     from engine.inference.generate import Model
 
+#: ratings kept over all sessions, whose scans take some MB each, and what the address calls theirs
+KEPT, TOKEN = 12, "rating"
 UNKNOWN = "BLIND RATING, synthetic or real - not for diagnosis"
 NOTE = "You learn who this is when all scans are rated."
 #: the flag of a gzip header that has a comment, the flags' place, and the header's length (RFC 1952)
@@ -167,7 +171,7 @@ class Visit:
     """What Review keeps of a rating that goes on or was finished: its ``session``, the store's ``persons``, the ``scenes``
     drawn so far, the scan ``at`` which the reader is and ``since`` when, what is ``unclear`` of a place, the ``wish`` to go on
     or back, the scan ``opened`` in the viewer with its mark, whether drawing is ``paused``, whether a press found something
-    ``missing``, and of the model its ``card`` and whether it draws ``several`` channels."""
+    ``missing``, of the model its ``card`` and whether it draws ``several`` channels, and the ``token`` of its address."""
 
     session: Session | None = None
     persons: StorePersons | None = None
@@ -181,6 +185,7 @@ class Visit:
     missing: bool = False
     card: Mapping[str, Any] = field(default_factory=dict)
     several: bool = False
+    token: str = ""
 
     @property
     def rating(self) -> Session:
@@ -194,12 +199,35 @@ class Visit:
 
 
 def visit() -> Visit:
-    return kept("rating", Visit)
+    """What is kept of this reader's rating; after a reload that which the address names."""
+    if "rating" not in st.session_state and (found := _ratings().get(st.query_params.get(TOKEN, ""))):
+        st.session_state["rating"] = found
+    here = kept("rating", Visit)
+    if here.session is not None and here.token and st.query_params.get(TOKEN) != here.token:
+        st.query_params[TOKEN] = here.token
+    return here
+
+
+@st.cache_resource
+def _ratings() -> OrderedDict[str, Visit]:
+    """Ratings of all sessions by a token that nobody guesses, so that a reload loses none."""
+    return OrderedDict()
 
 
 def begin(session: Session, persons: StorePersons | None) -> None:
     """Take up a session, whose scans are not drawn yet."""
-    st.session_state["rating"] = Visit(session=session, persons=persons, at=session.position)
+    here = Visit(session=session, persons=persons, at=session.position, token=secrets.token_urlsafe(12))
+    st.session_state["rating"] = _ratings()[here.token] = here
+    while len(_ratings()) > KEPT:
+        _ratings().popitem(last=False)
+
+
+def leave() -> None:
+    """Give up the rating, here and after a reload."""
+    here = visit()
+    _ratings().pop(here.token, None)
+    st.query_params.pop(TOKEN, None)
+    here.session = None
 
 
 def model_of(plan: Plan) -> Model:

@@ -22,7 +22,7 @@ class Question:
 
     ``before``: a synthetic person's given attributes, or every modelled column of a scan's person. ``loose``: columns that
     follow although they are in ``before`` (a scan's); ``held``: columns that stay although they are not (a synthetic person's).
-    ``edit``: what is done to the mask, None for nothing.
+    ``edit``: what is done to the mask, None for nothing. ``unread``: columns of a scan's person that are not to be shown.
     """
 
     model: str
@@ -35,6 +35,7 @@ class Question:
     held: tuple[str, ...] = ()
     loose: tuple[str, ...] = ()
     edit: RegionEdit | None = None
+    unread: tuple[str, ...] = ()
 
     def person(self) -> Request:
         """The request of the synthetic person before anything is otherwise."""

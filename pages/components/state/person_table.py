@@ -7,9 +7,9 @@ from typing import Any
 
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Derived, Number
+from engine.vocabulary.units import written_unit
 
 Column = Number | Category | Derived
-UNITS = {"kg/m2": "kg/m²", "kg/m^2": "kg/m²", "year": "years", "y": "years"}
 
 
 def label(name: str) -> str:
@@ -23,7 +23,7 @@ def level(name: str, value: object) -> str:
 
 
 def unit(text: str) -> str:
-    return UNITS.get(text, text)
+    return written_unit(text)
 
 
 def sentence(text: str) -> str:

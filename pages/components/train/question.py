@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.cohort.filter import WORDS
 from engine.vocabulary.refusal import Refusal
-from pages.components.parts.choice import one_of
+from pages.components.parts.choice import button_or_why, one_of
 from pages.components.parts.facts import facts_list, refused
 from pages.components.train.cohort import CHOICES, Summary, check, facts, starts
 from pages.components.train.work import Run, Training, TrainingError, install, launch, visit
@@ -19,6 +19,8 @@ FROM = {
     "help": "A finished model of this recipe: its encoder stays, its decoder and its flow learn on, from your cohort.",
 }
 WHERE = 'all of them; or such as age >= 40 and sex == "F"'
+START = "Start training"
+BUTTON = {"type": "primary", "icon": ":material/play_circle:"}
 GONE_ON = "The training is a process of its own: it goes on when you close this page, and this page finds it again."
 
 
@@ -70,6 +72,7 @@ def new_training(names: set[str]) -> Training | None:
     source = right.selectbox("Start from", ["", *starts(recipe, str(size))], key=f"train.from.{recipe}.{size}", **FROM)
     name = last.text_input("Name of the run", key="train.name", placeholder=_free_name(recipe, names)).strip()
     if not path.strip():
+        button_or_why(START, "Give the path of a cohort first.", **BUTTON)
         return None
     where = st.text_input(
         "Persons", key="train.where", placeholder=WHERE, help=f"Leave it empty for all. {WORDS}"
@@ -77,17 +80,17 @@ def new_training(names: set[str]) -> Training | None:
     try:
         summary = check(path, recipe, str(size), where)
     except (Refusal, OSError) as error:
-        st.error(refused(error))
+        button_or_why(START, refused(error), **BUTTON)
         return None
     if summary.chosen:
         st.caption("  \n".join(line.strip() for line in summary.chosen))
     summary_shown(summary)
     name = name or _free_name(recipe, names)
-    if name in names:
-        st.error(f"There is a run {name} already: choose another name, or resume that one on the left.")
-        return None
+    why_not = (
+        f"There is a run {name} already: choose another name, or resume that one on the left." if name in names else ""
+    )
     st.caption(GONE_ON)
-    pressed = st.button("Start training", type="primary", icon=":material/play_circle:")
+    pressed = button_or_why(START, why_not, **BUTTON)
     training = Training(
         name=name,
         recipe=recipe,

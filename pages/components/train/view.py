@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from engine.cli.terminal import duration
@@ -12,6 +13,7 @@ from engine.figures.charts import loss_figure
 from engine.training.gallery import read_sample, sample_steps
 from engine.training.recipes import TABLE
 from pages.components.parts.facts import facts_list, refused
+from pages.components.parts.teaching.example import any_example, marked
 from pages.components.train.work import LOG, Run, look, stop
 
 #: seconds between two looks at a run that goes on
@@ -25,6 +27,10 @@ CAPTION = (
 )
 #: pixels of a panel: two stand side by side where there is room
 PANEL = 520
+TRAINED = (
+    "A training of a table alone: {persons} synthetic persons, some seconds on one core. The loss falls as the model "
+    "learns; a training of yours shows the same curves, and for scans pictures of whom it draws by then."
+)
 STATES = {
     "running": (":material/model_training:", "Training"),
     "stopping": (":material/hourglass_top:", "Stopping after the step at hand; nothing is lost"),
@@ -34,8 +40,8 @@ STATES = {
     "crashed": (":material/error:", "Ended without a word: killed, out of memory, or the machine was switched off"),
 }
 STAGES = {
-    "autoencoder": "Autoencoder: scans to tokens and back",
-    "latents": "Scans to tokens",
+    "autoencoder": "Compression: scans to a short code and back",
+    "latents": "Scans to their codes",
     "rows": "Rows: the table without a scan",
     "flow": "Flow: scan and table together",
     "correction": "Mean scan of each row",
@@ -52,6 +58,30 @@ def run_shown(folder: Path) -> None:
     else:
         _headline(run)
         _learnt(run)
+
+
+def example_shown() -> None:
+    """What a training looks like, by the example of a checkpoint, and a table to try one with."""
+    example = any_example()
+    if example is None or not any(len(xs) > 1 for by in example.losses.values() for xs, _ in by.values()):
+        return
+    with st.container(border=True):
+        marked(example, TRAINED.format(persons=len(example.people)))
+        for place, (stage, losses) in zip(st.columns(2) * len(example.losses), example.losses.items(), strict=False):
+            place.markdown(
+                "**Table: its loss, step by step**" if stage == "flow" else f"**{STAGES.get(stage, stage)}**"
+            )
+            place.plotly_chart(loss_figure(losses), key=f"example {stage}", config={"displaylogo": False})
+        rows = pd.DataFrame([person.row for person in example.people])
+        st.download_button(
+            "Try it: their table (CSV)",
+            rows.to_csv(index=False).encode(),
+            "synthetic-people.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+            help="Choose the recipe table above and give the path of this file.",
+        )
 
 
 def _active(folder: Path) -> None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
     from engine.measure.ruler import Ruler
 
+#: what is drawn again although nothing is otherwise, and what the model's compression alone loses of a scan
+NOTHING_SET, RECONSTRUCTED = "Nothing set", "Reconstruction"
 GONE = "the scan of this what-if is no longer here; upload it again"
 
 
@@ -137,7 +139,7 @@ def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) ->
         asked = asked_table(made.masks, read, titles, ("Before", "What if")) if all(read) else asked
     places = {"This what-if": spread(made.after.data - made.before.data, mask)}
     if made.null is not None and made.origin is not None:
-        places["No intervention"] = spread(made.null.data - made.origin.data, mask)
+        places[NOTHING_SET] = spread(made.null.data - made.origin.data, mask)
     scenes = {title: _scene(model, question, pair, made) for title, pair in made.shown.items()}
     even = float((~mask).mean())
     return {"scenes": scenes, "places": places, "expected": words, "psnr": made.psnr, "even": even, "asked": asked}
@@ -172,7 +174,7 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
         origin=one.volume if whole else None,
         rows=(dict(one.attributes), dict(other.attributes)),
         shown={"As drawn": (one.volume, other.volume)},
-        psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
+        psnr={NOTHING_SET: psnr(null.data, one.volume.data)} if null else {},
         masks=(one.mask, other.mask) if one.mask and other.mask else None,
     )
 
@@ -204,7 +206,7 @@ def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, 
         origin=one.volume if whole else None,
         rows=(dict(one.attributes), dict(other.attributes)),
         shown={"As drawn": (one.volume, other.volume)},
-        psnr={"No intervention": psnr(null.data, one.volume.data)} if null else {},
+        psnr={NOTHING_SET: psnr(null.data, one.volume.data)} if null else {},
         masks=(pair.edit.before, pair.edit.after),
         fact=pair.fact,
         follow=pair.follow,
@@ -215,7 +217,7 @@ def _again(model: Model, request: Request, report: Report, mask: Segmentation | 
     """The person of a request drawn once more, whether or not they are kept, or for a ``mask``: the null intervention."""
 
     def progress(done: int, total: int) -> None:
-        report(done / total, f"Null intervention, step {step_in_words(done, total)}")
+        report(done / total, f"With nothing set, step {step_in_words(done, total)}")
 
     with turn(model_lock(), report):
         given = dict(request.given)
@@ -249,7 +251,7 @@ def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report
         origin=scan.volume,
         rows=(dict(made.factual), dict(made.row)),
         shown={"With the scan's detail": (scan.volume, made.restored), "As the model draws": (made.null, made.volume)},
-        psnr={"Autoencoder": made.autoencoder_psnr, "No intervention": made.null_psnr},
+        psnr={RECONSTRUCTED: made.autoencoder_psnr, NOTHING_SET: made.null_psnr},
         masks=(edit.before, edit.after) if edit else None,
         fact=[name for name, _ in question.before if name not in free],
         follow=follow,
@@ -276,7 +278,9 @@ def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: 
     """Before and after, to be compared; beside each value after why it is so."""
     name = "scan" if question.scan else f"{question.model}_seed-{question.seed}"
     given = {column: value for column, value in question.before if column not in question.loose}
-    tables = [person_rows(model.schema, row, given) for row in made.rows]
+    tables = [
+        [row for row in person_rows(model.schema, found, given) if _told(question, row["name"])] for found in made.rows
+    ]
     tables[1] = [row | {"origin": _why(question, row, made)} for row in tables[1]]
     told = question.edit.in_words(titles_of(model).__getitem__) if question.edit else ""
     said = [summary(made.rows[0]), " · ".join(filter(None, (told, summary(made.rows[1]))))]
@@ -287,6 +291,11 @@ def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: 
     note = "Associations of the cohort, not causes: nobody's body is foretold."
     marked = overlaid(model, made.masks) if made.masks else {}
     return payload(list(pair), people, compare=True, model=question.model, draft=False, note=note, **marked)
+
+
+def _told(question: Question, name: str) -> bool:
+    """Is a column shown? Not one that was not to be read off a scan."""
+    return name not in question.unread
 
 
 def _why(question: Question, row: Mapping[str, Any], made: _Made) -> str:

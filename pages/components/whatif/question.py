@@ -20,7 +20,7 @@ from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Cells, Question, read_question
 from pages.components.state.person_table import label, level, sentence, titled, unit
 from pages.components.state.region_edit import RegionEdit
-from pages.components.whatif.upload import File, Scan, upload_panel
+from pages.components.whatif.upload import DRAWS, File, Scan, upload_panel
 from pages.components.whatif.visit import Plan, visit, with_cells
 
 if TYPE_CHECKING:
@@ -40,7 +40,14 @@ ENDS = (0.1, 0.9)
 PREFIX = "whatif."
 HOW = (
     "Stays: held as it was before. Follows: moves with what is set, as it does in the cohort. "
-    "Set to: the intervention. A computed column such as weight follows."
+    "Set to: what is otherwise. A computed column such as weight follows."
+)
+#: columns that are read off a scan only when the reader asks for it, and why
+OPT_IN = ("ethnicity",)
+WHY_OPT_IN = (
+    "Off at first. Ethnicity is a social category, not a finding: what a model reads off a scan is a guess from how its cohort was "
+    "labelled, is often wrong for those who were rare in it, and may harm whom it labels. Off: the model uses it unseen; it is "
+    "neither shown nor set."
 )
 #: what a control of an uploaded scan's person is called apart from that of a synthetic one
 WHOSE = {SYNTHETIC: "person", OWN: "scan"}
@@ -117,10 +124,11 @@ def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | 
         if scan is None:
             return None, None, files
         asked = replace(asked, scan=scan.key, steps=_count("steps", OWN))
-        before, known = _scan_before(scan, model.schema)
-        how, change = _changes(OWN, model.schema, before, known)
+        before, known, unread = _scan_before(scan, model.schema)
+        how, change = _changes(OWN, model.schema, before, known, unread)
         loose = tuple(sorted(column for column in before if how[column] == FOLLOWS))
         edit = _edit(model, scan.mask)
+        asked = replace(asked, unread=tuple(sorted(unread)))
         return replace(asked, before=tuple(before.items()), change=change, loose=loose, edit=edit), scan, []
     left, right = st.columns(2)
     asked = replace(asked, seed=_count("seed", SYNTHETIC, left), steps=_count("steps", SYNTHETIC, right))
@@ -176,14 +184,20 @@ def _person_before(schema: AttributeSchema) -> dict[str, Cell]:
     return {column.name: cells[column.name] for column in schema.columns if column.name in cells}
 
 
-def _scan_before(scan: Scan, schema: AttributeSchema) -> tuple[dict[str, Cell], set[str]]:
-    """Every attribute of the scan's person, as the model reads it or as the reader corrects it; and which were corrected."""
+def _scan_before(scan: Scan, schema: AttributeSchema) -> tuple[dict[str, Cell], set[str], set[str]]:
+    """Every attribute of the scan's person, as the model reads it or as the reader corrects it; which were corrected; and which
+    were not to be read: the model has them, the reader does not see them."""
     cells: dict[str, Cell] = {}
-    known = set()
+    known: set[str] = set()
+    unread: set[str] = set()
     with st.expander("Before: as read off the scan", expanded=True):
         st.caption("With what the model thinks possible. Correct what you know.")
         for column in [part for group in _ordered(schema) for part in group]:
             read, words = _read(column, scan.columns[column.name])
+            if column.name in OPT_IN and not _wanted(column):
+                cells[column.name] = read
+                unread.add(column.name)
+                continue
             key = _key(OWN, column.name, "given")
             st.session_state.setdefault(key, False)
             title = f"{titled(column)}: {words}"
@@ -191,7 +205,14 @@ def _scan_before(scan: Scan, schema: AttributeSchema) -> tuple[dict[str, Cell], 
                 read = _value(column, _key(OWN, column.name, "before"), "before", read)
                 known.add(column.name)
             cells[column.name] = read
-    return {column.name: cells[column.name] for column in schema.columns}, known
+    return {column.name: cells[column.name] for column in schema.columns}, known, unread
+
+
+def _wanted(column: Number | Category) -> bool:
+    """Does the reader ask for what is read off a scan only on demand? If not, the model fills it in where it needs it, unseen."""
+    return st.toggle(
+        f"Read {label(column.name).lower()} off the scan, too", key=f"whatif.scan.{column.name}.read", help=WHY_OPT_IN
+    )
 
 
 def _regard(source: str, name: str) -> None:
@@ -205,7 +226,7 @@ def _read(column: Number | Category, found: dict[str, Any]) -> tuple[Cell, str]:
     """The likeliest value of a column, and in words how sure the model is."""
     if isinstance(column, Category):
         name = found["likeliest"]
-        return name, f"{level(column.name, name)} ({found['shares'][name]:.0%})"
+        return name, f"{level(column.name, name)} ({round(found['shares'][name] * DRAWS)} of {DRAWS} draws)"
     low, high = found["interval"]
     least, most = seen_range(column)
     value = tidy(column, min(most, max(least, found["median"])))
@@ -213,13 +234,18 @@ def _read(column: Number | Category, found: dict[str, Any]) -> tuple[Cell, str]:
 
 
 def _changes(
-    source: str, schema: AttributeSchema, before: Mapping[str, Cell], known: Collection[str]
+    source: str,
+    schema: AttributeSchema,
+    before: Mapping[str, Cell],
+    known: Collection[str],
+    unread: Collection[str] = (),
 ) -> tuple[dict[str, str], Cells]:
-    """For every column whether it stays, follows or is set; and what is set, by name."""
+    """For every column whether it stays, follows or is set; and what is set, by name. Of the ``unread`` it is not asked."""
     how: dict[str, str] = {}
     cells: dict[str, Cell] = {}
     st.markdown("**What if**", help=HOW)
-    first, rest = _ordered(schema)
+    how |= dict.fromkeys(unread, FOLLOWS)
+    first, rest = ([column for column in part if column.name not in unread] for part in _ordered(schema))
     places = [(column, st.container()) for column in first]
     if rest:
         with st.expander("More attributes" if first else "Attributes", expanded=not first):

@@ -11,14 +11,15 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.measure.clinical import written
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.mask.asked import NOTE
-from pages.components.parts.ruler.reader import digits_of, signed
+from pages.components.parts.ruler.numbers import change_in_words, greyed, signed_known
 from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.intervention import Question
 from pages.components.state.person_table import label, unit
-from pages.components.whatif.answer import Answer
+from pages.components.whatif.answer import NOTHING_SET, RECONSTRUCTED, Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.question import grid_controls, sweep_controls
 from pages.components.whatif.visit import Plan, visit
@@ -28,26 +29,27 @@ if TYPE_CHECKING:
     from engine.measure.ruler import Ruler
 
 MEASURED = (
-    "± is the ruler's stated error, as if it erred anew in each of the two scans: the most it can be. "
-    "No intervention: what the measure changes when nothing is set, the error of the model itself."
+    "± is the measuring network's stated error, as if it erred anew in each of the two scans: the most it can be. "
+    "Nothing set: what the measure changes when nothing is set, the error of the model itself."
 )
+#: the column of changes
+CHANGE = "Change ± error"
 #: dB from which two volumes are called equal
 EQUAL = 90.0
 
 
 def measure_table(answer: Answer) -> pd.DataFrame:
-    """One row a measure: before, after, the change with the ruler's error, and what the null intervention changes."""
+    """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set."""
     rows = []
     for row in answer.measured:
-        digits = digits_of(row["before"])
-        error = f" ± {row['error']:.{digits}f}" if math.isfinite(row["error"]) else " ± not stated"
+        error, units = row["error"], unit(row["unit"])
         rows.append(
             {
-                "Measured": f"{row['title']}, {row['unit']}",
-                "Before": f"{row['before']:.{digits}f}",
-                "What if": f"{row['after']:.{digits}f}",
-                "Change ± ruler": f"{signed(row['change'], digits)}{error}",
-                "No intervention": signed(row["drift"], digits) if math.isfinite(row["drift"]) else "",
+                "Measured": f"{row['title']}, {units}",
+                "Before": written(row["before"], error),
+                "What if": written(row["after"], error),
+                CHANGE: change_in_words(row["change"], error, units),
+                NOTHING_SET: signed_known(row["drift"], error) if math.isfinite(row["drift"]) else "",
             }
         )
     return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
@@ -112,7 +114,7 @@ def show_tables(answer: Answer) -> None:
     with left:
         st.header("Measured on both scans", anchor=False)
         if answer.measured:
-            st.table(measure_table(answer))
+            st.table(greyed(measure_table(answer), CHANGE))
             st.caption(MEASURED)
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")
@@ -149,11 +151,13 @@ def places_in_words(answer: Answer) -> str:
 
 def _faithful(answer: Answer) -> str:
     """The decibels in words."""
-    null = answer.psnr.get("No intervention", math.nan)
-    if "Autoencoder" not in answer.psnr:
+    null = answer.psnr.get(NOTHING_SET, math.nan)
+    if RECONSTRUCTED not in answer.psnr:
         same = "is the same to the last voxel" if null > EQUAL else f"comes back at {null:.1f} dB (PSNR)"
-        return f"Drawn again with nothing set, the person {same}; no scan was encoded, so no autoencoder errs."
-    alone = f"the autoencoder alone reaches {answer.psnr['Autoencoder']:.1f} dB"
+        return (
+            f"Drawn again with nothing set, the person {same}; no scan was encoded, so nothing was lost in compression."
+        )
+    alone = f"its compression alone reaches {answer.psnr[RECONSTRUCTED]:.1f} dB"
     guess = "what they draw finer than that is plausible, not the person's"
     return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}; {guess}."
 

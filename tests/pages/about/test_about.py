@@ -39,7 +39,7 @@ def test_checkpoints_are_told_by_their_own_cards(models: Path):
     assert training_time(good.card) == "3 minutes on cpu"
     assert energy(good.card) == "energy kwh: 0.02"
     assert energy({"training": {"minutes": 3}}) == ""
-    assert f"good (weights {good.sha256[:12]})" in citation([good])
+    assert f"good (weights {good.digest})" in citation([good])
     assert citation([good]).endswith("Thanks to everybody.")
 
 

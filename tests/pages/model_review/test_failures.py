@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pages.components.model_review.failures import GLOSSES, GROUPS, explained, failures
-from pages.components.model_review.grade import Grade, Span
 from pages.components.model_review.lead import side_by_side, to_csv
 from pages.components.model_review.work import Part, Review, card_review
+from pages.components.parts.evaluation.grade import Grade, Span
 
 CARDS = Path(__file__).parents[3] / "checkpoints"
 

@@ -15,8 +15,8 @@ from engine.evaluation.metrics.interval import Figure
 from engine.evaluation.report.parts import Plot, ReportedFigure, Section, Sheet
 from engine.evaluation.report.write import FORMAT, VERSION, in_words
 from pages.components.model_review import work
-from pages.components.model_review.grade import Grade, Span, from_words
 from pages.components.model_review.work import ReviewError, groups_heat, read_report, worst
+from pages.components.parts.evaluation.grade import Grade, Span, from_words
 
 ROOT = Path(__file__).parents[3]
 PAGE = "pages/7_Model_review.py"

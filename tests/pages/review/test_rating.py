@@ -146,17 +146,20 @@ def test_the_page_rates_plausibility_alone_without_real_scans(tiny_checkpoint: P
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run().switch_page(PAGE).run()
     assert not app.exception
     assert sum(BANNER in block.proto.body for block in app.get("html")) == 1
-    assert any("nothing real to show" in text.value for text in app.caption)
+    assert any("Only plausibility is asked" in text.value for text in app.info)
 
     def press(label: str) -> AppTest:
         return next(button for button in app.button if button.label.startswith(label)).click().run()
 
-    press("Begin")
-    assert "give a name or a code" in app.error[0].value
+    assert [button.label for button in app.button if button.label.startswith("Begin")] == ["Begin with 4 scans"]
+    app.text_input(key="rating.name").set_value(" ").run()
+    begin = next(button for button in app.button if button.label.startswith("Begin"))
+    assert begin.disabled
+    assert any("Give a name or a code first." in text.value for text in app.markdown)
     app.text_input(key="rating.name").set_value("R 7")
-    app.slider(key="rating.scans").set_value(10)
-    app.number_input(key="rating.seed").set_value(4)
-    press("Begin")
+    app.segmented_control(key="rating.round").set_value("10")
+    app.number_input(key="rating.seed").set_value(4).run()
+    press("Begin with 10 scans")
     assert not app.exception
     (shown,) = app.get("bidi_component")
     scene = app.session_state["rating"].scenes[0]
@@ -175,6 +178,40 @@ def test_the_page_rates_plausibility_alone_without_real_scans(tiny_checkpoint: P
     assert (app.session_state["rating"].at, session.reviewer, session.plan.seed) == (0, "R 7", 4)
     app.switch_page("app.py").run().switch_page(PAGE).run()
     assert app.session_state["rating"].session == session, "another page takes nothing away"
+    press("Finish and show")
+    assert not app.exception
+    assert "2 of 10 scans were answered" in app.info[0].value
+    assert list(app.dataframe[0].value["scan"]) == [1, 2]
+    assert list(app.dataframe[0].value["plausibility"]) == [3, 2]
+    table = app.table[0].value
+    assert table.loc["Mean plausibility of synthetic scans"].item() == "2.50 (no interval)"
+
+
+def test_a_field_that_is_wrong_says_why_beside_the_button(
+    tiny_checkpoint: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tiny_checkpoint))
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run().switch_page(PAGE).run()
+
+    def why() -> tuple[bool, str]:
+        button = next(button for button in app.button if button.label.startswith("Begin"))
+        said = [text.value.split("] ", 1)[1] for text in app.markdown if text.value.startswith(":orange[")]
+        return button.disabled, " ".join(said)
+
+    app.segmented_control(key="rating.round").set_value("Another number").run()
+    app.number_input(key="rating.scans").set_value(1).run()
+    assert why() == (False, "")
+    app.radio(key="rating.source").set_value("store").run()
+    assert why() == (True, "1 is an odd number: half of the scans are real, so give an even one.")
+    app.number_input(key="rating.scans").set_value(30).run()
+    assert why() == (True, "Name the folder of the cohort first.")
+    app.text_input(key="rating.path").set_value("/nowhere").run()
+    assert why()[0]
+    assert why()[1].startswith("/nowhere is not a store")
+    app.text_input(key="rating.path").set_value(str(store)).run()
+    assert why()[1].startswith("The store has 12 test persons, 30 scans need 15")
+    app.number_input(key="rating.scans").set_value(4).run()
+    assert why() == (False, "")
 
 
 def test_a_reader_rates_ten_with_the_keyboard(
@@ -187,7 +224,7 @@ def test_a_reader_rates_ten_with_the_keyboard(
     page.get_by_text("A cohort on this computer").click()
     page.get_by_role("textbox", name="Folder of the cohort").fill(str(store))
     page.get_by_role("spinbutton", name="Seed").fill("3")
-    page.get_by_role("slider", name="Scans").press("Home")
+    page.get_by_test_id("stButtonGroup").get_by_text("10", exact=True).click()
     page.get_by_role("button", name="Begin with 10 scans").click()  # says so once the page knows
     here.viewer.and_(page.locator("[data-fingerprint]")).wait_for()
     expect(page.get_by_text("seed 3")).to_be_visible()  # all that was typed counts, however busy the machine

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from pages.components.review.results import kappa, merge, results, rows, to_csv
-from pages.components.review.session import PLAUSIBILITY, RatingError, Session
+from pages.components.review.session import PLAUSIBILITY, Answer, RatingError, Session
 from tests.pages.review.ratings import PLAN, rated
 
 
@@ -44,8 +44,21 @@ def test_the_figures_of_a_known_session():
     assert found.auc.value == pytest.approx(np.mean(pairs))
     alone = results(rated(replace(PLAN, source="none"), "A"))
     assert (alone.right, alone.real, alone.auc) == (None, None, None)
+    assert rows(early(rated(PLAN, "A", wrong=5), 5))[4] == rows(rated(PLAN, "A", wrong=5))[4]
+    few = results(early(rated(PLAN, "A", wrong=5), 5))
+    assert few.right is not None
+    assert (few.right.value, few.right.n) == (0.0, 5), "the first five are those that are wrong"
+    one = results(early(rated(PLAN, "A"), 1))
+    assert [side for side in (one.synthetic, one.real) if side is None] == [None]
+    assert one.auc is None
     with pytest.raises(RatingError, match="0 of 20 scans are rated"):
         results(Session.begun(PLAN, "A"))
+
+
+def early(session: Session, done: int) -> Session:
+    """The session as it is when its reader finishes after so many scans."""
+    answers = (*session.answers[:done], *(Answer(),) * (session.plan.scans - done))
+    return replace(session, answers=answers)
 
 
 def test_the_spreadsheet_is_marked_and_holds_no_formula():
@@ -85,6 +98,8 @@ def test_two_sessions_merge_alike_in_either_order():
     said_one, said_other = (np.array([answer.real for answer in session.answers]) for session in (one, other))
     assert found.sides.value == pytest.approx(kappa(said_one, said_other, (False, True)))
     assert found.sides.low <= found.sides.value <= found.sides.high
+    part = merge(early(one, 6), other)
+    assert [row["agree"] for row in part.rows] == ["yes"] * 3 + ["no"] * 3, "those that both answered"
     for wrong, words in [
         (one, "same session"),
         (rated(replace(PLAN, seed=8), "A"), "differ in seed"),

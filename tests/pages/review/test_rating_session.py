@@ -14,7 +14,7 @@ from tests.pages.review.ratings import PLAN, rated
 
 
 @pytest.mark.parametrize("source", ["fresh", "store", "none"])
-@pytest.mark.parametrize("scans", [10, 36, 100])
+@pytest.mark.parametrize("scans", [4, 10, 36, 100])
 def test_the_seed_is_the_order_and_half_are_real(source: str, scans: int):
     facts = {"store": "5e", "pool": 60} if source == "store" else {}
     plans = [replace(PLAN, source=source, scans=scans, seed=seed, **facts) for seed in (1, 1, 2)]
@@ -37,8 +37,9 @@ def test_fresh_seeds_are_none_that_a_cohort_can_have():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"scans": 11}, "even number from 10 to 100"),
-        ({"scans": 102}, "even number from 10 to 100"),
+        ({"scans": 11}, "give an even one"),
+        ({"scans": 102}, "give 1 to 100"),
+        ({"scans": 0, "source": "none"}, "give 1 to 100"),
         ({"source": "store", "store": "5e", "pool": 9}, "has 9 test persons, 20 scans need 10"),
         ({"source": "store"}, "does not fit"),
         ({"source": "moon"}, "'moon'"),
@@ -56,6 +57,10 @@ def test_a_session_file_comes_back_as_it_was():
         assert Session.from_json(session.to_json()) == session
     assert (half.done, half.position) == (7, 7)
     assert half.answering(12, whole.answers[12]).position == 7
+    early = replace(half, finished=True)
+    assert Session.from_json(early.to_json()) == early, "finished at any time"
+    with pytest.raises(RatingError, match="no answer to any of 20"):
+        replace(Session.begun(PLAN, "x"), finished=True)
     with pytest.raises(RatingError, match="finished"):
         whole.answering(0, Answer())
 

@@ -235,21 +235,25 @@ def wait_for(condition: Callable[[], bool], seconds: float = WAIT / 1000) -> Non
 
 
 def test_the_form_checks_and_the_page_shows_failed_and_stopped_runs(app: AppTest, folder: Path, tmp_path: Path):
+    def why() -> tuple[bool, str]:
+        (button,) = (b for b in app.button if b.label == "Start training")
+        said = [text.value.split("] ", 1)[1] for text in app.markdown if text.value.startswith(":orange[")]
+        return button.disabled, " ".join(said)
+
     app.run()
     assert not app.exception
+    assert why() == (True, "Give the path of a cohort first.")
     app.segmented_control(key="train.recipe").set_value("table").run()
     app.text_input(key="train.path.True").set_value(str(tmp_path / "none.csv")).run()
-    assert app.error[0].value == f"There is nothing at {tmp_path / 'none.csv'}: give a file on this machine."
-    assert not [b for b in app.button if b.label == "Start training"]
+    assert why() == (True, f"There is nothing at {tmp_path / 'none.csv'}: give a file on this machine.")
     app.text_input(key="train.path.True").set_value(str(write_people(tmp_path / "people.csv", 200))).run()
-    assert not app.error
+    assert why() == (False, "")
     assert app.table[0].value.loc["sex", "In training"] == "F, M"
-    assert [b for b in app.button if b.label == "Start training"]
     app.text_input(key="train.where").set_value("sex == 'F'").run()
     assert re.match(r"\d+ of 200 persons fit  \n", app.caption[-2].value)
     app.text_input(key="train.where").set_value("sex = 'F'").run()
-    assert app.error[0].value.startswith("The expression cannot be read")
-    assert not [b for b in app.button if b.label == "Start training"]
+    assert why()[0]
+    assert why()[1].startswith("The expression cannot be read")
 
     journal_of(folder / "old", BEGIN, step(50, 2.0), {"event": "end", "outcome": "failed", "reason": "no room"})
     app.run()

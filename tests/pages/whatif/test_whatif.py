@@ -96,7 +96,7 @@ def test_nothing_set_changes_no_voxel(app: AppTest):
     visited(app, age="40", seed="1", steps="2")
     _, (before, after) = scene(app)
     np.testing.assert_array_equal(before, after)
-    assert set(app.table[0].value["Change ± ruler"].str.split(" ").str[0]) == {"0"}
+    assert set(app.table[0].value["Change ± error"].str.split(" ").str[0]) == {"0"}
     assert set(places(app).values()) == {"no change"}
     assert "no voxel differs" in captions(app)
 
@@ -116,13 +116,13 @@ def test_a_control_waits_for_the_button_and_then_voxels_measures_and_table_chang
     np.testing.assert_array_equal(before, unchanged)
     assert (before != after).any()
     measured = app.table[0].value
-    brain = measured.loc["Brain, ml"]
+    brain = measured.loc["Brain, mL"]
     assert float(brain["What if"]) - float(brain["Before"]) == pytest.approx(
-        float(brain["Change ± ruler"].split(" ")[0]), abs=2
+        float(brain["Change ± error"].split(" ")[0]), abs=20
     )
-    assert brain["No intervention"] == "0"
+    assert brain["Nothing set"] == "0"
     assert places(app)["This what-if"].endswith("%")
-    assert places(app)["No intervention"] == "no change"
+    assert places(app)["Nothing set"] == "no change"
     assert app.query_params["set.bmi"] == "26"
 
 
@@ -194,7 +194,7 @@ def test_a_scan_is_read_and_comes_back_unless_something_is_set(app: AppTest, per
     own = np.rint(person.data.clip(0, 1) * 255).ravel(order="F")
     assert np.abs(before - own).max() <= 1, "it is the scan that is shown, slices in their places"
     assert "no voxel differs" in captions(app)
-    assert places(app)["No intervention"].endswith("%"), "the model's own error is not nothing"
+    assert places(app)["Nothing set"].endswith("%"), "the model's own error is not nothing"
     app.button_group(key="whatif.scan.bmi.how").set_value("set to").run()
     app.slider(key="whatif.scan.bmi.after").set_value(24.0).run()
     press(app, "Draw")

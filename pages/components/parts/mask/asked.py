@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.measure.ruler import Ruler
 
 NOTE = (
-    "Mask: what the scan was drawn for. Scan: voxels in which the ruler, which sees the scan alone, finds this region the "
+    "Mask: what the scan was drawn for. Scan: voxels in which the measuring network, which sees the scan alone, finds this region the "
     "likeliest. Only regions that both know."
 )
 

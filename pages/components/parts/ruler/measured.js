@@ -1,24 +1,38 @@
-// What a ruler read in the scan of the person whom the viewer above shows.
+// What was measured in the scan of the person whom the viewer above shows.
 
-/** Difference, or where a measure that no column has lies. */
+/** The value with its error, how it differs from what was drawn, its place, its limit, and how far to trust it. */
 function measuredRow(row, beside) {
   const value = row.value === null ? "not seen" : row.value;
-  const unit = row.value === null ? "" : row.unit;
-  const place = row.percentile === null
-    ? element("td", { class: "percentile" }, row.cohort) : percentileCell(row.percentile);
+  const unit = row.value === null ? "" : `${row.error} ${row.unit}`;
   return element("tr", { "data-measure": row.name },
     element("th", { scope: "row", title: row.description }, row.title),
     element("td", { class: "value" }, value, element("small", {}, unit)),
-    ...(beside ? [element("td", {}, row.sampled), element("td", { class: "change" }, row.difference)] : []),
-    place);
+    ...(beside ? [element("td", {}, row.sampled), element("td", { class: "change", title: row.note }, ...differing(row))] : []),
+    placed(row),
+    element("td", { class: "limit", title: row.source }, row.limit),
+    element("td", { class: "trust", title: row.why }, row.trust));
+}
+
+const differing = (row) => (row.note && row.difference ? [row.difference, element("sup", {}, "*")] : [row.difference]);
+
+function placed(row) {
+  if (row.percentile === null) return element("td", { class: "percentile" }, row.cohort);
+  const cell = percentileCell(row.percentile);
+  cell.title = `Percent ${row.among} with less`;
+  return cell;
 }
 
 function measuredTable({ people, beside, cohort }) {
   const shown = Math.min(Number(document.documentElement.dataset.person ?? 0), people.length - 1);
   const { title, rows, problem } = people[shown];
-  const head = headOf(title, "Measured", ...(beside ? ["In the table", "Difference"] : []), cohort);
+  const drawn = beside ? ["Drawn", "Difference"] : [];
+  const head = headOf(title, "Measured", ...drawn, cohort, "Reference limit", "Trust");
   if (!rows.length) return [element("p", {}, title, element("span", { class: "note" }, ` ${problem}`))];
-  return [element("table", {}, head, element("tbody", {}, ...rows.map((row) => measuredRow(row, beside))))];
+  const table = element("table", {}, head, element("tbody", {}, ...rows.map((row) => measuredRow(row, beside))));
+  const notes = rows.filter((row) => row.note && row.difference).map((row) => `${row.title}: ${row.note}`);
+  const offset = rows.find((row) => row.name === "vat" && row.source);
+  const below = [...notes.map((text) => `* ${text}`), ...(offset ? [`${offset.title}: ${offset.source}`] : [])];
+  return [table, ...below.map((text) => element("p", { class: "note" }, text))];
 }
 
 export default function ({ data, parentElement }) {

@@ -6,7 +6,7 @@ import math
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,28 @@ from engine.anatomy.head import HEAD
 from engine.anatomy.region import Region
 from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume
+from engine.measure.clinical import LIMITS, Limit, written
 from engine.vocabulary.refusal import Refusal
-from engine.vocabulary.schema import AttributeSchema, Number
+from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.evaluation.trust import Trust, texture_trust, trust_of
 from pages.components.parts.mask.asked import NOTE, asked_table
-from pages.components.parts.ruler.reader import digits_of, millilitres, ruler_for, signed
+from pages.components.parts.ruler.numbers import (
+    Offset,
+    column_like,
+    error_of,
+    limit_words,
+    offsets,
+    place,
+    signed_known,
+)
+from pages.components.parts.ruler.reader import digits_of, millilitres, ruler_for
+from pages.components.parts.teaching.example import example_of
+from pages.components.parts.teaching.glossary import terms
 from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, script, style
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
 from pages.components.state.overlay import titles_of
-from pages.components.state.person_table import level, summary
+from pages.components.state.person_table import label, level, summary, unit
 from pages.components.state.scene import fingerprint
 
 if TYPE_CHECKING:
@@ -51,6 +64,10 @@ ABOUT = {
     HEAD.name: f"{READ} The fine detail of generated scans is plausible, not anybody's, "
     "and measures a little differently from that of real ones.",
 }
+TRUSTED = (
+    "From the evaluation in the model's card, beside real persons who took no part in the training; see Model review. What was not "
+    "evaluated may be right or wrong."
+)
 LABELS = "Labels, under the scan, colours the tissues it told apart."
 
 Key = tuple[object, ...]
@@ -115,9 +132,11 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         state["measuring"] = job, keys
     if len(missing) < len(keys):
         readings = [shared.readings.get(key) for key in keys]
-        _component(data=tables(ruler, model.schema, drawn, readings, names), key="measured")
+        known = told_of(model, ruler)
+        _component(data=tables(ruler, model.schema, drawn, readings, names, known), key="measured")
         told = any(reading.labels for reading in readings if reading) and not model.has_mask
         st.caption(f"{ABOUT.get(ruler.region.name, READ)} {LABELS if told else ''}")
+        _trusted(model, known)
         if model.has_mask:
             _asked(model, drawn, readings, names)
     if missing and job is not None and active:
@@ -126,6 +145,22 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         _offer(len(missing), pace, job)
     if job is not None:
         job.check()
+
+
+def _trusted(model: Model, known: Told) -> None:
+    """How far what is drawn may be believed, a line a measure; what is read otherwise than drawn, and the limits' sources."""
+    with st.expander("How far to trust it", icon=":material/verified_user:"):
+        lines = [*(trust.line() for trust in known.trust.values()), texture_trust(model.card).line()]
+        st.markdown("\n".join(f"* {line}" for line in lines))
+        st.caption(TRUSTED, help=terms("percentile", *(name for name in ("SAT", "VAT") if name.lower() in known.trust)))
+        sources = [f"* {name}: {limit.source}" for name, limit in named_limits(known.trust)]
+        if sources:
+            st.markdown("**Sources of the reference limits**\n\n" + "\n".join(sources))
+
+
+def named_limits(measures: Collection[str]) -> list[tuple[str, Limit]]:
+    """The limits of measures, with the measure in words."""
+    return [(label(name), LIMITS[name]) for name in measures if name in LIMITS]
 
 
 def _asked(model: Model, drawn: Drawn, readings: Sequence[Findings | None], names: Sequence[str]) -> None:
@@ -245,6 +280,7 @@ def tables(
     drawn: Drawn,
     readings: Sequence[Findings | None],
     names: Sequence[str] = (),
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """What the browser shows: the rows of each of the people; whether a column stands ``beside`` any measure."""
     counted = [f"Person {i + 1}" for i in range(len(drawn.people))] if len(drawn.people) > 1 else [""]
@@ -252,48 +288,83 @@ def tables(
     people = [
         {
             "title": f"{who[i]}{summary(person.attributes)}",
-            "rows": rows(ruler, schema, person.attributes, reading.values) if reading and reading.values else [],
+            "rows": rows(ruler, schema, person.attributes, reading.values, told) if reading and reading.values else [],
             "problem": f"could not be measured: {reading.problem}." if reading else "is not measured yet.",
         }
         for i, (person, reading) in enumerate(zip(drawn.people, readings, strict=True))
     ]
-    beside = any(_column(schema, name, ruler) is not None for name in ruler.measures)
-    return {"people": people, "beside": beside, "cohort": "Percentile" if beside else f"Among {ruler.region.cohort}"}
+    beside = any(column_like(schema, name, ruler) is not None for name in ruler.measures)
+    return {"people": people, "beside": beside, "cohort": "Percentile, sex and age"}
 
 
 def rows(
-    ruler: Ruler, schema: AttributeSchema, attributes: Mapping[str, Any], values: Mapping[str, float]
+    ruler: Ruler,
+    schema: AttributeSchema,
+    attributes: Mapping[str, Any],
+    values: Mapping[str, float],
+    told: Told | None = None,
 ) -> list[dict[str, Any]]:
-    """One JSON-ready row a measure. Where the model has a column of that name and unit: what it ``sampled``, by how much the
-    scan has more, and the ``percentile`` of the measured value in the training cohort. Elsewhere: mean and SD of the
-    ``cohort`` that the ruler was made with, of the person's sex where it has them."""
+    """One JSON-ready row a measure, each number rounded to what is known of it.
+
+    Where the model has a column of that name and unit: what it ``sampled``, and by how much the scan has more, with a ``note`` on
+    how much more it has in others. The ``percentile`` is that of the measured value among the ruler's cohort of the person's sex
+    and age, else in the training cohort; else there are mean and SD of the ``cohort``. Then the reference ``limit`` with its
+    ``source``, and how far the model may be trusted there.
+    """
+    told = told or Told()
+    sex = str(attributes.get("sex"))
     found = []
     for name, title in ruler.measures.items():
-        value, column = values.get(name, math.nan), _column(schema, name, ruler)
+        value, column = values.get(name, math.nan), column_like(schema, name, ruler)
         seen, sampled = math.isfinite(value), attributes.get(name) if column else None
-        digits = digits_of(value) if seen else 0
+        error = error_of(ruler, name, value)
+        percentile, among = place(ruler, name, value, attributes) if seen else (None, "")
+        if percentile is None and column and seen:
+            percentile, among = column.percentile(value), "of the training cohort"
+        limit, source = limit_words(name, value, sex) if seen else ("", "")
+        known = told.trust.get(name)
         found.append(
             {
                 "name": name,
                 "title": title,
                 "description": ruler.definitions[name],
-                "value": f"{value:.{digits}f}" if seen else None,
-                "unit": ruler.units[name],
-                "sampled": "" if sampled is None else f"{float(sampled):.{digits}f}",
-                "difference": signed(value - float(sampled), digits) if seen and sampled is not None else "",
-                "percentile": column.percentile(value) if column and seen else None,
-                "cohort": "" if column else _cohort(ruler, name, attributes),
+                "value": written(value, error) if seen else None,
+                "unit": unit(ruler.units[name]),
+                "error": f"± {written(error, error)}" if seen and math.isfinite(error) else "",
+                "sampled": "" if sampled is None else written(float(sampled), error),
+                "difference": signed_known(value - float(sampled), error) if seen and sampled is not None else "",
+                "note": told.note(name, unit(ruler.units[name]), error),
+                "percentile": percentile,
+                "among": among,
+                "cohort": "" if percentile is not None else _cohort(ruler, name, attributes),
+                "limit": limit,
+                "source": source,
+                "trust": known.short if known else "",
+                "why": known.words if known else "",
             }
         )
     return found
 
 
-def _column(schema: AttributeSchema, name: str, ruler: Ruler) -> Number | None:
-    """The fitted column that says the same as a measure."""
-    column = schema[name] if name in schema.names else None
-    if isinstance(column, Number) and column.knots and column.unit.lower() == ruler.units[name].lower():
-        return column
-    return None
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the checkpoint's evaluation and example say of measures, by name."""
+
+    trust: Mapping[str, Trust] = field(default_factory=dict)
+    offsets: Mapping[str, Offset] = field(default_factory=dict)
+
+    def note(self, name: str, units: str, error: float) -> str:
+        """Why a reading differs from what was drawn; nothing where it does not, on average."""
+        offset = self.offsets.get(name)
+        if offset is None or (math.isfinite(error) and abs(offset.mean) <= error):
+            return ""
+        return offset.in_words(units, error)
+
+
+def told_of(model: Model, ruler: Ruler) -> Told:
+    """What is known of the measures of a model's persons."""
+    example = example_of(model.name, model.digest)
+    return Told(trust=trust_of(model.card, ruler.measures), offsets=offsets(example, model.schema, ruler))
 
 
 def _cohort(ruler: Ruler, name: str, attributes: Mapping[str, Any]) -> str:

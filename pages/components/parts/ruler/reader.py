@@ -33,7 +33,7 @@ class Seen(NamedTuple):
     classes: Mapping[str, float] = MappingProxyType({})
 
 
-@st.cache_resource(max_entries=4, show_spinner="Loading the ruler")
+@st.cache_resource(max_entries=4, show_spinner="Loading the measuring network")
 def _loaded(region: str, path: str, changed: float) -> Ruler:
     from engine.measure.shipped import load_ruler
 
@@ -51,7 +51,7 @@ def ruler_for(model: Model) -> tuple[Ruler | None, str]:
     region = region_drawn(model)
     if region is None:
         shown = ", ".join(model.checkpoint.config.channels) or "no scans"
-        return None, f"Nothing is measured: the model draws {shown}, for which there is no ruler."
+        return None, f"Nothing is measured: the model draws {shown}, for which there is no measuring network."
 
     from engine.measure.shipped import shipped
 

@@ -36,7 +36,7 @@ NO_WEBGL = (
     "in 3D without it, and the STL files can be saved all the same."
 )
 ABOUT = (
-    "Where the ruler that measures scans sees each tissue, as smoothed borders in mm (right, anterior, superior positive). "
+    "Where the network that measures scans sees each tissue, as smoothed borders in mm (right, anterior, superior positive). "
     "Drag to turn; a click in the legend hides a part. This person does not exist."
 )
 ABOUT_MASK = (
@@ -179,6 +179,6 @@ def _inside(ruler: Ruler, volume: Volume) -> Iterator[Job]:
     """Name, colour, opacity, field and its affine of each part that the ruler tells apart."""
     found = ruler.classes_on(volume)
     if not found.placed:
-        raise SurfaceError("the ruler knows this model's heads only after turning them")
+        raise SurfaceError("the measuring network knows this model's heads only after turning them")
     for tissue in ruler.region.surfaces:
         yield tissue.title, tissue.colour, tissue.opacity, found.of(tissue.classes), found.affine

@@ -19,10 +19,15 @@ from streamlit.testing.v1 import AppTest
 import engine
 from engine.anatomy.head import HEAD
 from engine.anatomy.torso import TORSO
+from engine.measure.clinical import written
 from engine.measure.head import HeadMeasure
+from engine.measure.relation import Relation
+from engine.measure.ruler import StatedError
 from engine.vocabulary.schema import AttributeSchema, Number
+from pages.components.parts.evaluation.trust import Trust
 from pages.components.parts.ruler import measured
-from pages.components.parts.ruler.measured import Findings, keys_of, labelled_scene, rows
+from pages.components.parts.ruler.measured import Findings, Told, keys_of, labelled_scene, rows
+from pages.components.parts.ruler.numbers import Offset, change_in_words
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, scene_of
 from tests.pages.conftest import ROOT, WAIT
@@ -45,7 +50,9 @@ def torso_ruler() -> SimpleNamespace:
 def test_a_measure_stands_beside_the_column_that_says_the_same():
     person = {"vat": 2.5, "waist": 30.0, "sex": "F"}
     vat, waist, lungs = rows(torso_ruler(), SCHEMA, person, {"vat": 3.0, "waist": 88.0, "lungs": math.nan})
-    assert (vat["value"], vat["unit"], vat["sampled"], vat["difference"]) == ("3.00", "l", "2.50", "+0.50")
+    assert (vat["value"], vat["unit"], vat["sampled"], vat["difference"]) == ("3.00", "L", "2.50", "+0.50")
+    assert "an area at the navel" in vat["source"]
+    assert (waist["limit"], waist["error"]) == ("not above 88 cm: substantially raised cardiometabolic risk", "")
     assert vat["percentile"] == pytest.approx(50), "of the measured value, not of the sampled one"
     assert (waist["value"], waist["sampled"], waist["percentile"]) == ("88.0", "", None), (
         "another unit is another column"
@@ -53,6 +60,28 @@ def test_a_measure_stands_beside_the_column_that_says_the_same():
     assert (lungs["value"], lungs["cohort"]) == (None, "mean 2.57, SD 0.69 (female)")
     assert rows(torso_ruler(), SCHEMA, {"sex": "M"}, {"lungs": 3.0})[2]["cohort"] == "mean 3.20, SD 0.90"
     assert rows(torso_ruler(), SCHEMA, {"vat": None}, {"vat": 3.0})[0]["difference"] == ""
+
+
+def test_numbers_are_rounded_to_what_is_known_and_placed_among_the_same_sex_and_age():
+    ruler = torso_ruler()
+    ruler.errors = {"vat": StatedError(sd=0.05, relative=True), "waist": StatedError(sd=0.15, relative=False)}
+    rng = np.random.default_rng(1)
+    age = rng.uniform(20, 80, 200)
+    curve = Relation.fit(age, np.exp(0.02 * age + rng.normal(0, 0.3, 200)), degree=2, log=True)
+    ruler.cohort.curves = {"F": {"age": {"vat": curve}}}
+    person = {"vat": 2.5, "sex": "F", "age": 50.0}
+    apart = {"vat": Offset(mean=0.9, n=24), "waist": Offset(mean=0.01, n=24)}
+    known = Told(trust={"vat": Trust(title="Visceral fat", level="good", words="follows age")}, offsets=apart)
+    vat, waist, _ = rows(ruler, SCHEMA, person, {"vat": 3.217, "waist": 102.04}, known)
+    assert (vat["value"], vat["error"], vat["sampled"], vat["difference"]) == ("3.2", "± 0.2", "2.5", "+0.7")
+    assert vat["percentile"] == pytest.approx(curve.percentile(50.0, 3.217))
+    assert vat["among"] == "of in-silico persons, female, 50"
+    assert "read 0.9 L higher than drawn" in vat["note"]
+    assert (vat["trust"], vat["why"]) == ("● trust", "follows age")
+    assert (waist["value"], waist["note"], waist["trust"]) == ("102.0", "", "")
+    assert waist["limit"].startswith("above 88 cm")
+    assert change_in_words(0.1, 0.2, "l").endswith("L, do not interpret")
+    assert "interpret" not in change_in_words(0.9, 0.2, "l")
 
 
 def table(app: AppTest) -> dict:
@@ -75,7 +104,9 @@ def test_people_are_measured_when_asked_and_once(checkpoints: Path, monkeypatch:
     people, ruler = table(app)["people"], HeadMeasure.load(checkpoints / "measure-head")
     for shown, person in zip(people, engine.load(checkpoints / "tiny").generate(n=2, seed=31, steps=2), strict=True):
         expected = ruler.measure(person.volume)
-        assert {row["name"]: row["value"] for row in shown["rows"]}["brain_ml"] == f"{expected['brain_ml']:.0f}"
+        assert {row["name"]: row["value"] for row in shown["rows"]}["brain_ml"] == written(
+            expected["brain_ml"], ruler.errors["brain_ml"].of(expected["brain_ml"]) if ruler.errors else math.nan
+        )
     scene = next(c.proto.bytes for c in app.get("bidi_component") if c.proto.component_name.endswith("viewer"))
     (length,) = struct.unpack_from("<I", raw := gzip.decompress(scene))
     assert json.loads(raw[4 : 4 + length])["legend"][0] == [1, "Brain", "#cc79a7"], "and coloured"
@@ -120,7 +151,7 @@ def test_the_measured_are_those_of_the_person_on_screen(visit: Callable[..., Vis
     brain = found.locator("[data-measure=brain_ml] .value")
     here.viewer.get_by_role("button", name="Person 2").click()
     expect(found.locator("thead")).to_contain_text("Person 2", timeout=WAIT)
-    expect(brain).to_contain_text("ml", timeout=WAIT)
+    expect(brain).to_contain_text("mL", timeout=WAIT)
     expect(here.page.get_by_text("Measuring")).to_have_count(0)
     second, sent = brain.inner_text(), len(here.sent)
     here.viewer.get_by_role("button", name="Person 1").click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import engine
 from engine.vocabulary.schema import AttributeSchema, Category, Number
-from pages.components.parts.teaching_cases import CASES, cases_of
+from pages.components.parts.teaching.cases import CASES, cases_of
 from pages.components.state.address import read_query
 
 

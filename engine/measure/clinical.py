@@ -1,0 +1,109 @@
+"""What medicine knows of a value: its reference limit with its source, how many digits of it are known, what a change is worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+#: a sex of the schema, or everybody
+EVERYBODY = "all"
+MOST_DIGITS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A reference limit of a measure or column in its ``unit``: by sex (or :data:`EVERYBODY`) the value from which on, upwards or
+    downwards, it is called what ``words`` say; ``source`` is where that stands."""
+
+    unit: str
+    values: Mapping[str, float]
+    side: Literal["above", "below"]
+    words: str
+    source: str
+
+    def of(self, sex: str | None) -> float | None:
+        """The limit for a person; None where it depends on a sex that is not known."""
+        return self.values.get(EVERYBODY, self.values.get(sex or ""))
+
+    def crossed(self, value: float, sex: str | None) -> bool:
+        """Does the value lie beyond the limit?"""
+        limit = self.of(sex)
+        if limit is None or not math.isfinite(value):
+            return False
+        return value > limit if self.side == "above" else value < limit
+
+
+#: by the name of a measure or a column
+LIMITS = {
+    "liver_pdff": Limit(
+        unit="%",
+        values={EVERYBODY: 5.0},
+        side="above",
+        words="fatty liver",
+        source="EASL-EASD-EASO guideline on metabolic steatotic liver disease, J Hepatol 2024;81:492 (PDFF of 5 % or more)",
+    ),
+    "waist": Limit(
+        unit="cm",
+        values={"M": 102.0, "F": 88.0},
+        side="above",
+        words="substantially raised cardiometabolic risk",
+        source="WHO expert consultation on waist circumference, Geneva 2008; NCEP ATP III, JAMA 2001;285:2486",
+    ),
+    "vat_area": Limit(
+        unit="cm²",
+        values={EVERYBODY: 100.0},
+        side="above",
+        words="visceral obesity",
+        source="Examination Committee of Criteria for Obesity Disease in Japan, Circ J 2002;66:987 (area at the navel)",
+    ),
+    "bmi": Limit(
+        unit="kg/m²",
+        values={EVERYBODY: 30.0},
+        side="above",
+        words="obesity",
+        source="WHO Technical Report Series 894, Geneva 2000",
+    ),
+    "ejection_fraction": Limit(
+        unit="%",
+        values={"M": 52.0, "F": 54.0},
+        side="below",
+        words="reduced left ventricular ejection fraction",
+        source="Lang et al., ASE and EACVI recommendations, J Am Soc Echocardiogr 2015;28:1 (biplane)",
+    ),
+}
+#: what is to be said where a known limit is of something else than what is measured
+NO_LIMIT = {
+    "vat": "The known limit, 100 cm² (Circ J 2002;66:987), is of an area at the navel; for a volume none is agreed.",
+}
+
+
+def digits_known(error: float) -> int | None:
+    """Digits after the point up to which a value is known, negative for tens and hundreds; None where no error is stated.
+
+    The last digit written is worth at most twice the error, and no value has more than :data:`MOST_DIGITS`.
+
+    >>> [digits_known(error) for error in (0.07, 0.24, 2.3, 21.0)]
+    [1, 1, 0, -1]
+    """
+    if not math.isfinite(error) or error <= 0:
+        return None
+    return min(MOST_DIGITS, -math.floor(math.log10(2 * error)))
+
+
+def written(value: float, error: float) -> str:
+    """A value rounded to what is known of it.
+
+    >>> written(1157.8, 20.8), written(4.236, 0.24), written(19.1, 2.3)
+    ('1160', '4.2', '19')
+    """
+    digits = digits_known(error)
+    if digits is None:
+        digits = 0 if abs(value) >= 100 else 2 - (abs(value) >= 10)
+    return f"{round(value, digits) + 0.0:.{max(0, digits)}f}"
+
+
+def interpretable(change: float, error: float) -> bool:
+    """Is a change larger than its error? Where no error is stated, nothing can be told, and it is not."""
+    return math.isfinite(error) and abs(change) > error
