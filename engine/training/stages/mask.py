@@ -205,8 +205,12 @@ def _evidence_bound(
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             means = coder.encode(seen)
             tokens = coder.posterior(means.float(), noise)
-            field = coder.field(tokens) if isinstance(coder, AtlasAutoencoder) else None
-            scores = coder.decode(tokens, box) if field is None else coder.seen(field, box)
+            if isinstance(coder, AtlasAutoencoder):
+                field = coder.field(tokens)
+                scores = coder.seen(field, box)
+            else:
+                field = None
+                scores = coder.decode(tokens, box)
         error, overlap = label_loss(scores, seen[(..., *box)])
         divergence = coder.kl(means.float()) / labels[0].numel()
         total = error + config.dice * overlap + config.beta * divergence

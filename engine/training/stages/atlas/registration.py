@@ -65,7 +65,8 @@ def registered(
         for fine in {p.fine for p in passes}
     }
     for one in passes:
-        cells, error = _moved(*pairs[one.fine], cells, one, box)
+        theirs, mine = pairs[one.fine]
+        cells, error = _moved(theirs, mine, cells, one, box)
     return cells * STRIDE, error
 
 
