@@ -18,9 +18,9 @@ with st.sidebar:
     arrive(name, model)
     with st.popover("Examples", width="stretch"):
         case_links(name, cases_of(model.schema))
-    live = ask(name, model)
-people_shown(model, status)
+    live, place = ask(name, model)
+beside = people_shown(model, status)
 if missing := visit().missing:
-    generate(model, missing, live, status)
+    generate(model, missing, live, (place, status))
 elif edit_wanted(name):
-    draw_edit(model, status)
+    draw_edit(model, (beside, status))

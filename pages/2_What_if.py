@@ -12,9 +12,9 @@ with st.spinner("Starting the engine"):
     from pages.components.parts.ruler.reader import ruler_for
     from pages.components.whatif.question import arrive, question_controls, remember
     from pages.components.whatif.upload import WAITING
-    from pages.components.whatif.view import answer_shown, concluded, plans_shown
+    from pages.components.whatif.view import answer_shown, concluded, plans_shown, scan_shown
     from pages.components.whatif.visit import visit
-    from pages.components.whatif.work import carry_out, next_work
+    from pages.components.whatif.work import asked_at, carry_out, next_work
 
 remember()
 with st.sidebar:
@@ -23,7 +23,8 @@ with st.sidebar:
     current, scan, files = question_controls(name, model)
     with st.container(key="go"):  # frame.css keeps it in sight
         if st.button("Draw", type="primary", width="stretch", disabled=current is None) and current:
-            visit().want([current], whole=True)
+            visit().draw(current)
+        places = {"draw": st.empty()}
 if files:
     visit().read(files)
 ruler, why_not = ruler_for(model)
@@ -34,16 +35,19 @@ if visit().problems:
 if why_not:
     st.warning(why_not, icon=":material/straighten:")
 found = visit().answer(model.digest, current)
-if current is None:
+if current is None and (doubted := visit().scan) and doubted.digest == model.digest:
+    scan_shown(model, doubted)
+elif current is None:
     st.info(WAITING, icon=":material/upload_file:")
-elif found:
-    answer_shown(found)
-elif not visit().wanted:
-    st.info("Say on the left what is to be otherwise, and press Draw.")
-if current is not None:
-    plans_shown(model, current, ruler)
+else:
+    answer_shown(model, found, current)
+    if found is None and scan:
+        scan_shown(model, scan)
+    elif found is None and not visit().wanted:
+        st.info("Say on the left what is to be otherwise, and press Draw.")
+    places |= plans_shown(model, current, ruler)
 if work := next_work(model, scan, ruler):
-    carry_out(work, status)
+    carry_out(work, (asked_at(places), status))
 elif found and current:
-    concluded(found, current, status)
+    concluded(model, found, current, status)
     onward_from_whatif(found.question, model.schema)

@@ -46,13 +46,25 @@ STEP = """async root => {
   }
   return times.sort((a, b) => a - b)[20];
 }"""
-#: is a part of the coronal plane the same in the saved picture, to the last dot?
+#: the greatest difference of colour between the coronal plane and the same place of the saved picture, at a grid of places
+#: in the left lower part, where neither letters nor names stand; both as means of small squares
 COPIED = """root => {
   const { picture, panes, slots } = root.somatwin, { canvas } = panes[1];
   const [box, all] = [canvas, slots.planes].map((node) => node.getBoundingClientRect());
-  const [x, y] = [box.left - all.left, box.top - all.top].map(Math.round);
-  const dots = (from, left, top) => from.getContext("2d").getImageData(left, top, 150, 150).data.join();
-  return dots(picture, x + 20, y + 60) === dots(canvas, 20, 60);
+  const finer = picture.width / all.width, coarser = canvas.width / box.width;
+  const mean = (from, scale, left, top) => {
+    const { data } = from.getContext("2d").getImageData(left * scale, top * scale, 4 * scale, 4 * scale), n = data.length / 4;
+    return [0, 1, 2].map((part) => data.reduce((sum, value, i) => sum + (i % 4 === part ? value : 0), 0) / n);
+  };
+  let worst = 0;
+  for (let x = 0.2; x < 0.45; x += 0.04) {
+    for (let y = 0.3; y < 0.8; y += 0.07) {
+      const [left, top] = [box.width * x, box.height * y];
+      const [one, other] = [mean(canvas, coarser, left, top), mean(picture, finer, left + box.left - all.left, top + box.top - all.top)];
+      worst = Math.max(worst, ...one.map((value, part) => Math.abs(value - other[part])));
+    }
+  }
+  return worst;
 }"""
 #: how many dots of the last lines of a picture are amber
 AMBER = """canvas => {

@@ -42,6 +42,12 @@ def quickshear_keep(brain: Volume, *, buffer_mm: float) -> Bool[np.ndarray, "x y
     return back.data > 0
 
 
+def cut_normal(angle: float) -> tuple[float, float, float]:
+    """The unit vector along RAS of the centred head in whose direction the face lies: what the plane takes away."""
+    slope = np.radians(angle)
+    return 0.0, float(np.sin(slope)), float(-np.cos(slope))
+
+
 def tangent_keep(
     brain: Volume,
     head_to_ras: Float[np.ndarray, "4 4"],
@@ -54,8 +60,7 @@ def tangent_keep(
     ``head_to_ras`` places the centred head's frame (mm) in the scan's RAS mm. The plane touches the brain mask from
     below and in front, then moves ``buffer_mm`` away from it.
     """
-    slope = np.radians(angle)
-    normal = np.array([0.0, np.sin(slope), -np.cos(slope)])
+    normal = np.array(cut_normal(angle))
     ijk_to_head = np.linalg.inv(head_to_ras) @ brain.affine
     row = normal @ ijk_to_head[:3]
     height = row[3] + sum(

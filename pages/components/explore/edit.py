@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pages.components.parts.mask.controls import edit_controls, restore_edit
 from pages.components.parts.mask.edited import edited_pair, mask_zip, regions_volumes, stays_in_words
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
+from pages.components.state.job import bars
 from pages.components.state.overlay import painted, titles_of
 from pages.components.state.person_table import label
 from pages.components.state.region_edit import WHOSE, RegionEdit, keep_mask, parted, read_edit
@@ -112,8 +113,8 @@ def edited_of(drawn: Drawn) -> Made | None:
     return made if made[0].request in alone else None
 
 
-def edit_section(model: Model, drawn: Drawn) -> None:
-    """The controls, what they will do, and the mask as a file."""
+def edit_section(model: Model, drawn: Drawn) -> DeltaGenerator:
+    """The controls, what they will do, and the mask as a file. Returns the place below the buttons, for progress."""
     here, made = edits(), edited_of(drawn)
     with st.expander("Edit a region", icon=":material/healing:", expanded=made is not None or bool(here.problem)):
         st.caption(ABOUT)
@@ -140,10 +141,12 @@ def edit_section(model: Model, drawn: Drawn) -> None:
                 "Mask as NIfTI", partial(mask_zip, mask, name), f"{name}_dseg.zip", "application/zip",
                 on_click="ignore", icon=":material/download:", help="NIfTI dseg with its BIDS table: of the edit where one is shown.",
             )  # fmt: skip
+        place = st.empty()
         if made is not None and made[0].edit.mask:
             st.caption(
                 "A mask that was loaded or painted is in no address and in no session file: save it as NIfTI to keep it."
             )
+    return place
 
 
 def _want(asked: Asked) -> None:
@@ -166,19 +169,15 @@ def edit_wanted(name: str) -> bool:
     return here.wanted is not None
 
 
-def draw_edit(model: Model, status: DeltaGenerator) -> None:
-    """Draw the edit that is wanted with progress and a way out, and show it by running the page again."""
+def draw_edit(model: Model, places: Sequence[DeltaGenerator | None]) -> None:
+    """Draw the edit that is wanted with progress in ``places`` and a way out; show it by running the page again."""
     here = edits()
     asked = here.wanted
     assert asked is not None
     began = time.monotonic()
-    with status.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, "Starting")
-        st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
+    moved = bars(places, here.stop)
     try:
-        here.made = _made(
-            model, asked, lambda share, text: bar.progress(min(share, 1.0), text + time_left(began, share))
-        )
+        here.made = _made(model, asked, lambda share, text: moved(share, text + time_left(began, share)))
     except Refusal as error:
         here.problem = refused(error)
     here.wanted = None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.explore.edit import arrive_edit, split_address
 from pages.components.explore.work import DRAFT_STEPS, visit
@@ -38,14 +39,15 @@ def arrive(name: str, model: Model) -> None:
     here.address = address
 
 
-def ask(name: str, model: Model) -> bool:
-    """Draw the controls; note what they want when a button was pressed, or in live mode when they changed."""
+def ask(name: str, model: Model) -> tuple[bool, DeltaGenerator]:
+    """Draw the controls; note what they want when a button was pressed, or in live mode when they changed. Returns whether it
+    is live mode, and the place beside the button, for progress."""
     given, counts = attribute_controls(model.schema), count_controls()
-    pressed, live = generate_buttons(DRAFT_STEPS)
+    pressed, live, place = generate_buttons(DRAFT_STEPS)
     request = Request(model=name, given=given, **counts)
     if pressed or (live and request != visit().followed):
         visit().ask(request)
-    return live
+    return live, place
 
 
 def count_controls() -> dict[str, int]:
@@ -56,20 +58,22 @@ def count_controls() -> dict[str, int]:
     return {name: int(st.session_state[name]) for name in COUNT_TEXTS}
 
 
-def generate_buttons(draft_steps: int) -> tuple[bool, bool]:
-    """Was a button pressed that asks for people, and does the page follow every change?"""
-    with st.container(horizontal=True, key="go"):  # frame.css keeps it in sight
-        pressed = st.button("Generate", type="primary", width="stretch")
-        another = st.button(
-            "Another", icon=":material/casino:", on_click=_another_seed, help="Draw a new seed and generate."
-        )
+def generate_buttons(draft_steps: int) -> tuple[bool, bool, DeltaGenerator]:
+    """Was a button pressed that asks for people, does the page follow every change, and the place beside the buttons."""
+    with st.container(key="go"):  # frame.css keeps it in sight
+        with st.container(horizontal=True):
+            pressed = st.button("Generate", type="primary", width="stretch")
+            another = st.button(
+                "Another", icon=":material/casino:", on_click=_another_seed, help="Draw a new seed and generate."
+            )
+        place = st.empty()
     live = st.toggle(
         "Live",
         key="live",
         on_change=_follow_anew,
         help=f"Follow every change: a draft of {draft_steps} steps, then in full.",
     )
-    return pressed or another, live
+    return pressed or another, live, place
 
 
 def _follow_anew() -> None:

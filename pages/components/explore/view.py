@@ -26,16 +26,17 @@ LABELS = (
 )
 
 
-def people_shown(model: Model, status: DeltaGenerator) -> None:
-    """Why nobody was drawn, and who is shown; once they are those wanted, what there is to say of them."""
+def people_shown(model: Model, status: DeltaGenerator) -> DeltaGenerator | None:
+    """Why nobody was drawn, and who is shown; once they are those wanted, what there is to say of them. Returns the place beside
+    the button that edits a region, where there is one."""
     here = visit()
     if here.problems:
         sentences = "".join(f"\n* {problem}" for problem in here.problems)
         st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
 
     if here.drawn is not None and model.has_mask:
-        _people_with_masks(model, here.drawn, status)
-    elif here.drawn is not None:
+        return _people_with_masks(model, here.drawn, status)
+    if here.drawn is not None:
         viewer(labelled_scene(model, here.drawn))
         if here.missing is None and not here.problems:
             _concluded(model, here.drawn, status)
@@ -43,19 +44,21 @@ def people_shown(model: Model, status: DeltaGenerator) -> None:
             surfaces_section(model, here.drawn)
     elif here.wanted is None:
         st.info("Set what you like on the left, leave the rest free, and press Generate.")
+    return None
 
 
-def _people_with_masks(model: Model, drawn: Drawn, status: DeltaGenerator) -> None:
+def _people_with_masks(model: Model, drawn: Drawn, status: DeltaGenerator) -> DeltaGenerator:
     """The people shown, or one of them before and after an edit of the mask."""
     here, made = visit(), edited_of(drawn)
     shown, names = (made[1], NAMES) if made else (drawn, ())
     painting_viewer(shown.scene, partial(paint, model, shown), key=VIEWER)
     st.caption(f"{NOTE if made else ''} {LABELS}{followed_in_words(made[2], shown) if made else ''}")
-    edit_section(model, drawn)
+    place = edit_section(model, drawn)
     if here.missing is None and not here.problems:
         _concluded(model, drawn, status, made)
         measured_section(model, shown, names)
         surfaces_section(model, shown, names)
+    return place
 
 
 def _concluded(model: Model, drawn: Drawn, status: DeltaGenerator, made: Made | None = None) -> None:
@@ -68,4 +71,4 @@ def _concluded(model: Model, drawn: Drawn, status: DeltaGenerator, made: Made | 
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.caption(shown.in_words(), width="content")
         onward(drawn.request, model.schema, ("What if",))
-        download_popover(shown, query)
+        download_popover(shown, query, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.vocabulary.refusal import Refusal
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, draw
+from pages.components.state.job import bars
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
@@ -53,18 +55,15 @@ def visit() -> Visit:
     return kept("explore", Visit)
 
 
-def generate(model: Model, wanted: Request, live: bool, status: DeltaGenerator) -> None:
-    """Draw who is wanted, in live mode as a draft first, and show them by running the page again."""
+def generate(model: Model, wanted: Request, live: bool, places: Sequence[DeltaGenerator]) -> None:
+    """Draw who is wanted, in live mode as a draft first, with progress in ``places``; show them by running the page again."""
     here = visit()
     draft = replace(wanted, steps=min(DRAFT_STEPS, wanted.steps))
     first = live and (here.drawn is None or here.drawn.request != draft)
     target = draft if first else wanted
 
-    with status.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, "Starting")
-        st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
     try:
-        here.drawn = draw(model, target, bar.progress, draft=target != wanted)
+        here.drawn = draw(model, target, bars(places, here.stop), draft=target != wanted)
     except Refusal as error:
         here.wanted = None
         here.problems = [str(error)]

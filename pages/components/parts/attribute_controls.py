@@ -79,15 +79,24 @@ def _slider(column: Number) -> Cell:
         help=f"{sentence(column.description)} Trained on {low:g} to {high:g} {units}. "
         "Off: free, the model samples it, and the scan to go with it.",
     )
-    whole_steps = whole(column)
-    value = st.slider(
-        f"{label(column.name)} value",
-        int(low) if whole_steps else low,
-        int(high) if whole_steps else high,
-        step=1 if whole_steps else 0.1,
-        format="%d" if whole_steps else "%.1f",
-        key=f"{column.name}.value",
-        disabled=not fixed,
-        label_visibility="collapsed",
+    value = number_control(column, f"{label(column.name)} value", f"{column.name}.value", disabled=not fixed)
+    return value if fixed else None
+
+
+def number_control(column: Number, title: str, key: str, disabled: bool = False) -> Cell:
+    """A value of the column within its seen range; ``st.session_state[key]`` holds it, the box follows it."""
+    low, high = seen_range(column)
+    state, typed, by_ones = st.session_state, f"{key}.typed", whole(column)
+    kind = int if by_ones else float
+
+    def take() -> None:
+        state[key] = kind(state[typed])
+
+    left, right = st.columns([5, 3], vertical_alignment="center")
+    how = {"step": 1 if by_ones else 0.1, "format": "%d" if by_ones else "%.1f", "disabled": disabled}
+    value = left.slider(title, kind(low), kind(high), key=key, label_visibility="collapsed", **how)
+    state[typed] = kind(value)
+    right.number_input(
+        f"{title}, typed", kind(low), kind(high), key=typed, on_change=take, label_visibility="collapsed", **how
     )
-    return tidy(column, value) if fixed else None
+    return tidy(column, value)

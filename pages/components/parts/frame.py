@@ -60,15 +60,14 @@ def frame(title: str) -> DeltaGenerator:
     st.set_page_config(
         page_title=f"{title} · Somatwin", page_icon=(HERE / "icon.svg").read_text(encoding="utf-8"), layout="wide"
     )
-    st.html(HERE / "frame.css")
     log_in()
+    st.session_state["banner"] = st.empty()
+    trained_on()
     with st.sidebar:
         st.html('<div class="wordmark">Somatwin<small>people who do not exist</small></div>')
         st.page_link("app.py", label="Overview", icon=":material/home:")
         for path, name in pages():
             st.page_link(path, label=name, icon=CARDS.get(name, (":material/chevron_right:", ""))[0])
-    st.session_state["banner"] = st.empty()
-    trained_on()
     tour_bar(title)
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.title(title, anchor=False)
@@ -91,6 +90,7 @@ def log_in() -> None:
     provider), nobody sees a page without one."""
     if not st.secrets.load_if_toml_exists() or "auth" not in st.secrets or st.user.get("is_logged_in"):
         return
+    st.html(HERE / "frame.css")
     st.title("Somatwin", anchor=False)
     st.write(f"Log in to go on. {BANNER}")
     providers = [name for name, value in st.secrets["auth"].items() if isinstance(value, Mapping)]
@@ -112,7 +112,11 @@ def trained_on(*cards: Mapping[str, Any]) -> None:
     """Say in the banner what the models on this page were trained on."""
     sentences = " ".join(dict.fromkeys(training_data(card) for card in cards))
     trained = f"<span>{escape(sentences)}</span>" if sentences else ""
-    st.session_state["banner"].html(f'<div class="banner" role="note"><strong>{BANNER}</strong>{trained}</div>')
+    # styles within what is drawn first, so that nothing jumps when they come; with them how Back and the Tab key behave
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("frame.css", "manners.js"))
+    banner = f'<div class="banner" role="note"><strong>{BANNER}</strong>{trained}</div>'
+    parts = f"<style>{style}</style>{banner}<script>{script}</script>"
+    st.session_state["banner"].html(parts, unsafe_allow_javascript=True)
 
 
 def training_data(card: Mapping[str, Any]) -> str:

@@ -1,42 +1,84 @@
-"""The button under which the people shown are taken away, in the forms that other programs read."""
+"""The button under which the people shown are taken away, as pictures and in the forms that other programs read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from pages.components.parts.download import bundle, dicom_zip, stl_zip, table_csv
+from pages.components.parts.ruler.reader import region_drawn
 from pages.components.parts.ruler.surfaces import skin_surface
 from pages.components.parts.session_file import session_of
+from pages.components.parts.viewer.page import scene_page
 from pages.components.state.generation import Drawn
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
 
 ZIP = "application/zip"
 CSV = "text/csv"
 JSON = "application/json"
-SAID = "Every file is marked as synthetic, with seed and weights."
+PDF = "application/pdf"
+HTML = "text/html"
+KINDS = {"mp4": "video/mp4", "gif": "image/gif"}
+SAID = "Every file is marked as synthetic, with seed and weights. PNG: Save image, at the scan."
+
+#: label, end of the file's name, its type, what makes it, and what is said of it
+Form = tuple[str, str, str, Callable[[], bytes] | bytes, str]
 
 
-def download_popover(drawn: Drawn, address: Mapping[str, str] | None = None) -> None:
+def download_popover(drawn: Drawn, address: Mapping[str, str] | None = None, model: Model | None = None) -> None:
     """Offer the people shown; a file is made when its button is pressed. A session file leads to the ``address`` (None: that of
-    their request)."""
+    their request); movies and the page to print need the ``model``."""
     first = drawn.people[0]
     names = list(first.attributes)
     rows = [(person.seed, person.attributes) for person in drawn.people]
-    forms = (
+    files: list[Form] = [
         ("Scans as NIfTI", ".zip", ZIP, partial(bundle, drawn), "One .nii.gz a scan (of a torso two), any mask, and all settings as JSON."),
         ("Scans as DICOM", "_dicom.zip", ZIP, partial(dicom_zip, drawn), "An MR series a scan (of a torso two), one file a slice."),
         ("Skin as STL", "_skin.zip", ZIP, partial(_skins, drawn), "A mesh in mm. What is inside: see Surfaces on Explore."),
         ("Table as CSV", ".csv", CSV, partial(table_csv, drawn.request, drawn.digest, names, rows), "A row a person."),
         ("Session file", "_session.json", JSON, session_of(drawn, address).to_bytes, "Open it on Overview to come back to these people."),
-    )  # fmt: skip
+    ]  # fmt: skip
+    offline = "This viewer and these scans in one file, which opens offline."
+    pictures: list[Form] = [("Scene as HTML", ".html", HTML, partial(scene_page, drawn.scene), offline)]
+    if model is not None:
+        about = "One page to print: slices and table of the first person."
+        pictures.append(("Page as PDF", ".pdf", PDF, partial(_page, model, drawn), about))
+        about = "A whole turn of the last person, with the organs where the model knows them. Takes some seconds."
+        for kind, type in KINDS.items():
+            turn = partial(_turn, model, drawn, kind)
+            pictures.append((f"Turning body as {kind.upper()}", f"_turn.{kind}", type, turn, about))
     name = f"somatwin_{drawn.request.model}_seed-{drawn.request.seed}"
     with st.popover("Download", icon=":material/download:"):
-        for label, end, kind, made, help in forms:
-            st.download_button(label, made, name + end, kind, on_click="ignore", help=help, width="stretch")
+        offer(pictures, name, "**Pictures**")
+        offer(files, name, "**Data**")
         st.markdown(f":small[{SAID}]")
+
+
+def offer(forms: Sequence[Form], name: str, heading: str) -> None:
+    """A button a form, under a heading."""
+    st.markdown(heading)
+    for label, end, kind, made, help in forms:
+        st.download_button(
+            label, made, name + end, kind, on_click="ignore", help=help, width="stretch", key=f"take {name}{end}"
+        )
 
 
 def _skins(drawn: Drawn) -> bytes:
     return stl_zip(drawn, [(person, {"Skin": skin_surface(person.volume)}) for person in drawn.people])
+
+
+def _turn(model: Model, drawn: Drawn, kind: str) -> bytes:
+    from pages.components.parts.viewer.films import turn_of
+
+    return turn_of(drawn.people[-1], drawn, region_drawn(model), kind)
+
+
+def _page(model: Model, drawn: Drawn) -> bytes:
+    from pages.components.parts.viewer.films import person_sheet
+
+    return person_sheet(drawn, model.schema)

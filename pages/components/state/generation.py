@@ -227,6 +227,7 @@ def scene_of(
                 "title": name,
                 "subtitle": " · ".join(filter(None, (told, summary(person.attributes), f"seed {person.seed}"))),
                 "file": f"{file}_{name.lower()}" if names else file,
+                "seed": person.seed,
                 "rows": rows,
             }
         )
@@ -234,4 +235,16 @@ def scene_of(
     scans = [person.volume for person in people]
     if masks := overlaid(model, [person.mask for person in people]):
         marked = {**marked, **masks, "brush": brush_of(model)}
-    return payload(scans, described, model=request.model, draft=draft, note=note, **marked)
+    return payload(scans, described, model=request.model, draft=draft, note=note, **marks(model), **marked)
+
+
+def marks(model: Model) -> dict[str, Any]:
+    """What stands in the header of every scene of a model's people: its ``weights``, and where faces were removed the normal
+    of the ``cut`` (along RAS), in front of which nothing is left."""
+    from engine.cohort.preprocess.deface import cut_normal
+
+    found: dict[str, Any] = {"weights": model.digest}
+    recipe = model.checkpoint.config.preprocess
+    if recipe.get("deface") and "shear" in recipe:
+        found["cut"] = cut_normal(float(recipe["shear"]))
+    return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from streamlit import runtime
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from engine.vocabulary.refusal import Refusal
@@ -80,6 +81,21 @@ class Job(Generic[Result]):
         except Exception as error:
             self._bug = error
             LOG.exception("work in the background ended with a bug")
+
+
+def bars(places: Sequence[DeltaGenerator | None], stop: Callable[[], None]) -> Report:
+    """A bar with a Stop button in each of the places that there are; returns what moves them all."""
+    shown = []
+    for k, place in enumerate(place for place in places if place is not None):
+        row = place.container(horizontal=True, vertical_alignment="center")
+        shown.append(row.progress(0.0, "Starting"))
+        row.button("Stop", key=f"stop {k}", on_click=stop, type="tertiary", icon=":material/stop_circle:")
+
+    def report(share: float, text: str) -> None:
+        for bar in shown:
+            bar.progress(min(share, 1.0), text)
+
+    return report
 
 
 def session_is_open(patience: float = PATIENCE) -> Callable[[], bool]:

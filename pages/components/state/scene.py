@@ -7,6 +7,7 @@ import json
 import re
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def payload(
 
     gzip(u32 little-endian header length, UTF-8 JSON header, uint8 volumes with x running fastest: the channels of the
     first person, of the second, and so on, then one label volume a person where there are ``labels``). Everything is
-    turned to RAS+ first; grey values 0 to 1 become 0 to 255. With ``compare`` the first person is A, each other one a B.
+    turned to RAS+ first; grey values 0 to 1 become 0 to 255, uint8 stays as it is. With ``compare`` the first person is
+    A, each other one a B.
 
     ``labels``: an (x, y, z) array of integers 0 to 255 a person, on the person's voxels; ``legend``: value, name and
     ``#rrggbb`` of each label to be drawn. ``facts`` (model, draft, note) join the header.
@@ -53,9 +55,19 @@ def payload(
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     greys = [channel.data for volume in turned for channel in volume.apart()]
-    voxels = [np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8) for grey in greys]
+    voxels = [grey if grey.dtype == np.uint8 else _codes(grey) for grey in greys]
     blocks = [block.tobytes(order="F") for block in (*voxels, *marked)]
     return gzip.compress(b"".join([struct.pack("<I", len(text)), text, *blocks]), 1, mtime=0)
+
+
+def coded(volume: Volume) -> Volume:
+    """The volume along RAS+ as the viewer has it, greys 0 to 1 as uint8 0 to 255: a quarter of the memory."""
+    turned = volume.reoriented("RAS")
+    return replace(turned, data=_codes(turned.data))
+
+
+def _codes(grey: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 
 def _check_together(turned: Sequence[Volume], people: Sequence[dict[str, Any]], compare: bool) -> None:

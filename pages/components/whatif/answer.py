@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,18 +16,18 @@ import pandas as pd
 
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
-from engine.vocabulary.schema import Row
+from engine.vocabulary.schema import AttributeSchema, Row
 from pages.components.parts.mask.asked import asked_table
 from pages.components.parts.mask.edited import edited_pair, masks_and_fact
 from pages.components.parts.ruler.reader import Seen, look, region_drawn
 from pages.components.state.address import Request
-from pages.components.state.generation import Report, engaged, model_lock, people_of, step_in_words, turn
+from pages.components.state.generation import Report, engaged, marks, model_lock, people_of, step_in_words, turn
 from pages.components.state.intervention import Question
 from pages.components.state.overlay import overlaid, titles_of
 from pages.components.state.person_table import person_rows, summary
 from pages.components.state.region_edit import RegionEdit
-from pages.components.state.scene import payload
-from pages.components.whatif.figures import Slices, slices_of
+from pages.components.state.scene import FOOTER, coded, payload
+from pages.components.whatif.figures import axial_slice
 from pages.components.whatif.regions import RIM, Spread, compared, expected, rim, spread
 from pages.components.whatif.upload import Scan
 
@@ -44,16 +44,20 @@ GONE = "the scan of this what-if is no longer here; upload it again"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answer:
-    """What came of a question. ``rows``: the table before and after; ``slices`` of the what-if, and what is ``read`` off it
-    by measure. Of a whole answer also ``measured``: before and after compared; ``scenes``: what the viewer shows, by name;
-    ``psnr``: dB by name; ``places``: where the change lies, ``expected`` in words where it should, and ``even``, the share
-    of the picture outside of that; ``nothing``: whether no voxel differs; ``problem``: why nothing could be measured. Where the
-    mask was edited, ``asked``: volumes of the masks against those read off the scans, and ``follow``, the attributes that do."""
+    """What came of a question. ``rows``: the table before and after; an ``axial`` slice of the what-if, its whole ``scan`` in
+    uint8, and what is ``read`` off it by measure; ``why`` a column of the what-if is what it is, by name. Of a whole answer also
+    the scan ``first`` and ``measured``: before and after compared; ``scenes``: what the viewer shows, by name; ``psnr``: dB by
+    name; ``places``: where the change lies, ``expected`` in words where it should, and ``even``, the share of the picture
+    outside of that; ``nothing``: whether no voxel differs; ``problem``: why nothing could be measured. Where the mask was
+    edited, ``asked``: volumes of the masks against those read off the scans, and ``follow``, the attributes that do."""
 
     question: Question
     rows: tuple[dict[str, Any], dict[str, Any]]
-    slices: Slices
+    axial: np.ndarray
+    scan: Volume
     read: dict[str, float]
+    first: Volume | None = None
+    why: dict[str, str] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
     scenes: dict[str, bytes] = field(default_factory=dict)
     psnr: dict[str, float] = field(default_factory=dict)
@@ -114,7 +118,10 @@ def answer(
     found = Answer(
         question=question,
         rows=made.rows,
-        slices=slices_of(made.after),
+        axial=axial_slice(made.after),
+        scan=coded(made.after),
+        first=coded(made.before) if whole else None,
+        why=_reasons(model, question, made),
         read=looked[0].values,
         problem=next((one.problem for one in looked if one.problem), ""),
         nothing=bool(np.array_equal(made.before.data, made.after.data)),
@@ -278,19 +285,43 @@ def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: 
     """Before and after, to be compared; beside each value after why it is so."""
     name = "scan" if question.scan else f"{question.model}_seed-{question.seed}"
     given = {column: value for column, value in question.before if column not in question.loose}
+    why = _reasons(model, question, made)
     tables = [
         [row for row in person_rows(model.schema, found, given) if _told(question, row["name"])] for found in made.rows
     ]
-    tables[1] = [row | {"origin": _why(question, row, made)} for row in tables[1]]
+    tables[1] = [row | {"origin": why[row["name"]]} for row in tables[1]]
     told = question.edit.in_words(titles_of(model).__getitem__) if question.edit else ""
     said = [summary(made.rows[0]), " · ".join(filter(None, (told, summary(made.rows[1]))))]
+    seed = {} if question.scan else {"seed": question.seed}
+    says = says_of(model.schema, question, made.rows)
     people = [
-        {"title": title, "subtitle": words, "file": f"{name}_{suffix}", "rows": table}
-        for title, suffix, words, table in zip(("Before", "What if"), ("before", "whatif"), said, tables, strict=True)
+        {"title": title, "subtitle": words, "file": f"{name}_{suffix}", "rows": table, "says": f"{title}{told}", **seed}
+        for title, suffix, words, table, told in zip(
+            ("Before", "What if"), ("before", "whatif"), said, tables, says, strict=True
+        )
     ]
     note = "Associations of the cohort, not causes: nobody's body is foretold."
     marked = overlaid(model, made.masks) if made.masks else {}
-    return payload(list(pair), people, compare=True, model=question.model, draft=False, note=note, **marked)
+    footer = {"footer": f"A scan of the reader's changed by a model, {FOOTER}"} if question.scan else {}
+    facts = {"note": note, **marks(model), **footer, **marked}
+    return payload(list(pair), people, compare=True, model=question.model, draft=False, **facts)
+
+
+def says_of(schema: AttributeSchema, question: Question, rows: Sequence[Row]) -> list[str]:
+    """What is set, for each of the ``rows`` with its own values: ``: BMI 22 kg/m²``; nothing where nothing is set."""
+    names = [name for name, _ in question.change]
+    found = []
+    for row in rows:
+        cells = {cell["name"]: cell for cell in person_rows(schema, row, {})}
+        told = [f"{cells[name]['label']} {cells[name]['value']} {cells[name]['unit']}".strip() for name in names]
+        found.append(f": {', '.join(told)}" if told else "")
+    return found
+
+
+def _reasons(model: Model, question: Question, made: _Made) -> dict[str, str]:
+    """Why each column of the what-if is what it is, by name."""
+    given = {column: value for column, value in question.before if column not in question.loose}
+    return {row["name"]: _why(question, row, made) for row in person_rows(model.schema, made.rows[1], given)}
 
 
 def _told(question: Question, name: str) -> bool:

@@ -11,16 +11,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
-from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST
+from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST, number_control
 from pages.components.parts.mask.controls import edit_controls, restore_edit
 from pages.components.parts.mask.edited import regions_volumes, stays_in_words
 from pages.components.parts.onward import STAYING
-from pages.components.state.address import COUNTS, seen_range, tidy, whole
+from pages.components.state.address import COUNTS, seen_range, tidy
 from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Cells, Question, read_question
 from pages.components.state.person_table import label, level, sentence, titled, unit
 from pages.components.state.region_edit import RegionEdit
-from pages.components.whatif.upload import DRAWS, File, Scan, upload_panel
+from pages.components.whatif.upload import OPT_IN, File, Scan, likeliest, upload_panel
 from pages.components.whatif.visit import Plan, visit, with_cells
 
 if TYPE_CHECKING:
@@ -39,16 +39,16 @@ SWEEP, GRID = (3, 5, 11), 3
 ENDS = (0.1, 0.9)
 PREFIX = "whatif."
 HOW = (
-    "Stays: held as it was before. Follows: moves with what is set, as it does in the cohort. "
-    "Set to: what is otherwise. A computed column such as weight follows."
+    "Stays: held as before. Follows: moves with what is set, as in the cohort. Set to: what you ask for. "
+    "Who the person is stays at first; a computed column such as weight follows."
 )
-#: columns that are read off a scan only when the reader asks for it, and why
-OPT_IN = ("ethnicity",)
 WHY_OPT_IN = (
     "Off at first. Ethnicity is a social category, not a finding: what a model reads off a scan is a guess from how its cohort was "
     "labelled, is often wrong for those who were rare in it, and may harm whom it labels. Off: the model uses it unseen; it is "
     "neither shown nor set."
 )
+#: of a control's title: the value that is set
+AFTER = "in the what-if"
 #: what a control of an uploaded scan's person is called apart from that of a synthetic one
 WHOSE = {SYNTHETIC: "person", OWN: "scan"}
 #: how the keys of controls begin that are kept while another page is shown
@@ -193,7 +193,7 @@ def _scan_before(scan: Scan, schema: AttributeSchema) -> tuple[dict[str, Cell], 
     with st.expander("Before: as read off the scan", expanded=True):
         st.caption("With what the model thinks possible. Correct what you know.")
         for column in [part for group in _ordered(schema) for part in group]:
-            read, words = _read(column, scan.columns[column.name])
+            read, words = likeliest(column, scan.columns[column.name])
             if column.name in OPT_IN and not _wanted(column):
                 cells[column.name] = read
                 unread.add(column.name)
@@ -222,17 +222,6 @@ def _regard(source: str, name: str) -> None:
         state[how] = STAYS if state[_key(source, name, "given")] else FOLLOWS
 
 
-def _read(column: Number | Category, found: dict[str, Any]) -> tuple[Cell, str]:
-    """The likeliest value of a column, and in words how sure the model is."""
-    if isinstance(column, Category):
-        name = found["likeliest"]
-        return name, f"{level(column.name, name)} ({round(found['shares'][name] * DRAWS)} of {DRAWS} draws)"
-    low, high = found["interval"]
-    least, most = seen_range(column)
-    value = tidy(column, min(most, max(least, found["median"])))
-    return value, f"{value:g} ({low:.0f} to {high:.0f})"
-
-
 def _changes(
     source: str,
     schema: AttributeSchema,
@@ -243,7 +232,8 @@ def _changes(
     """For every column whether it stays, follows or is set; and what is set, by name. Of the ``unread`` it is not asked."""
     how: dict[str, str] = {}
     cells: dict[str, Cell] = {}
-    st.markdown("**What if**", help=HOW)
+    st.markdown("**What if**")
+    st.caption(HOW)
     how |= dict.fromkeys(unread, FOLLOWS)
     first, rest = ([column for column in part if column.name not in unread] for part in _ordered(schema))
     places = [(column, st.container()) for column in first]
@@ -255,13 +245,13 @@ def _changes(
         key, options = _key(source, name, "how"), [STAYS, FOLLOWS, SET]
         if source == SYNTHETIC and name in known:
             options.remove(FOLLOWS)
-        usual = STAYS if name in known else FOLLOWS
+        usual = STAYS if name in known or name in STAYING else FOLLOWS
         if st.session_state.get(key) not in options:
             st.session_state[key] = usual
         with place:
             how[name] = str(st.segmented_control(titled(column), options, key=key, required=True, width="stretch"))
             if how[name] == SET:
-                cells[name] = _value(column, _key(source, name, "after"), "in the what-if", before.get(name))
+                cells[name] = _value(column, _key(source, name, "after"), AFTER, before.get(name))
     return how, tuple(sorted(cells.items()))
 
 
@@ -286,19 +276,20 @@ def _value(column: Number | Category, key: str, when: str, start: Cell) -> Cell:
             format_func=lambda one: level(column.name, one).capitalize(),
             label_visibility="collapsed",
         )
-    low, high = seen_range(column)
     st.session_state[key] = _start(column, st.session_state.get(key, start))
-    by_ones = whole(column)
-    value = st.slider(
-        title,
-        int(low) if by_ones else low,
-        int(high) if by_ones else high,
-        step=1 if by_ones else 0.1,
-        format="%d" if by_ones else "%.1f",
-        key=key,
-        label_visibility="collapsed",
-    )
-    return tidy(column, value)
+    value = number_control(column, title, key)
+    if when == AFTER and start is not None and value is not None:
+        st.caption(apart_in_words(column, float(str(start)), float(str(value))))
+    return value
+
+
+def apart_in_words(column: Number, before: float, after: float) -> str:
+    """How far a value lies from the one before: ``+20 years from 47``."""
+    if tidy(column, after) == tidy(column, before):
+        return f"As before, {before:g} {unit(column.unit)}".rstrip()
+    apart = f"{abs(after - before):.1f}".removesuffix(".0")
+    sign = "+" if after > before else "−"
+    return f"{sign}{apart} {unit(column.unit)} from {before:g}".replace("  ", " ")
 
 
 def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:

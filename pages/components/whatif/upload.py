@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ from engine.imaging.nifti import read_volume
 from engine.imaging.pair import paired
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.schema import Category, Cell, Number
+from pages.components.state.address import seen_range, tidy
 from pages.components.state.generation import Report, engaged
+from pages.components.state.person_table import level
 from pages.components.whatif.visit import visit
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 LIMIT_MB = 512
 #: draws from which the attributes are read, and network evaluations of them together
 DRAWS, STEPS = 24, 8
+#: columns that are read off a scan only when the reader asks for it
+OPT_IN = ("ethnicity",)
 
 WAITING = (
     "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, "
@@ -140,6 +145,17 @@ def _masker(report: Report) -> BrainMasker:
         return found
 
     return find
+
+
+def likeliest(column: Number | Category, found: Mapping[str, Any]) -> tuple[Cell, str]:
+    """The likeliest value of a column, and in words how sure the model is."""
+    if isinstance(column, Category):
+        name = found["likeliest"]
+        return name, f"{level(column.name, name)} ({round(found['shares'][name] * DRAWS)} of {DRAWS} draws)"
+    low, high = found["interval"]
+    least, most = seen_range(column)
+    value = tidy(column, min(most, max(least, found["median"])))
+    return value, f"{value:g} ({low:.0f} to {high:.0f})"
 
 
 def held_in_memory() -> None:

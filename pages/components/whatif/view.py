@@ -16,12 +16,16 @@ from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.mask.asked import NOTE
 from pages.components.parts.ruler.numbers import change_in_words, greyed, signed_known
 from pages.components.parts.session_file import session_of_whatif
-from pages.components.parts.viewer.viewer import viewer
+from pages.components.parts.viewer.films import KINDS, marks_in_words
+from pages.components.parts.viewer.page import scene_page
+from pages.components.parts.viewer.viewer import sweep_viewer, viewer
 from pages.components.state.intervention import Question
 from pages.components.state.person_table import label, unit
 from pages.components.whatif.answer import NOTHING_SET, RECONSTRUCTED, Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.question import grid_controls, sweep_controls
+from pages.components.whatif.sweep import drawn_of, movie_of_sweep, scan_scene, sweep_scene, whatif_sheet
+from pages.components.whatif.upload import Scan
 from pages.components.whatif.visit import Plan, visit
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ MEASURED = (
 )
 #: the column of changes
 CHANGE = "Change ± error"
+#: which of the scenes is shown, and the name of the sweep among them
+SHOWN, SWEPT = "whatif.shown", "Sweep"
 #: dB from which two volumes are called equal
 EQUAL = 90.0
 
@@ -69,34 +75,82 @@ def place_table(answer: Answer) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("Mean change, % of white")
 
 
-def answer_shown(found: Answer) -> None:
-    """Before beside after, and the tables."""
-    name = next(iter(found.scenes))
-    if len(found.scenes) > 1:
-        name = st.segmented_control("Shown", list(found.scenes), default=name, required=True)
-    viewer(found.scenes[name or next(iter(found.scenes))], key="whatif viewer")
-    show_tables(found)
+def answer_shown(model: Model, found: Answer | None, current: Question) -> None:
+    """Before beside after and the tables, or the sweep that was drawn last."""
+    here, names = visit(), list(found.scenes) if found else []
+    plan = here.sweep if here.sweep and here.sweep.base.digest == model.digest else None
+    swept = drawn_of(plan, here.found()) if plan else []
+    if plan and len(swept) > 1 and (len(swept) == len(plan.questions) or not here.wanted):
+        names.append(SWEPT)
+    if not names:
+        return
+    if SWEPT in names and here.swept:
+        st.session_state[SHOWN] = SWEPT
+        here.swept = False
+    elif st.session_state.get(SHOWN) not in names or (here.wanted and here.wanted[-1][1]):
+        st.session_state[SHOWN] = names[0]
+    name = names[0]
+    if len(names) > 1:
+        name = str(st.segmented_control("Shown", names, key=SHOWN, required=True))
+    if name == SWEPT and plan:
+        _sweep_shown(model, plan)
+    elif found:
+        viewer(found.scenes[name], key="whatif viewer")
+    if found:
+        show_tables(found)
 
 
-def plans_shown(model: Model, current: Question, ruler: Ruler | None) -> None:
-    """One attribute swept, two over a grid."""
+def _sweep_shown(model: Model, plan: Plan) -> None:
+    """The sweep in the viewer, and the files it is taken away as."""
+    answers = visit().found()
+    scene = sweep_scene(model, plan, answers)
+    sweep_viewer(scene, key="whatif sweep viewer")
+    seed = "scan" if plan.base.scan else f"seed-{plan.base.seed}"
+    name = f"somatwin_{plan.base.model}_{seed}_sweep-{plan.columns[0]}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for kind, (_, type) in KINDS.items():
+            st.download_button(
+                f"Sweep as {kind.upper()}", partial(movie_of_sweep, model, plan, answers, kind), f"{name}.{kind}", type,
+                on_click="ignore", icon=":material/movie:",
+            )  # fmt: skip
+        st.download_button(
+            "Scene as HTML", partial(scene_page, scene), f"{name}.html", "text/html", on_click="ignore", icon=":material/html:",
+            help="This viewer and the sweep in one file, which opens offline.",
+        )  # fmt: skip
+
+
+def scan_shown(model: Model, scan: Scan) -> None:
+    """An uploaded scan as it was taken in, beside what the model reads off it."""
+    st.markdown(
+        "**Your scan, and what the model reads off it.** Correct on the left what you know, and say what is to be otherwise."
+    )
+    viewer(scan_scene(model, scan), key="whatif viewer")
+
+
+def plans_shown(model: Model, current: Question, ruler: Ruler | None) -> dict[str, DeltaGenerator]:
+    """One attribute swept, two over a grid; the places beside their buttons, for progress."""
     from engine.measure.ruler import titles
 
     here = visit()
     measures = titles(ruler) if ruler else {}
     one, two = st.tabs(["Sweep one attribute", "Grid of two attributes"])
+    places = {}
     with one:
         if plan := sweep_controls(model.schema, current):
             here.sweep = plan
             here.want(plan.questions, whole=False)
+            here.swept = True
+        places["sweep"] = st.empty()
         if (plan := here.sweep) and _plan_fits(plan, model, current):
             show_sweep(model.schema, plan, here.found(), measures)
     with two:
         if plan := grid_controls(model.schema, current):
             here.grid = plan
             here.want(plan.questions, whole=False)
+        places["grid"] = st.empty()
         if (plan := here.grid) and _plan_fits(plan, model, current):
             show_grid(model.schema, plan, here.found())
+    return places
 
 
 def _plan_fits(plan: Plan, model: Model, current: Question) -> bool:
@@ -165,22 +219,26 @@ def _faithful(answer: Answer) -> str:
 def show_sweep(
     schema: AttributeSchema, plan: Plan, answers: Mapping[Question, Answer], titles: Mapping[str, str]
 ) -> None:
-    """The animation of what is drawn so far, with the measure that the reader chooses; ``titles`` are of the measures."""
+    """What is measured in what is drawn so far, over the attribute; ``titles`` are of the measures. The scans play above."""
     found = [(value, answers[one]) for value, one in zip(plan.values(0), plan.questions, strict=True) if one in answers]
     if not found:
         return
     measures = [name for name in titles if math.isfinite(found[0][1].read.get(name, math.nan))]
     measure = _measure_chosen(measures, titles) if measures else ""
     column: Any = schema[plan.columns[0]]
+    st.caption(
+        f"{len(found)} of {len(plan.questions)} values drawn. They play in the viewer above: choose {SWEPT} there."
+    )
+    if not measure:
+        return
     figure = sweep_figure(
         [value for value, _ in found],
-        [one.slices.planes for _, one in found],
         [one.read.get(measure, math.nan) for _, one in found],
-        (label(column.name), titles[measure] if measure else "nothing is measured"),
+        (label(column.name), titles[measure]),
         unit(column.unit),
+        marks_of(plan.base),
     )
-    st.plotly_chart(figure, key="whatif sweep plot", config={"displaylogo": False})
-    st.caption(f"{len(found)} of {len(plan.questions)} values drawn. The patient's right is on the left.")
+    st.plotly_chart(figure, key="whatif sweep plot", config=charted(plan.base, "sweep"))
 
 
 def _measure_chosen(measures: list[str], titles: Mapping[str, str]) -> str:
@@ -200,20 +258,47 @@ def show_grid(schema: AttributeSchema, plan: Plan, answers: Mapping[Question, An
     if not any(found):
         return
     across, down = (list(dict.fromkeys(plan.values(k))) for k in range(2))
-    pictures = [one.slices.axial if one else None for one in found]
+    pictures = [one.axial if one else None for one in found]
     rows = [pictures[k : k + len(across)] for k in range(0, len(pictures), len(across))]
     columns: list[Any] = [schema[name] for name in plan.columns]
     titles = [f"{label(column.name)}, {unit(column.unit)}" for column in columns]
     st.plotly_chart(
-        grid_figure(rows, (titles[0], across), (titles[1], down)),
+        grid_figure(rows, (titles[0], across), (titles[1], down), marks_of(plan.base)),
         key="whatif grid plot",
-        config={"displaylogo": False},
+        config=charted(plan.base, "grid"),
     )
     drawn = sum(one is not None for one in found)
     st.caption(f"{drawn} of {len(found)} drawn: the same person, axial slices, the patient's right on the left.")
 
 
-def concluded(found: Answer, current: Question, status: DeltaGenerator) -> None:
+def marks_of(question: Question) -> str:
+    """The line below every figure of a what-if."""
+    seed = "of a scan given" if question.scan else question.seed
+    return marks_in_words(question.model, seed, question.digest)
+
+
+def charted(question: Question, what: str) -> dict[str, Any]:
+    """How a chart is saved as a picture: large, and named by whose it is."""
+    name = f"somatwin_{question.model}_{'scan' if question.scan else f'seed-{question.seed}'}_{what}"
+    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "format": "png", "scale": 3}}
+
+
+def _pictures(model: Model, found: Answer) -> None:
+    """The what-if as a page, as a scene, and as the body turned."""
+    question = found.question
+    name = f"somatwin_{question.model}_{'scan' if question.scan else f'seed-{question.seed}'}_whatif"
+    scene = next(iter(found.scenes.values()))
+    with st.popover("Pictures", icon=":material/photo_library:"):
+        st.download_button("Page as PDF", partial(whatif_sheet, model, found), f"{name}.pdf", "application/pdf", on_click="ignore",
+                           width="stretch", help="One page to print: both scans and both tables.")  # fmt: skip
+        st.download_button("Scene as HTML", partial(scene_page, scene), f"{name}.html", "text/html", on_click="ignore",
+                           width="stretch", help="This viewer and both scans in one file, which opens offline.")  # fmt: skip
+        st.markdown(
+            ":small[Save image, above the scan, saves a PNG; a sweep is offered as MP4 and GIF below the viewer.]"
+        )
+
+
+def concluded(model: Model, found: Answer, current: Question, status: DeltaGenerator) -> None:
     """Say what is shown, put it into the page's address, and offer its files."""
     here = visit()
     older = found.question != current
@@ -223,6 +308,7 @@ def concluded(found: Answer, current: Question, status: DeltaGenerator) -> None:
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         words = "Older than the controls: press Draw" if older else f"Drawn in {found.seconds:.1f} s"
         st.caption(f":orange[:material/history: {words}]" if older else words, width="content")
+        _pictures(model, found)
         if not found.question.scan:
             data = session_of_whatif(found.question).to_bytes
             st.download_button(

@@ -44,7 +44,8 @@ def with_cells(question: Question, cells: Mapping[str, Cell]) -> Question:
 @dataclass
 class Visit:
     """``answers`` by question; what is ``wanted``, files in ``reading``, the question in ``writing``; the question ``shown``, the
-    ``file`` made of one, the plans of a ``sweep`` and a ``grid``, the ``scan`` in use; ``problems`` in sentences, the
+    ``file`` made of one, the plans of a ``sweep``
+    (``swept``: asked for after the last draw, so to be shown) and a ``grid``, the ``scan`` in use; ``problems`` in sentences, the
     ``address`` taken over, and the digest of the model whose ``controls`` are shown."""
 
     answers: dict[Key, Answer] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Visit:
     shown: Question | None = None
     file: tuple[Question, bytes] | None = None
     sweep: Plan | None = None
+    swept: bool = False
     grid: Plan | None = None
     scan: Scan | None = None
     problems: Sequence[str] = ()
@@ -64,6 +66,11 @@ class Visit:
         """Ask for answers."""
         self.wanted = tuple((one, whole) for one in questions)
         self.problems = ()
+
+    def draw(self, question: Question) -> None:
+        """Ask for a whole answer, which is then shown in place of a sweep."""
+        self.want([question], whole=True)
+        self.swept = False
 
     def read(self, files: Sequence[File]) -> None:
         """Take in the files of a scan."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.vocabulary.refusal import Refusal
 from pages.components.state.generation import Report, time_left
 from pages.components.state.intervention import Question
+from pages.components.state.job import bars
 from pages.components.whatif.answer import answer, export
 from pages.components.whatif.upload import File, Scan, admitted
 from pages.components.whatif.visit import Key, visit
@@ -40,14 +41,23 @@ def next_work(model: Model, scan: Scan | None, ruler: Ruler | None) -> Callable[
     return None
 
 
-def carry_out(work: Callable[[Report], None], status: DeltaGenerator) -> None:
-    """Do a piece of work, then run the page again; the engine's refusals become sentences on the page."""
+def asked_at(places: Mapping[str, DeltaGenerator]) -> DeltaGenerator | None:
+    """The place, of those by name, beside the button that asked for the next piece of work."""
+    here = visit()
+    if here.writing and not here.reading:
+        return None
+    if here.reading or not here.wanted or here.wanted[-1][1]:
+        return places.get("draw")
+    asked = tuple(question for question, _ in here.wanted)
+    return places.get("grid" if here.grid and here.grid.questions == asked else "sweep")
+
+
+def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | None]) -> None:
+    """Do a piece of work with progress in ``places``, then run the page again; refusals become sentences on the page."""
     began = time.monotonic()
-    with status.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, "Starting")
-        st.button("Stop", on_click=visit().stop, type="tertiary", icon=":material/stop_circle:")
+    moved = bars(places, visit().stop)
     try:
-        work(lambda share, text: bar.progress(min(share, 1.0), text + time_left(began, share)))
+        work(lambda share, text: moved(share, text + time_left(began, share)))
     except Refusal as error:
         visit().stop()
         visit().problems = [str(error)]

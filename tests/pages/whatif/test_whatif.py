@@ -153,17 +153,25 @@ def test_a_bad_address_gets_a_sentence_and_draws_nobody(app: AppTest, query: dic
     assert not app.get("bidi_component")
 
 
-def test_a_sweep_plays_in_the_browser_and_a_grid_shows_nine(app: AppTest):
+def test_a_sweep_plays_in_the_viewer_and_a_grid_shows_nine(app: AppTest, model: engine.Model):
     visited(app, age="40", seed="1", steps="1")
     app.number_input(key="whatif.sweep.n").set_value(3)
     app.slider(key="whatif.sweep.age.ends").set_value((30.0, 60.0)).run()
     press(app, "Sweep")
+    header, voxels = scene(app)
+    assert (header["sweep"], header["compare"], header["weights"]) == (True, False, model.digest)
+    assert [person["says"] for person in header["people"]] == ["Age 30 years", "Age 45 years", "Age 60 years"]
+    ages = [next(row for row in person["rows"] if row["name"] == "age") for person in header["people"]]
+    assert [(row["value"], row["origin"]) for row in ages] == [("30", "set"), ("45", "set"), ("60", "set")]
+    assert {person["seed"] for person in header["people"]} == {1}
+    assert len({one.tobytes() for one in voxels}) == 3
     (chart,) = app.get("plotly_chart")
     figure = json.loads(chart.proto.spec)
-    assert [frame["name"] for frame in figure["frames"]] == ["30", "45", "60"]
-    assert len({frame["data"][0]["source"] for frame in figure["frames"]}) == 3
-    assert figure["data"][1]["x"] == [30, 45, 60]
-    assert [step["label"] for step in figure["layout"]["sliders"][0]["steps"]] == ["30", "45", "60"]
+    assert figure["data"][0]["x"] == [30, 45, 60]
+    (footer,) = (note["text"] for note in figure["layout"]["annotations"])
+    assert footer == f"SYNTHETIC - not for diagnosis · tiny, seed 1, weights {model.digest}"
+    app.button_group(key="whatif.shown").set_value("As drawn").run()
+    assert scene(app)[0]["compare"] is True
     press(app, "Draw 3 x 3")
     assert "9 of 9 drawn" in captions(app)
     grid = json.loads(app.get("plotly_chart")[1].proto.spec)

@@ -64,18 +64,15 @@ def noise_variance(found: Sequence[Finest], classes: int) -> Float[Tensor, "c k"
 def fit_spectrum(
     model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], config: DetailTraining, *, seed: int
 ) -> None:
-    """Set ``grain`` and, where there is an atlas, ``gain`` of ``model.detail`` by some of the store's ``rows``, each painted for the
-    mask that its tokens decode to, as drawn persons are. Without an atlas what is fine in a mean is its artefacts as much as its
-    edges, and would be amplified with them (engine/LOG.md 47)."""
+    """Set ``gain`` and ``grain`` of ``model.detail`` by some of the store's ``rows``, each painted for the mask that its tokens
+    decode to, as drawn persons are."""
     net = model.detail
     chosen = rows[:: max(1, len(rows) // PERSONS)][:PERSONS]
     people = [decoded(model, store, int(row), config, step_generator(seed + 25, k)) for k, row in enumerate(chosen)]
     means = [_mean(model, person) for person in people]
-    if model.has_atlas:
-        wanted, drawn = (
-            torch.stack([_powers(one) for one in scans]).sum(0) for scans in ([p.scan for p in people], means)
-        )
-        net.gain.copy_((wanted / drawn.clamp(min=1e-12)).sqrt().clamp(1, MOST))
+    powers = torch.stack([_powers(p.scan) / PERSONS for p in people]).sum(0)
+    drawn = torch.stack([_powers(mean) / PERSONS for mean in means]).sum(0)
+    net.gain.copy_((powers / drawn.clamp(min=1e-12)).sqrt().clamp(1, MOST))
 
     classes = net.grain.shape[1]
     scans = noise_variance([finest(p.scan, p.mask) for p in people], classes)

@@ -7,29 +7,28 @@ that a reader marks, or what they painted with the brush, where a page asks for 
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rjsmin import jsmin
 from streamlit.components.v2 import component
 
 HERE = Path(__file__).parent
 #: one module for the browser
-PARTS = "scene signal raycast paint mark table surface picture panel keys input viewer"
+PARTS = "scene signal raycast body paint mark table surface picture panel keys input viewer"
 SCRIPTS = tuple(HERE / "js" / f"{part}.js" for part in PARTS.split())
 #: what is added where a mask can be painted
 BRUSH_SCRIPT, BRUSH_STYLE = HERE / "js" / "brush.js", HERE / "brush.css"
+#: what is added where people are a sweep
+SWEEP_SCRIPT = HERE / "js" / "sweep.js"
 #: what draws a table, which others show too
 TABLE_SCRIPT, TABLE_STYLE = HERE / "js" / "table.js", HERE / "table.css"
-
-#: what a browser has no use for: the comments that fill lines, and the indentation
-IDLE = re.compile(r"^\s*(?:/\*\*.*?\*/|//[^\n]*)?\s*", re.MULTILINE | re.DOTALL)
 
 
 def script(files: Sequence[Path] = SCRIPTS) -> str:
     """Files as one module for the browser, which is sent again with all new data and therefore kept small."""
-    return "\n".join(IDLE.sub("", file.read_text(encoding="utf-8")) for file in files)
+    return str(jsmin("\n".join(file.read_text(encoding="utf-8") for file in files)))
 
 
 def style(files: Sequence[Path]) -> str:
@@ -49,11 +48,22 @@ _painting = component(
     css=style((HERE / "viewer.css", TABLE_STYLE, BRUSH_STYLE)),
     js=f"{script((*SCRIPTS, BRUSH_SCRIPT))}\nexport default showWithBrush;",
 )
+_sweep = component(
+    "somatwin_sweep_viewer",
+    html=(HERE / "viewer.html").read_text(encoding="utf-8"),
+    css=style((HERE / "viewer.css", TABLE_STYLE)),
+    js=f"{script((*SCRIPTS, SWEEP_SCRIPT))}\nexport default show;",
+)
 
 
 def viewer(scene: bytes, key: str = "viewer") -> None:
     """Show a ``scene`` (:mod:`pages.components.state.scene`)."""
     _component(data=scene, key=key)
+
+
+def sweep_viewer(scene: bytes, key: str) -> None:
+    """Show a scene whose header has a ``sweep``: what each of its people ``says`` stands beside a slider that plays."""
+    _sweep(data=scene, key=key)
 
 
 def marking_viewer(scene: bytes, mark: Sequence[float] | None, on_mark: Callable[[], None], key: str) -> None:

@@ -8,7 +8,9 @@ const FONT = "system-ui, sans-serif";
 /** How far down a picture the grip of the wipe sits. */
 const GRIP = 0.86;
 
-const dots = () => window.devicePixelRatio || 1;
+/** Canvas dots a pixel of the page; more while a picture is made. */
+let magnified = 0;
+const dots = () => magnified || window.devicePixelRatio || 1;
 
 /** Give a canvas one device pixel a dot; returns its context, wiped. */
 function prepare(canvas) {
@@ -136,9 +138,12 @@ function drawTile(context, letter, name, x, y, room) {
   context.textBaseline = "middle";
   context.fillText(letter, x + width / 2, y + dots());
   context.font = `400 ${12 * dots()}px ${FONT}`;
-  if (name && context.measureText(name).width + width < room) {
-    write(context, name, x + width + 7 * dots(), y, "#c9d3d8", { size: 12, weight: 400, align: "left" });
-  }
+  const long = context.measureText(name).width;
+  if (!name || x + long > context.canvas.width) return;
+  // beside the letter as far as there is room, else below
+  const beside = long + width < room;
+  const [left, line] = beside ? [x + width + 7 * dots(), y] : [x, y + 19 * dots()];
+  write(context, name, left, line, "#dfe6e9", { size: 12, weight: 500, align: "left" });
 }
 
 /** Who is shown where, when two are compared. */
@@ -148,7 +153,11 @@ function drawNames(context, view, pane, fit) {
   // up to the letter at the top
   const room = context.canvas.width / 2 - 50 * dots();
   const tile = (letter, name, x, at = y) => drawTile(context, letter, name, x, at, room);
-  if (view.mode === "side") tile(pane.second ? "B" : "A", people[pane.second ? view.other : 0].title, inset);
+  if (view.mode === "single" && people[view.shown].says) tile(people[view.shown].says, "", inset);
+  if (view.mode === "side") {
+    const { title, says } = people[pane.second ? view.other : 0];
+    tile(pane.second ? "B" : "A", says || title, inset);
+  }
   if (view.mode === "difference") tile("B − A", "", inset);
   if (view.mode !== "wipe") return;
   const [x, below] = [fit.left + fit.width * view.wipe, fit.top + fit.height * GRIP];

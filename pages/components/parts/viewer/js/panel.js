@@ -23,9 +23,12 @@ function buildUpper(view) {
       way("Side by side", "side", "S"), way("Wipe", "wipe", "W"), way("Difference", "difference", "D")),
     mode === "difference" ? group("Scale", ...rangeButtons(view)) : group("Window", ...windowButtons(view)),
     element("div", { class: "actions" },
-      quietButton("Reset", "Centre the crosshair, reset window and view (R)", () => resetView(view)),
-      !mayKeep(view) ? "" : quietButton("Save image", "Save what is shown as a PNG image (G)", () => savePicture(view)),
-      quietButton(full, "Fill the screen (F)", () => toggleFullScreen(view)),
+      view.header.compare ? "" : quietButton("Table", "Table (O)", () => toggle(view, "folded"), String(!view.folded)),
+      quietButton("Reset", "Reset crosshair, window and view (R)", () => resetView(view)),
+      ...(mayKeep(view) ? [
+        quietButton("Save image", "Save a large PNG (G)", () => savePicture(view)),
+      ] : []),
+      element("button", { type: "button", class: "quiet", title: "Fill the screen (F)", "aria-label": full, onclick: () => toggleFullScreen(view) }, "□"),
       quietButton("Keys", "What the keys do (H)", () => toggleHelp(view))),
   ];
 }
@@ -66,8 +69,10 @@ function buildLower(view) {
       view.labels ? show("Labels", "overlay", "Colours of the structures (L)") : ""),
     element("select", { "aria-label": "3D view", title: "What the 3D view shows (T)", onchange },
       ...Object.keys(view.surfaces).map(chosen)),
-    quietButton(view.cine ? "Stop" : "Play", "Play through the slices of the plane used last (P)",
+    quietButton(view.cine ? "Stop" : "Play", "Play through the slices (P)",
       () => toggleCine(view), String(Boolean(view.cine))),
+    !mayKeep(view) ? "" : element("select", { "aria-label": "Views in a picture", title: "Which views", onchange: (event) => (view.saved = event.target.value) },
+      ...[ALL, ...PLANES.map(({ name }) => name), "3D"].map((name) => element("option", { value: name, selected: name === view.saved ? "" : undefined }, `Picture: ${name}`))),
     buildMark(view),
   ];
 }
@@ -136,6 +141,7 @@ function buildStrip(view) {
   const { compare, people, shape } = view.header;
   const first = compare ? 1 : 0;
   if (people.length - first < 2) return [];
+  if (view.header.sweep) return buildSweep(view);
   const plane = PLANES[1];
   const name = compare ? "other" : "shown";
   const buttons = people.slice(first).map((person, position) => {
@@ -153,6 +159,7 @@ const ORIGINS = {
   given: "You set this value; the model may not change it",
   sampled: "The model chose this value together with the scan",
   derived: "Computed from the other columns",
+  read: "Read off the scan by the model",
   set: "What is asked to be otherwise",
   held: "Stays as it was",
   follows: "Free: it moves with what was set, as in the cohort",
@@ -170,10 +177,11 @@ function buildTable(view) {
       element("th", { scope: "row", title: row.description }, row.label),
       element("td", { class: "value" }, row.value, element("small", {}, row.unit)),
       element("td", {}, originMark(row.origin)),
-      percentileCell(row.percentile)));
+      row.range ? element("td", { class: "percentile" }, row.range) : percentileCell(row.percentile)));
+  const last = person.rows?.[0]?.range ? "Possible" : "Percentile";
   return [
     element("h2", {}, person.title ?? "", draftMark(view), element("small", {}, person.subtitle ?? "")),
-    element("table", {}, headOf("", "Value", "", "Percentile"), element("tbody", {}, ...rows)),
+    element("table", {}, headOf("", "Value", "", last), element("tbody", {}, ...rows)),
     element("p", { class: "note" }, view.header.note ?? ""),
   ];
 }

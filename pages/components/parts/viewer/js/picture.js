@@ -44,11 +44,28 @@ function layLegend(context, view, width) {
   });
 }
 
-/** The panes as they stand on screen, with their captions. */
-function copyPanes(context, view) {
-  const box = view.slots.planes.getBoundingClientRect();
-  for (const { node, canvas, caption } of view.panes) {
-    if (node.classList.contains("hidden")) continue;
+/** What is saved when no view is chosen, and the least longest side of a picture in dots. */
+const ALL = "All views";
+const SIDE = 1920;
+
+/** The panes of the views that are saved: those on screen, or those of one plane. */
+function savedPanes(view) {
+  const there = view.panes.filter(({ node }) => !node.classList.contains("hidden"));
+  const one = there.filter(({ plane }) => (plane?.name ?? "3D") === view.saved);
+  return one.length ? one : there;
+}
+
+/** The rectangle around some panes, in pixels of the page. */
+function around(panes) {
+  const boxes = panes.map(({ canvas }) => canvas.getBoundingClientRect());
+  const [left, top] = ["left", "top"].map((side) => Math.min(...boxes.map((box) => box[side])));
+  const [right, bottom] = ["right", "bottom"].map((side) => Math.max(...boxes.map((box) => box[side])));
+  return { left, top, width: right - left, height: bottom - top };
+}
+
+/** Some panes as they stand within a rectangle, with their captions. */
+function copyPanes(context, panes, box) {
+  for (const { canvas, caption } of panes) {
     const place = canvas.getBoundingClientRect();
     const [x, y] = [place.left - box.left, place.top - box.top].map((length) => Math.round(length * dots()));
     context.drawImage(canvas, x, y);
@@ -57,24 +74,35 @@ function copyPanes(context, view) {
   }
 }
 
-/** Everything as shown, with the warning and the persons burned in. */
-function composePicture(view) {
+/** The warning, and what it takes to draw these people again. */
+function footerInWords(view) {
+  const { footer, weights } = view.header;
+  const seeds = [...new Set(shownPeople(view).map(([, { seed }]) => seed).filter((seed) => seed !== undefined))];
+  return [footer, seeds.length && `seed ${seeds.join(", ")}`, weights && `weights ${weights}`].filter(Boolean).join("  ·  ");
+}
+
+/** Some panes as shown, with the warning and the persons burned in. */
+function composePicture(view, panes) {
   const scale = dots();
   const margin = 12 * scale;
-  const [width, top] = [view.slots.planes.clientWidth * scale, view.slots.planes.clientHeight * scale];
+  const box = around(panes);
+  const [width, top] = [Math.round(box.width * scale), Math.round(box.height * scale)];
   const canvas = element("canvas");
   const context = canvas.getContext("2d");
   const small = `400 ${12 * scale}px ${FONT}`;
   context.font = small;
   const lines = pictureWords(view).flatMap((text) => wrapText(context, text, width - 2 * margin));
+  context.font = `600 ${14 * scale}px ${FONT}`;
+  const warning = wrapText(context, footerInWords(view), width - 2 * margin);
+  context.font = small;
   const labels = layLegend(context, view, width - 2 * margin);
   const rows = labels.length ? labels.at(-1).row + 1 : 0;
   const legend = view.mode === "difference" ? 34 * scale : rows * 20 * scale + (rows ? 6 * scale : 0);
-  Object.assign(canvas, { width, height: Math.round(top + legend + (lines.length * 18 + 44) * scale) });
+  Object.assign(canvas, { width, height: Math.round(top + legend + (lines.length * 18 + warning.length * 19 + 25) * scale) });
   context.fillStyle = "#000";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  canvas.ariaLabel = lines.join("\n");
-  copyPanes(context, view);
+  canvas.ariaLabel = [...lines, ...warning].join("\n");
+  copyPanes(context, panes, box);
   if (view.mode === "difference") {
     drawScale(context, view, margin, top + 8 * scale, Math.min(width - 2 * margin, 420 * scale));
   }
@@ -91,7 +119,7 @@ function composePicture(view) {
   lines.forEach((line, i) => context.fillText(line, margin, top + legend + (18 * (i + 1) + 4) * scale));
   context.fillStyle = AMBER;
   context.font = `600 ${14 * scale}px ${FONT}`;
-  context.fillText(view.header.footer, margin, canvas.height - 14 * scale);
+  warning.reverse().forEach((line, i) => context.fillText(line, margin, canvas.height - (14 + 19 * i) * scale));
   return canvas;
 }
 
@@ -100,11 +128,25 @@ const mayKeep = (view) => view.header.pictures !== false;
 
 function savePicture(view) {
   if (!mayKeep(view)) return;
+  const panes = savedPanes(view);
+  const { crosshair } = view;
+  const { width, height } = around(panes);
+  const least = panes.length < view.panes.length / 2 ? Math.max(width, height) : width;
+  magnified = Math.max(dots(), SIDE / least);
+  view.crosshair = false;
   drawAll(view, false);
-  view.picture = composePicture(view);
+  view.picture = composePicture(view, panes);
+  magnified = 0;
+  view.crosshair = crosshair;
+  drawAll(view, false);
   const files = shownPeople(view).map(([, person]) => person.file ?? "scan");
-  const link = element("a", { download: `${files.join("_")}.png` });
-  link.href = view.picture.toDataURL("image/png");
-  link.click();
-  say(view, "Picture saved");
+  const one = view.saved === ALL ? [] : [view.saved.toLowerCase()];
+  const name = `${[...files, ...one].join("_")}.png`;
+  view.picture.toBlob((blob) => {
+    const link = element("a", { download: name });
+    link.href = URL.createObjectURL(blob);
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    say(view, "Picture saved");
+  }, "image/png");
 }

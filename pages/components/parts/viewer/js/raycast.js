@@ -18,23 +18,6 @@ function blockMaxima(volume, [nx, ny, nz]) {
   return { maxima, bx, by };
 }
 
-/** 1 where a voxel lies between the outermost bright voxels of its row in z: dark tissue, not the air around. */
-function bodyMask(volume, [nx, ny, nz], threshold) {
-  const plane = nx * ny;
-  const mask = new Uint8Array(volume.length);
-  for (let y = 0; y < ny; y++) {
-    for (let z = 0; z < nz; z++) {
-      const start = z * plane + y * nx;
-      let first = 0;
-      let last = nx - 1;
-      while (first < nx && volume[start + first] < threshold) first++;
-      while (last > first && volume[start + last] < threshold) last--;
-      for (let x = first; x <= last && x < nx; x++) mask[start + x] = 1;
-    }
-  }
-  return mask;
-}
-
 /** Unit vectors of an orthographic camera: azimuth 0 looks the patient in the face. */
 function cameraAxes(azimuth, elevation) {
   const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
@@ -101,24 +84,33 @@ function sampler(volume, [nx, ny, nz]) {
     trilinear(volume, nx, nx * ny, clamp(x, 1, nx - 2), clamp(y, 1, ny - 2), clamp(z, 1, nz - 2));
 }
 
-/** Call cast(o, d, forward) for each pixel of columns from..to of a square picture, and store the colour it returns. */
-function castAll(pixels, size, [from, to], { azimuth, elevation, zoom }, shape, spacing, cast) {
+/** The camera on a view's body: what it looks at in mm, and half the height of a picture (wide, high) that holds all of it. */
+function cameraOf(view, wide, high) {
+  const { box, header, azimuth, elevation, zoom } = view;
+  const [x, y, z] = boxExtent(view);
+  const centre = box.map(([low, most], axis) => ((low + most) / 2) * header.spacing[axis]);
+  const girth = Math.hypot(x, y);
+  const tall = z * Math.cos(elevation) + girth * Math.abs(Math.sin(elevation));
+  return { azimuth, elevation, centre, half: (0.52 * Math.max(tall, (girth * high) / wide)) / zoom };
+}
+
+/** Call cast(o, d, forward) for each pixel of columns from..to of a picture (wide, high), and store the colour it returns. */
+function castAll(pixels, [wide, high], [from, to], { azimuth, elevation, centre, half }, shape, spacing, cast) {
   const { forward, right, up } = cameraAxes(azimuth, elevation);
   const extent = shape.map((n, a) => n * spacing[a]);
-  const radius = (0.5 * Math.hypot(...extent) * 0.84) / zoom;
   const away = 2 * Math.hypot(...extent);
   // t counts the finest voxels
   const fine = Math.min(...spacing);
   const d = forward.map((f, a) => (f * fine) / spacing[a]);
   const o = [0, 0, 0];
-  for (let row = 0; row < size; row++) {
-    const v = (1 - (2 * row + 1) / size) * radius;
+  for (let row = 0; row < high; row++) {
+    const v = (1 - (2 * row + 1) / high) * half;
     for (let column = from; column < to; column++) {
-      const u = ((2 * column + 1) / size - 1) * radius;
+      const u = ((2 * column + 1 - wide) / high) * half;
       for (let a = 0; a < 3; a++) {
-        o[a] = (extent[a] / 2 + right[a] * u + up[a] * v - forward[a] * away) / spacing[a];
+        o[a] = (centre[a] + right[a] * u + up[a] * v - forward[a] * away) / spacing[a];
       }
-      pixels[row * size + column] = cast(o, d, forward);
+      pixels[row * wide + column] = cast(o, d, forward);
     }
   }
 }
@@ -129,8 +121,8 @@ function createProjector(volume, shape, spacing) {
   const sample = sampler(volume, shape);
   const inner = shape.map((n) => n - 2);
   const span = new Float64Array(2);
-  return function render(pixels, size, columns, camera, _cut, _face, greys) {
-    castAll(pixels, size, columns, camera, shape, spacing, (o, d) => {
+  return function render(pixels, sizes, columns, camera, _cut, _face, greys) {
+    castAll(pixels, sizes, columns, camera, shape, spacing, (o, d) => {
       if (!clip(span, o, d, [1, 1, 1], inner)) return 0;
       let best = 0;
       for (let t = span[0]; t < span[1]; ) {
@@ -148,7 +140,7 @@ function createProjector(volume, shape, spacing) {
 }
 
 /**
- * A function that draws a volume as a surface lit from the eye, in the colour tint(flat index); the faces of the
+ * A function that draws a volume as a surface lit from the eye, in the colour tint(flat index, outward normal); the faces of the
  * cut, and of the field of view, show face(x, y, z) wherever the mask says body.
  */
 function createRaycaster(volume, mask, shape, spacing, threshold, tint) {
@@ -192,7 +184,8 @@ function createRaycaster(volume, mask, shape, spacing, threshold, tint) {
     const length = Math.sqrt(gx * gx + gy * gy + gz * gz) || 1;
     const facing = -(gx * forward[0] + gy * forward[1] + gz * forward[2]) / length;
     const light = 0.22 + 0.78 * clamp(facing, 0, 1);
-    const [r, g, b] = tint(Math.round(z) * plane + Math.round(y) * nx + Math.round(x));
+    const at = Math.round(z) * plane + Math.round(y) * nx + Math.round(x);
+    const [r, g, b] = tint(at, gx / length, gy / length, gz / length);
     return 0xff000000 | ((light * b) << 16) | ((light * g) << 8) | (light * r);
   }
 
@@ -220,9 +213,9 @@ function createRaycaster(volume, mask, shape, spacing, threshold, tint) {
     return behind < 0 ? 0 : shade(o, d, forward, behind);
   }
 
-  /** Fill columns of size x size RGBA words; transparent where a ray meets nothing. */
-  return function render(pixels, size, columns, camera, cursor, face) {
+  /** Fill columns of a picture of RGBA words; transparent where a ray meets nothing. */
+  return function render(pixels, sizes, columns, camera, cursor, face) {
     const cut = cursor && cutBox(shape, cursor, cameraAxes(camera.azimuth, camera.elevation).forward);
-    castAll(pixels, size, columns, camera, shape, spacing, (o, d, forward) => castRay(o, d, forward, cut, face));
+    castAll(pixels, sizes, columns, camera, shape, spacing, (o, d, forward) => castRay(o, d, forward, cut, face));
   };
 }

@@ -59,13 +59,47 @@ function edgeLetters(view, plane) {
   return mirrored(view) ? { left: high, right: low, top, bottom } : { left: low, right: high, top, bottom };
 }
 
-/** The rectangle of a canvas that a plane fills, in canvas pixels, its millimetres square. */
+/** Codes above which a voxel counts for the box, the share of a slab that must be, and the margin around them in voxels. */
+const [SEEN, SHARE, MARGIN] = [20, 0.004, 2];
+
+/** The voxels from which to which along each axis a body reaches, in any of the volumes; all of them where there is none. */
+function bodyBox(volumes, shape) {
+  const [nx, ny, nz] = shape;
+  const counts = shape.map((n) => new Uint32Array(n));
+  for (const volume of volumes) {
+    for (let z = 0, at = 0; z < nz; z++) {
+      for (let y = 0; y < ny; y++) {
+        for (let x = 0; x < nx; x++, at++) {
+          if (volume[at] > SEEN) (counts[0][x]++, counts[1][y]++, counts[2][z]++);
+        }
+      }
+    }
+  }
+  const voxels = nx * ny * nz * volumes.length;
+  return counts.map((count, axis) => {
+    const n = shape[axis];
+    const full = (c) => c > (SHARE * voxels) / n;
+    const first = count.findIndex(full);
+    if (first < 0) return [0, n];
+    return [Math.max(0, first - MARGIN), Math.min(n, count.findLastIndex(full) + 1 + MARGIN)];
+  });
+}
+
+/** The lengths of the box in mm. */
+const boxExtent = ({ box, header }) => box.map(([low, high], axis) => (high - low) * header.spacing[axis]);
+
+/** The rectangle of a canvas that a whole plane covers, in canvas pixels, its millimetres square: the body's box fits in. */
 function fitPlane(canvas, view, plane) {
   const { shape, spacing } = view.header;
-  const [width, height] = [shape[plane.across] * spacing[plane.across], shape[plane.up] * spacing[plane.up]];
-  const scale = Math.min(canvas.width / width, canvas.height / height);
-  const [w, h] = [width * scale, height * scale];
-  return { left: (canvas.width - w) / 2, top: (canvas.height - h) / 2, width: w, height: h };
+  const [across, up] = [plane.across, plane.up];
+  const extent = boxExtent(view);
+  const scale = Math.min(canvas.width / extent[across], canvas.height / extent[up]);
+  const [width, height] = [shape[across] * spacing[across] * scale, shape[up] * spacing[up] * scale];
+  const middle = (axis) => (view.box[axis][0] + view.box[axis][1]) / 2 / shape[axis];
+  const share = mirrored(view) ? 1 - middle(across) : middle(across);
+  return {
+    left: canvas.width / 2 - share * width, top: canvas.height / 2 - (1 - middle(up)) * height, width, height,
+  };
 }
 
 /** The point, in voxels from the low corner of the grid, at fractions u (rightwards) and v (downwards) of a plane. */

@@ -1,7 +1,9 @@
 // The 3D view: what is seen as a surface, in which colour, and how finely it is drawn.
 
 /** Surfaces of a scan by name: volume of person, the code at which it begins, its colour. */
-const SKIN = { of: bodyOf, threshold: 33, colour: [212, 200, 186] };
+const SKIN = { of: (view, person) => bodyField(view, person).field, threshold: 128, colour: [214, 190, 170], skin: true };
+/** The flat face where a head's face was removed: no skin. */
+const CUT = [122, 134, 146];
 const LEAN = { of: channel("water"), threshold: 52, colour: [214, 122, 106] };
 const FAT = { of: channel("fat"), threshold: 84, colour: [235, 205, 130] };
 
@@ -51,11 +53,14 @@ function rendererOf(view, person) {
   return (view.renderers[key] = createRaycaster(volume, mask, shape, spacing, surface.threshold, tint));
 }
 
-function maskOf(view, person) {
-  return (view.masks[person] ??= bodyMask(bodyOf(view, person), view.header.shape, SKIN.threshold));
-}
+/** The body of a person once it was made: its mask, the field around it, and where its face was cut off; see body.js. */
+const bodyField = (view, person) =>
+  (view.bodies[person] ??= makeBody(bodyOf(view, person), view.header));
+
+const maskOf = (view, person) => bodyField(view, person).mask;
 
 function tintOf(view, person, surface) {
+  if (surface.skin && view.header.cut) return cutTint(bodyField(view, person).cut, surface.colour);
   if (!surface.labelled) return () => surface.colour;
   const colours = labelColours(view);
   const labels = view.labels[person];
@@ -85,6 +90,14 @@ function surfaceKey(view, { canvas }) {
   return JSON.stringify([...names.map((name) => view[name]), [...view.hidden], cut, clientWidth, clientHeight, dots()]);
 }
 
+/** Dots across and down in which a 3D view is computed: coarse while it moves, fine at rest, finer for a picture. */
+function bufferSizes(view, { width, height }, coarse) {
+  const fine = magnified ? 1000 : 384;
+  const side = coarse ? view.coarse : fine;
+  const scale = Math.min(side / Math.sqrt(width * height), 1);
+  return [width, height].map((length) => Math.max(1, Math.round(length * scale)));
+}
+
 /** Draw a pane's 3D view; coarse while something moves, as coarse as this machine needs. */
 function drawSurface(view, pane, coarse) {
   if (pane.node.classList.contains("hidden")) return;
@@ -94,23 +107,25 @@ function drawSurface(view, pane, coarse) {
   if (pane.drawn === drawn) return;
   pane.drawn = coarse ? null : drawn;
   const context = prepare(canvas);
-  const side = Math.min(canvas.width, canvas.height);
-  const size = coarse ? Math.round(view.coarse) : clamp(side, 128, 384);
-  Object.assign(buffer, { width: size, height: size });
-  const image = buffer.getContext("2d").createImageData(size, size);
+  const sizes = bufferSizes(view, canvas, coarse);
+  const [wide, high] = sizes;
+  Object.assign(buffer, { width: wide, height: high });
+  const image = buffer.getContext("2d").createImageData(wide, high);
   const pixels = new Uint32Array(image.data.buffer);
+  const camera = cameraOf(view, wide, high);
   const cut = view.cutaway && view.surfaces[view.preset] ? view.cursor : null;
   const greys = (view.tables.grey ??= greyTable(view.window));
   for (const { person, less, from, to } of layersOf(view, pane)) {
-    const columns = [Math.round(from * size), Math.round(to * size)];
+    const columns = [Math.round(from * wide), Math.round(to * wide)];
     const face = faceOf(view, person, less);
-    rendererOf(view, less ?? person)(pixels, size, columns, view, cut, face, greys);
+    rendererOf(view, less ?? person)(pixels, sizes, columns, camera, cut, face, greys);
   }
   buffer.getContext("2d").putImageData(image, 0, 0);
   context.imageSmoothingQuality = "high";
-  const fit = { left: (canvas.width - side) / 2, top: (canvas.height - side) / 2, width: side, height: side };
-  context.drawImage(buffer, fit.left, fit.top, side, side);
+  const fit = { left: 0, top: 0, width: canvas.width, height: canvas.height };
+  context.drawImage(buffer, 0, 0, canvas.width, canvas.height);
   pane.fit = fit;
+  nameCut(context, view, pane, camera);
   drawDivider(context, view, fit);
   drawNames(context, view, pane, fit);
   if (coarse) pace(view, (performance.now() - began) * (view.mode === "side" ? 2 : 1));

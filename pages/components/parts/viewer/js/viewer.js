@@ -27,8 +27,8 @@ function createView(root) {
   const names = "upper lower strip wiper planes legend panel readout hint status help".split(" ");
   const view = {
     ...START, root, slots: Object.fromEntries(names.map((name) => [name, root.querySelector(`.${name}`)])),
-    mode: "single", radiological: true, crosshair: true, cutaway: true, smooth: true, overlay: false, opacity: 0.45,
-    signal: 0, shown: 0, other: 1, preset: "Skin", active: 0, coarse: 112, draws: 0, milliseconds: 0, tables: {},
+    mode: "single", radiological: true, crosshair: true, cutaway: false, smooth: true, overlay: false, opacity: 0.45,
+    signal: 0, folded: false, shown: 0, other: 1, saved: ALL, preset: "Skin", active: 0, coarse: 112, draws: 0, milliseconds: 0, tables: {},
     get window() { return this.windows[this.signal]; },
     set window(value) { this.windows[this.signal] = value; },
     get range() { return this.ranges[this.signal]; },
@@ -64,7 +64,9 @@ function showScene(view, scene, print, marking) {
   const { header } = scene;
   const kind = ({ shape, channels, compare }) => [shape, channels, compare].join();
   const changed = !view.header || kind(view.header) !== kind(header), legend = header.legend.join();
-  Object.assign(view, scene, { fingerprint: print, made: scene.volumes.map(() => []), renderers: {}, masks: [] });
+  Object.assign(view, scene, { fingerprint: print, made: scene.volumes.map(() => []), renderers: {}, bodies: [], box: [] });
+  view.box = bodyBox(view.volumes.flat(), header.shape);
+  layOut(view);
   if (changed) {
     const signals = signalsOf(header);
     Object.assign(view, {
@@ -81,6 +83,23 @@ function showScene(view, scene, print, marking) {
   view.root.dataset.fingerprint = print;
   view.root.classList.toggle("comparing", header.compare);
   update(view, {});
+  comeIntoView(view.root);
+}
+
+/** A new scene is looked at: the page scrolls to it where most of it is out of sight. */
+function comeIntoView(root) {
+  const { top, bottom } = root.getBoundingClientRect();
+  const seen = Math.min(bottom, innerHeight) - Math.max(top, 0);
+  if (seen < 0.4 * Math.min(innerHeight, bottom - top)) root.scrollIntoView({ block: "start" });
+}
+
+/** The panes by the body's shape: beside a torso's tall planes the others stand above each other. */
+function layOut(view) {
+  const [x, y, z] = boxExtent(view);
+  const { root, slots } = view;
+  root.classList.toggle("tall", z > 1.4 * x);
+  const shapes = { coronal: x / z, sagittal: y / z };
+  for (const [name, ratio] of Object.entries(shapes)) slots.planes.style.setProperty(`--${name}`, ratio.toFixed(3));
 }
 
 function resetView(view) {
@@ -115,6 +134,7 @@ function update(view, changes) {
     pane.node.classList.toggle("hidden", hidden);
   }
   root.classList.toggle("enlarged", view.enlarged !== null);
+  root.classList.toggle("folded", view.folded);
   requestDraw(view);
 }
 

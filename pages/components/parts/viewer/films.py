@@ -1,0 +1,131 @@
+"""People as movies and as a page to print: a turn of the body, a sweep, a sheet; every one marked, seed and weights burned in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.figures.sheet import Picture, sheet
+from engine.imaging.movie import Frame, to_gif, to_mp4
+from engine.imaging.pictures import body_box, captioned, montage
+from engine.imaging.turntable import FRAMES, Body, turned
+from engine.imaging.volume import Volume
+from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.ruler.surfaces import surfaces_of
+from pages.components.state.generation import Drawn
+from pages.components.state.person_table import person_rows, summary
+from pages.components.state.scene import FOOTER
+
+if TYPE_CHECKING:
+    from engine.anatomy.region import Region
+    from engine.imaging.segmentation import Segmentation
+    from engine.inference.generate import Person
+
+#: pixels of a frame of slices, of one of a turn (wide, high), and of a picture on paper
+HIGH, TURN, PRINTED = 720, (720, 720), 1000
+#: ms for which a value of a sweep stays, and a frame of a turn
+SWEEP_MS, TURN_MS = 500, 90
+#: of a surface that turns: so much is seen of the skin before what is inside
+SKIN_OPACITY = 0.32
+
+Encoder = Callable[[Sequence[Frame], int, str], bytes]
+#: what a movie can be, by the end of its file's name
+KINDS: dict[str, tuple[Encoder, str]] = {"mp4": (to_mp4, "video/mp4"), "gif": (to_gif, "image/gif")}
+
+
+def marks_in_words(model: str, seed: object, weights: str) -> str:
+    """The line that is burned into every picture."""
+    return f"{FOOTER} · {model}, seed {seed}, weights {weights}"
+
+
+def turn_movie(
+    volume: Volume, mask: Segmentation | None, region: Region | None, title: str, marks: str, kind: str
+) -> bytes:
+    """A whole turn of the body, its organs within the skin where there is a mask, as a file of a ``kind``."""
+    parts, _ = surfaces_of(None, volume, lambda share, text: None, mask, region)
+    alone = len(parts) == 1
+    bodies = [
+        Body(
+            part.surface,
+            _colour(part.colour),
+            (1.0 if alone else SKIN_OPACITY) if part.name == "Skin" else part.opacity,
+        )
+        for part in parts
+    ]
+    frames = [_titled(frame, title, marks) for frame in turned(bodies, TURN, FRAMES)]
+    return KINDS[kind][0](frames, TURN_MS, marks)
+
+
+def sweep_movie(volumes: Sequence[Volume], titles: Sequence[str], marks: str, kind: str) -> bytes:
+    """People on one grid one after the other and back again, as slices in one fixed window; each with its title."""
+    box = body_box(volumes)
+    last = max(1, len(volumes) - 1)
+    frames = [
+        captioned(montage(volume, box, HIGH), title, marks, k / last)
+        for k, (volume, title) in enumerate(zip(volumes, titles, strict=True))
+    ]
+    return KINDS[kind][0]([*frames, *frames[-2:0:-1]], SWEEP_MS, marks)
+
+
+def person_sheet(drawn: Drawn, schema: AttributeSchema) -> bytes:
+    """A page for the first of the people shown; of one before and after an edit both."""
+    both = drawn.people[:2] if drawn.edit is not None else drawn.people[:1]
+    names = ["Before the edit", "After the edit"] if drawn.edit is not None else [summary(both[0].attributes)]
+    given = dict(drawn.request.given)
+    tables = [person_rows(schema, person.attributes, given) for person in both]
+    facts = {
+        "model": drawn.request.model,
+        "seed": str(both[0].seed),
+        "steps": str(drawn.request.steps),
+        "weights": drawn.digest,
+    }
+    return printed(
+        f"A person who does not exist: {summary(both[0].attributes)}",
+        "Drawn by a generative model; attributes that were not given were sampled together with the scan.",
+        [person.volume for person in both],
+        names,
+        tables,
+        facts,
+    )
+
+
+def printed(
+    title: str,
+    about: str,
+    volumes: Sequence[Volume],
+    names: Sequence[str],
+    tables: Sequence[Sequence[dict]],
+    facts: dict[str, str],
+) -> bytes:
+    """A page with the slices of one person, or of two, and their tables side by side."""
+    box = body_box(volumes)
+    pictures = [Picture(name, montage(one, box, PRINTED)) for one, name in zip(volumes, names, strict=True)]
+    lines = [["", *(names if len(tables) > 1 else ["Value"]), "", "Percentile in the training cohort"]]
+    for rows in zip(*tables, strict=True):
+        last = rows[-1]
+        place = "" if last["percentile"] is None else f"{last['percentile']:.0f}"
+        lines.append([last["label"], *(f"{row['value']} {row['unit']}".strip() for row in rows), last["origin"], place])
+    note = "Associations of the cohort, not causes: nobody's body is foretold. The patient's right is on the left."
+    return sheet(title, about, pictures, lines, facts=facts, note=note)
+
+
+def turn_of(person: Person, drawn: Drawn, region: Region | None, kind: str) -> bytes:
+    """A turn of one of the people shown."""
+    marks = marks_in_words(drawn.request.model, person.seed, drawn.digest)
+    return turn_movie(person.volume, person.mask, region, summary(person.attributes), marks, kind)
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    red, green, blue = (int(text[k : k + 2], 16) for k in (1, 3, 5))
+    return red, green, blue
+
+
+def _titled(frame: Frame, title: str, marks: str) -> Frame:
+    """A coloured frame between its title and the footer."""
+    around = captioned(np.zeros(frame.shape[:2], np.uint8), title, marks)
+    top = (around.shape[0] - frame.shape[0]) // 2
+    whole = around.copy()
+    whole[top : top + frame.shape[0]] = frame
+    return whole

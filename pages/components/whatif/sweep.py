@@ -1,0 +1,105 @@
+"""A sweep in the main viewer and as a movie: the same person at each value, in one fixed window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from engine.vocabulary.schema import Category
+from pages.components.parts.viewer.films import marks_in_words, printed, sweep_movie
+from pages.components.state.generation import marks
+from pages.components.state.intervention import Question
+from pages.components.state.overlay import overlaid
+from pages.components.state.person_table import label, level, person_rows, summary, unit
+from pages.components.state.scene import payload
+from pages.components.whatif.answer import Answer, says_of
+from pages.components.whatif.upload import OPT_IN, Scan, likeliest
+from pages.components.whatif.visit import Plan
+
+if TYPE_CHECKING:
+    from engine.inference.generate import Model
+
+NOT_SYNTHETIC = "A scan of the reader's - not for diagnosis"
+NOTE = "The same person, or the same noise, at each value. Associations of the cohort, not causes: nobody's body is foretold."
+
+
+def drawn_of(plan: Plan, answers: Mapping[Question, Answer]) -> list[Answer]:
+    """What of a sweep is drawn so far, in its order."""
+    return [answers[question] for question in plan.questions if question in answers]
+
+
+def swept_in_words(model: Model, answer: Answer, column: str) -> str:
+    """What a person of a sweep is: ``BMI 22 kg/m²``."""
+    alone = Question(model="", digest="", change=tuple(cell for cell in answer.question.change if cell[0] == column))
+    return says_of(model.schema, alone, [answer.rows[1]])[0].removeprefix(": ")
+
+
+def sweep_scene(model: Model, plan: Plan, answers: Mapping[Question, Answer]) -> bytes:
+    """What the viewer shows of a sweep: each of its people with their table."""
+    found = drawn_of(plan, answers)
+    (column,) = plan.columns
+    name = "scan" if plan.base.scan else f"{plan.base.model}_seed-{plan.base.seed}"
+    people = []
+    for answer in found:
+        rows = [
+            row | {"origin": answer.why.get(row["name"], row["origin"])}
+            for row in person_rows(model.schema, answer.rows[1], dict(answer.question.before))
+        ]
+        says = swept_in_words(model, answer, column)
+        value = f"{dict(answer.question.change)[column]}"
+        person = {
+            "title": says,
+            "says": says,
+            "subtitle": summary(answer.rows[1]),
+            "file": f"{name}_{column}-{value}",
+            "rows": rows,
+        }
+        people.append(person | ({} if plan.base.scan else {"seed": plan.base.seed}))
+    facts = {"model": plan.base.model, "draft": False, "note": NOTE, "sweep": True, **marks(model)}
+    return payload([answer.scan for answer in found], people, **facts)
+
+
+def movie_of_sweep(model: Model, plan: Plan, answers: Mapping[Question, Answer], kind: str) -> bytes:
+    """The sweep there and back as a file of a ``kind``."""
+    found = drawn_of(plan, answers)
+    words = [swept_in_words(model, answer, plan.columns[0]) for answer in found]
+    seed = "of a scan given" if plan.base.scan else plan.base.seed
+    return sweep_movie(
+        [answer.scan for answer in found], words, marks_in_words(plan.base.model, seed, model.digest), kind
+    )
+
+
+def whatif_sheet(model: Model, answer: Answer) -> bytes:
+    """A page with both scans and both tables of a what-if."""
+    question = answer.question
+    says = says_of(model.schema, question, answer.rows)
+    names = [f"{title}{told}" for title, told in zip(("Before", "What if"), says, strict=True)]
+    tables = [person_rows(model.schema, row, dict(question.before)) for row in answer.rows]
+    tables[1] = [row | {"origin": answer.why.get(row["name"], row["origin"])} for row in tables[1]]
+    seed = "none, a scan was given" if question.scan else str(question.seed)
+    facts = {"model": question.model, "seed": seed, "steps": str(question.steps), "weights": question.digest}
+    about = (
+        "A scan that was given, and what the model makes of it."
+        if question.scan
+        else "A person who does not exist, twice."
+    )
+    assert answer.first is not None
+    return printed(f"What if: {', '.join(names)}", about, [answer.first, answer.scan], names, tables, facts)
+
+
+def scan_scene(model: Model, scan: Scan) -> bytes:
+    """What the viewer shows of an uploaded scan: the scan, and in place of a table what the model reads off it."""
+    rows = []
+    for column in (part for part in model.schema.columns if part.name not in OPT_IN):
+        found = scan.columns[column.name]
+        value, read = likeliest(column, found)
+        shown = level(column.name, value) if isinstance(column, Category) else f"{value:g}"
+        units = "" if isinstance(column, Category) else unit(column.unit)
+        about = f"{column.description}: {read}"
+        row = {"name": column.name, "label": label(column.name), "value": shown, "unit": units, "origin": "read"}
+        rows.append(row | {"percentile": None, "description": about, "range": read})
+    person = {"title": "Your scan", "subtitle": "on the model's grid, as read", "file": "scan", "rows": rows}
+    marked = overlaid(model, [scan.mask])
+    note = "Read off the scan by the model, with the range it thinks possible. Not a measurement, not for diagnosis."
+    facts = {"note": note, "footer": NOT_SYNTHETIC, "pictures": False, **marks(model), **marked}
+    return payload([scan.volume], [person], model=model.checkpoint.config.name, draft=False, **facts)

@@ -1,0 +1,115 @@
+"""Slices, turns and movies to take away: known bodies stand where they must, files carry their marks."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.imaging.movie import MovieError, to_gif, to_mp4
+from engine.imaging.pictures import AMBER, body_box, captioned, montage
+from engine.imaging.surface import Surface, surface
+from engine.imaging.turntable import Body, turned
+from engine.imaging.volume import Volume
+
+MARKS = "SYNTHETIC - not for diagnosis · tiny, seed 5, weights 0123456789ab"
+
+
+def tall(bright: tuple[slice, slice, slice]) -> Volume:
+    """A body of 30 x 20 x 60 voxels in a larger grid, of water 0.2, with a bright block."""
+    data = np.zeros((1, 40, 30, 80), np.float32)
+    data[0, 5:35, 5:25, 10:70] = 0.2
+    data[0][bright] = 0.45
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    affine[:3, 3] = [-100, -75, -200]
+    return Volume(data, affine, ("water",))
+
+
+def test_the_box_holds_every_body_and_little_more():
+    volume = tall((slice(10, 12), slice(8, 10), slice(60, 62)))
+    assert body_box([volume]) == (slice(3, 37), slice(3, 27), slice(8, 72))
+    moved = Volume(np.roll(volume.data, -5, axis=1), volume.affine, volume.channels)
+    assert body_box([volume, moved])[0] == slice(0, 37)
+    codes = Volume(np.rint(volume.data * 255).astype(np.uint8), volume.affine, volume.channels)
+    assert body_box([codes]) == body_box([volume])
+
+
+def test_a_tall_body_stands_coronal_sagittal_and_axial_the_right_on_the_left():
+    """A block at the patient's right, front and top through the origin's planes is white in the left upper part."""
+    volume = tall((slice(22, 34), slice(13, 24), slice(55, 68)))
+    picture = montage(volume, body_box([volume]), 640)
+    coronal = round(640 * 34 / 64)
+    assert picture.shape[0] == 640
+    white = np.argwhere(picture[:, :coronal] > 250)
+    assert white[:, 0].mean() < 320
+    assert white[:, 1].mean() < coronal / 2
+    codes = Volume(np.rint(volume.data * 255).astype(np.uint8), volume.affine, volume.channels)
+    assert np.abs(montage(codes, body_box([volume]), 640).astype(int) - picture).max() <= 3
+
+
+def test_the_footer_is_burned_in_however_narrow_the_picture():
+    for wide in (120, 900):
+        frame = captioned(np.zeros((480, wide), np.uint8), "BMI 22 kg/m²", MARKS, 0.5)
+        foot = frame[-30:]
+        assert frame.shape[1] == wide
+        assert (np.abs(foot.astype(int) - AMBER).sum(-1) < 60).sum() > 40
+        assert (foot[:, -2:] == foot[-1, -1]).all(), "no word is cut off"
+
+
+def frames(n: int = 4) -> list[np.ndarray]:
+    return [captioned(np.full((90, 121), 60 * k, np.uint8), f"BMI {k}", MARKS) for k in range(n)]
+
+
+def test_a_gif_has_every_frame_and_its_marks():
+    picture = Image.open(io.BytesIO(to_gif(frames(), 500, MARKS)))
+    assert (picture.n_frames, picture.info["duration"], picture.info["loop"]) == (4, 500, 0)
+    assert picture.info["comment"].decode() == MARKS
+
+
+def test_an_mp4_plays_as_long_as_it_should_and_carries_its_marks(tmp_path):
+    from imageio_ffmpeg import get_ffmpeg_exe, read_frames
+
+    path = tmp_path / "movie.mp4"
+    path.write_bytes(to_mp4(frames(), 500, MARKS))
+    reader = read_frames(path)
+    facts = next(reader)
+    pictures = [np.frombuffer(raw, np.uint8).reshape(*facts["size"][::-1], 3) for raw in reader]
+    assert facts["codec"] == "h264"
+    assert facts["pix_fmt"].startswith("yuv420p")
+    assert facts["duration"] == pytest.approx(2.0, abs=0.15)
+    grey = [int(picture[60, 60, 0]) for picture in pictures]
+    assert [grey[round(len(grey) * share)] for share in (0.1, 0.4, 0.6, 0.9)] == pytest.approx([0, 60, 120, 180], abs=6)
+    said = subprocess.run([get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True).stderr
+    assert MARKS in said
+
+
+def test_frames_of_different_sizes_are_refused():
+    for wrong in ([], [frames()[0], frames()[1][:50]]):
+        with pytest.raises(MovieError, match="give one or more of the same size"):
+            to_gif(wrong, 100, MARKS)
+
+
+def ball(centre: tuple[float, float, float], radius: float) -> Surface:
+    grid = np.stack(np.meshgrid(*(np.arange(40.0),) * 3, indexing="ij"), -1)
+    return surface((radius - np.linalg.norm(grid - centre, axis=-1)).astype(np.float32), np.eye(4), level=0.0)
+
+
+def test_a_turn_begins_in_front_and_shows_what_is_nearer():
+    """Red lies to the patient's right, green before blue: from the front red is on the left, green hides blue, later the reverse."""
+    bodies = [
+        Body(ball((32, 20, 20), 5), (255, 0, 0)),
+        Body(ball((14, 30, 20), 5), (0, 255, 0)),
+        Body(ball((14, 10, 20), 5), (0, 0, 255)),
+    ]
+    front, _, back, _ = turned(bodies, (160, 120), 4)
+    place = {
+        name: np.argwhere(front[..., k] > 150).mean(0)[1] for k, name in enumerate("rgb") if (front[..., k] > 150).any()
+    }
+    assert set(place) == {"r", "g"}
+    assert place["r"] < 80 < place["g"]
+    assert (back[..., 2] > 150).any()
+    assert not (back[..., 1] > 150).any()
+    assert np.argwhere(back[..., 0] > 150).mean(0)[1] > 80
