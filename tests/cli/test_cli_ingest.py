@@ -92,6 +92,8 @@ def test_one_unusable_file_never_ends_the_ingest(
             raise IndexError("list index out of range")
         return brain_of(head)
 
+    # other processes would take the real one
+    monkeypatch.setattr(engine.cohort.ingest, "PROCESSES", 1)
     monkeypatch.setattr(engine.cohort.ingest, "deepbet_masker", lambda: masker)
     rgb = np.zeros((20, 20, 20), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     code, inter = bytearray(nib.Nifti1Image(HEAD.data, HEAD.affine).to_bytes()), bytearray(nifti_of(HEAD.data))

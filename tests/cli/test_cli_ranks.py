@@ -100,7 +100,9 @@ def test_what_ranks_cannot_generate_is_one_sentence(checkpoint: str, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def fake_person(seeds: list[int], given: object = None, device: str = "cpu") -> list[PhantomPerson]:
+def fake_person(
+    seeds: list[int], given: object = None, device: str = "cpu", raster: object = None
+) -> list[PhantomPerson]:
     """A person of no anatomy whose voxels are the seed's."""
     rng = np.random.default_rng(seeds[0])
     labels = rng.integers(0, 3, GRID).astype(np.uint8)
