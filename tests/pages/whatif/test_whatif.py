@@ -141,10 +141,10 @@ def test_the_address_brings_the_same_what_if_back(app: AppTest, model: engine.Mo
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"set_age": "-3"}, "age '-3' is not possible here"),
-        ({"hold": "shoe"}, "there is no column 'shoe' here"),
-        ({"set_weight": "70"}, "weight is computed from"),
-        ({"seed": "x"}, "seed 'x' is not possible here"),
+        ({"set_age": "-3"}, "Age '-3' is not possible here"),
+        ({"hold": "shoe"}, "There is no column 'shoe' here"),
+        ({"set_weight": "70"}, "Weight is computed from"),
+        ({"seed": "x"}, "Seed 'x' is not possible here"),
     ],
 )
 def test_a_bad_address_gets_a_sentence_and_draws_nobody(app: AppTest, query: dict[str, str], sentence: str):
