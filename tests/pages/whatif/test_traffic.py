@@ -41,7 +41,7 @@ class Wire:
         self.answers: list[Response] = []
         self.uploads = 0
         page.on("request", self._asked)
-        page.on("response", self.answers.append)
+        page.on("response", lambda answer: self.answers.append(answer))
         page.on("websocket", lambda socket: socket.on("framesent", lambda frame: self._heard("sent", frame)))
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: self._heard("received", frame)))
         page.on("console", lambda message: self._heard("console", message.text))
