@@ -82,7 +82,7 @@ class CheckpointConfig:
             "version": VERSION,
             "name": self.name,
             "title": self.title,
-            "model": {k: v for k, v in asdict(self.model).items() if v is not None or k not in NOT_NAMED},
+            "model": _sizes_of(self.model),
             "schema": self.schema.to_json(),
             "affine": [list(row) for row in self.affine],
             "channels": list(self.channels),
@@ -91,6 +91,14 @@ class CheckpointConfig:
             "guidance": self.guidance,
             "weights_sha256": self.weights_sha256,
         }
+
+
+def _sizes_of(model: ModelConfig) -> dict[str, Any]:
+    """A model's sizes as ``config.json`` has them: what older files do not name, only where there is some."""
+    found = {k: v for k, v in asdict(model).items() if v is not None or k not in NOT_NAMED}
+    if model.mask and not model.mask.atlas:
+        found["mask"].pop("atlas")
+    return found
 
 
 def config_from(stored: Any, where: str) -> CheckpointConfig:

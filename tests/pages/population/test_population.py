@@ -195,7 +195,7 @@ def test_an_address_makes_a_cohort_or_a_sentence(model: engine.Model):
     assert read_cohort(request.to_query(), "tiny", model)[0] == request
     _, problems = read_cohort({"n": "9000", "age": "400"}, "tiny", model)
     assert [problem.split(" is ")[0] for problem in problems] == ["age '400'", "n '9000'"]
-    assert "give a whole number from 10 to 5000" in problems[1]
+    assert "give a whole number from 1 to 5000" in problems[1]
 
 
 def test_the_csv_carries_what_draws_them_again(cohort: Cohort):
