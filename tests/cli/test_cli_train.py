@@ -44,8 +44,9 @@ def test_what_cannot_be_trained_is_refused(
     refused: Callable[..., str], tiny_store: CohortStore, tmp_path: Path
 ) -> None:
     run, store = ("--run-dir", tmp_path / "run"), tiny_store.path
-    assert "there is no recipe 'arm'; the recipes are head_t1, head_t1_1mm, torso_dixon, torso_dixon_hd, tiny" in refused(
-        "train", "arm", store, *run
+    assert (
+        "there is no recipe 'arm'; the recipes are head_t1, head_t1_1mm, torso_dixon, torso_dixon_hd, tiny"
+        in refused("train", "arm", store, *run)
     )
     assert "is not a store; ingest a data set first" in refused("train", "tiny", tmp_path / "none", *run)
     assert "ingest it with --recipe head_t1" in refused("train", "head_t1", store, *run)

@@ -82,6 +82,8 @@ GLOSSES: tuple[tuple[str, str, Words], ...] = (
     ("Pictures", r"recall \(([^,)]+).*", lambda m, g: f"By {_seen_by(m[1])} only {_share(g.figure.value)} of real scans have a made one like them{_of_real(g, _share)}."),
     ("Pictures", r"(density|coverage) \(([^,)]+).*", lambda m, g: f"By {_seen_by(m[2])} made scans do not fill the space of real ones: {m[1]} {g.figure.value:.2f}{_of_real(g, number)}."),
     ("Pictures", r"AUC of telling made from real: .*", lambda m, g: f"A trained classifier tells a made scan from a real one in {_share(g.figure.value)} of pairs (a guess is 50%)."),
+    ("Pictures", r"edge sharpness, strongest (\d+)% of voxels(?:, channel \d+)?: made over real", lambda m, g: f"The steepest {m[1]}% of voxels in made scans are {g.figure.value:.2f} times as steep as in real ones."),
+    ("Pictures", r"(contrast|area) (of .+): made over real", lambda m, g: f"The {m[1]} {m[2]} in made scans is {g.figure.value:.2f} of that in real ones."),
     ("Pictures", r"power spectrum: .*", lambda m, g: f"Detail of some size is too strong or too weak in made scans, at worst by a factor of {number(g.figure.value)}."),
     ("Pictures", r"(.+): made beside real persons, Cohen's d", lambda m, g: f"{m[1].capitalize()} of made scans is {abs(g.figure.value):.1f} standard deviations {'above' if g.figure.value > 0 else 'below'} that of real ones."),
     ("Table", r"detection AUC, (.+)", lambda m, g: f"A classifier ({m[1]}) tells made rows from real ones in {_share(g.figure.value)} of pairs (a guess is 50%)."),

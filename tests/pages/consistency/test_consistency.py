@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import engine
 from engine.measure.head import HeadMeasure
 from pages.components.consistency.view import slope_table
-from pages.components.consistency.work import Plan, Run, ended, sample_one, to_csv
+from pages.components.consistency.work import Plan, Run, _measured, ended, sample_one, to_csv
 from pages.components.parts.frame import BANNER
 
 ROOT = Path(__file__).parents[3]
@@ -24,6 +25,8 @@ PAGE = "pages/3_Consistency.py"
 
 @pytest.fixture
 def app(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    # a session begins with those whom other sessions have measured
+    st.cache_resource.clear()
     monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(checkpoints))
     return AppTest.from_file(str(ROOT / "app.py"), default_timeout=90).run().switch_page(PAGE).run()
 
@@ -109,6 +112,7 @@ def test_a_model_swapped_during_a_run_is_said_and_its_persons_come_back(app: App
     sample(app, 2)
     (plan,) = app.session_state["consistency"].measured
     app.session_state["consistency"].running = Run(plan=replace(plan, model="other", digest="0"), done=0)
+    _measured().clear()  # nor are there any of another session
     app.session_state["consistency"].measured = {replace(plan, model="other", digest="0"): [{}, {}]}
     app.number_input(key="consistency.n").set_value(6).run()
     assert not app.exception

@@ -49,8 +49,8 @@ def test_what_is_sampled_and_what_is_measured_are_told_apart():
         "age": "Age, years",
         "vat (sampled)": "VAT, L, in the table",
         "sex": "Sex",
-        "vat": "Visceral fat, l, measured",
-        "lungs": "Lungs, l, measured",
+        "vat": "Visceral fat, L, measured",
+        "lungs": "Lungs, L, measured",
     }
 
 

@@ -27,7 +27,7 @@ def review_of(*grades: Grade) -> Review:
     return Review(title="of tiny", facts={}, parts=(part,), cohort=None)
 
 
-@pytest.mark.parametrize("name", ["head-t1"])
+@pytest.mark.parametrize("name", ["head-t1", "torso-dixon"])
 def test_every_figure_of_the_shipped_cards_is_explained(name: str) -> None:
     grades = [grade for part in shipped(name).parts for grade in part.grades if grade.verdict]
     assert len(grades) > 20
