@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from engine.checkpoints.files import ANATOMY, JOINT, NOT_NAMED, RULER, CheckpointError
+from engine.checkpoints.files import ANATOMY, JOINT, RULER, CheckpointError, sizes_of
 from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
@@ -82,7 +82,7 @@ class CheckpointConfig:
             "version": VERSION,
             "name": self.name,
             "title": self.title,
-            "model": _sizes_of(self.model),
+            "model": sizes_of(self.model),
             "schema": self.schema.to_json(),
             "affine": [list(row) for row in self.affine],
             "channels": list(self.channels),
@@ -91,14 +91,6 @@ class CheckpointConfig:
             "guidance": self.guidance,
             "weights_sha256": self.weights_sha256,
         }
-
-
-def _sizes_of(model: ModelConfig) -> dict[str, Any]:
-    """A model's sizes as ``config.json`` has them: what older files do not name, only where there is some."""
-    found = {k: v for k, v in asdict(model).items() if v is not None or k not in NOT_NAMED}
-    if model.mask and not model.mask.atlas:
-        found["mask"].pop("atlas")
-    return found
 
 
 def config_from(stored: Any, where: str) -> CheckpointConfig:

@@ -34,8 +34,12 @@ def directory() -> Path:
     return Path(os.environ.get("SOMATWIN_CHECKPOINTS") or Path(__file__).parents[2] / "checkpoints")
 
 
-#: parts of a model that are named in its file only where there are some
-NOT_NAMED = {"mask": None, "detail": None}
+def sizes_of(model: ModelConfig) -> dict[str, Any]:
+    """A model's sizes as its file has them: what the first files did not name yet, only where there is some."""
+    found = {k: v for k, v in asdict(model).items() if v is not None or k not in ("mask", "detail")}
+    if model.mask and not model.mask.atlas:
+        found["mask"] = {k: v for k, v in asdict(model.mask).items() if k != "atlas"}
+    return found
 
 
 def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> list[str]:
@@ -43,22 +47,14 @@ def checkpoints(*, scans: bool = False, model: ModelConfig | None = None) -> lis
     those of its sizes, whatever they have to draw rows."""
     settle_all(directory())
     found = {path.parent.name: stated(path) for path in directory().glob(f"[!.]*/{CONFIG}")}
-    sizes = model and {**strict_json.parse(strict_json.text_of(asdict(model))), "rows": None}
+    sizes = model and {**strict_json.parse(strict_json.text_of(sizes_of(model))), "rows": None}
     return sorted(
         name
         for name, config in found.items()
         if config.get("format") == JOINT
         and not (scans and config.get("channels") == [])
-        and (sizes is None or _all_sizes(config.get("model", {})) == sizes)
+        and (sizes is None or {**config.get("model", {}), "rows": None} == sizes)
     )
-
-
-def _all_sizes(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes of a model as its file has them, with what older files do not name; whatever it has to draw rows."""
-    found = {**NOT_NAMED, **stored, "rows": None}
-    if found["mask"]:
-        found["mask"] = {"atlas": False, **found["mask"]}
-    return found
 
 
 def find(name: str | Path) -> Path:

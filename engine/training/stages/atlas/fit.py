@@ -88,7 +88,7 @@ def fit_atlas(
         kept = load_tensors(path)[0]
     else:
         half = [side // STRIDE for side in store.grid]
-        mean = sum((torch.cat(cohort.parts(k)) for k in range(n)), torch.zeros(())) / n
+        mean = sum((cohort.parts(k).stacked() for k in range(n)), torch.zeros(())) / n
         kept = {"fields": torch.zeros(n, 3, *half, dtype=torch.float16), "mean": mean, "rounds": torch.tensor(0)}
     channels = len(store.channels)
     for number, passes in list(enumerate(config.rounds))[int(kept["rounds"]) :]:
@@ -98,7 +98,7 @@ def fit_atlas(
             person = cohort.parts(k)
             field, error = registered(atlas, person, kept["fields"][k].float(), passes, box)
             kept["fields"][k] = field
-            values, counts = splatted(torch.cat(person), field)
+            values, counts = splatted(person.stacked(), field)
             summed, weight = summed + values, weight + counts
             step = number * n + k + 1
             seconds = time.monotonic() - began

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -36,11 +38,25 @@ class Pass(NamedTuple):
     fine: bool
 
 
-class Parts(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Parts:
     """What is compared: ``scan`` (c, x, y, z), 0 to 1, and ``outlines`` (o, x, y, z), the shares of a few structures."""
 
     scan: Tensor
     outlines: Tensor
+
+    @cached_property
+    def fine(self) -> Float[Tensor, "k x y z"]:
+        """The features, kept: an atlas is compared with many persons."""
+        return self.features()
+
+    @cached_property
+    def coarse(self) -> Float[Tensor, "k x2 y2 z2"]:
+        """The features at half the resolution, kept."""
+        return self.halved().features()
+
+    def stacked(self) -> Float[Tensor, "k x y z"]:
+        return torch.cat([self.scan, self.outlines])
 
     def features(self) -> Float[Tensor, "k x y z"]:
         """The scan normalised in a box about each voxel, beside the outlines."""
@@ -51,7 +67,7 @@ class Parts(NamedTuple):
 
     def halved(self) -> Parts:
         """At half the resolution."""
-        both = nn.functional.avg_pool3d(torch.cat([self.scan, self.outlines]), STRIDE)
+        both = nn.functional.avg_pool3d(self.stacked(), STRIDE)
         return Parts(both[: len(self.scan)], both[len(self.scan) :])
 
 
@@ -60,12 +76,8 @@ def registered(
 ) -> tuple[Float[Tensor, "3 x2 y2 z2"], float]:
     """The ``field`` (voxels, from the person's to the atlas') after these passes, and the squared difference at the end."""
     cells, error = field / STRIDE, 0.0
-    pairs = {
-        fine: [p.features() if fine else p.halved().features() for p in (atlas, person)]
-        for fine in {p.fine for p in passes}
-    }
     for one in passes:
-        theirs, mine = pairs[one.fine]
+        theirs, mine = (p.fine if one.fine else p.coarse for p in (atlas, person))
         cells, error = _moved(theirs, mine, cells, one, box)
     return cells * STRIDE, error
 
