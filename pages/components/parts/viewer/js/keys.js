@@ -127,7 +127,7 @@ const SHORTCUTS = [
   { keys: "L", words: "labels", when: labelled, act: flip("overlay") },
   { keys: "U", words: "cutaway", when: always, act: flip("cutaway") },
   { keys: "T", words: "next 3D view", when: always, act: nextSurface },
-  { keys: "O", words: "table beside the scan", when: (view) => !view.header.compare, act: flip("folded") },
+  { keys: "Y", words: "table beside the scan", when: (view) => !view.header.compare, act: flip("folded") },
   { keys: "E", words: "enlarge the pane, or show all", when: always, act: (view) => enlarge(view, view.active) },
   { keys: "F", words: "full screen", when: always, act: toggleFullScreen },
   { keys: "G", words: "save the picture", when: mayKeep, act: savePicture },

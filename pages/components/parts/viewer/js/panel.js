@@ -23,7 +23,7 @@ function buildUpper(view) {
       way("Side by side", "side", "S"), way("Wipe", "wipe", "W"), way("Difference", "difference", "D")),
     mode === "difference" ? group("Scale", ...rangeButtons(view)) : group("Window", ...windowButtons(view)),
     element("div", { class: "actions" },
-      view.header.compare ? "" : quietButton("Table", "Table (O)", () => toggle(view, "folded"), String(!view.folded)),
+      view.header.compare ? "" : quietButton("Table", "Table (Y)", () => toggle(view, "folded"), String(!view.folded)),
       quietButton("Reset", "Reset crosshair, window and view (R)", () => resetView(view)),
       ...(mayKeep(view) ? [
         quietButton("Save image", "Save a large PNG (G)", () => savePicture(view)),
