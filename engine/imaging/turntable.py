@@ -41,7 +41,7 @@ def turned(
     low, top = every.min(0), every.max(0)
     middle = (low + top) / 2
     girth = 2 * np.linalg.norm(every[:, :2] - middle[:2], axis=1).max()
-    scale = 0.94 * min(wide / girth, high / (top[2] - low[2]))
+    scale = 0.94 * float(min(wide / girth, high / (top[2] - low[2])))
     solid = [body for body in bodies if body.opacity >= 1]
     clear = sorted((body for body in bodies if body.opacity < 1), key=lambda body: -body.opacity)
     layers = [_Layer.of(group) for group in (solid, *([body] for body in clear)) if group]

@@ -17,6 +17,7 @@ from engine.measure.ruler import Classes, StatedError, stated_error, titles
 from engine.measure.shipped import load_ruler
 from engine.phantom.cohort import make
 from engine.training.stages.measure_torso import scan_of
+from engine.vocabulary.units import written_unit
 from tests.measure.balls import CONFIG, ball, ball_measure, ball_store  # noqa: F401
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
@@ -33,7 +34,7 @@ def test_a_ruler_says_what_it_measures_and_how_far_it_errs(region: Region):
         by = stored["test"]["volumes"][name] if region.name == "head" else stored["measures"][name]
         assert error.sd == by["relative_difference"][1] if region.name == "head" else by["difference"][3]
         assert error.relative == (name not in ("waist", "liver_pdff"))
-    assert titles(ruler)[region.relations[0][1]].endswith(f", {ruler.units[region.relations[0][1]]}")
+    assert titles(ruler)[region.relations[0][1]].endswith(f", {written_unit(ruler.units[region.relations[0][1]])}")
 
 
 def test_a_stated_error_is_in_the_unit_of_the_value():

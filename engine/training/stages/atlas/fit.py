@@ -33,15 +33,24 @@ PRESENT, MARGIN = 0.02, 4
 @dataclass(frozen=True, kw_only=True)
 class AtlasTraining:
     """The ``rounds`` of the registration, each of one or more passes, of at most so many ``persons``, and the classes whose
-    ``outlines`` are compared beside the scans."""
+    ``outlines`` are compared beside the scans; full resolution is for a box about all but the ``outer`` ones."""
 
     rounds: tuple[tuple[Pass, ...], ...] = (
         (Pass(15, 2.0, 0.3, False), Pass(15, 1.2, 0.2, False)),
         (Pass(14, 1.0, 0.15, False), Pass(10, 0.8, 0.1, True)),
         (Pass(8, 0.8, 0.1, True), Pass(6, 0.6, 0.1, True)),
+        (Pass(10, 0.8, 0.1, False), Pass(10, 0.6, 0.1, True)),
+        (Pass(10, 0.5, 0.08, True),),
     )
     persons: int = 128
-    outlines: tuple[tuple[str, ...], ...] = (("cortex left", "cortex right"), ("white matter",))
+    outlines: tuple[tuple[str, ...], ...] = (
+        ("cortex left", "cortex right"),
+        ("white matter",),
+        ("ventricles",),
+        ("deep grey matter",),
+        ("cerebellum",),
+    )
+    outer: tuple[tuple[str, ...], ...] = (("scalp",),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +68,7 @@ class Cohort:
         rows = rows[store.labelled[rows]]
         if not len(rows):
             raise RunError(f"no training person of {store.path} has a label map; leave the mask out")
-        outlines = [[mask.classes.index(name) for name in names] for names in config.outlines]
+        outlines = [[mask.classes.index(name) for name in names] for names in (*config.outlines, *config.outer)]
         chosen = rows[:: -(-len(rows) // config.persons)]
         return cls(store, chosen, class_of_code(mask), outlines)
 
@@ -93,7 +102,7 @@ def fit_atlas(
     channels = len(store.channels)
     for number, passes in list(enumerate(config.rounds))[int(kept["rounds"]) :]:
         atlas = Parts(kept["mean"][:channels], kept["mean"][channels:])
-        box, summed, weight = _about(atlas), torch.zeros_like(kept["mean"]), torch.zeros(store.grid)
+        box, summed, weight = _about(atlas, len(config.outlines)), torch.zeros_like(kept["mean"]), torch.zeros(store.grid)
         for k in range(n):
             person = cohort.parts(k)
             field, error = registered(atlas, person, kept["fields"][k].float(), passes, box)
@@ -124,12 +133,12 @@ def likeliest(cohort: Cohort, fields: Float[Tensor, "n 3 x2 y2 z2"], classes: in
     return counts.argmax(0).to(torch.uint8)
 
 
-def _about(atlas: Parts) -> Box:
-    """The box of what is compared at full resolution: about the outlines, or everything where there are none."""
+def _about(atlas: Parts, outlines: int) -> Box:
+    """The box of what is compared at full resolution: about the first ``outlines``, or everything where there are none."""
     grid = atlas.scan.shape[1:]
-    if not len(atlas.outlines):
+    if not outlines:
         return slice(0, grid[0]), slice(0, grid[1]), slice(0, grid[2])
-    there = (atlas.outlines > PRESENT).any(0).numpy()
+    there = (atlas.outlines[:outlines] > PRESENT).any(0).numpy()
     ends = [np.flatnonzero(there.any(tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
     x, y, z = (
         slice(max(0, first - MARGIN), min(n, last + 1 + MARGIN)) for (first, last), n in zip(ends, grid, strict=True)
