@@ -72,8 +72,9 @@ def evaluations(net: JointModel) -> int:
 
 
 def drawing_units(steps: int) -> int:
-    """What the progress of drawing one person, or one block of rows, counts: ``steps`` evaluations and the decoding."""
-    return steps + 1
+    """What the progress of drawing one person, or one block of rows, counts: ``steps`` evaluations, the decoding and the detail,
+    which may be none."""
+    return steps + 2
 
 
 def checked_weight(weight: float, name: str) -> float:
@@ -182,12 +183,15 @@ class Model:
             known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=draws_mask)
             for state in self._integrate(noise, known, weight, times):
                 tally.add()
-            drawn = model.decode_mask(state.mask) if draws_mask else None
-            volumes = [None] * len(seeds)
+            drawn, field = model.seen_mask(state.mask) if draws_mask else (None, None)
+            scans, volumes = None, [None] * len(seeds)
             if self.has_image:
                 shown = drawn if labels is None else labels.to(state.image.device).expand(len(seeds), -1, -1, -1)
-                base, tokens = model.decode(state.image), state.mask if draws_mask else None
-                scans = model.detailed(base, shown, seeds, DETAIL_STEPS, mask=tokens) if detail else base
+                scans = model.decode(state.image)
+            tally.add()
+            if scans is not None:
+                if detail:
+                    scans = model.detailed(scans, shown, seeds, DETAIL_STEPS, field=field)
                 volumes = scans.cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
             masks = [mask] * len(seeds)

@@ -304,18 +304,18 @@ class JointModel(nn.Module):
         seeds: list[int],
         evaluations: int,
         *,
-        mask: Float[Tensor, "b n m"] | None = None,
+        field: Float[Tensor, "b 3 x2 y2 z2"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
         """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown), each from its own seed; as
-        they are where the model has none. ``mask`` is the diffused state that the labels were decoded from, if they were; an
-        atlas is laid by it, else by what the labels are encoded to."""
+        they are where the model has none. The ``field`` is the one that the labels were seen through, if they were
+        (:meth:`seen_mask`); an atlas is laid by it, else by that of what the labels are encoded to."""
         if self.config.detail is None:
             return base
-        template = None
-        if labels is not None and self.has_atlas:
-            coder = self.mask_autoencoder
-            tokens = large.encoded_mask(coder, labels) if mask is None else self._mask_axes.restore(mask)
-            base, template = self.on_atlas(base, tokens)
+        template, coder = None, self.mask_autoencoder
+        if labels is not None and isinstance(coder, AtlasAutoencoder):
+            if field is None:
+                field = large.field(coder, large.encoded_mask(coder, labels))
+            base, template = large.on_atlas(coder, field, base)
         if labels is None:
             labels = torch.full(
                 (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device
@@ -332,7 +332,7 @@ class JointModel(nn.Module):
         coder = self.mask_autoencoder
         if not isinstance(coder, AtlasAutoencoder):
             return base, None
-        return large.on_atlas(coder, tokens, base)
+        return large.on_atlas(coder, large.field(coder, tokens), base)
 
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""
@@ -340,7 +340,17 @@ class JointModel(nn.Module):
 
     def decode_mask(self, mask: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
         """The diffused mask state to segmentations: of each voxel the likeliest class."""
-        return large.decoded_mask(self.mask_autoencoder, self._mask_axes.restore(mask))
+        return self.seen_mask(mask)[0]
+
+    def seen_mask(
+        self, mask: Float[Tensor, "b n m"]
+    ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
+        """As :meth:`decode_mask`, and the field through which the atlas was seen, where there is one."""
+        coder, tokens = self.mask_autoencoder, self._mask_axes.restore(mask)
+        if not isinstance(coder, AtlasAutoencoder):
+            return large.decoded_mask(coder, tokens), None
+        field = large.field(coder, tokens)
+        return large.seen(coder, field), field
 
     def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
         """E[mask | scan] of the diffused mask state, beside the columns that are ``known``, if any; by one evaluation, at t = 1,

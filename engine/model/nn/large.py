@@ -41,23 +41,33 @@ def encoded_mask(coder: MaskAutoencoder, labels: UInt8[Tensor, "b x y z"]) -> Fl
     return tiled.encode_mask(coder, labels) if pays(coder.grid) else coder.encode(labels)
 
 
+def field(coder: AtlasAutoencoder, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b 3 x2 y2 z2"]:
+    """Displacements of tokens, in voxels."""
+    return tiled_atlas.field(coder, tokens) if pays(coder.grid) else coder.field(tokens)
+
+
 def decoded_mask(coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
     """Segmentations of tokens: of each voxel the likeliest class."""
-    if not pays(coder.grid):
-        return coder.decode(tokens).argmax(1).to(torch.uint8)
     if isinstance(coder, AtlasAutoencoder):
-        return tiled_atlas.labels(coder, tiled_atlas.field(coder, tokens))
-    return tiled.MaskScores(coder, tokens).labels()
+        return seen(coder, field(coder, tokens))
+    if pays(coder.grid):
+        return tiled.MaskScores(coder, tokens).labels()
+    return coder.decode(tokens).argmax(1).to(torch.uint8)
+
+
+def seen(coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"]) -> UInt8[Tensor, "b x y z"]:
+    """Segmentations: the atlas' classes seen through the ``field``."""
+    return tiled_atlas.labels(coder, field) if pays(coder.grid) else coder.seen(field).argmax(1).to(torch.uint8)
 
 
 def on_atlas(
-    coder: AtlasAutoencoder, tokens: Float[Tensor, "b n m"], base: Float[Tensor, "b c x y z"]
+    coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"], base: Float[Tensor, "b c x y z"]
 ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"]]:
-    """Decoded scans with the atlas laid on them by their mask's ``tokens``, and its mean scan as it lies in them."""
+    """Decoded scans with the atlas laid on them through the ``field``, and its mean scan as it lies in them."""
     if pays(coder.grid):
-        template = tiled_atlas.mean_scan(coder, tiled_atlas.field(coder, tokens))
+        template = tiled_atlas.mean_scan(coder, field)
         return tiled_atlas.lay(base, template), template
-    template = coder.mean_scan(coder.field(tokens))
+    template = coder.mean_scan(field)
     return laid(base, template), template
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
-#: what decides who a person is: weights, given cells, seed, steps
-Key = tuple[str, tuple[tuple[str, Cell], ...], int, int]
+#: what decides who a person is: weights, given cells, seed, steps, and whether their scan has its detail
+Key = tuple[str, tuple[tuple[str, Cell], ...], int, int, bool]
 #: called with a fraction done and a sentence; every call is a point at which a newer request takes over
 Report = Callable[[float, str], object]
 
@@ -95,9 +95,13 @@ def model_lock() -> threading.Lock:
 
 
 def draw(model: Model, request: Request, report: Report, draft: bool = False) -> Drawn:
-    """Generate the people of ``request``, or take those still kept, and prepare their view."""
+    """Generate the people of ``request``, or take those still kept, and prepare their view; a ``draft`` has no detail."""
     began = time.monotonic()
-    found, kept = people_of(model, request, lambda share, text: report(share, text + time_left(began, share)))
+
+    def said(share: float, text: str) -> None:
+        report(share, text + time_left(began, share))
+
+    found, kept = people_of(model, request, said, detail=not draft)
     report(1.0, "Preparing the view")
     people = [each.person for each in found]
     return Drawn(
@@ -114,35 +118,40 @@ def draw(model: Model, request: Request, report: Report, draft: bool = False) ->
 
 def person_kept(model: Model, request: Request) -> Person | None:
     """The first of the request's people, if still kept."""
-    found = _shared().get((model.digest, request.given, request.seed, request.steps))
+    found = _shared().get((model.digest, request.given, request.seed, request.steps, True))
     return found.person if found else None
 
 
-def people_of(model: Model, request: Request, report: Report) -> tuple[list[_Kept], int]:
-    """The people of ``request``, and how many of them were kept from before.
+def people_of(model: Model, request: Request, report: Report, *, detail: bool = True) -> tuple[list[_Kept], int]:
+    """The people of ``request``, and how many of them were kept from before; without ``detail`` their scans are drafts.
 
     Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
     finished before a run is given up are not drawn again.
     """
     shared = _shared()
-    keys = [(model.digest, request.given, request.seed + i, request.steps) for i in range(request.n)]
+    keys = [(model.digest, request.given, request.seed + i, request.steps, detail) for i in range(request.n)]
     people = {i: found for i, key in enumerate(keys) if (found := shared.get(key))}
     missing = [i for i in range(request.n) if i not in people]
     for position, i in enumerate(missing):
-        people[i] = _person(model, request, i, (position / len(missing), 1 / len(missing)), report)
+        part = (position / len(missing), 1 / len(missing))
+        people[i] = _person(model, request, i, part, report, detail=detail)
         shared.put(keys[i], people[i])
     return [people[i] for i in range(request.n)], request.n - len(missing)
 
 
-def _person(model: Model, request: Request, i: int, share: tuple[float, float], report: Report) -> _Kept:
+def _person(
+    model: Model, request: Request, i: int, share: tuple[float, float], report: Report, *, detail: bool
+) -> _Kept:
     """Person ``i``; ``share`` is the fraction of the whole run done before this person, and this person's part of it."""
+    from engine.inference.generate import drawing_units
+
     who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
 
     def progress(done: int, total: int) -> None:
         report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total)}")
 
     with turn(model_lock(), report):
-        progress(0, request.steps + 1)
+        progress(0, drawing_units(request.steps))
         began = time.monotonic()
         (person,) = model.generate(
             n=1,
@@ -150,19 +159,21 @@ def _person(model: Model, request: Request, i: int, share: tuple[float, float], 
             seed=request.seed + i,
             steps=request.steps,
             with_mask=model.has_mask,
+            detail=detail,
             progress=progress,
         )
         return _Kept(person, time.monotonic() - began)
 
 
 def step_in_words(done: int, total: int) -> str:
-    """``3 of 8``: the engine's last unit of work is the decoding.
+    """``3 of 8``: the engine's last units of work are the decoding and the detail.
 
-    >>> step_in_words(3, 9), step_in_words(8, 9)
-    ('3 of 8', '8 of 8, building the scan')
+    >>> step_in_words(3, 10), step_in_words(8, 10), step_in_words(9, 10)
+    ('3 of 8', '8 of 8, a draft of the scan', '8 of 8, its detail')
     """
-    last = total - 1
-    return f"{done} of {last}" if done < last else f"{last} of {last}, building the scan"
+    last = total - 2
+    doing = ("", ", a draft of the scan", ", its detail")
+    return f"{min(done, last)} of {last}{doing[min(max(0, done - last + 1), 2)]}"
 
 
 def time_left(began: float, share: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 import engine
 from pages.components.state.address import Request
-from pages.components.state.generation import Drawn, draw, step_in_words, time_left
+from pages.components.state.generation import Drawn, draw, person_kept, step_in_words, time_left
 
 
 def drawn(kept: int, people: int = 3) -> Drawn:
@@ -28,7 +28,7 @@ def test_whoever_was_drawn_is_kept_with_the_time_it_took(tiny_checkpoint: Path):
     request = Request(model="tiny", seed=4100, n=2, steps=3)
     said: list[tuple[float, str]] = []
     first = draw(model, request, lambda share, text: said.append((share, text.split(", about")[0])))
-    steps = ["0 of 3", "1 of 3", "2 of 3", "3 of 3, building the scan", "3 of 3, building the scan"]
+    steps = ["0 of 3", "1 of 3", "2 of 3", "3 of 3, a draft of the scan", *["3 of 3, its detail"] * 2]
     each = [f"Person {i} of 2, step {step}" for i in (1, 2) for step in steps]
     assert [text for _, text in said] == [*each, "Preparing the view"]
     assert [share for share, _ in said] == sorted(share for share, _ in said)
@@ -42,8 +42,20 @@ def test_whoever_was_drawn_is_kept_with_the_time_it_took(tiny_checkpoint: Path):
 
 
 def test_steps_are_counted_as_they_were_asked_for():
-    """The engine counts the decoding too."""
-    assert [step_in_words(done, 3) for done in range(4)] == ["0 of 2", "1 of 2", *["2 of 2, building the scan"] * 2]
+    """The engine counts the decoding and the detail too."""
+    scan = ["2 of 2, a draft of the scan", *["2 of 2, its detail"] * 2]
+    assert [step_in_words(done, 4) for done in range(5)] == ["0 of 2", "1 of 2", *scan]
+
+
+def test_a_draft_is_kept_apart_from_the_whole(tiny_checkpoint: Path):
+    """A draft has the scan that the tokens decode to; who asks for the same person in full gets the detail."""
+    model = engine.load(tiny_checkpoint / "tiny", "cpu")
+    asked = Request(model="tiny", seed=4200, n=1, steps=2)
+    draft = draw(model, asked, lambda share, text: None, draft=True)
+    assert person_kept(model, asked) is None
+    whole = draw(model, asked, lambda share, text: None)
+    assert (draft.kept, whole.kept) == (0, 0)
+    assert draft.people[0].attributes == whole.people[0].attributes
 
 
 def test_time_left_is_silent_before_there_is_any(monkeypatch: pytest.MonkeyPatch):
