@@ -26,8 +26,8 @@ from torch import Tensor
 
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume, finite
-from engine.inference.conditioning import given_for_inversion, given_otherwise, with_masks
-from engine.inference.generate import Model, Person, checked_weight, drawing_units, evaluations
+from engine.inference.conditioning import given_for_inversion, given_otherwise, given_rows, with_masks
+from engine.inference.generate import ROW_STEPS, Model, Person, checked_weight, drawing_units, evaluations
 from engine.inference.infer import infer
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
@@ -48,12 +48,12 @@ CHANGED = 0.1
 class Counterfactual:
     """What the intervention makes of a scan, and how far to trust it.
 
-    ``volume``: the counterfactual as the model draws it, on which every figure rests; ``restored``: the same with the detail
-    that the autoencoder lost added back where nothing changed, for the eye. ``reconstruction``: the scan through the
-    autoencoder; ``null``: the scan through the whole chain without an intervention; ``difference``: ``volume`` less
-    ``null``, what the intervention alone did. ``factual`` and ``row``: the table before and after, what was missing
-    inferred. PSNR in dB (peak 1) of reconstruction and null against the scan: ``null_psnr`` below ``autoencoder_psnr``
-    is drift of the inversion.
+    ``volume``: the counterfactual as the model draws it, on which every figure rests; ``restored``: the same with what the
+    model lost of the scan added back where nothing changed, for the eye. ``reconstruction``: the scan through the autoencoder,
+    with the detail that the model draws, as all of these; ``null``: the scan through the whole chain without an intervention;
+    ``difference``: ``volume`` less ``null``, what the intervention alone did. ``factual`` and ``row``: the table before and
+    after, what was missing inferred. PSNR in dB (peak 1) of reconstruction and null against the scan: ``null_psnr`` below
+    ``autoencoder_psnr`` is drift of the inversion.
     """
 
     volume: Volume
@@ -113,23 +113,35 @@ def _completed(model: Model, volume: Volume, row: Row, tally: Tally) -> Row:
 
 def _prepared(
     model: Model,
-    volume: Volume,
-    row: Row,
-    moved: Collection[str],
-    free: Collection[str],
-    tally: Tally,
+    voxels: Float[Tensor, "c x y z"],
+    full: Row,
+    held: Collection[str],
     edit: MaskEdit | None = None,
 ) -> _Scan:
-    """Encode the scan with the known columns: those of ``row`` and the ``moved`` ones, but for the ``free`` ones; and, where it
-    is to be edited, with its mask."""
-    voxels = _voxels(model, volume)
-    held = (set(row) | set(moved)) - set(free)
-    full = _completed(model, volume, row, tally)
+    """Encode the scan with the ``held`` columns of its ``full`` row and, where it is to be edited, with its mask."""
     net = model.checkpoint.model
     known = given_for_inversion(net, full, voxels, held)
     if edit is not None:
         known = with_masks(net, known, [model.checkpoint.labels_on_grid(edit.before)])
     return _Scan(voxels, known, full)
+
+
+def _followed(model: Model, full: Row, held: Collection[str], target: Row) -> Row:
+    """The ``target``, which has the ``held`` columns, completed: the other columns of the ``full`` row keep the noise that they
+    have beside its held ones in the network of rows. Where the target is what was, so is the row, to the last bit."""
+    net, schema = model.checkpoint.model.rows, model.schema
+    assert net is not None
+    was, then = given_rows(net, [full]), given_rows(net, [{**full, **target}])
+    on = torch.tensor([[column.name in held for column in schema.columns]], device=was.table.device)
+    was, then = was._replace(table=on), then._replace(table=on)
+    times = schedule(ROW_STEPS)
+    noise = invert_flow(net.velocity, was.value, was, times, linear=net.linear(was), rounds=ROUNDS)
+    ends = []
+    for known in (was, then):
+        *_, state = integrate(net.velocity, known.impose(noise), known, times, "euler", linear=net.linear(known))
+        ends.append(state.table)
+    moved = was.value.table + (ends[1] - ends[0])
+    return schema.decode(moved.cpu().numpy(), [target])[0]
 
 
 def _times(steps: int) -> list[float]:
@@ -179,7 +191,9 @@ def invert(
     """
     row = model.schema.resolve(given or {})
     tally = Tally(progress, _inferring(model, row) + ROUNDS * steps)
-    return _noise(model, _prepared(model, volume, row, (), (), tally), steps, tally)
+    voxels = _voxels(model, volume)
+    full = _completed(model, volume, row, tally)
+    return _noise(model, _prepared(model, voxels, full, set(row)), steps, tally)
 
 
 def intervened(schema: AttributeSchema, factual: Mapping[str, Any], intervention: Mapping[str, Any]) -> Row:
@@ -217,12 +231,12 @@ def counterfactual(
     """The person in ``volume``, who has the ``factual`` attributes, under the ``intervention`` and the ``edit`` of the mask.
 
     ``factual`` columns are held unless they are set or named in ``free``; a free or missing column keeps its noise and
-    moves with the intervention as it does in the cohort. A missing column that is to be set is inferred from the bare scan
-    first. ``strength`` w other than 1 extrapolates from the factual attributes (:func:`engine.model.sampler.guided` with the fact
-    in the place of the unconditional), so that a null intervention stays null at any strength. Costs three evaluations a
-    step backwards, and one forwards for both rows together; ``progress`` hears of each, and what it raises cancels. Raises
-    :class:`RequestError` for a scan of another grid or a column both set and free,
-    :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
+    moves with the intervention as it does in the cohort, by the network of rows where there is one, before the scan. A missing
+    column that is to be set is inferred from the bare scan first. ``strength`` w other than 1 extrapolates from the factual
+    attributes (:func:`engine.model.sampler.guided` with the fact in the place of the unconditional), so that a null
+    intervention stays null at any strength. Costs three evaluations a step backwards, and one forwards for both rows together;
+    ``progress`` hears of each, and what it raises cancels. Raises :class:`RequestError` for a scan of another grid or a column
+    both set and free, :class:`engine.vocabulary.schema.AttributeValueError` for an impossible value.
     """
     schema, row = model.schema, model.schema.resolve(factual)
     moved = _factors(schema, intervention)
@@ -232,12 +246,18 @@ def counterfactual(
     intervened(schema, row, intervention)
     checked_weight(strength, "strength")
     tally = Tally(progress, counterfactual_units(model, row, steps))
-    scan = _prepared(model, volume, row, moved, free, tally, edit)
-    fact: Row = {c.name: scan.row[c.name] for c, on in zip(schema.columns, scan.known.table[0], strict=True) if on}
+    times, voxels = _times(steps), _voxels(model, volume)
+    full, held = _completed(model, volume, row, tally), (set(row) | moved) - set(free)
+    fact: Row = {column.name: full[column.name] for column in schema.columns if column.name in held}
     whole = {d.name: row[d.name] for d in schema.derived if d.name in row and d.value(fact) is not None}
     target = intervened(schema, {**fact, **whole}, intervention)
+    if edit is None and model.checkpoint.model.rows is not None and len(fact) < len(schema.columns):
+        # a person's scan follows their whole row, as it does when it is drawn
+        target = _followed(model, full, held, target)
+        held = {column.name for column in schema.columns}
+    scan = _prepared(model, voxels, full, held, edit)
     noise = _noise(model, scan, steps, tally)
-    state = _forwards(model, noise, scan, target, _times(steps), strength, tally, edit)
+    state = _forwards(model, noise, scan, target, times, strength, tally, edit)
     tokens = torch.cat([scan.known.value.image, state.image])
     reconstruction, null, changed = _decoded(model, tokens, edit).cpu().numpy()
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
@@ -285,11 +305,15 @@ def _forwards(
 
 
 def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit | None) -> Float[Tensor, "b c x y z"]:
-    """The scans of reconstruction, no change and change; where the mask is edited, as they are painted for it before and after."""
+    """The scans of reconstruction, no change and change, with the detail of what they show or, where the mask is edited, of the
+    mask before and after."""
     net = model.checkpoint.model
     base = net.decode(tokens)
     if edit is None:
-        return base
+        if net.config.detail is None or not net.has_mask:
+            return base
+        labels, field = net.seen_mask(net.mask_mean(base))
+        return net.detailed(base, labels, [0] * len(base), 1, field=field)
     before, after = (model.checkpoint.labels_on_grid(mask).to(base.device) for mask in (edit.before, edit.after))
     return net.detailed(base, torch.stack([before, before, after]), [0, 0, 0], 1)
 

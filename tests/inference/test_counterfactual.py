@@ -186,6 +186,15 @@ def test_what_is_held_stays_and_what_is_free_moves(model: engine.Model, scan: en
     assert free.factual["bmi"] == 24.0
 
 
+def test_a_scan_follows_the_whole_row(model: engine.Model, scan: engine.Volume) -> None:
+    """What is free moves in the row first; then the scan is that of whoever sets all of it."""
+    free = counterfactual(model, scan, factual=ROW, intervention={"age": 70}, steps=8, free=("bmi",))
+    whole = counterfactual(model, scan, factual=ROW, intervention={"age": 70, "bmi": free.row["bmi"]}, steps=8)
+    assert free.row == whole.row
+    assert np.allclose(free.volume.data, whole.volume.data, atol=1e-5)
+    assert np.array_equal(free.null.data, whole.null.data)
+
+
 def test_derived_columns_follow_or_move_their_first_factor(model: engine.Model) -> None:
     schema: AttributeSchema = model.schema
     row = intervened(schema, {"height": 180.0, "weight": 81.0, "age": 50}, {"weight": 97.2})
@@ -202,10 +211,14 @@ def test_inversion_gives_noise_of_the_state(model: engine.Model, scan: engine.Vo
     assert np.array_equal(noise.table.numpy(), table)
 
 
-def test_given_columns_are_fused_and_the_others_have_no_influence(
-    model: engine.Model, scan: engine.Volume, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rows", [True, False], ids=["with rows", "without"])
+def test_columns_are_fused_if_they_are_clean_in_the_flow(
+    model: engine.Model, scan: engine.Volume, monkeypatch: pytest.MonkeyPatch, rows: bool
 ) -> None:
+    """A free column is completed by the network of rows and then clean; without that network it is drawn beside the scan."""
     seen = []
+    if not rows:
+        monkeypatch.setitem(model.checkpoint.model._modules, "rows", None)
     original = JointModel.encode
 
     def watched(self: JointModel, volume: torch.Tensor, table: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
@@ -214,7 +227,7 @@ def test_given_columns_are_fused_and_the_others_have_no_influence(
 
     monkeypatch.setattr(JointModel, "encode", watched)
     counterfactual(model, scan, factual=ROW, intervention={"age": 70}, steps=1, free=("bmi",))
-    assert seen == [[c.name != "bmi" for c in model.schema.columns]]
+    assert seen == [[rows or c.name != "bmi" for c in model.schema.columns]]
 
 
 def test_the_same_seed_is_the_same_person(model: engine.Model) -> None:

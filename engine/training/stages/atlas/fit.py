@@ -102,7 +102,11 @@ def fit_atlas(
     channels = len(store.channels)
     for number, passes in list(enumerate(config.rounds))[int(kept["rounds"]) :]:
         atlas = Parts(kept["mean"][:channels], kept["mean"][channels:])
-        box, summed, weight = _about(atlas, len(config.outlines)), torch.zeros_like(kept["mean"]), torch.zeros(store.grid)
+        box, summed, weight = (
+            _about(atlas, len(config.outlines)),
+            torch.zeros_like(kept["mean"]),
+            torch.zeros(store.grid),
+        )
         for k in range(n):
             person = cohort.parts(k)
             field, error = registered(atlas, person, kept["fields"][k].float(), passes, box)
