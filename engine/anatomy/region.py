@@ -58,6 +58,8 @@ class Region:
     ``single`` are the ruler's classes that a body has once and in one piece; ``volumes`` the classes whose volume an attribute
     is.
 
+    ``composition`` are columns that say what a body is made of: who asks what age or BMI would change lets them follow.
+
     ``cortex`` are the ruler's classes in which grey and white matter lie side by side.
 
     ``areas`` by name, and ``expected`` the area that an attribute changes (any other attribute: the body);
@@ -81,6 +83,7 @@ class Region:
     coarsest_mm: float = math.inf
     single: tuple[str, ...] = ()
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    composition: tuple[str, ...] = ()
     cortex: tuple[str, ...] = ()
     areas: Mapping[str, Area] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)

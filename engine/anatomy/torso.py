@@ -22,6 +22,7 @@ TORSO = Region(
     largest_mm=1440.0,
     single=("liver", "spleen", "heart"),
     volumes={"sat": ("sat",), "vat": ("vat",), "muscle": MUSCLES, "liver_volume": ("liver",)},
+    composition=("waist", "body_fat", "sat", "vat", "muscle", "liver_volume", "liver_pdff"),
     areas={"fat": Area(words="fat, muscle and liver", classes=("sat", "vat", "imat", *MUSCLES, "liver"))},
     expected={"bmi": "fat", "weight": "fat"},
     unmoved={"bmi": ("lungs", "kidneys", "spleen"), "age": ("lungs",)},

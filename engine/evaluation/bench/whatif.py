@@ -51,9 +51,10 @@ def benchmark_whatif(
     """Measure the counterfactuals of ``persons`` unseen in-silico torsos; the result is ready for JSON.
 
     Each is asked for a BMI that is 4 to 10 higher or lower. Truth: the phantom of the same seed, age, sex, height,
-    ethnicity and smoking with that BMI. Relative errors of the counterfactual's measures against the truth's, both by
-    measure-torso, beside those of leaving the scan as it is; how far each bone lies off the truth, in voxels; and the
-    PSNR of a null intervention beside the autoencoder's. Raises :class:`RequestError` for a model of another anatomy.
+    ethnicity and smoking with that BMI. ``moved``: how much of the truth's change the counterfactual shows. Relative errors
+    of the counterfactual's measures against the truth's, both by measure-torso, beside those of leaving the scan as it is;
+    how far each bone lies off the truth, in voxels; and the PSNR of a null intervention beside the autoencoder's. Raises
+    :class:`RequestError` for a model of another anatomy.
     """
     model, ruler = load(checkpoint, device), load_ruler(TORSO)
     if model.checkpoint.config.channels != TORSO.channels:
@@ -66,11 +67,14 @@ def benchmark_whatif(
         scan = volume_of(before)
         factual = {name: before.row[name] for name in (*HELD, "bmi") if name in model.schema.names}
         found = counterfactual(model, scan, factual=factual, intervention={"bmi": bmi}, steps=steps)
-        there, truth, same = (ruler.measure(v) for v in (found.volume, volume_of(after), found.null))
+        scans = (found.volume, volume_of(after), found.null, scan)
+        there, truth, same, start = (ruler.measure(v) for v in scans)
         rows.append(
             {
                 **{f"{m}": abs(there[m] / truth[m] - 1) for m in MEASURED},
                 **{f"{m} unchanged": abs(same[m] / truth[m] - 1) for m in MEASURED},
+                **{f"{m} moved": there[m] - same[m] for m in MEASURED},
+                **{f"{m} wanted": truth[m] - start[m] for m in MEASURED},
                 **{
                     f"{name} off": bone_offset(found.volume, volume_of(after), np.isin(after.labels, codes(group)))
                     for name, group in BONES.items()
@@ -83,17 +87,29 @@ def benchmark_whatif(
             progress("what-ifs", done, persons)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     everyone = np.arange(persons)
+    pairs = {m: (columns.pop(f"{m} moved"), columns.pop(f"{m} wanted")) for m in MEASURED}
     return {
         "checkpoint": {"name": model.name, "digest": model.digest},
         "machine": machine(model.device),
         "persons": persons,
         "steps": steps,
+        "moved": {
+            m: asdict(
+                bootstrap(lambda i, both=both: _share(both[0][i], both[1][i]), everyone, np.random.default_rng(0))
+            )
+            for m, both in pairs.items()
+        },
         "median": {
             name: asdict(bootstrap(lambda i, v=values: float(np.median(v[i])), everyone, np.random.default_rng(0)))
             for name, values in columns.items()
         },
         "p95": {name: round(float(np.quantile(values, 0.95)), 4) for name, values in columns.items()},
     }
+
+
+def _share(moved: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " n"]) -> float:
+    """How much of what was wanted moved, over all persons; the other way counts against it."""
+    return float((moved * np.sign(wanted)).sum() / np.abs(wanted).sum())
 
 
 def pair(seed: int, rng: np.random.Generator) -> tuple[PhantomPerson, PhantomPerson, float]:

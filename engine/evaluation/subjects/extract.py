@@ -222,9 +222,12 @@ class Extractor:
         return {"inferred": state.astype(np.float32)}
 
     def _whatif(self, data: np.ndarray, task: Task) -> dict[str, np.ndarray]:
-        """The scan's person at another value of one attribute, and back; before any residual is added back."""
+        """The scan's person at another value of one attribute, and back; before any residual is added back. What their body
+        is made of follows."""
         row = self.store.rows[task.index]
-        fact = {c.name: row[c.name] for c in self.model.schema.columns if row.get(c.name) is not None}
+        follows = () if self.setting.region is None else region_named(self.setting.region).composition
+        columns = [column.name for column in self.model.schema.columns if column.name not in follows]
+        fact = {name: row[name] for name in columns if row.get(name) is not None}
         ((name, value),) = task.given
         scan = Volume(data[0] if len(data) == 1 else data, self.store.affine, self.store.channels)
         there = counterfactual(self.model, scan, factual=fact, intervention={name: value}, steps=WHATIF_STEPS)

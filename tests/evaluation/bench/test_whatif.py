@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
 
-from engine.evaluation.bench.whatif import CHANGE, HELD, POSSIBLE, benchmark_whatif, bone_offset, pair, volume_of
+from engine.evaluation.bench.whatif import (
+    CHANGE,
+    HELD,
+    POSSIBLE,
+    _share,
+    benchmark_whatif,
+    bone_offset,
+    pair,
+    volume_of,
+)
 from engine.imaging.volume import Volume
 from engine.inference.generate import RequestError
 from engine.phantom.tissue import codes
@@ -32,6 +41,13 @@ def test_the_offset_of_a_bone_that_was_moved(move: tuple[float, float, float]) -
     moved = shift(smooth, move, order=3)
     one, other = (Volume(np.stack([v, v]).astype(np.float32), np.eye(4), ("water", "fat")) for v in (moved, smooth))
     assert bone_offset(one, other, grid > 0) == pytest.approx(np.linalg.norm(move), abs=0.1)
+
+
+def test_the_share_that_moved_counts_the_wrong_way_against_it() -> None:
+    wanted = np.array([2.0, -1.0, 1.0])
+    assert _share(wanted, wanted) == 1
+    assert _share(0.5 * wanted, wanted) == 0.5
+    assert _share(np.array([2.0, -1.0, -1.0]), wanted) == pytest.approx(0.5)
 
 
 def test_a_model_of_heads_is_refused() -> None:
