@@ -55,19 +55,28 @@ def run_example(args: argparse.Namespace, meter: Meter) -> None:
 
 
 def run_measure(args: argparse.Namespace, meter: Meter) -> None:
-    """What is read off each scan, on stdout as one line of JSON a scan."""
+    """What is read off each scan, on stdout as one line of JSON a scan; of several one that is refused says why in its line, and
+    the next is measured."""
     from engine.measure.report import write_report
     from engine.measure.scan import measure_scan, scans_of
+    from engine.vocabulary.refusal import Refusal, RequestError
 
-    scans, began = list(scans_of(args.scans)), time.monotonic()
+    scans, refused, began = list(scans_of(args.scans)), 0, time.monotonic()
     for done, scan in enumerate(scans):
         left = (time.monotonic() - began) / done * (len(scans) - done) if done else None
         meter.show(f"{done} of {len(scans)} scans ({scan.name})", left)
-        measured = measure_scan(scan, args.kind)
-        if args.sr:
-            measured["report"] = str(write_report(measured, args.sr))
+        try:
+            measured = measure_scan(scan, args.kind)
+            if args.sr:
+                measured["report"] = str(write_report(measured, args.sr))
+        except Refusal as error:
+            if len(scans) == 1:
+                raise
+            measured, refused = {"scan": [str(scan)], "refused": str(error)}, refused + 1
         meter.close()
         print(json.dumps(measured, ensure_ascii=False), flush=True)
+    if refused:
+        raise RequestError(f"{refused} of {len(scans)} scans were not measured; their lines say why")
 
 
 def run_infer(args: argparse.Namespace, meter: Meter) -> None:

@@ -16,6 +16,7 @@ from engine.imaging.volume import Volume
 from engine.inference.generate import RequestError
 from engine.inference.infer import infer, posterior
 from engine.inference.intake import intake
+from engine.vocabulary.schema import AttributeSchema
 
 
 @pytest.fixture
@@ -78,6 +79,17 @@ def test_the_posterior_adds_up(model, scan: Path) -> None:
     assert found["age"]["mean"] == pytest.approx(ages.mean())
     assert sum(found["age"]["histogram"]["counts"]) == 20
     assert found["age"]["interval"][0] <= found["age"]["median"] <= found["age"]["interval"][1]
+
+
+@pytest.mark.parametrize(("samples", "covered"), [(32, 0.9), (64, 0.9), (9, 0.8)])
+def test_an_interval_holds_what_it_says(model, samples: int, covered: float) -> None:
+    """Nine draws in ten of the same kind fall into it; quantiles of the sample itself hold .845 of 32."""
+    rng, schema = np.random.default_rng(0), AttributeSchema(columns=(model.schema["age"],))
+    inside = []
+    for _ in range(2000):
+        low, high = posterior(schema, [{"age": age} for age in rng.uniform(20, 80, samples)], {})["age"]["interval"]
+        inside.append((high - low) / 60)
+    assert np.mean(inside) == pytest.approx(covered, abs=0.005)
 
 
 def test_infer_from_the_command_line(tiny_checkpoint: Path, scan: Path, capsys: pytest.CaptureFixture[str]) -> None:

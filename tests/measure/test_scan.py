@@ -93,6 +93,20 @@ def test_the_command_prints_a_line_a_scan(pair: tuple[Path, Path], capsys, monke
     assert json.loads(line) == measure_scan(pair[0])
 
 
+def test_one_that_is_refused_stops_no_other(
+    pair: tuple[Path, Path], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(CHECKPOINTS))
+    other = box(tmp_path / "x.nii.gz", 500)
+    assert main(["measure", str(other), *map(str, pair)]) == 2
+    out, err = capsys.readouterr()
+    refused, measured = map(json.loads, out.splitlines())
+    assert refused["scan"] == [str(other)]
+    assert "more than a head" in refused["refused"]
+    assert measured == measure_scan(pair[0])
+    assert err.splitlines()[-1] == "somatwin: 1 of 2 scans were not measured; their lines say why"
+
+
 def test_a_missing_partner_is_one_sentence(tmp_path: Path, pair: tuple[Path, Path], capsys):
     (tmp_path / pair[0].name).write_bytes(pair[0].read_bytes())
     assert main(["measure", str(tmp_path / pair[0].name)]) == 2
