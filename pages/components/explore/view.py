@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.explore.edit import NAMES, NOTE, VIEWER, Made, edit_section, edited_of, followed_in_words, paint
 from pages.components.explore.work import visit
+from pages.components.parts.facts import refused
 from pages.components.parts.onward import onward
 from pages.components.parts.ruler.measured import labelled_scene, measured_section
 from pages.components.parts.ruler.surfaces import surfaces_section
@@ -31,7 +32,7 @@ def people_shown(model: Model, status: DeltaGenerator) -> DeltaGenerator | None:
     the button that edits a region, where there is one."""
     here = visit()
     if here.problems:
-        sentences = "".join(f"\n* {problem}" for problem in here.problems)
+        sentences = "".join(f"\n* {refused(problem)}" for problem in here.problems)
         st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
 
     if here.drawn is not None and model.has_mask:

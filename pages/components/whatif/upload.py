@@ -16,6 +16,7 @@ from engine.imaging.pair import paired
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Category, Cell, Number
+from pages.components.parts.facts import refused
 from pages.components.state.address import seen_range, tidy
 from pages.components.state.generation import Report, engaged
 from pages.components.state.person_table import level
@@ -92,7 +93,7 @@ def _in_use(scan: Scan) -> None:
     grid = " x ".join(map(str, scan.volume.grid))
     st.caption(f":material/lock: Your scan is in use, on the model's grid of {grid} voxels. {' '.join(scan.notes)}")
     if scan.doubts:
-        reasons = "".join(f"\n* {doubt}" for doubt in scan.doubts)
+        reasons = "".join(f"\n* {refused(doubt)}" for doubt in scan.doubts)
         st.warning(f"It does not look like the scans this model knows.{reasons}\n\nGive another scan, or:")
         st.checkbox("Use it all the same", key="whatif.agreed", help="What is drawn of it may mean nothing.")
     st.button("Forget this scan", on_click=forget, icon=":material/delete:", width="stretch")
