@@ -47,6 +47,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 def test_generated_persons_and_mirrored_ones_are_accepted(head_t1: Model, person: Volume) -> None:
     assert (head_t1.checkpoint.path / FILE).is_file()
     assert check(head_t1.checkpoint, person) == []

@@ -18,6 +18,7 @@ from engine.__main__ import main
 from engine.cohort.store import CohortStore
 
 
+@pytest.mark.slow
 def test_train_resumes_and_prints_losses_and_time_left(
     tiny_store: CohortStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def torsos(tmp_path_factory: pytest.TempPathFactory) -> CohortStore:
     return torso_store(tmp_path_factory.mktemp("torsos") / "store")
 
 
+@pytest.mark.slow
 def test_a_head_ruler_is_trained_by_the_command(
     ball_store: CohortStore,  # noqa: F811
     tmp_path: Path,

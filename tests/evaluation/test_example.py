@@ -27,6 +27,7 @@ def copy(tiny_checkpoint: Path, ball_measure: Path, tmp_path_factory: pytest.Tem
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_makes_it_and_it_says_whose_it_is(copy: Path):
     found = read_example(copy)
     model = engine.load(copy, "cpu")

@@ -36,6 +36,7 @@ def from_level(monkeypatch: pytest.MonkeyPatch, level: int) -> torch.Generator:
     return torch.Generator()
 
 
+@pytest.mark.slow
 def test_from_the_first_level_on_it_is_a_draw_for_mask_and_row(
     model: JointModel, labelled_store: CohortStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ def test_failure_is_noted_and_a_torn_line_is_left_out(tmp_path: Path):
     assert (read(tmp_path)[-1]["outcome"], read(tmp_path)[-1]["reason"]) == ("failed", "no room")
 
 
-@pytest.mark.parametrize(("stage", "step"), [("autoencoder", 7), ("flow", 23)])
+@pytest.mark.parametrize(("stage", "step"), [("autoencoder", 7), pytest.param("flow", 23, marks=pytest.mark.slow)])
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(
     tiny_store: CohortStore, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, step: int
 ):

@@ -65,6 +65,7 @@ def test_without_labels_training_is_as_before(
     assert load_checkpoint(tmp_path / "run" / "checkpoint").config.model.mask is None
 
 
+@pytest.mark.slow
 def test_a_mask_is_added_to_a_model_that_knew_none(
     mask_recipe: Recipe, labelled_store: CohortStore, tiny_run: Path, tmp_path: Path
 ) -> None:

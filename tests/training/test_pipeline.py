@@ -39,6 +39,7 @@ def test_resumed_equals_uninterrupted(
         assert (tmp_path / "run" / "checkpoint" / file).read_bytes() == (tiny_run / "checkpoint" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_training_beats_the_closed_form_it_starts_from(
     tiny_recipe: Recipe, tiny_store: CohortStore, tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_damaged_state_is_refused(tiny_recipe: Recipe, tiny_store: CohortStore
         next(train(tiny_recipe, tiny_store, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_warm_start_keeps_the_latents_and_learns_on(
     tiny_recipe: Recipe, tiny_store: CohortStore, tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_run_with_samples_ends_as_one_without(learn: Callable, tiny_store: Coh
         assert all(torch.equal(state[k], v) for k, v in states[0].items())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_the_same_step_and_weights_make_the_same_picture(learn: Callable, tiny_store: CohortStore, tmp_path: Path):
     for name in ("one", "two"):

@@ -44,6 +44,7 @@ def roughness(volumes: torch.Tensor) -> float:
     return float((volumes - torch.nn.functional.avg_pool3d(volumes, 3, 1, 1))[..., 2:-2, 2:-2, 2:-2].std())
 
 
+@pytest.mark.slow
 def test_texture_comes_near_that_of_scans_and_only_the_decoder_changes(
     model: JointModel, tiny_store: CohortStore, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def test_known_slope_and_correlation() -> None:
     assert (flat.slope.value, flat.correlation.value) == pytest.approx((0, 0), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_honest_pairs_pass_and_shuffled_pairs_fail_on_every_seed() -> None:
     covered = destroyed = 0
     for seed in range(20):

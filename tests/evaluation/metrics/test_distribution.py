@@ -72,6 +72,7 @@ def test_projection_is_fitted_on_training_and_drops_constants() -> None:
         d.Projection.fitted(np.ones((10, 3)), 1)
 
 
+@pytest.mark.slow
 def test_half_a_standard_deviation_is_caught_and_honest_data_seldom_alarm() -> None:
     """28 real of 56 against 28 synthetic in 8 dimensions, the heads' case; two tests and the real-real floor."""
     alarms = {shift: np.zeros(3) for shift in (0.0, 0.5)}

@@ -46,6 +46,7 @@ def test_against_brute_force() -> None:
     assert found.median_ratio == pytest.approx(tuple(np.median(r) for r in ratios))
 
 
+@pytest.mark.slow
 def test_honest_data_alarm_at_most_one_in_twenty() -> None:
     alarms = np.zeros(3)
     for seed in range(SEEDS):

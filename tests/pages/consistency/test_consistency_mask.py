@@ -14,6 +14,7 @@ from pages.components.parts.mask.asked import asked_table, persons_table
 from tests.pages.conftest import ROOT
 
 
+@pytest.mark.slow
 def test_persons_are_measured_beside_their_masks(mask_checkpoints: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(mask_checkpoints))
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90).run().switch_page("pages/3_Consistency.py").run()

@@ -19,12 +19,14 @@ def persons(seed: int, n: int = 20, k: int = 2, grain: float = 0.0) -> np.ndarra
     return np.rint(255 * volumes.clip(0, 1)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_two_halves_of_the_same_persons_cannot_be_told() -> None:
     found = discriminator_auc(persons(0, grain=0.05), persons(1, grain=0.05), SMALL, np.random.default_rng(0))
     assert found.low <= 0.5 <= found.high
     assert found.n == 40
 
 
+@pytest.mark.slow
 def test_grain_is_told_and_those_not_judged_are_only_learnt_from() -> None:
     found = discriminator_auc(persons(0, grain=0.02), persons(1, grain=0.2), SMALL, np.random.default_rng(0), judged=10)
     assert found.n == 30
