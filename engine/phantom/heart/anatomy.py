@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from engine.phantom.heart.canvas import Canvas, Cover, inside
+from engine.phantom.heart.fields import smooth_field
 from engine.phantom.heart.people import Heart
 from engine.phantom.heart.raster import PLANES, CineRaster, Points, points
 from engine.phantom.heart.surroundings import Surroundings, ellipsoid, surround
 from engine.phantom.heart.ventricles import ANGLES, THETA, Boundaries, Ventricles
-from engine.phantom.shape.shapes import spread
 
 #: papillary muscles: angle (radians), half the height they take, radius by that of the cavity
 PAPILLARY = ((2.05, 0.19, 0.165), (-1.85, 0.18, 0.18))
@@ -65,8 +64,10 @@ class Anatomy:
         """Pads of fat where the heart, whose pericardium at end-diastole is ``out`` mm away, is near the chest or diaphragm."""
         lot = float(np.clip(1 + 0.06 * (self.heart.bmi - 25) + 0.3 * self.heart.scores["fat"], 0.4, 2))
         still = self.still
-        for gap, most in ((-still.chest, 12 * lot), (still.dome, 6 * lot)):
-            filled = np.float32(1.4) * np.clip(np.float32(most) - np.clip(out, 0, None) - np.clip(gap, 0, None), 0, None)
+        falling = self._heights[..., None, None] - np.float32(self.ventricles.base(1.0)[1] - 14)
+        lot = np.float32(lot) * np.clip(1 - falling / np.float32(14), 0, 1)
+        for gap, most in ((-still.chest, np.float32(12) * lot), (still.dome, np.float32(6) * lot)):
+            filled = np.float32(1.4) * np.clip(most - np.clip(out, 0, None) - np.clip(gap, 0, None), 0, None)
             there = np.maximum(np.where(filled > 0, out - filled, np.float32(9)), -gap)
             still.canvas.paint("pericardial_fat", inside(there, self.edge) * inside(-still.dome, self.edge))
 
@@ -179,8 +180,7 @@ class Anatomy:
         """The right cavity's signal is darkened by trabeculae, the more the nearer to the apex."""
         rng = np.random.default_rng([self.heart.seed, 13])
         slices, x, y = self.near.shape
-        coarse = rng.standard_normal((1, slices, x // 4, y // 4)).astype(np.float32)
-        pattern = spread(torch.from_numpy(coarse), self.near.shape)[0].numpy()[self.near]
+        pattern = smooth_field(rng, (slices, x // 4, y // 4), self.near.shape)[self.near]
         relative = (self.points.z - np.float32(self.ventricles.apex)) / np.float32(self.ventricles.length)
         return 1 - np.float32(0.4) * np.clip(0.95 - relative, 0.05, 1) * np.clip(pattern - np.float32(0.4), 0, 1)
 

@@ -16,7 +16,6 @@ from engine.phantom.heart.people import Heart, draw
 from engine.phantom.heart.raster import RASTER, CineRaster
 from engine.phantom.heart.scanner import flow_of, scan
 from engine.phantom.heart.ventricles import Ventricles
-from engine.phantom.process import one_thread
 
 #: version of the phantom: another one makes other persons of the same seeds
 PHANTOM = 1
@@ -43,10 +42,9 @@ def make(
 ) -> list[HeartPerson]:
     """The persons of these seeds, all with what is ``given`` (:data:`engine.phantom.heart.people.GIVEN`).
 
-    Raises :class:`engine.phantom.conditioning.PhantomError` for what cannot be.
+    Raises :class:`engine.phantom.heart.people.HeartError` for what cannot be.
     """
-    with one_thread():
-        return [_made(draw(seed, given), raster) for seed in seeds]
+    return [_made(draw(seed, given), raster) for seed in seeds]
 
 
 def _made(heart: Heart, raster: CineRaster) -> HeartPerson:
@@ -62,10 +60,10 @@ def _made(heart: Heart, raster: CineRaster) -> HeartPerson:
 
 
 def _apex(ventricles: Ventricles, raster: CineRaster) -> float:
-    """Where the apex lies in the stack: the base about one slice and a half under its top, but the apex within it."""
+    """Where the apex lies in the stack: the base a slice and a half under its top or more, but the apex within it."""
     half = raster.grid[2] * raster.spacing[2] / 2
     room = 2 * half - ventricles.length
-    return -half + max(0.35 * raster.spacing[2], room - 1.6 * raster.spacing[2])
+    return -half + max(0.35 * raster.spacing[2], min(0.55 * room, room - 1.6 * raster.spacing[2]))
 
 
 def shifts(seed: int, slices: int) -> Float[np.ndarray, "z 3"]:

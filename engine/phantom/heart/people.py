@@ -8,8 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.phantom.conditioning import PhantomError
 from engine.phantom.heart import reference as law
+from engine.vocabulary.refusal import Refusal
+
+
+class HeartError(Refusal):
+    """A heart, or labels of one, that cannot be; the message names the value and the remedy."""
+
 
 #: standard scores of a person, in the order in which they are drawn: append only
 SCORES = (
@@ -91,7 +96,7 @@ _POSSIBLE = {
 def draw(seed: int, given: Mapping[str, float | str] | None = None) -> Heart:
     """The person of this seed; what is ``given`` (names of :data:`GIVEN`) is so, and every other score stays as it was.
 
-    Raises :class:`PhantomError` for a name, level or value that cannot be.
+    Raises :class:`HeartError` for a name, level or value that cannot be.
     """
     asked = dict(given or {})
     _refuse(asked)
@@ -167,13 +172,13 @@ def _number(asked: Mapping[str, float | str], name: str, drawn: float) -> float:
 def _refuse(asked: Mapping[str, float | str]) -> None:
     unknown = set(asked) - set(GIVEN)
     if unknown:
-        raise PhantomError(f"a heart has no {', '.join(sorted(unknown))}; give some of {', '.join(GIVEN)}")
+        raise HeartError(f"a heart has no {', '.join(sorted(unknown))}; give some of {', '.join(GIVEN)}")
     levels = {"sex": tuple(law.HEALTHY), "pathology": law.PATHOLOGIES}
     for name, value in asked.items():
         if name in levels:
             if value not in levels[name]:
-                raise PhantomError(f"{name} is {value}; give one of {', '.join(levels[name])}")
+                raise HeartError(f"{name} is {value}; give one of {', '.join(levels[name])}")
             continue
         low, high = _POSSIBLE[name]
         if isinstance(value, str) or not low <= value <= high:
-            raise PhantomError(f"{name} is {value}; give a number from {low:g} to {high:g}")
+            raise HeartError(f"{name} is {value}; give a number from {low:g} to {high:g}")

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 
+from engine.phantom.heart.fields import smooth_field
 from engine.phantom.heart.people import Heart
 from engine.phantom.heart.raster import CineRaster
-from engine.phantom.shape.shapes import spread
 
 #: grey level of resting blood amid the coils
 BLOOD = 115.0
@@ -23,18 +22,12 @@ BEYOND = 24
 REACH = 50.0
 
 
-def _field(rng: np.random.Generator, coarse: tuple[int, int, int], shape: tuple[int, int, int], n: int) -> np.ndarray:
-    """Smooth random fields (n, z, x, y) of unit variance."""
-    noise = torch.from_numpy(rng.standard_normal((n, *coarse)).astype(np.float32))
-    return spread(noise, shape).numpy()
-
-
 def flow_of(heart: Heart, raster: CineRaster) -> Float[np.ndarray, "t z x y"]:
     """What flow makes of blood's signal in every phase: fresh blood is brighter, slices differ; the cycle is closed."""
     rng = np.random.default_rng([heart.seed, 17])
     x, y, z = raster.grid
-    fields = _field(rng, (7, 9, 9), (z, x, y), 2)
-    fine = _field(rng, (z, 20, 20), (z, x, y), 2)
+    fields = [smooth_field(rng, (7, 9, 9), (z, x, y)) for _ in range(2)]
+    fine = [smooth_field(rng, (z, 20, 20), (z, x, y)) for _ in range(2)]
     levels = (1 + 0.05 * rng.standard_normal(z)).astype(np.float32)[:, None, None]
     turns = 2 * math.pi * np.arange(raster.phases) / raster.phases
     cos, sin = (f(turns).astype(np.float32)[:, None, None, None] for f in (np.cos, np.sin))
@@ -65,9 +58,9 @@ def _received(
     nearest = np.exp(-np.clip(depth, 0, None) / REACH)
     middle = tuple(n // 2 for n in shape)
     coils = 0.55 + 1.15 * nearest
-    coils *= 1 + 0.06 * _field(rng, (4, 5, 5), shape, 1)[0]
+    coils *= 1 + 0.06 * smooth_field(rng, (4, 5, 5), shape)
     coils /= coils[middle]
-    off = 0.32 * math.pi * _field(rng, (4, 5, 5), shape, 1)[0] * (0.75 + 0.25 * abs(heart.scores["turn"]))
+    off = 0.32 * math.pi * smooth_field(rng, (4, 5, 5), shape) * (0.75 + 0.25 * abs(heart.scores["turn"]))
     band = 1 - 0.7 * np.exp(-(((np.abs(off) - math.pi) / (0.14 * math.pi)) ** 2))
     return (coils * band).astype(np.float32)
 

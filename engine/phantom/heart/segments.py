@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from engine.phantom.conditioning import PhantomError
+from engine.phantom.heart.people import HeartError
 from engine.phantom.heart.tissue import LV_BLOOD, LV_MYOCARDIUM, RV_BLOOD
 
 #: in the order of the AHA's numbers, from 1
@@ -79,17 +79,17 @@ def rings(labels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) 
 def thickness(labels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "16"]:
     """Mean thickness (mm) of the wall in each of :data:`SEGMENTS`, slices lying along the third axis.
 
-    A sector's thickness is that between the radii of equal area, so that voxels are no steps. Raises :class:`PhantomError` for
+    A sector's thickness is that between the radii of equal area, so that voxels are no steps. Raises :class:`HeartError` for
     fewer than three slices with a whole ring of wall, and where no right ventricle says where the septum is.
     """
     found = rings(labels, affine)
     if len(found) < 3:
-        raise PhantomError(
+        raise HeartError(
             f"{len(found)} slices have a whole ring of the left ventricle's wall; give labels of three slices or more"
         )
     septum = _septum(found)
     if septum is None:
-        raise PhantomError("the labels have no right ventricle to find the septum by; label its cavity too")
+        raise HeartError("the labels have no right ventricle to find the septum by; label its cavity too")
     sense = _sense(labels, affine)
     values: list[float] = []
     thirds = np.array_split(np.arange(len(found)), 3)[::-1]

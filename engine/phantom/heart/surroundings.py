@@ -112,8 +112,8 @@ def _abdomen(
     canvas.paint("abdominal_fat", inside(dome + np.float32(2.2), edge))
 
     # the left lobe thins out to the left, under the diaphragm
-    end = -14.0 + 12 * scores["liver"]
-    thin = np.clip((points.x - np.float32(end)) * np.float32(1.5), -5, 90)
+    end = -20.0 + 12 * scores["liver"]
+    thin = np.clip((points.x - np.float32(end)) * np.float32(1.0), -5, 90)
     liver = np.maximum(dome + np.float32(3.2), -dome - thin - np.float32(6))
     left = inside(np.maximum(liver, np.float32(end - 18) - points.x), edge)
     canvas.paint("liver", left)
@@ -124,7 +124,7 @@ def _abdomen(
         canvas.paint("liver", inside(spot, edge) * left * 0.8, 1.75, labelled=False)
 
     x, top = -22 + 6 * scores["turn"], -44 - 3 * abs(scores["liver"])
-    stomach = np.maximum(ellipsoid(points, (x, top - 19, -8.0), (32.0, 24.0, 62.0)), dome + np.float32(3.5))
+    stomach = np.maximum(ellipsoid(points, (x, top - 19, -8.0), (36.0, 28.0, 66.0)), dome + np.float32(3.5))
     around = np.arctan2(points.y - np.float32(top - 19), points.x - np.float32(x))
     wall = 3.2 + 0.8 * np.cos(7 * around + 0.1 * points.z) + 0.6 * np.cos(11 * around + 2)
     canvas.paint("muscle", inside(stomach, edge) * (1 - left))
