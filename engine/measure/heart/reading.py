@@ -47,7 +47,9 @@ class HeartCodes:
         groups = [set(self.lv_blood), set(self.lv_myocardium), set(self.rv_blood)]
         together = set().union(*groups)
         if not groups[0] or len(together) != sum(map(len, groups)) or not together <= set(range(1, 256)):
-            raise ConfigError("a heart's labels need a left cavity and no code twice, each from 1 to 255; name them apart")
+            raise ConfigError(
+                "a heart's labels need a left cavity and no code twice, each from 1 to 255; name them apart"
+            )
 
     def standard(self, labels: UInt8[np.ndarray, "t x y z"]) -> UInt8[np.ndarray, "t x y z"]:
         """The same labels in the codes of the in-silico cohort."""
@@ -119,7 +121,9 @@ def read(
     ventricle.
     """
     if labels.ndim != 4 or labels.shape[0] < 2:
-        raise RequestError(f"labels of shape {labels.shape} are no cycle; give phases, x, y and slices, two phases or more")
+        raise RequestError(
+            f"labels of shape {labels.shape} are no cycle; give phases, x, y and slices, two phases or more"
+        )
     if abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
         raise RequestError("the affine of the labels is singular; give the cine's own")
     standard = (codes or HeartCodes()).standard(labels)

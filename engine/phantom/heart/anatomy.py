@@ -28,7 +28,9 @@ class Anatomy:
     ``shifts`` (z, 3) are how far (mm) each slice was taken from where it should lie.
     """
 
-    def __init__(self, heart: Heart, ventricles: Ventricles, raster: CineRaster, shifts: Float[np.ndarray, "z 3"]) -> None:
+    def __init__(
+        self, heart: Heart, ventricles: Ventricles, raster: CineRaster, shifts: Float[np.ndarray, "z 3"]
+    ) -> None:
         self.heart, self.ventricles = heart, ventricles
         self.edge, self.deep = raster.spacing[0] * 1.05, raster.thickness / PLANES
         scores = heart.scores
@@ -132,9 +134,7 @@ class Anatomy:
         top = self._span(left - 30, 999)
         self._vessels(canvas.part(top), self.points.part(top), flow[top], c, below_right[:, top])
 
-    def _atria(
-        self, canvas: Canvas, points: Points, flow: np.ndarray, c: float, above: Cover, behind: Cover
-    ) -> None:
+    def _atria(self, canvas: Canvas, points: Points, flow: np.ndarray, c: float, above: Cover, behind: Cover) -> None:
         """The atria over the valves: they fill while the ventricles empty, and their floor goes down with the base."""
         size, grown = self._size(), 1 + 0.07 * c
         left, right = self.ventricles.base(c)

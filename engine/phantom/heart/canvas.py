@@ -15,7 +15,10 @@ class Canvas:
     """Signal of ``water`` and ``lipid`` (p, ...) in units of resting blood, and the ``label`` (...) of each voxel."""
 
     def __init__(
-        self, water: Float[np.ndarray, "p *voxels"], lipid: Float[np.ndarray, "p *voxels"], label: UInt8[np.ndarray, "*voxels"]
+        self,
+        water: Float[np.ndarray, "p *voxels"],
+        lipid: Float[np.ndarray, "p *voxels"],
+        label: UInt8[np.ndarray, "*voxels"],
     ) -> None:
         self.water, self.lipid, self.label = water, lipid, label
 

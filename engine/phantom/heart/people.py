@@ -19,7 +19,20 @@ class HeartError(Refusal):
 #: standard scores of a person, in the order in which they are drawn: append only
 SCORES = (
     *("age", "height", "bmi", "heart_rate", "edv", "mass", "ef", "rv_ef", "stroke"),
-    *("length", "septum", "thickest", "extent", "place", "turn", "aside", "above", "tilt", "tilt_to", "lean_x", "lean_y"),
+    *(
+        "length",
+        "septum",
+        "thickest",
+        "extent",
+        "place",
+        "turn",
+        "aside",
+        "above",
+        "tilt",
+        "tilt_to",
+        "lean_x",
+        "lean_y",
+    ),
     *("fat", "chest", "liver", "papillary", "trabeculae", "oval", "oval_to", "right_shape", "kick", "turn_rv"),
 )
 #: share of the score of mass that is that of the volume
@@ -102,7 +115,9 @@ def draw(seed: int, given: Mapping[str, float | str] | None = None) -> Heart:
     _refuse(asked)
     rng = np.random.default_rng([seed, 23])
     chance = rng.random(4)
-    scores = {name: float(z) for name, z in zip(SCORES, np.clip(rng.standard_normal(len(SCORES)), -2.3, 2.3), strict=True)}
+    scores = {
+        name: float(z) for name, z in zip(SCORES, np.clip(rng.standard_normal(len(SCORES)), -2.3, 2.3), strict=True)
+    }
 
     sex = str(asked.get("sex", "M" if chance[0] < 0.5 else "F"))
     pathology = str(asked.get("pathology", _level(law.SHARES, chance[1])))

@@ -32,7 +32,9 @@ class CineRaster:
         if min(self.grid) < 8 or min(self.spacing) <= 0:
             raise ConfigError(f"a cine of {self.grid} voxels of {self.spacing} mm; give 8 or more of a positive size")
         if not 0 < self.thickness <= self.spacing[2]:
-            raise ConfigError(f"slices of {self.thickness} mm, {self.spacing[2]} mm apart; give slices that do not overlap")
+            raise ConfigError(
+                f"slices of {self.thickness} mm, {self.spacing[2]} mm apart; give slices that do not overlap"
+            )
 
     @property
     def affine(self) -> Float[np.ndarray, "4 4"]:

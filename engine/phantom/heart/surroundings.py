@@ -150,7 +150,9 @@ def _chest_wall(
     skin = RIBS + muscle + fat
     canvas.paint("muscle", inside(-chest, edge))
     # strands of fat between the muscles, and ribs cut aslant
-    canvas.paint("subcutaneous_fat", inside(np.abs(chest - np.float32(RIBS + 0.5)) - np.float32(1.0), edge), labelled=False)
+    canvas.paint(
+        "subcutaneous_fat", inside(np.abs(chest - np.float32(RIBS + 0.5)) - np.float32(1.0), edge), labelled=False
+    )
     across = np.cross(front, [0.35, -0.2, 0.9])
     across /= np.linalg.norm(across)
     along = points.x * across[0] + points.y * across[1] + points.z * across[2]

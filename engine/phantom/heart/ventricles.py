@@ -103,7 +103,8 @@ class Ventricles:
         scores, at = self.heart.scores, THETA[None]
         oval = 0.035 * (1 + 0.5 * scores["oval"]) * np.cos(2 * (at - 1.3 - 0.4 * scores["oval_to"]))
         waves = sum(
-            0.012 * float(self._bump[0, i]) * np.cos((i + 2) * at + 2 * float(self._bump[1, i]) + 2 * s) for i in range(4)
+            0.012 * float(self._bump[0, i]) * np.cos((i + 2) * at + 2 * float(self._bump[1, i]) + 2 * s)
+            for i in range(4)
         )
         return 1 + oval - 0.02 * np.cos(at) + waves
 
