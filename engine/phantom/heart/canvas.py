@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from engine.phantom.heart.tissue import TISSUES
 
 #: what covers: a share of each voxel in each plane of its slice
-Cover = Float[np.ndarray, "p *voxels"]
+Cover = Float[np.ndarray, "p ..."]
 
 
 class Canvas:
@@ -16,9 +16,9 @@ class Canvas:
 
     def __init__(
         self,
-        water: Float[np.ndarray, "p *voxels"],
-        lipid: Float[np.ndarray, "p *voxels"],
-        label: UInt8[np.ndarray, "*voxels"],
+        water: Float[np.ndarray, "p ..."],
+        lipid: Float[np.ndarray, "p ..."],
+        label: UInt8[np.ndarray, "..."],
     ) -> None:
         self.water, self.lipid, self.label = water, lipid, label
 
@@ -47,12 +47,12 @@ class Canvas:
             self.label[_mean(cover) > 0.5] = tissue.code
 
     @property
-    def signal(self) -> Float[np.ndarray, "*voxels"]:
+    def signal(self) -> Float[np.ndarray, "..."]:
         """Water less fat: at a cine's repetition times they point away from each other, what holds both is black."""
         return _mean(self.water - self.lipid)
 
 
-def _mean(planes: Float[np.ndarray, "p *voxels"]) -> Float[np.ndarray, "*voxels"]:
+def _mean(planes: Float[np.ndarray, "p ..."]) -> Float[np.ndarray, "..."]:
     """Mean over the planes of each slice; faster than numpy's over so short an axis."""
     return sum(planes[1:], start=planes[0]) / np.float32(len(planes))
 

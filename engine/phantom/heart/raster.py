@@ -66,9 +66,9 @@ class Points:
     Shape: ``x`` and ``y`` are (p, ...), one for each plane of some voxels, ``z`` can be broadcast to them; single precision.
     """
 
-    x: Float[np.ndarray, "p *voxels"]
-    y: Float[np.ndarray, "p *voxels"]
-    z: Float[np.ndarray, "p *any"]
+    x: Float[np.ndarray, "p ..."]
+    y: Float[np.ndarray, "p ..."]
+    z: Float[np.ndarray, "p ..."]
 
     def at(self, voxels: Bool[np.ndarray, "z x y"]) -> Points:
         """Those of some voxels alone, (p, n)."""

@@ -51,10 +51,8 @@ def test_an_infarct_does_not_thicken_on_the_labels() -> None:
     assert infarct is not None
     left = np.isin(person.labels, (1, 3)).sum((1, 2, 3))
     before, after = (thickness(person.labels[phase], RASTER.affine) for phase in (0, int(left.argmin())))
-    third = 0 if infarct.height > 0.5 else 12
-    n = 6 if third == 0 else 4
-    first = np.radians(90 if third == 0 else 90)
-    own = third + int(np.rint((first - infarct.angle) * n / (2 * np.pi))) % n
+    third, n = (6, 6) if infarct.height > 0.5 else (12, 4)
+    own = third + int(np.rint((np.pi / 2 - infarct.angle) * n / (2 * np.pi))) % n
     other = third + (own - third + n // 2) % n
     assert before[own] < before[other]
     assert after[own] / before[own] - 1 < 0.12
