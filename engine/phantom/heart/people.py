@@ -131,7 +131,7 @@ def draw(seed: int, given: Mapping[str, float | str] | None = None) -> Heart:
     wide, heavy, ef = law.DISEASED.get(pathology, (1.0, 1.0, sizes.ef))
     with_volume = MASS_WITH_VOLUME * scores["edv"] + math.sqrt(1 - MASS_WITH_VOLUME**2) * scores["mass"]
     edv = _number(asked, "edv", wide * surface * sizes.edv.at(age, scores["edv"]))
-    mass = _number(asked, "mass", heavy * surface * sizes.mass.at(age, with_volume))
+    mass = _number(asked, "mass", surface * _mass(pathology, sizes.mass, heavy, age, with_volume))
     fraction = _number(asked, "ef", float(np.clip(ef.at(age, scores["ef"]), *law.EF_LIMITS[pathology])))
 
     # a weak left ventricle leaves a weaker right one; without a shunt both pump the same
@@ -157,6 +157,13 @@ def draw(seed: int, given: Mapping[str, float | str] | None = None) -> Heart:
         bulge_wide=0.95 + 0.15 * scores["extent"],
         scores=scores,
     )
+
+
+def _mass(pathology: str, healthy: law.Normal, heavy: float, age: float, score: float) -> float:
+    """Mass of the left ventricle by body surface, g/m2."""
+    wide = healthy.sd * (1.0 if pathology == "healthy" else law.WIDER)
+    drawn = heavy * healthy.at(age, 0.0) + wide * score
+    return max(drawn, law.LEAST_HYPERTROPHIC) if pathology == "hypertrophic" else drawn
 
 
 def _bulge(pathology: str, scores: Mapping[str, float], chance: float) -> float:

@@ -62,12 +62,14 @@ HEALTHY: Mapping[str, Sizes] = {
         rv_ef=Normal(mean=58, sd=6),
     ),
 }
-#: what a disease makes of a healthy heart: factors of volume and mass, and an ejection fraction (%) of its own
+#: what a disease makes of a healthy heart: factors of volume and of mean mass, and an ejection fraction (%) of its own
 DISEASED: Mapping[str, tuple[float, float, Normal]] = {
     "dilated": (1.55, 1.4, Normal(mean=28, sd=7)),
-    "hypertrophic": (0.87, 1.95, Normal(mean=66, sd=4.5)),
+    "hypertrophic": (0.87, 2.15, Normal(mean=66, sd=4.5)),
     "infarcted": (1.38, 1.3, Normal(mean=33, sd=6)),
 }
+#: least mass (g/m2) of a hypertrophic heart, by definition, and how much wider masses of diseased hearts lie
+LEAST_HYPERTROPHIC, WIDER = 84.0, 1.3
 #: the greatest and least ejection fraction (%) of each group
 EF_LIMITS: Mapping[str, tuple[float, float]] = {
     "healthy": (50, 73),

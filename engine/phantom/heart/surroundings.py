@@ -42,7 +42,7 @@ def surround(heart: Heart, points: Points, surface: Float[np.ndarray, "n 3"], ed
     front = _turned(FRONT, 0.06, rng)
     chest = _distance(points, _touching(surface, front, CHEST, -3.0 + 1.5 * scores["chest"], within=True)) - CHEST
     down = _turned(DOWN, 0.06, rng)
-    dome = _distance(points, _touching(surface, down, DOME, -4.0, within=False)) - DOME
+    dome = _distance(points, _touching(surface, down, DOME, -7.0, within=False)) - DOME
 
     _aorta(canvas, heart, points, edge)
     _abdomen(canvas, heart, points, dome, edge, rng)

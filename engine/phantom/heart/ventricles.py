@@ -247,7 +247,7 @@ class Ventricles:
         for cycles in (5, 7, 10, 13, 15):
             phase, drift, weight = rng.uniform(0, 2 * math.pi), rng.normal(0, 6), rng.uniform(0.2, 1)
             waves += weight * np.cos(cycles * at + phase + drift * s)
-        where = _bell(s - 0.36, 0.34) * (0.62 - 0.38 * np.cos(at))
+        where = _bell(s - 0.40, 0.40) * (0.62 - 0.38 * np.cos(at))
         return np.clip(waves - 0.3, 0, None) * where
 
     def _fat(self, s: Float[np.ndarray, "m 1"]) -> Float[np.ndarray, "m a"]:
