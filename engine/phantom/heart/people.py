@@ -135,7 +135,9 @@ def draw(seed: int, given: Mapping[str, float | str] | None = None) -> Heart:
     fraction = _number(asked, "ef", float(np.clip(ef.at(age, scores["ef"]), *law.EF_LIMITS[pathology])))
 
     # a weak left ventricle leaves a weaker right one; without a shunt both pump the same
-    rv_ef = sizes.rv_ef.at(age, float(np.clip(scores["rv_ef"], -1.6, 1.8))) - 0.35 * max(0.0, sizes.ef.mean - fraction)
+    rv_ef = sizes.rv_ef.at(age, float(np.clip(scores["rv_ef"], -1.6, 1.8))) - 0.35 * max(
+        0.0, sizes.ef.mean - sizes.ef.sd - fraction
+    )
     rv_stroke = edv * fraction / 100 * (1 + 0.03 * scores["stroke"])
     rv_edv = max(rv_stroke / rv_ef * 100, 0.5 * edv if pathology != "healthy" else 0.0)
     return Heart(

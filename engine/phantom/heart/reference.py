@@ -98,7 +98,7 @@ ABSOLUTE: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 #: height (cm) and body mass index (kg/m2): UK Biobank's imaging cohort, rounded, from memory
 HEIGHT = {"M": Normal(mean=177, sd=6.6, slope=-0.08), "F": Normal(mean=164, sd=6.2, slope=-0.08)}
-BMI = {"M": Normal(mean=26.2, sd=3.3), "F": Normal(mean=25.2, sd=3.8)}
+BMI = {"M": Normal(mean=25.5, sd=3.2), "F": Normal(mean=24.2, sd=3.6)}
 #: beats a minute at rest: customary values
 HEART_RATE = {
     "healthy": Normal(mean=64, sd=9),

@@ -22,8 +22,8 @@ ANGLES, HEIGHTS = 360, 64
 THETA: Float[np.ndarray, " a"] = (np.arange(ANGLES) * 2 * math.pi / ANGLES + math.pi) % (2 * math.pi) - math.pi
 #: height of the widest part of the left ventricle, and how much narrower its end at the valve is
 WIDEST, NARROWER = 0.68, 0.12
-#: length of a cavity of 150 mL in mm; longer ones grow less than in proportion
-LENGTH, LENGTH_POWER = 89.0, 0.28
+#: length of a cavity of 150 mL in mm; wider ones are rounder, and the longest must leave room for the atria in the stack
+LENGTH, LENGTH_POWER, LONGEST = 89.0, 0.2, 104.0
 #: share by which a heart of EF 60 shortens along its axis (mitral plane excursion of 13 to 15 mm) and its right base descends
 SHORTENING, RIGHT_SHORTENING = 0.155, 0.21
 #: rotation of apex and base at end-systole and EF 60, radians, seen from the apex counterclockwise (here: to less)
@@ -76,7 +76,7 @@ class Ventricles:
         cavity = LENGTH * (heart.edv / 150) ** LENGTH_POWER * (1 + 0.04 * scores["length"])
         if heart.pathology == "hypertrophic":
             cavity *= 1.03
-        self.length = cavity + 5.0
+        self.length = min(cavity, LONGEST) + 5.0
         self._start = 5.0 / self.length
         self._s = (np.arange(HEIGHTS) + 0.5) / HEIGHTS
         self._bump = np.random.default_rng([heart.seed, 5]).standard_normal((3, 6))
@@ -127,7 +127,7 @@ class Ventricles:
 
     def _size_left(self) -> None:
         """Radius of the cavity and thickness of the wall at which volume and mass are those asked for."""
-        s, each = self._s[:, None], self.length * 1000**-1 / HEIGHTS * 2 * math.pi / ANGLES / 2
+        s, each = self._s[:, None], self.length / 1000 / HEIGHTS * 2 * math.pi / ANGLES / 2
         inner = self._inner_shape(s)
         self.cavity_radius = self._radius = math.sqrt(self.heart.edv / (each * float((inner**2).sum())))
         shape, share = profile(s), self._share(s)

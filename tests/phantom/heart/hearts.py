@@ -11,9 +11,9 @@ from engine.phantom.heart.tissue import CODES
 
 #: seeds by pathology
 SEEDS = {"healthy": 16, "hypertrophic": 13, "infarcted": 14}
-SPACING = (1.6, 1.6, 8.0)
+SPACING = (1.0, 1.0, 8.0)
 AFFINE = np.diag([*SPACING, 1.0])
-GRID = (80, 80, 9)
+GRID = (96, 96, 9)
 
 
 @cache
