@@ -35,7 +35,7 @@ def test_groups_differ_as_their_definitions_say() -> None:
     assert all(person.ef < 47 for person in by["dilated"] + by["infarcted"])
     assert all(person.ef > 55 for person in by["hypertrophic"])
     heavy = [person.mass / law.body_surface(person.height, person.weight) for person in by["hypertrophic"]]
-    assert np.mean(heavy) > 83
+    assert min(heavy) > 83
     assert all((person.infarct is not None) == (person.pathology == "infarcted") for person in people)
 
 

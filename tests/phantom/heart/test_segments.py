@@ -15,16 +15,14 @@ from tests.phantom.heart.hearts import AFFINE, SEEDS, cylinder, heart
 def test_a_tube_is_as_thick_as_it_is() -> None:
     found = thickness(cylinder(24.0, 33.0), AFFINE)
     assert len(found) == len(SEGMENTS) == 16
-    assert found == pytest.approx(np.full(16, 9.0), rel=0.04)
+    assert found == pytest.approx(np.full(16, 9.0), rel=0.03)
 
 
 def test_a_thin_anterior_wall_is_found_there_from_either_end_and_side() -> None:
     labels = cylinder(24.0, 33.0, thin=4.0)
     expected = thickness(labels, AFFINE)
     thin = [name for name, value in zip(SEGMENTS, expected, strict=True) if value < 6.5]
-    assert thin == ["basal anterior", "mid anterior"]
-    assert SEGMENTS[12] == "apical anterior"
-    assert expected[12] == expected[12:].min()
+    assert thin == ["basal anterior", "mid anterior", "apical anterior"]
     # slices from base to apex, or x to the left: the same heart in another array
     for axis in (0, 2):
         flipped = AFFINE @ np.diag([-1.0 if axis == i else 1.0 for i in range(3)] + [1.0])
