@@ -35,7 +35,9 @@ class Canvas:
         """Some of the voxels, to be painted on in place."""
         return Canvas(self.water[:, some], self.lipid[:, some], self.label[some])
 
-    def paint(self, name: str, cover: Cover, gain: Cover | float = 1.0, labelled: bool = True) -> None:
+    def paint(
+        self, name: str, cover: Cover, gain: Float[np.ndarray, "..."] | float = 1.0, labelled: bool = True
+    ) -> None:
         """Put a tissue over what is there; ``gain`` multiplies its signal. A voxel is labelled that it covers by half."""
         tissue = TISSUES[name]
         self.water += cover * (np.float32(tissue.water) * gain - self.water)
