@@ -31,7 +31,7 @@ class Anatomy:
     def __init__(
         self, heart: Heart, ventricles: Ventricles, raster: CineRaster, shifts: Float[np.ndarray, "z 3"]
     ) -> None:
-        self.heart, self.ventricles = heart, ventricles
+        self.heart, self.ventricles, self._grid = heart, ventricles, raster.grid
         self.edge, self.deep = raster.spacing[0] * 1.05, raster.thickness / PLANES
         scores = heart.scores
         self.septum = 0.17 + 0.15 * scores["septum"]
@@ -51,7 +51,7 @@ class Anatomy:
         self._pads(radius - _taken(sac, index))
         high = self._heights.ravel() > ventricles.base(1.0)[1] - 8
         reach = np.where(high[:, None], np.maximum(sac + 3, 92), sac + 3)
-        self.near = (radius < _taken(reach, index)).any(0)
+        self.near = np.asarray((radius < _taken(reach, index)).any(0))
         self.points = whole.at(self.near)
         self._radius, self._index = radius[:, self.near], index[:, self.near]
         self._plane = self._index // ANGLES
@@ -179,8 +179,8 @@ class Anatomy:
     def _right_trabeculae(self) -> Cover:
         """The right cavity's signal is darkened by trabeculae, the more the nearer to the apex."""
         rng = np.random.default_rng([self.heart.seed, 13])
-        slices, x, y = self.near.shape
-        pattern = smooth_field(rng, (slices, x // 4, y // 4), self.near.shape)[self.near]
+        x, y, slices = self._grid
+        pattern = smooth_field(rng, (slices, x // 4, y // 4), (slices, x, y))[self.near]
         relative = (self.points.z - np.float32(self.ventricles.apex)) / np.float32(self.ventricles.length)
         return 1 - np.float32(0.4) * np.clip(0.95 - relative, 0.05, 1) * np.clip(pattern - np.float32(0.4), 0, 1)
 

@@ -56,7 +56,7 @@ class Canvas:
 
 def _mean(planes: Float[np.ndarray, "p ..."]) -> Float[np.ndarray, "..."]:
     """Mean over the planes of each slice; faster than numpy's over so short an axis."""
-    return sum(planes[1:], start=planes[0]) / np.float32(len(planes))
+    return np.asarray(sum(planes[1:], start=planes[0]) / np.float32(len(planes)))
 
 
 def inside(distance: Float[np.ndarray, "..."], edge: float) -> Float[np.ndarray, "..."]:

@@ -12,5 +12,6 @@ def smooth_field(
 ) -> Float[np.ndarray, "z x y"]:
     """White noise on a ``coarse`` grid drawn out over ``shape`` by cubic splines, of mean 0 and variance 1, single precision."""
     noise = rng.standard_normal(coarse).astype(np.float32)
-    field = zoom(noise, [fine / few for fine, few in zip(shape, coarse, strict=True)], order=3, mode="nearest")
+    factors = [fine / few for fine, few in zip(shape, coarse, strict=True)]
+    field = np.asarray(zoom(noise, factors, order=3, mode="nearest"))
     return (field - field.mean()) / field.std()
