@@ -305,12 +305,13 @@ def _forwards(
 
 
 def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit | None) -> Float[Tensor, "b c x y z"]:
-    """The scans of reconstruction, no change and change, with the detail of what they show or, where the mask is edited, of the
-    mask before and after."""
+    """The scans of reconstruction, no change and change, with the detail of what they show (but for an atlas') or, where the mask
+    is edited, of the mask before and after."""
     net = model.checkpoint.model
     base = net.decode(tokens)
     if edit is None:
-        if net.config.detail is None or not net.has_mask:
+        # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
+        if net.config.detail is None or not net.has_mask or net.has_atlas:
             return base
         labels, field = net.seen_mask(net.mask_mean(base))
         return net.detailed(base, labels, [0] * len(base), 1, field=field)
