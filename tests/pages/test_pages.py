@@ -117,7 +117,7 @@ def test_live_mode_follows_a_slider(app: AppTest):
 def test_a_bad_address_gets_a_sentence_and_draws_nobody(app: AppTest, query: dict[str, str], sentence: str):
     explore(app, **query)
     assert not app.exception
-    assert sentence in app.warning[0].value
+    assert sentence[:1].upper() + sentence[1:] in app.warning[0].value
     assert not app.get("bidi_component")
     next(b for b in app.button if b.label == "Generate").click().run()
     assert not app.warning

@@ -248,7 +248,7 @@ def test_a_scan_unlike_the_cohort_is_used_only_when_the_reader_insists(
 ):
     monkeypatch.setattr("engine.inference.intake.check", lambda model, volume: ["its contrast is wrong"])
     given_scan(app, ("scan.nii.gz", nifti(person)))
-    assert "its contrast is wrong" in app.warning[0].value
+    assert "* Its contrast is wrong." in app.warning[0].value
     assert next(button for button in app.button if button.label == "Draw").disabled
     app.checkbox(key="whatif.agreed").set_value(True).run()
     assert not next(button for button in app.button if button.label == "Draw").disabled
