@@ -17,7 +17,7 @@ from tests.pages.visit import Visit
 
 #: what a browser on a hospital's virtual desktop may refuse
 NO_3D = "--disable-3d-apis"
-expect.set_options(timeout=30_000)  # a busy machine is slow
+expect.set_options(timeout=60_000)  # a busy machine is slow
 
 
 def saved(here: Visit, button: str, folder: Path) -> Path:
