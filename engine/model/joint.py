@@ -346,11 +346,7 @@ class JointModel(nn.Module):
         self, mask: Float[Tensor, "b n m"]
     ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
         """As :meth:`decode_mask`, and the field through which the atlas was seen, where there is one."""
-        coder, tokens = self.mask_autoencoder, self._mask_axes.restore(mask)
-        if not isinstance(coder, AtlasAutoencoder):
-            return large.decoded_mask(coder, tokens), None
-        field = large.field(coder, tokens)
-        return large.seen(coder, field), field
+        return large.decoded_mask(self.mask_autoencoder, self._mask_axes.restore(mask))
 
     def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
         """E[mask | scan] of the diffused mask state, beside the columns that are ``known``, if any; by one evaluation, at t = 1,

@@ -61,22 +61,21 @@ def benchmark_whatif(
         raise RequestError(f"{model.name} makes no torsos; give a model of in-silico torsos")
     if persons < 4:
         raise RequestError(f"{persons} persons tell nothing; give 4 or more")
-    rng, rows = np.random.default_rng(seed), []
+    rng, rows, moves = np.random.default_rng(seed), [], []
     for done, one in enumerate(person_seeds(COHORT, persons), 1):
         before, after, bmi = pair(one, rng)
         scan = volume_of(before)
         factual = {name: before.row[name] for name in (*HELD, "bmi") if name in model.schema.names}
         found = counterfactual(model, scan, factual=factual, intervention={"bmi": bmi}, steps=steps)
-        scans = (found.volume, volume_of(after), found.null, scan)
-        there, truth, same, start = (ruler.measure(v) for v in scans)
+        goal = volume_of(after)
+        there, truth, same, start = (ruler.measure(v) for v in (found.volume, goal, found.null, scan))
+        moves.append([(there[m] - same[m], truth[m] - start[m]) for m in MEASURED])
         rows.append(
             {
                 **{f"{m}": abs(there[m] / truth[m] - 1) for m in MEASURED},
                 **{f"{m} unchanged": abs(same[m] / truth[m] - 1) for m in MEASURED},
-                **{f"{m} moved": there[m] - same[m] for m in MEASURED},
-                **{f"{m} wanted": truth[m] - start[m] for m in MEASURED},
                 **{
-                    f"{name} off": bone_offset(found.volume, volume_of(after), np.isin(after.labels, codes(group)))
+                    f"{name} off": bone_offset(found.volume, goal, np.isin(after.labels, codes(group)))
                     for name, group in BONES.items()
                 },
                 "psnr_autoencoder": found.autoencoder_psnr,
@@ -87,7 +86,7 @@ def benchmark_whatif(
             progress("what-ifs", done, persons)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     everyone = np.arange(persons)
-    pairs = {m: (columns.pop(f"{m} moved"), columns.pop(f"{m} wanted")) for m in MEASURED}
+    pairs = dict(zip(MEASURED, np.array(moves).transpose(1, 2, 0), strict=True))
     return {
         "checkpoint": {"name": model.name, "digest": model.digest},
         "machine": machine(model.device),

@@ -225,7 +225,7 @@ class Extractor:
         """The scan's person at another value of one attribute, and back; before any residual is added back. What their body
         is made of follows."""
         row = self.store.rows[task.index]
-        follows = () if self.setting.region is None else region_named(self.setting.region).composition
+        follows = () if self.ruler is None else self.ruler.region.composition
         columns = [column.name for column in self.model.schema.columns if column.name not in follows]
         fact = {name: row[name] for name in columns if row.get(name) is not None}
         ((name, value),) = task.given

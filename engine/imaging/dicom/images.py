@@ -23,9 +23,6 @@ from engine.vocabulary.catalogue import CATALOGUE
 
 #: classic, enhanced and legacy converted enhanced MR
 MR = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
-FRAMELESS = (
-    "a multi-frame DICOM file does not say where its frames lie; convert it to NIfTI, or export one file a slice"
-)
 #: GE's own word for magnitude (0), phase, real and imaginary images
 GE_PART = 0x0043102F
 #: all that is read of a file: what groups images, geometry, pixels, and age, sex and size of the person, whose number is only compared
@@ -237,7 +234,7 @@ def _refused(image: Any) -> str:
     if "MOSAIC" in kind:
         return "the DICOM files are mosaics, many slices in one image; convert the series to NIfTI (dcm2niix)"
     if int(image.get("NumberOfFrames", 1) or 1) > 1 and "PerFrameFunctionalGroupsSequence" not in image:
-        return FRAMELESS
+        return "a multi-frame DICOM file does not say where its frames lie; convert it to NIfTI, or export one file a slice"
     stored, high = int(image.BitsStored), int(image.HighBit)
     if high != stored - 1 or int(image.BitsAllocated) not in (8, 16, 32):
         return "the DICOM files store their pixels in an unusual place (HighBit); export the series again, or as NIfTI"

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from engine.phantom.heart import tissue
 from engine.phantom.heart.counts import ejection_fraction, volumes
-from engine.phantom.heart.segments import rings, thickness
+from engine.phantom.heart.segments import Ring, ring_thickness, rings
 from engine.vocabulary.refusal import ConfigError, RequestError
 
 #: by measure: its name in words and its unit
@@ -133,29 +133,29 @@ def read(
     right = volumes(standard, affine, tissue.RV_BLOOD)
     wall = volumes(standard, affine, tissue.LV_MYOCARDIUM)
     walled = bool(wall.any())
-    radius = np.array([_middle_radius(phase, affine) for phase in standard]) if walled else None
+    seen = [rings(phase, affine) for phase in standard] if walled else []
     return HeartReading(
         lv=left,
         rv=right if right.any() else None,
         mass=wall * tissue.DENSITY if walled else None,
-        thickness=_thickness(standard, affine) if walled and right.any() else None,
-        middle_radius=radius,
+        thickness=_thickness(seen, standard, affine) if walled and right.any() else None,
+        middle_radius=np.array([_middle_radius(found) for found in seen]) if walled else None,
     )
 
 
-def _thickness(standard: UInt8[np.ndarray, "t x y z"], affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "t 16"]:
-    """Of every phase; NaN where too few slices show the whole ring, or none the right ventricle."""
+def _thickness(
+    seen: list[list[Ring]], standard: UInt8[np.ndarray, "t x y z"], affine: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "t 16"]:
+    """Of every phase, by the rings seen in it; NaN where too few slices show the whole ring, or none the right ventricle."""
     found = np.full((len(standard), 16), np.nan)
-    for phase, labels in enumerate(standard):
-        seen = rings(labels, affine)
-        if len(seen) >= FEWEST_RINGS and any(ring.right.any() for ring in seen):
-            found[phase] = thickness(labels, affine)
+    for phase, (whole, labels) in enumerate(zip(seen, standard, strict=True)):
+        if len(whole) >= FEWEST_RINGS and any(ring.right.any() for ring in whole):
+            found[phase] = ring_thickness(whole, labels, affine)
     return found
 
 
-def _middle_radius(labels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> float:
+def _middle_radius(seen: list[Ring]) -> float:
     """Mean radius (mm) halfway through the wall in the middle third of the slices; NaN where there is none."""
-    seen = rings(labels, affine)
     if len(seen) < FEWEST_RINGS:
         return float("nan")
     middle = np.array_split(np.arange(len(seen)), 3)[1]

@@ -46,18 +46,20 @@ def field(coder: AtlasAutoencoder, tokens: Float[Tensor, "b n m"]) -> Float[Tens
     return tiled_atlas.field(coder, tokens) if pays(coder.grid) else coder.field(tokens)
 
 
-def decoded_mask(coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
-    """Segmentations of tokens: of each voxel the likeliest class."""
-    if isinstance(coder, AtlasAutoencoder):
-        return seen(coder, field(coder, tokens))
-    if pays(coder.grid):
-        return tiled.MaskScores(coder, tokens).labels()
-    return coder.decode(tokens).argmax(1).to(torch.uint8)
+def decoded_mask(
+    coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]
+) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
+    """Segmentations of tokens, of each voxel the likeliest class, and the field through which an atlas was seen, if one was."""
+    tiles = pays(coder.grid)
+    if not isinstance(coder, AtlasAutoencoder):
+        labels = tiled.MaskScores(coder, tokens).labels() if tiles else _likeliest(coder.decode(tokens))
+        return labels, None
+    lies = field(coder, tokens)
+    return tiled_atlas.labels(coder, lies) if tiles else _likeliest(coder.seen(lies)), lies
 
 
-def seen(coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"]) -> UInt8[Tensor, "b x y z"]:
-    """Segmentations: the atlas' classes seen through the ``field``."""
-    return tiled_atlas.labels(coder, field) if pays(coder.grid) else coder.seen(field).argmax(1).to(torch.uint8)
+def _likeliest(scores: Float[Tensor, "b k x y z"]) -> UInt8[Tensor, "b x y z"]:
+    return scores.argmax(1).to(torch.uint8)
 
 
 def on_atlas(

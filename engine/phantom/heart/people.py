@@ -115,9 +115,8 @@ def draw(seed: int, given: Mapping[str, float | str] | None = None) -> Heart:
     _refuse(asked)
     rng = np.random.default_rng([seed, 23])
     chance = rng.random(4)
-    scores = {
-        name: float(z) for name, z in zip(SCORES, np.clip(rng.standard_normal(len(SCORES)), -2.3, 2.3), strict=True)
-    }
+    drawn = np.clip(rng.standard_normal(len(SCORES)), -law.FARTHEST, law.FARTHEST)
+    scores = {name: float(z) for name, z in zip(SCORES, drawn, strict=True)}
 
     sex = str(asked.get("sex", "M" if chance[0] < 0.5 else "F"))
     pathology = str(asked.get("pathology", _level(law.SHARES, chance[1])))

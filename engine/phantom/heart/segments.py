@@ -77,12 +77,19 @@ def rings(labels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) 
 
 
 def thickness(labels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "16"]:
-    """Mean thickness (mm) of the wall in each of :data:`SEGMENTS`, slices lying along the third axis.
+    """Mean thickness (mm) of the wall in each of :data:`SEGMENTS`, slices lying along the third axis; raises as
+    :func:`ring_thickness`."""
+    return ring_thickness(rings(labels, affine), labels, affine)
+
+
+def ring_thickness(
+    found: list[Ring], labels: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "16"]:
+    """As :func:`thickness`, of the :func:`rings` that were found in these labels.
 
     A sector's thickness is that between the radii of equal area, so that voxels are no steps. Raises :class:`HeartError` for
     fewer than three slices with a whole ring of wall, and where no right ventricle says where the septum is.
     """
-    found = rings(labels, affine)
     if len(found) < 3:
         raise HeartError(
             f"{len(found)} slices have a whole ring of the left ventricle's wall; give labels of three slices or more"

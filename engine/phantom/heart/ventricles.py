@@ -129,14 +129,14 @@ class Ventricles:
         """Radius of the cavity and thickness of the wall at which volume and mass are those asked for."""
         s, each = self._s[:, None], self.length / 1000 / HEIGHTS * 2 * math.pi / ANGLES / 2
         inner = self._inner_shape(s)
-        self.cavity_radius = self._radius = math.sqrt(self.heart.edv / (each * float((inner**2).sum())))
+        self.cavity_radius = math.sqrt(self.heart.edv / (each * float((inner**2).sum())))
         shape, share = profile(s), self._share(s)
         wall = self.heart.mass / DENSITY
         square = each * float(((share * shape) ** 2).sum())
-        linear = each * float((2 * self._radius * self._oval(s) * share * shape**2).sum())
-        rest = each * float(((self._radius * self._oval(s) * shape) ** 2).sum()) - self.heart.edv - wall
+        linear = each * float((2 * self.cavity_radius * self._oval(s) * share * shape**2).sum())
+        rest = each * float(((self.cavity_radius * self._oval(s) * shape) ** 2).sum()) - self.heart.edv - wall
         self._wall = (-linear + math.sqrt(max(linear**2 - 4 * square * rest, 0.0))) / (2 * square)
-        rest_inner = self._radius * inner
+        rest_inner = self.cavity_radius * inner
         moves = self._moves(s) * rest_inner
         self._each = each
         self._sums = [float(v) for v in ((rest_inner**2).sum(), (rest_inner * moves).sum(), (moves**2).sum())]
@@ -157,8 +157,8 @@ class Ventricles:
 
     def _left(self, s: Float[np.ndarray, "m 1"], c: float) -> tuple[np.ndarray, np.ndarray]:
         """Endocardium and epicardium (m, a) at these heights, mm."""
-        inner0 = self._radius * self._inner_shape(s)
-        outer0 = (self._radius * self._oval(s) + self._wall * self._share(s)) * profile(s)
+        inner0 = self.cavity_radius * self._inner_shape(s)
+        outer0 = (self.cavity_radius * self._oval(s) + self._wall * self._share(s)) * profile(s)
         area = np.clip(outer0**2 - inner0**2, (0.25 * self._wall) ** 2, None) * (s > 0)
         inner = np.clip(inner0 * (1 - self.squeeze(c) * self._moves(s)), 0, None)
         return inner, np.sqrt(inner**2 + area / (1 - self.shortening * c))
@@ -192,7 +192,7 @@ class Ventricles:
         self._scale = []
         for c in self.contraction:
             left, right = self.lengths(float(c))
-            s = (np.arange(HEIGHTS) + 0.5) / HEIGHTS * right / left
+            s = self._s * right / left
             outer = self._left(s[:, None], float(c))[1]
             depth = self._depth(s[:, None] * left / right, self._left(s[:, None], 0.0)[1])
             each = right / 1000 / HEIGHTS * 2 * math.pi / ANGLES / 2

@@ -172,8 +172,9 @@ def step_in_words(done: int, total: int) -> str:
     ('3 of 8', '8 of 8, a draft of the scan', '8 of 8, its detail')
     """
     last = total - 2
-    doing = ("", ", a draft of the scan", ", its detail")
-    return f"{min(done, last)} of {last}{doing[min(max(0, done - last + 1), 2)]}"
+    if done < last:
+        return f"{done} of {last}"
+    return f"{last} of {last}, {'a draft of the scan' if done == last else 'its detail'}"
 
 
 def time_left(began: float, share: float) -> str:
