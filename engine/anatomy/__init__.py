@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.anatomy.head import HEAD
+from engine.anatomy.heart import HEART
 from engine.anatomy.region import Region
 from engine.anatomy.torso import TORSO
 from engine.vocabulary.refusal import RequestError
 
-REGIONS = (HEAD, TORSO)
+REGIONS = (HEAD, TORSO, HEART)
 
 
 def regions() -> tuple[Region, ...]:
@@ -35,12 +36,12 @@ def region_named(name: str) -> Region:
 
 
 def region_of(channels: Sequence[str]) -> Region | None:
-    """The region whose scans have exactly these ``channels``; None for no scan at all, and for an unknown one.
+    """The region whose scans have exactly these ``channels`` (of a cine its frames); None for no scan at all, and for an unknown one.
 
     >>> region_of(["T1w"]).name, region_of([])
     ('head', None)
     """
-    return next((region for region in REGIONS if region.channels == tuple(channels)), None)
+    return next((region for region in REGIONS if region.frames == tuple(channels)), None)
 
 
 def region_of_file(path: str | Path) -> Region | None:

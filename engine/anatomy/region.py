@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
+from engine.imaging.grid import frames
 from engine.vocabulary.refusal import Refusal
 
 #: how a scan from elsewhere reaches a model's grid: through the preprocessing of its cohort, or resampled where it lies
@@ -50,9 +51,10 @@ class Tissue:
 class Region:
     """A part of the body.
 
-    ``channels`` are those of a scan, in order; ``files`` one pattern a channel, of file names without ``.nii`` or
-    ``.nii.gz``. ``recipe``, ``ruler`` and ``features`` are the names of what is trained for it. ``largest_mm`` is the
-    longest side of a field of view that is taken for it, ``coarsest_mm`` the largest voxel that its ruler reads.
+    ``channels`` are those of a scan, in order, in ``phases`` of a cycle (1: still); ``files`` one pattern a channel, of file
+    names without ``.nii`` or ``.nii.gz``. ``recipe``, ``ruler`` and ``features`` are the names of what is trained for it.
+    ``largest_mm`` is the longest side of a field of view that is taken for it, ``coarsest_mm`` the largest voxel that its
+    ruler reads.
     ``cohort`` says of which persons its ruler holds regressions.
 
     ``single`` are the ruler's classes that a body has once and in one piece; ``volumes`` the classes whose volume an attribute
@@ -80,6 +82,7 @@ class Region:
     intake: Intake
     plane: Plane
     largest_mm: float
+    phases: int = 1
     coarsest_mm: float = math.inf
     single: tuple[str, ...] = ()
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -99,6 +102,11 @@ class Region:
             )
         if unknown := sorted({*self.expected.values()} - {*self.areas, BODY}):
             raise RegionError(f"region {self.name} has no area {unknown[0]}: add it to its areas")
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The names of a scan's frames, every phase of every channel."""
+        return frames(self.channels, self.phases)
 
     def names(self, path: str | Path) -> bool:
         """Whether a file of this region is named like ``path``."""

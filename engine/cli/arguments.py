@@ -46,7 +46,7 @@ def parser() -> Parser:
     phantom.add_argument("--n", metavar="N", type=int, default=100, help="persons (default: 100)")
     phantom.add_argument("--seed", metavar="S", type=int, default=0, help="of the cohort (default: 0)")
     phantom.add_argument("--labels", action="store_true", help="keep the label maps too")
-    text = "of whose voxels: torso_dixon (5 x 5 x 6 mm) or torso_dixon_hd (2 x 2 x 3 mm) (default: torso_dixon)"
+    text = "who: torso_dixon (5 x 5 x 6 mm), torso_dixon_hd (2 x 2 x 3 mm) or heart_cine (12 phases) (default: torso_dixon)"
     phantom.add_argument("--recipe", default="torso_dixon", help=text)
     phantom.add_argument("--chunked", action="store_true", help=CHUNKED)
     phantom.add_argument("--nifti", metavar="K", type=int, default=0, help="the first K also as BIDS in STORE/bids")

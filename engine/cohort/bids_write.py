@@ -115,7 +115,7 @@ def save_scan(root: Path, subject: str, person: Person, description: str = DESCR
     folder = root / subject / "anat"
     folder.mkdir(parents=True)
     for part in person.scan.apart() if person.scan is not None else ():
-        part.save(folder / f"{subject}_{part.channels[0]}.nii.gz", description)
+        part.save(folder / f"{subject}_{part.kinds[0]}.nii.gz", description)
 
 
 def _write_table(root: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Mapping[str, Any]]) -> None:

@@ -87,9 +87,9 @@ class StoreBuilder:
     def add(
         self,
         name: str,
-        volume: UInt8[np.ndarray, "c x y z"],
+        volume: UInt8[np.ndarray, "f x y z"],
         mask: Bool[np.ndarray, "x y z"],
-        labels: Integer[np.ndarray, "x y z"] | None = None,
+        labels: Integer[np.ndarray, "*t x y z"] | None = None,
         quality: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -103,6 +103,8 @@ class StoreBuilder:
             "quality": np.frombuffer(json.dumps(dict(quality or {})).encode(), np.uint8),
             "notes": np.frombuffer(json.dumps(list(notes)).encode(), np.uint8),
         }
+        if labels is not None and labels.shape not in (mask.shape, volume.shape):
+            raise StoreError(f"{name} has labels of shape {labels.shape} where the volume's is {volume.shape}")
         if labels is not None:
             arrays["labels"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.int16)
         with self._writing(), whole_file(self._person(name)) as partial, partial.open("wb") as file:
@@ -167,6 +169,7 @@ class StoreBuilder:
         """One array file for each kind: its facts; who has labels; every person's quality."""
         quality: dict[str, dict[str, float]] = {}
         kinds: dict[str, set[np.dtype]] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         labelled: list[bool] = []
         for name in names:
             with self._arrays(name) as person:
@@ -174,12 +177,15 @@ class StoreBuilder:
                 labelled.append("labels" in person)
                 for kind in set(person) - {"quality", "notes"}:
                     kinds.setdefault(kind, set()).add(person[kind].dtype)
-        facts = {kind: self._append(kind, np.result_type(*dtypes), names) for kind, dtypes in sorted(kinds.items())}
+                    shapes[kind] = person[kind].shape
+        facts = {
+            kind: self._append(kind, np.result_type(*dtypes), shapes[kind], names)
+            for kind, dtypes in sorted(kinds.items())
+        }
         return facts, labelled, quality
 
-    def _append(self, kind: str, dtype: np.dtype, names: list[str]) -> dict[str, Any]:
+    def _append(self, kind: str, dtype: np.dtype, one: tuple[int, ...], names: list[str]) -> dict[str, Any]:
         """Write one kind of array person after person; who lacks it gets zeros."""
-        one = (*((len(self.head["channels"]),) if kind == "volumes" else ()), *self.head["grid"])
         shape, persons = (len(names), *one), self._each(kind, one, dtype, names)
         if self.chunked:
             shutil.rmtree(self.part / f"{kind}.zarr", ignore_errors=True)

@@ -60,7 +60,8 @@ READERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
 class CohortStore:
     """An open store; the arrays are read-only memory maps, or chunked arrays that are indexed like them.
 
-    Shape: ``volumes`` uint8 (n, c, x, y, z); ``mask`` bool (n, x, y, z); ``labels`` like mask, or None. ``rows`` has
+    Shape: ``volumes`` uint8 (n, f, x, y, z), frames in C order of channel and phase; ``mask`` bool (n, x, y, z); ``labels`` like
+    mask, of cines like volumes, or None. ``rows`` has
     one dict per person: numbers as float, text as str, missing as None. ``roles`` take the place of the store's own split.
     """
 
@@ -127,7 +128,7 @@ class CohortStore:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels' names, such as ``("T1w",)``."""
+        """The frames' names, such as ``("T1w",)`` (:mod:`engine.imaging.grid`)."""
         return tuple(self.meta["channels"])
 
     @cached_property

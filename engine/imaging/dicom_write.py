@@ -117,7 +117,7 @@ def write_series(volume: Volume, origin: Origin | Copied) -> Iterator[tuple[str,
         for k in range(turned.grid[2]):
             place = (to_lps @ [0, 0, k, 1])[:3]
             image = _slice(series, data[:, :, k].T.astype("<i2"), place, float(place @ axes[:, 2]), k + 1)
-            yield f"{channel.channels[0]}/{k + 1:04d}.dcm", _file(image)
+            yield f"{channel.kinds[0]}/{k + 1:04d}.dcm", _file(image)
 
 
 def patient_and_study(origin: Origin | Copied, content: str) -> Dataset:

@@ -88,7 +88,7 @@ def montage(volume: Volume, box: Box, high: int) -> UInt8[np.ndarray, "high wide
     sagittal: list[_Cut] = []
     axial: list[_Cut] = []
     for part in turned.apart():
-        light = np.clip(part.data / np.float32(_white(part) * WHITE.get(part.channels[0], 1.0)), 0, 1)
+        light = np.clip(part.data / np.float32(_white(part) * WHITE.get(part.kinds[0], 1.0)), 0, 1)
         coronal.append((light[box[0], j, box[2]][::-1, ::-1], (x, z)))
         sagittal.append((light[i, box[1], box[2]][::-1, ::-1], (y, z)))
         axial.append((light[box[0], box[1], k][::-1, ::-1], (x, y)))

@@ -17,6 +17,7 @@ from jaxtyping import Float, Num
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.ndimage import affine_transform
 
+from engine.imaging.grid import frames, phases_of
 from engine.storage.whole import whole_file
 from engine.vocabulary.refusal import Refusal
 
@@ -34,8 +35,9 @@ class VolumeError(Refusal):
 class Volume:
     """Voxels with their place in space.
 
-    Shape: ``data`` is (x, y, z), or (c, x, y, z) with one channel for each name in ``channels``;
-    ``affine`` is (4, 4), voxel index to RAS+ mm.
+    Shape: ``data`` is (x, y, z), or (f, x, y, z) with one frame for each name in ``channels`` (:mod:`engine.imaging.grid`: a
+    still scan's frames are its channels, a cine's their phases); ``affine`` is (4, 4), voxel index to RAS+ mm; ``cycle`` is the
+    length of a cine's cycle in seconds, None where there is none or nobody knows.
     Raises :class:`VolumeError` for any other shape, a singular affine, or an axis shorter than two voxels.
 
     >>> Volume(np.zeros((4, 5, 6), np.float32), np.diag([2.0, 2, 2, 1])).spacing
@@ -45,6 +47,7 @@ class Volume:
     data: np.ndarray
     affine: np.ndarray
     channels: tuple[str, ...] = ("T1w",)
+    cycle: float | None = None
 
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine, dtype=np.float64)
@@ -77,10 +80,29 @@ class Volume:
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The channels' names, whatever the number of phases."""
+        return phases_of(self.channels)[0]
+
+    @property
+    def phases(self) -> int:
+        """Phases of a cine's cycle; 1 of a still scan."""
+        return phases_of(self.channels)[1]
+
     def apart(self) -> list[Volume]:
-        """A volume for each channel."""
-        channels = self.data[None] if self.data.ndim == 3 else self.data
-        return [replace(self, data=data, channels=(name,)) for data, name in zip(channels, self.channels, strict=True)]
+        """A volume for each channel, (x, y, z) or (t, x, y, z) with all its phases."""
+        kinds, phases = phases_of(self.channels)
+        cycles = self.data.reshape(len(kinds), phases, *self.grid)
+        return [
+            replace(self, data=data[0] if phases == 1 else data, channels=frames([name], phases))
+            for data, name in zip(cycles, kinds, strict=True)
+        ]
+
+    def stills(self) -> list[Volume]:
+        """A volume for each frame, (x, y, z)."""
+        data = self.data[None] if self.data.ndim == 3 else self.data
+        return [replace(self, data=frame, channels=(name,)) for frame, name in zip(data, self.channels, strict=True)]
 
     def reoriented(self, axcodes: str = "RAS") -> Volume:
         """The same scan with its axes flipped and permuted (no interpolation) to point along ``axcodes``."""
@@ -104,11 +126,17 @@ class Volume:
         return replace(self, data=out[0] if self.data.ndim == 3 else out, affine=affine)
 
     def to_nifti(self, description: str = "") -> nib.Nifti1Image:
-        """A NIfTI-1 image of a 3D volume, its ``descrip`` field set (79 characters at most)."""
-        if self.data.ndim != 3:
+        """A NIfTI-1 image of one channel, its ``descrip`` field set (79 characters at most); of a cine with time as fourth axis.
+
+        Its step in time is the cycle's length over the phases, 0 where that is not known.
+        """
+        if len(self.kinds) != 1:
             raise VolumeError("a NIfTI file holds one channel; save each channel in a file of its own")
-        image = nib.Nifti1Image(self.data, self.affine)
-        image.header.set_xyzt_units("mm")
+        phases = self.phases
+        image = nib.Nifti1Image(self.data if self.data.ndim == 3 else np.moveaxis(self.data, 0, -1), self.affine)
+        image.header.set_xyzt_units("mm", None if phases == 1 else "sec")
+        if phases > 1:
+            image.header.set_zooms((*image.header.get_zooms()[:3], (self.cycle or 0.0) / phases))
         image.header["descrip"] = description.encode("ascii", "replace")[:79]
         image.set_sform(self.affine, code=2)
         image.set_qform(self.affine, code=2)

@@ -338,5 +338,5 @@ def _save(volume: Volume, stem: Path) -> None:
     """One NIfTI file a channel, named by it where there are several."""
     parts = volume.apart()
     for part in parts:
-        name = f"{stem.name}.nii.gz" if len(parts) == 1 else f"{stem.name}_{part.channels[0]}.nii.gz"
+        name = f"{stem.name}.nii.gz" if len(parts) == 1 else f"{stem.name}_{part.kinds[0]}.nii.gz"
         part.save(stem.with_name(name), "Synthetic what-if. Associations, not causes. Not for diagnosis.")

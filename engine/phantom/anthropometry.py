@@ -152,7 +152,7 @@ def sample_people(seeds: Sequence[int], given: Given | Sequence[Given] | None = 
     Keys: sex, ethnicity, smoking, age (years), height (cm), bmi, weight (kg), waist (cm), body_fat (%), vat (L), sat (L
     of the trunk), muscle (kg of the whole body), liver_volume (mL), liver_pdff (%). They come out exactly; what is
     unknown upstream of them follows the population given them. These are the model's quantities: what a table shall
-    show, counted on the label map, is given to :func:`engine.phantom.cohort.make`. Raises :class:`PhantomError` for
+    show, counted on the label map, is given to :func:`engine.phantom.torsos.make`. Raises :class:`PhantomError` for
     what cannot be.
     """
     drawn = draw(seeds, given)

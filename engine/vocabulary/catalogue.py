@@ -169,6 +169,87 @@ _VARIABLES = (
         levels={"never": "never", "former": "former", "current": "current"},
         dicom="SmokingStatus",
     ),
+    Variable(
+        name="heart_rate",
+        label="Heart rate",
+        description="heart rate at the scan",
+        unit="1/min",
+        plausible=(20, 220),
+        possible=(30, 150),
+        dicom="HeartRate",
+    ),
+    Variable(
+        name="pathology",
+        label="Pathology",
+        description="what the heart suffers from",
+        levels={
+            "healthy": "healthy",
+            "dilated": "wide and weak",
+            "hypertrophic": "thick-walled",
+            "infarcted": "with a thin, still part of the wall",
+        },
+    ),
+    Variable(
+        name="lv_edv",
+        label="LV EDV",
+        description="left ventricle at end-diastole",
+        unit="mL",
+        plausible=(15, 700),
+        possible=(30, 500),
+        bids_description=f"cavity of the left ventricle at end-diastole, {_COUNTED}",
+    ),
+    Variable(
+        name="lv_ef",
+        label="LV EF",
+        description="ejection fraction of the left ventricle",
+        unit="%",
+        plausible=(2, 95),
+        possible=(3, 92),
+    ),
+    Variable(
+        name="lv_esv",
+        label="LV ESV",
+        description="left ventricle at end-systole, computed from EDV and EF",
+        unit="mL",
+        plausible=(2, 650),
+        possible=(3, 480),
+        bids_description=f"cavity of the left ventricle at end-systole, {_COUNTED}",
+    ),
+    Variable(
+        name="lv_mass",
+        label="LV mass",
+        description="wall of the left ventricle at end-diastole",
+        unit="g",
+        plausible=(15, 700),
+        possible=(25, 450),
+        bids_description=f"wall of the left ventricle at end-diastole, {_COUNTED}, 1.05 g/mL",
+    ),
+    Variable(
+        name="rv_edv",
+        label="RV EDV",
+        description="right ventricle at end-diastole",
+        unit="mL",
+        plausible=(15, 700),
+        possible=(30, 500),
+        bids_description=f"cavity of the right ventricle at end-diastole, {_COUNTED}",
+    ),
+    Variable(
+        name="rv_esv",
+        label="RV ESV",
+        description="right ventricle at end-systole",
+        unit="mL",
+        plausible=(5, 650),
+        possible=(5, 450),
+        bids_description=f"cavity of the right ventricle at end-systole, {_COUNTED}",
+    ),
+    Variable(
+        name="wall_thickness",
+        label="Thickest wall",
+        description="thickest of the 16 segments of the left ventricle's wall at end-diastole",
+        unit="mm",
+        plausible=(1, 60),
+        possible=(3, 45),
+    ),
 )
 CATALOGUE: dict[str, Variable] = {variable.name: variable for variable in _VARIABLES}
 #: how a table may write the levels of sex
@@ -177,15 +258,31 @@ SEXES = {word: level for level, words in CATALOGUE["sex"].levels.items() for wor
 
 def weight() -> Derived:
     """Body weight in kg, computed from BMI and height in cm."""
-    variable = CATALOGUE["weight"]
+    return _derived("weight", scale=1e-4, powers=(("bmi", 1.0), ("height", 2.0)))
+
+
+def end_systolic_volume() -> Derived:
+    """What is left in the left ventricle of EDV (mL) after the ejection fraction (%)."""
+    return _derived("lv_esv", scale=0.01, powers=(("lv_edv", 1.0), ("lv_ef", 1.0)), wholes=(("lv_ef", 100.0),))
+
+
+def _derived(
+    name: str,
+    *,
+    scale: float,
+    powers: tuple[tuple[str, float], ...],
+    wholes: tuple[tuple[str, float], ...] = (),
+) -> Derived:
+    variable = CATALOGUE[name]
     assert variable.possible is not None
     low, high = variable.possible
     return Derived(
-        name=variable.name,
+        name=name,
         unit=variable.unit,
         low=low,
         high=high,
-        scale=1e-4,
-        powers=(("bmi", 1.0), ("height", 2.0)),
+        scale=scale,
+        powers=powers,
         description=variable.description,
+        wholes=wholes,
     )

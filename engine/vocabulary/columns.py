@@ -244,7 +244,10 @@ def _as_number(value: Any) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """A column computed from modelled numbers: ``scale * product(column ** power)``."""
+    """A column computed from modelled numbers: ``scale * product(factor ** power)``.
+
+    A factor is a column's value, or what is left of a whole (``wholes``: column and whole), as of a fraction that is left over.
+    """
 
     name: str
     unit: str
@@ -253,20 +256,32 @@ class Derived:
     scale: float
     powers: tuple[tuple[str, float], ...]
     description: str = ""
+    wholes: tuple[tuple[str, float], ...] = ()
 
     check = Number.check
+
+    def product(self, columns: Mapping[str, Any]) -> Any:
+        """The identity over numbers, or over arrays of them."""
+        return self.scale * math.prod(self._factor(name, columns[name]) ** power for name, power in self.powers)
 
     def value(self, row: Mapping[str, Any]) -> float | None:
         """The computed cell, or None while a factor is missing."""
         if any(row.get(name) is None for name, _ in self.powers):
             return None
-        return float(self.scale * math.prod(float(row[name]) ** power for name, power in self.powers))
+        return float(self.product({name: float(row[name]) for name, _ in self.powers}))
 
     def solve(self, row: Mapping[str, Any], unknown: str) -> float:
         """The one ``unknown`` factor that makes the identity hold."""
         power = dict(self.powers)[unknown]
-        rest = self.scale * math.prod(float(row[name]) ** p for name, p in self.powers if name != unknown)
-        return float((float(row[self.name]) / rest) ** (1 / power))
+        rest = self.scale * math.prod(
+            self._factor(name, float(row[name])) ** p for name, p in self.powers if name != unknown
+        )
+        return float(self._factor(unknown, (float(row[self.name]) / rest) ** (1 / power)))
+
+    def _factor(self, name: str, value: Any) -> Any:
+        """A column's part in the product; of a whole its own inverse."""
+        wholes = dict(self.wholes)
+        return wholes[name] - value if name in wholes else value
 
 
 def _within(bounds: Float[np.ndarray, "2 n"], rng: np.random.Generator | None) -> Float[np.ndarray, " n"]:

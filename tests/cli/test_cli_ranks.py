@@ -12,11 +12,11 @@ import pytest
 import zarr
 
 import engine
-import engine.phantom.cohort
+import engine.phantom.kinds
 from engine.__main__ import main
 from engine.cohort.store import CohortStore
-from engine.phantom.cohort import PhantomPerson
 from engine.phantom.shape.frame import GRID
+from engine.phantom.torsos import PhantomPerson
 from tests.conftest import contents
 from tests.training.crew import Ran, commands
 
@@ -111,7 +111,7 @@ def fake_person(
 
 
 def test_ranks_make_the_computed_cohort_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.phantom.cohort, "make", fake_person)
+    monkeypatch.setattr(engine.phantom.kinds, "make_torsos", fake_person)
     asked = ("phantom", "--n", 3, "--labels", "--device", "cpu")
     for n in (1, 2):
         found = commands(n, tmp_path / f"crew{n}", *asked, of=lambda rank, n=n: [tmp_path / f"{n}"])

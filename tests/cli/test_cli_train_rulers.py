@@ -19,9 +19,10 @@ from engine.imaging.volume import Volume, centred_affine
 from engine.measure.head import HeadMeasure
 from engine.measure.segmenter import SegmenterConfig
 from engine.measure.torso import CLASSES, TorsoMeasure, TorsoMeasureConfig
-from engine.phantom.cohort import make, person_seeds
+from engine.phantom.cohort import person_seeds
 from engine.phantom.shape.frame import SPACING
 from engine.phantom.tissue import TISSUES
+from engine.phantom.torsos import make
 from engine.training import recipes
 from engine.training.run import RunError
 from engine.training.stages.labelled_torsos import persons_of, train_body_on

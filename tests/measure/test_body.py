@@ -24,8 +24,8 @@ from engine.measure.torso import (
     classes_of_codes,
     perfect,
 )
-from engine.phantom.cohort import PhantomPerson, make
 from engine.phantom.tissue import TISSUES
+from engine.phantom.torsos import PhantomPerson, make
 from engine.training.stages.measure_torso import scan_of
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints" / "measure-torso"

@@ -15,7 +15,7 @@ from engine.imaging.volume import Volume, centred_affine
 from engine.measure.head import HeadMeasure
 from engine.measure.ruler import Classes, StatedError, stated_error, titles
 from engine.measure.shipped import load_ruler
-from engine.phantom.cohort import make
+from engine.phantom.torsos import make
 from engine.training.stages.measure_torso import scan_of
 from engine.vocabulary.units import written_unit
 from tests.measure.balls import CONFIG, ball, ball_measure, ball_store  # noqa: F401

@@ -13,7 +13,7 @@ from engine.anatomy.head import HEAD
 from engine.anatomy.torso import TORSO
 from engine.imaging.volume import Volume, VolumeError
 from engine.measure.scan import measure_scan, read_scan, scans_of
-from engine.phantom.cohort import make
+from engine.phantom.torsos import make
 from engine.training.stages.measure_torso import scan_of
 from engine.vocabulary.refusal import RequestError
 

@@ -12,7 +12,7 @@ import torch
 
 from engine.measure.segmenter import SegmenterConfig
 from engine.measure.torso import CLASSES, COUNTED, MEASURES, Reading, TorsoMeasure, TorsoMeasureConfig
-from engine.phantom.cohort import PhantomPerson, make
+from engine.phantom.torsos import PhantomPerson, make
 from engine.training.run import step_generator
 from engine.training.stages.measure_torso import BodyRecipe, Judged, agreement, gains, train_body
 from engine.training.stages.segmenter import SegmenterTraining

@@ -7,11 +7,11 @@ import pytest
 
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
-from engine.phantom.cohort import make
 from engine.phantom.counted import COUNTED_LAWS, LINES
 from engine.phantom.dimensions import ANSUR, STATURE
 from engine.phantom.shape.frame import SPACING, VOXEL_ML
 from engine.phantom.tissue import codes
+from engine.phantom.torsos import make
 
 pytestmark = pytest.mark.slow
 #: kg of fat that DXA reads in a litre of adipose tissue, and in a litre of the fat between muscles

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-import engine.phantom.cohort as cohort
+import engine.phantom.kinds as kinds
 from engine.__main__ import main
 from engine.cohort.store import CohortStore, StoreError
 from engine.phantom.anthropometry import PhantomError, sample_people
 from engine.phantom.body import build
-from engine.phantom.cohort import PhantomPerson, make, person_seeds, write_cohort
+from engine.phantom.cohort import person_seeds, write_cohort
 from engine.phantom.dixon import FULL_SCALE, scan
 from engine.phantom.girth import girth, waist_level
 from engine.phantom.shape.frame import GRID, SPACING, VOXEL_ML
 from engine.phantom.tissue import TISSUES, codes
+from engine.phantom.torsos import PhantomPerson, make
 
 
 @pytest.fixture(scope="module")
@@ -198,16 +199,16 @@ def test_an_unwritable_target_is_one_sentence(tmp_path: Path, capfd: pytest.Capt
 def test_ctrl_c_keeps_what_was_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    whole: Callable[..., list[PhantomPerson]] = cohort.make
+    whole: Callable[..., list[PhantomPerson]] = kinds.make_torsos
 
     def stops(seeds: list[int], *args: object, **more: object) -> list[PhantomPerson]:
         if seeds[0] % 1_000_003 == 1:
             raise KeyboardInterrupt
         return whole(seeds, *args, **more)
 
-    monkeypatch.setattr(cohort, "make", stops)
+    monkeypatch.setattr(kinds, "make_torsos", stops)
     assert main(["phantom", str(tmp_path / "store"), "--n", "2"]) == 130
-    monkeypatch.setattr(cohort, "make", whole)
+    monkeypatch.setattr(kinds, "make_torsos", whole)
     capfd.readouterr()
     assert main(["phantom", str(tmp_path / "store"), "--n", "2"]) == 0
     assert len(CohortStore.open(tmp_path / "store")) == 2

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from engine.phantom.anthropometry import COUNTED_RANGES, LEVELS, RANGES, People, PhantomError, sample_people
-from engine.phantom.cohort import COLUMNS, make
 from engine.phantom.counted import COUNTED, TOLERANCE
 from engine.phantom.fitting import BODIES, fit
+from engine.phantom.torsos import COLUMNS, make
 
 #: how the table rounds what is not counted; weight is that of the rounded height and BMI
 ROUNDED = {"age": 0.05, "height": 0.05, "bmi": 0.005, "weight": 0.1, "body_fat": 0.05, "liver_pdff": 0.005}

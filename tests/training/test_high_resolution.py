@@ -17,8 +17,9 @@ from engine.cohort.store import CohortStore
 from engine.imaging.volume import centred_affine
 from engine.model.nn.large import LARGE
 from engine.phantom.anthropometry import PhantomError
-from engine.phantom.cohort import make, person_seeds, write_cohort
+from engine.phantom.cohort import person_seeds, write_cohort
 from engine.phantom.shape.frame import HD, RASTER, SPACING
+from engine.phantom.torsos import make
 from engine.training.pipeline import train
 from engine.training.recipes import RECIPES, Recipe, head_t1, head_t1_1mm, torso_dixon, torso_dixon_hd
 

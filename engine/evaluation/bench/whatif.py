@@ -20,9 +20,10 @@ from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import load
 from engine.measure.shipped import load_ruler
 from engine.phantom.anthropometry import sample_people
-from engine.phantom.cohort import PhantomPerson, make, person_seeds
+from engine.phantom.cohort import person_seeds
 from engine.phantom.shape.frame import SPACING
 from engine.phantom.tissue import codes
+from engine.phantom.torsos import PhantomPerson, make
 from engine.vocabulary.refusal import RequestError
 
 #: the cohort's seed of the persons judged; a model trained on it would have seen them

@@ -50,7 +50,8 @@ def as_columns(table: Table, schema: AttributeSchema, *, derived: bool = True) -
         columns[column.name] = _strings(cells) if isinstance(column, Category) else _numbers(column.name, cells)
     for d in schema.derived if derived else ():
         given = _numbers(d.name, _cells(table, d.name, count))
-        product = d.scale * np.prod([_power(columns[name], power) for name, power in d.powers], axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            product = d.product(columns)
         columns[d.name] = np.where(np.isnan(given), product, given)
     return columns
 
@@ -59,11 +60,6 @@ def _cells(table: Table, name: str, count: int) -> list[Any]:
     if isinstance(table, Mapping):
         return list(table.get(name, [None] * count))
     return [row.get(name) for row in table]
-
-
-def _power(values: np.ndarray, power: float) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(values, float) ** power
 
 
 def _strings(cells: list[Any]) -> np.ndarray:

@@ -240,11 +240,8 @@ def violations(table: Table, schema: AttributeSchema) -> dict[str, Figure]:
         else:
             broken = (cells < column.low) | (cells > column.high)
             if isinstance(column, Derived):
-                factors = [columns[factor] for factor, _ in column.powers]
-                product = column.scale * np.prod(
-                    [f**p for f, (_, p) in zip(factors, column.powers, strict=True)], axis=0
-                )
                 with np.errstate(invalid="ignore", divide="ignore"):
+                    product = column.product(columns)
                     broken |= np.abs(product / cells - 1) > INCONSISTENT
         found[name] = proportion(int((broken & judged).sum()), int(judged.sum()))
     return found

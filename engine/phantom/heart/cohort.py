@@ -16,9 +16,17 @@ from engine.phantom.heart.people import Heart, draw
 from engine.phantom.heart.raster import RASTER, CineRaster
 from engine.phantom.heart.scanner import flow_of, scan
 from engine.phantom.heart.ventricles import Ventricles
+from engine.vocabulary.catalogue import CATALOGUE
 
 #: version of the phantom: another one makes other persons of the same seeds
 PHANTOM = 1
+#: the columns of the table beside age, sex, height, weight and bmi
+COUNTED = ("heart_rate", "pathology", "lv_edv", "lv_esv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "wall_thickness")
+#: what participants.json says of the columns that every BIDS export does not know already
+COLUMNS: dict[str, dict[str, Any]] = {
+    **{name: CATALOGUE[name].bids() for name in COUNTED},
+    "seed": {"Description": "seed of the person; the same seed makes the same person again"},
+}
 #: mm by which a breath hold shifts a slice in its plane and along the axis (standard deviations), and the most
 SHIFT, SHIFT_Z, FARTHEST = 0.9, 0.6, 3.5
 #: share of slices taken at another depth of breath, and how far that shifts them
@@ -32,7 +40,7 @@ class HeartPerson:
     The first phase is end-diastole; after the last comes the first again.
     """
 
-    scan: UInt8[np.ndarray, "t x y z"]
+    images: UInt8[np.ndarray, "t x y z"]
     labels: UInt8[np.ndarray, "t x y z"]
     row: dict[str, Any]
 

@@ -18,11 +18,12 @@ PLANES = 2
 class CineRaster:
     """``grid`` voxels, ``spacing`` mm apart, slices of ``thickness`` mm, ``phases`` of a cycle, the first end-diastole.
 
-    As UK Biobank's short-axis stack: slices of 8 mm, 2 mm apart (Petersen et al., J Cardiovasc Magn Reson 2016;18:8).
+    Slices of 8 mm without gaps, as the Sunnybrook patients' (Radau et al. 2009), 16 of them, so that a dilated heart has its
+    apex and its atria in view.
     """
 
-    grid: tuple[int, int, int] = (96, 96, 12)
-    spacing: tuple[float, float, float] = (1.6, 1.6, 10.0)
+    grid: tuple[int, int, int] = (96, 96, 16)
+    spacing: tuple[float, float, float] = (1.6, 1.6, 8.0)
     thickness: float = 8.0
     phases: int = 12
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore
-from engine.phantom.cohort import PhantomPerson, person_seeds
+from engine.phantom.cohort import person_seeds
 from engine.phantom.tissue import TISSUES
+from engine.phantom.torsos import PhantomPerson
 from engine.training.run import Progress, RunError
 from engine.training.stages.measure_torso import MINIMUM_READ, BodyRecipe, train_body
 from engine.training.stages.torso_examples import Maker

@@ -30,8 +30,9 @@ from engine.measure.torso import (
     TorsoMeasureConfig,
     perfect,
 )
-from engine.phantom.cohort import LICENCE, PHANTOM, PhantomPerson, make, person_seeds
+from engine.phantom.cohort import LICENCE, person_seeds
 from engine.phantom.shape.frame import GRID, SPACING
+from engine.phantom.torsos import PHANTOM, PhantomPerson, make
 from engine.storage import strict_json
 from engine.training.run import Progress
 from engine.training.stages.inherit import inherit

@@ -11,8 +11,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from engine.measure.torso import CLASSES, classes_of_codes
-from engine.phantom.cohort import PhantomPerson, make, person_seeds
+from engine.phantom.cohort import person_seeds
 from engine.phantom.shape.frame import SPACING
+from engine.phantom.torsos import PhantomPerson, make
 from engine.training.augment import Augmentation, augment
 from engine.training.stages.segmenter import BatchOf, SegmenterTraining, degrade
 

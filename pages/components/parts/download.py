@@ -42,7 +42,7 @@ def bundle(drawn: Drawn) -> bytes:
             for part in parts:
                 image = part.to_nifti(mark(drawn, person))
                 image.header.extensions.append(Nifti1Extension("comment", about))
-                channel = "" if len(parts) == 1 else f"_{part.channels[0]}"
+                channel = "" if len(parts) == 1 else f"_{part.kinds[0]}"
                 add_file(archive, f"{name}{channel}.nii.gz", gzip.compress(image.to_bytes(), 4, mtime=0))
             add_file(archive, f"{name}.json", about)
             for file, data in mask_files(person.mask, name).items() if person.mask else ():

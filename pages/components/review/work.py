@@ -20,8 +20,6 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from engine.anatomy import region_of
-from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore, StoreError
 from engine.imaging.volume import Volume, centred_affine
 from engine.vocabulary.refusal import Refusal
@@ -36,6 +34,7 @@ from pages.components.state.session import kept
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
+    from engine.phantom.kinds import Kind
 
 #: ratings kept over all sessions, whose scans take some MB each, and what the address calls theirs
 KEPT, TOKEN = 12, "rating"
@@ -84,19 +83,22 @@ def open_store(path: str, model: Model) -> StorePersons:
 
 
 def fresh_possible(model: Model) -> bool:
-    """Was the model trained on in-silico torsos, so that persons of the same kind can be made?"""
-    config = model.checkpoint.config
-    if config.preprocess or region_of(config.channels) is not TORSO:
-        return False
-    from engine.phantom import cohort
-    from engine.phantom.shape import frame
+    """Was the model trained on in-silico persons, so that persons of the same kind can be made?"""
+    return _kind(model) is not None
 
-    affine = centred_affine(frame.GRID, frame.SPACING)
-    return (
-        tuple(model.checkpoint.model.config.image.grid) == frame.GRID
-        and bool(np.allclose(model.checkpoint.affine, affine, atol=0.01))
-        and cohort.NAME in str(config.provenance.get("source_name"))
-    )
+
+def _kind(model: Model) -> Kind | None:
+    from engine.phantom.kinds import KINDS  # imports torch
+
+    config, grid = model.checkpoint.config, tuple(model.checkpoint.model.config.image.grid)
+    for kind in KINDS.values() if not config.preprocess else ():
+        placed = kind.grid == grid and np.allclose(
+            model.checkpoint.affine, centred_affine(kind.grid, kind.spacing), atol=0.01
+        )
+        same = kind.frames == tuple(config.channels) and kind.name in str(config.provenance.get("source_name"))
+        if placed and same:
+            return kind
+    return None
 
 
 def draw_scans(
@@ -137,9 +139,10 @@ def _real(model: Model, plan: Plan, i: int, persons: StorePersons | None) -> np.
     """A real person's scan, grey values 0 to 1 in steps of 1 / 255: (x, y, z), or (c, x, y, z) of several channels."""
     number = plan.people[i].number
     if plan.source == "fresh":
-        from engine.phantom.cohort import make
-
-        (person,) = make([number])
+        kind = _kind(model)
+        if kind is None:
+            raise RatingError(f"there are no in-silico persons like those of {model.name}: name a store")
+        (person,) = kind.make([number], "cpu")
         voxels = person.images
     elif persons is None or persons.digest != plan.store:
         raise RatingError("this rating's real persons are those of another store: name the one it was begun with")

@@ -7,7 +7,6 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ import engine
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import centred_affine
 from engine.inference.generate import Model
+from engine.phantom.kinds import KINDS
 from engine.training.recipes import torso_dixon
 from pages.components.parts.frame import BANNER
 from pages.components.review.session import (
@@ -58,11 +58,11 @@ def plan_of(model: Model, persons: StorePersons, scans: int = 10) -> Plan:
 
 
 def test_in_silico_persons_stand_beside_models_of_such_torsos_only():
-    recipe, cohort = torso_dixon(), import_module("engine.phantom.cohort")
-    config = {"channels": tuple(cohort.CHANNELS), "preprocess": {}, "provenance": {"source_name": cohort.NAME}}
+    recipe, kind = torso_dixon(), KINDS["torso_dixon"]
+    config = {"channels": kind.frames, "preprocess": {}, "provenance": {"source_name": kind.name}}
 
     def possible(**changes: object) -> bool:
-        affine = centred_affine(cohort.RASTER.grid, cohort.RASTER.spacing)
+        affine = centred_affine(kind.grid, kind.spacing)
         model = SimpleNamespace(config=recipe.model)
         changed = SimpleNamespace(**{**config, **changes})
         return fresh_possible(SimpleNamespace(checkpoint=SimpleNamespace(model=model, affine=affine, config=changed)))

@@ -19,8 +19,8 @@ SMALL = CineRaster(grid=(48, 48, 12), spacing=(3.2, 3.2, 10.0), phases=8)
 @pytest.mark.parametrize("pathology", EVERY)
 def test_scan_and_labels_have_a_cycle_of_the_raster(pathology: str) -> None:
     person = heart(pathology)
-    assert person.scan.shape == person.labels.shape == (RASTER.phases, *RASTER.grid)
-    assert person.scan.dtype == person.labels.dtype == np.uint8
+    assert person.images.shape == person.labels.shape == (RASTER.phases, *RASTER.grid)
+    assert person.images.dtype == person.labels.dtype == np.uint8
     assert set(np.unique(person.labels)) <= set(CODES.values())
     assert person.row["pathology"] == pathology
 
@@ -46,7 +46,7 @@ def test_mass_stays_within_partial_volume_over_the_cycle(pathology: str) -> None
 
 @pytest.mark.parametrize("pathology", EVERY)
 def test_the_cycle_is_closed(pathology: str) -> None:
-    cine = heart(pathology).scan.astype(float)
+    cine = heart(pathology).images.astype(float)
     steps = np.abs(np.roll(cine, -1, axis=0) - cine).mean((1, 2, 3))
     assert steps[-1] <= steps[:-1].max()
 
@@ -72,7 +72,7 @@ def test_contrast_is_that_of_a_steady_state(pathology: str) -> None:
     """Blood is two to four times as bright as myocardium (real cines: 2 to 3.5), lung is dark, fat under the skin brightest."""
     person = heart(pathology)
     names = ("lv_cavity", "lv_myocardium", "lung", "subcutaneous_fat")
-    mean = {name: person.scan[person.labels == CODES[name]].mean() for name in names}
+    mean = {name: person.images[person.labels == CODES[name]].mean() for name in names}
     assert 2 < mean["lv_cavity"] / mean["lv_myocardium"] < 4
     assert mean["lung"] < 0.6 * mean["lv_myocardium"]
     assert mean["subcutaneous_fat"] > mean["lv_cavity"]
@@ -92,10 +92,10 @@ def test_the_base_goes_down_in_systole() -> None:
 
 def test_the_same_seed_is_the_same_person_and_another_is_not() -> None:
     first, again, other = (make([seed], raster=SMALL)[0] for seed in (3, 3, 4))
-    assert first.scan.tobytes() == again.scan.tobytes()
+    assert first.images.tobytes() == again.images.tobytes()
     assert first.labels.tobytes() == again.labels.tobytes()
     assert first.row == again.row
-    assert first.scan.tobytes() != other.scan.tobytes()
+    assert first.images.tobytes() != other.images.tobytes()
 
 
 def test_breath_holds_shift_slices_by_millimetres() -> None:
