@@ -9,6 +9,8 @@ from engine.vocabulary.schema import AttributeSchema
 
 #: voxels along each side of the cube one token stands for
 FACTOR = 16
+#: voxels of a side after which it is halved no more, by the number of halvings
+HALVINGS = (2, 4, 8, FACTOR)
 
 
 def _whole(value: int, name: str, least: int) -> int:
@@ -20,18 +22,24 @@ def _whole(value: int, name: str, least: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig:
-    """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution. Raises :class:`ConfigError`."""
+    """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; ``patch`` the voxels along x, y and z that one
+    token stands for, 2, 4, 8 or :data:`FACTOR`: an axis with fewer is halved as often, and first. ``channels`` counts frames.
+    Raises :class:`ConfigError`."""
 
     grid: tuple[int, int, int]
     channels: int = 1
     latent: int = 64
     widths: tuple[int, int, int, int] = (16, 48, 128, 160)
     blocks: int = 2
+    patch: tuple[int, int, int] = (FACTOR, FACTOR, FACTOR)
 
     def __post_init__(self) -> None:
-        if len(self.grid) != 3 or any(_whole(n, "grid", 0) % FACTOR for n in self.grid):
+        if len(self.patch) != 3 or any(n not in HALVINGS for n in self.patch):
+            raise ConfigError(f"patch {self.patch} is not three of {', '.join(map(str, HALVINGS))} voxels; change it")
+        sides = zip(self.grid, self.patch, strict=False)
+        if len(self.grid) != 3 or any(_whole(n, "grid", 0) % side for n, side in sides):
             raise ConfigError(
-                f"grid {self.grid} is not a multiple of {FACTOR} along each of three axes; crop or pad the recipe's grid"
+                f"grid {self.grid} is not a multiple of {self.patch} along each of three axes; crop or pad the recipe's grid"
             )
         if len(self.widths) != 4:
             raise ConfigError(f"widths {self.widths} are not four; give one for each halving of the resolution")
@@ -48,8 +56,17 @@ class AutoencoderConfig:
 
     @property
     def token_grid(self) -> tuple[int, int, int]:
-        x, y, z = self.grid
-        return x // FACTOR, y // FACTOR, z // FACTOR
+        (x, i), (y, j), (z, k) = zip(self.grid, self.patch, strict=True)
+        return x // i, y // j, z // k
+
+    @property
+    def strides(self) -> tuple[tuple[int, int, int], ...]:
+        """How often each axis is halved from one of the four resolutions to the next, 2 or 1."""
+        return tuple(
+            (2 if i >= HALVINGS[level] else 1, 2 if j >= HALVINGS[level] else 1, 2 if k >= HALVINGS[level] else 1)
+            for level in range(len(HALVINGS))
+            for i, j, k in [self.patch]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +152,10 @@ class ModelConfig:
         _whole(self.table_rank, "table_rank", 0)
         if not 0 < self.shift < float("inf"):
             raise ConfigError(f"shift {self.shift} is not possible; give a number above 0, such as 3")
+        if self.mask and self.image.patch != (FACTOR, FACTOR, FACTOR):
+            raise ConfigError(
+                f"a mask's tokens are cubes of {FACTOR} voxels a side, the scan's are {self.image.patch}; leave it out"
+            )
         if self.mask and not self.image.tokens:
             raise ConfigError("a mask stands on the grid of a scan; leave it out of a model that knows tables only")
 

@@ -116,7 +116,8 @@ def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoi
         raise RunError(
             f"a mask cannot be added: there is {fault}; leave --add out, or give --from and a store with labels"
         )
-    detail = recipe.detail if mask else None
+    # of a recipe with a mask, detail is drawn for it
+    detail = recipe.detail if mask or recipe.mask is None else None
     if begun is not None:
         detail = begun.model.config.detail or (detail if add_mask else None)
     return replace(recipe, model=replace(recipe.model, mask=mask, detail=detail))

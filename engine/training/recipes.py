@@ -20,6 +20,7 @@ from engine.model.config import (
 )
 from engine.model.flow import NoiseMixture
 from engine.phantom.atlas.build import volumes
+from engine.phantom.heart.raster import RASTER as CINE
 from engine.phantom.shape.frame import GRID, HD
 from engine.phantom.skin.build import build_skin
 from engine.training.augment import Augmentation
@@ -37,7 +38,7 @@ from engine.training.stages.local.texture import TextureTraining
 from engine.training.stages.mask import MaskTraining
 from engine.training.stages.measure_head import MeasureRecipe, labelled_rows, train_measure
 from engine.training.stages.measure_torso import BodyRecipe
-from engine.vocabulary.catalogue import CATALOGUE, weight
+from engine.vocabulary.catalogue import CATALOGUE, end_systolic_volume, weight
 from engine.vocabulary.schema import AttributeSchema
 
 
@@ -88,6 +89,11 @@ BODY = (
     CATALOGUE["ethnicity"].category(("white", "black", "south_asian", "east_asian", "other")),
     *(CATALOGUE[name].number() for name in ("waist", "body_fat", "sat", "vat", "muscle", "liver_volume", "liver_pdff")),
     CATALOGUE["smoking"].category(),
+)
+HEART_COLUMNS = (
+    CATALOGUE["heart_rate"].number(),
+    CATALOGUE["pathology"].category(),
+    *(CATALOGUE[name].number() for name in ("lv_edv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "wall_thickness")),
 )
 ETHNICITIES = ("White", "Asian or Asian British", "Black or Black British", "Chinese", "Other")
 
@@ -160,6 +166,45 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         detail=DetailConfig(),
         autoencoder_share=0.4,
         texture_share=0.3,
+    )
+
+
+def heart_cine(size: str = "cpu") -> Recipe:
+    """In-silico hearts (``somatwin phantom --recipe heart_cine``): short-axis cines with volumes and function; ``size`` cpu or gpu.
+
+    A token holds 16 x 16 x 4 voxels in all phases, so that space and time are coupled in every one of them. Volumes are
+    counted, so copies of a person are turned and shifted, never scaled.
+    """
+    big = size == "gpu"
+    image = AutoencoderConfig(
+        grid=CINE.grid, channels=CINE.phases, latent=64, widths=(48, 96, 160, 192), patch=(16, 16, 4)
+    )
+    flow = TransformerConfig(width=384, depth=10, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
+    turned = Augmentation(mirror=0, rotation=2, scale=0, shift=(2, 2, 1), elastic=0, gain=0.04, gamma=0.04)
+    return Recipe(
+        name="heart_cine",
+        title="Heart, short-axis cine MRI (computed persons)",
+        schema=AttributeSchema(columns=(*PERSON, *HEART_COLUMNS), derived=(WEIGHT, end_systolic_volume())),
+        preprocess=None,
+        model=ModelConfig(image=image, flow=flow, rank=64, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
+        autoencoder=AutoencoderTraining(
+            steps=20000 if big else 6000,
+            batch=8 if big else 2,
+            augmentation=replace(turned, scale=0.03, elastic=0.8),
+        ),
+        flow=FlowTraining(
+            steps=60000 if big else 20000,
+            batch=128 if big else 32,
+            copies=2,
+            augmentation=turned,
+            mixture=WHOLE_ROWS,
+        ),
+        rows=of_rows(steps=2000),
+        detail=DetailConfig(),
+        autoencoder_share=0.45,
+        mask_share=0,
+        refiner_share=0,
+        detail_share=0.2,
     )
 
 
@@ -242,6 +287,7 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
     "head_t1_1mm": head_t1_1mm,
     "torso_dixon": torso_dixon,
     "torso_dixon_hd": torso_dixon_hd,
+    "heart_cine": heart_cine,
     "tiny": tiny,
 }
 #: encoders whose features the evaluation takes distances in

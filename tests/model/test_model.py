@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from engine.inference.infer import infer
 from engine.model.flow import Joint, Levels
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import (
+    Autoencoder,
     AutoencoderConfig,
     decoder_flops,
     depth_to_space,
@@ -21,6 +23,7 @@ from engine.model.nn.autoencoder import (
 )
 from engine.model.sampler import Known, person_noise, sample
 from engine.training.recipes import head_t1, tiny
+from engine.vocabulary.refusal import ConfigError
 from tests.vocabulary.test_attributes import people
 
 
@@ -88,7 +91,7 @@ def test_standardisation_is_undone_and_has_unit_mean_variance(net: JointModel) -
 
 def test_space_to_depth_is_undone_exactly() -> None:
     x = torch.rand(2, 3, 8, 16, 32)
-    for factor in (2, 4, 8):
+    for factor in (2, 4, 8, (8, 2, 4)):
         assert torch.equal(depth_to_space(space_to_depth(x, factor), factor), x)
 
 
@@ -203,3 +206,27 @@ def test_columns_beside_a_scan_are_drawn_exactly_under_the_linear_part(steps: in
         assert torch.allclose(found[person].flatten()[free], true, atol=1e-6)
         assert torch.equal(found[person][given[person]], value.table[person][given[person]])
     assert code > 1, "codes of categories too"
+
+
+@pytest.mark.parametrize("patch", [(16, 16, 16), (16, 16, 4), (8, 16, 2)])
+def test_a_token_stands_for_its_patch(patch: tuple[int, int, int]) -> None:
+    config = AutoencoderConfig(grid=(32, 32, 16), channels=3, latent=8, widths=(8, 8, 8, 8), blocks=1, patch=patch)
+    coder = Autoencoder(config)
+    assert [math.prod(s) for s in zip(*config.strides, strict=True)] == list(patch)
+    with torch.no_grad():
+        tokens = coder.encode(torch.rand(1, 3, 32, 32, 16))
+        assert tokens.shape == (1, math.prod(config.token_grid), 8)
+        assert coder.decode(tokens).shape == (1, 3, 32, 32, 16)
+        # of the linear part, a token's kernel is its own voxels and no others
+        bump = torch.zeros(1, 3, 32, 32, 16)
+        bump[0, 1, : patch[0], : patch[1], : patch[2]] = 1
+        moved = coder.linear(bump).flatten(2)[0].abs().sum(0)
+    assert moved[0] > 0
+    assert not moved[1:].any()
+
+
+def test_a_patch_that_is_no_power_of_two_is_refused() -> None:
+    with pytest.raises(ConfigError, match="patch"):
+        AutoencoderConfig(grid=(32, 32, 12), patch=(16, 16, 12))
+    with pytest.raises(ConfigError, match="multiple"):
+        AutoencoderConfig(grid=(32, 32, 6), patch=(16, 16, 4))

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from engine.training.recipes import ETHNICITIES, head_t1
+from engine.vocabulary.catalogue import CATALOGUE, end_systolic_volume
 from engine.vocabulary.schema import AttributeSchema, AttributeValueError, Category, Number, Row
 
 
@@ -116,3 +117,14 @@ def test_schema_survives_json(schema: AttributeSchema) -> None:
 def test_an_empty_column_is_refused() -> None:
     with pytest.raises(AttributeValueError, match="column age has 0 distinct"):
         head_t1().schema.fitted([{"sex": "F"}])
+
+
+def test_a_factor_may_be_what_is_left_of_a_whole() -> None:
+    columns = (CATALOGUE["lv_edv"].number(), CATALOGUE["lv_ef"].number())
+    hearts = AttributeSchema(columns=columns, derived=(end_systolic_volume(),))
+    assert hearts.resolve({"lv_edv": 150.0, "lv_esv": 60.0})["lv_ef"] == pytest.approx(60)
+    assert hearts.resolve({"lv_ef": 60.0, "lv_esv": 60.0})["lv_edv"] == pytest.approx(150)
+    assert hearts["lv_esv"].value({"lv_edv": 150.0, "lv_ef": 60.0}) == pytest.approx(60)
+    with pytest.raises(AttributeValueError, match="contradicts"):
+        hearts.resolve({"lv_edv": 150.0, "lv_ef": 60.0, "lv_esv": 80.0})
+    assert AttributeSchema.from_json(hearts.to_json()) == hearts

@@ -6,19 +6,19 @@ import pytest
 from pydicom.datadict import tag_for_keyword
 
 from engine.phantom.regressions import SMOKING
-from engine.training.recipes import BODY, PERSON, WEIGHT
-from engine.vocabulary.catalogue import CATALOGUE, SEXES
+from engine.training.recipes import BODY, HEART_COLUMNS, PERSON, WEIGHT
+from engine.vocabulary.catalogue import CATALOGUE, SEXES, end_systolic_volume
 from engine.vocabulary.columns import Category, Number
 from engine.vocabulary.refusal import RequestError
 
 
 def test_every_column_of_the_recipes_is_in_it_with_its_unit_and_range():
-    for column in (*PERSON, *BODY, WEIGHT):
+    for column in (*PERSON, *BODY, *HEART_COLUMNS, WEIGHT, end_systolic_volume()):
         variable = CATALOGUE[column.name]
         assert column.description == variable.description
         if not isinstance(column, Category):
             assert (column.unit, (column.low, column.high)) == (variable.unit, variable.possible)
-    assert {column.name for column in (*PERSON, *BODY, WEIGHT)} == CATALOGUE.keys()
+    assert {column.name for column in (*PERSON, *BODY, *HEART_COLUMNS, WEIGHT, end_systolic_volume())} == CATALOGUE.keys()
 
 
 def test_what_is_possible_for_a_model_is_plausible_in_a_table():

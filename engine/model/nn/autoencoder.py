@@ -5,11 +5,13 @@ space-to-depth at both ends so that nothing wide runs at full resolution, and tw
 volume of the training split (``template``), which leaves the network only what differs between persons, and a linear
 patch encoder that starts as principal components, so that channels come ordered by variance.
 
-Each token covers 16 x 16 x 16 voxels: a grid of 96 x 112 x 112 makes 6 x 7 x 7 = 294 tokens.
+Each token covers 16 x 16 x 16 voxels, or a flatter box where voxels are thick: a grid of 96 x 112 x 112 makes 6 x 7 x 7 = 294
+tokens. Channels are frames (:mod:`engine.imaging.grid`), so that a token of a cine holds its voxels over the whole cycle.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import torch
@@ -24,20 +26,28 @@ from engine.model.config import FACTOR, AutoencoderConfig
 RECOMPUTED = 2**23
 
 
-def space_to_depth(x: Num[Tensor, "b c x y z"], factor: int = 2) -> Num[Tensor, "b c_f x_f y_f z_f"]:
-    """Fold each cube of ``factor``^3 voxels into channels; :func:`depth_to_space` undoes it exactly."""
-    b, c, i, j, k = x.shape
-    f = factor
-    x = x.reshape(b, c, i // f, f, j // f, f, k // f, f).permute(0, 1, 3, 5, 7, 2, 4, 6)
-    return x.reshape(b, c * f**3, i // f, j // f, k // f)
+#: voxels folded along all three axes, or along each
+Factor = int | tuple[int, int, int]
 
 
-def depth_to_space(x: Float[Tensor, "b c_f x_f y_f z_f"], factor: int = 2) -> Float[Tensor, "b c x y z"]:
-    """Unfold channels into cubes of ``factor``^3 voxels."""
+def space_to_depth(x: Num[Tensor, "b c x y z"], factor: Factor = 2) -> Num[Tensor, "b c_f x_f y_f z_f"]:
+    """Fold each box of ``factor`` voxels into channels; :func:`depth_to_space` undoes it exactly."""
     b, c, i, j, k = x.shape
-    f = factor
-    x = x.reshape(b, c // f**3, f, f, f, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return x.reshape(b, c // f**3, i * f, j * f, k * f)
+    f, g, h = _each(factor)
+    x = x.reshape(b, c, i // f, f, j // g, g, k // h, h).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, c * f * g * h, i // f, j // g, k // h)
+
+
+def depth_to_space(x: Float[Tensor, "b c_f x_f y_f z_f"], factor: Factor = 2) -> Float[Tensor, "b c x y z"]:
+    """Unfold channels into boxes of ``factor`` voxels."""
+    b, c, i, j, k = x.shape
+    f, g, h = _each(factor)
+    x = x.reshape(b, c // (f * g * h), f, g, h, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // (f * g * h), i * f, j * g, k * h)
+
+
+def _each(factor: Factor) -> tuple[int, int, int]:
+    return (factor, factor, factor) if isinstance(factor, int) else factor
 
 
 def _convolution(width: int) -> nn.Sequential:
@@ -73,25 +83,27 @@ def stage(width: int, blocks: int) -> nn.Sequential:
 
 
 class Down(nn.Module):
-    """Halve the resolution: space to depth, then a pointwise map."""
+    """Halve the resolution, or lower it by the ``stride`` of each axis: space to depth, then a pointwise map."""
 
-    def __init__(self, inside: int, outside: int) -> None:
+    def __init__(self, inside: int, outside: int, stride: tuple[int, int, int] = (2, 2, 2)) -> None:
         super().__init__()
-        self.map = nn.Conv3d(inside * 8, outside, 1)
+        self.stride = stride
+        self.map = nn.Conv3d(inside * math.prod(stride), outside, 1)
 
     def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b d x2 y2 z2"]:
-        return self.map(space_to_depth(x))
+        return self.map(space_to_depth(x, self.stride))
 
 
 class Up(nn.Module):
-    """Double the resolution: a pointwise map, then depth to space."""
+    """Double the resolution, or raise it by the ``stride`` of each axis: a pointwise map, then depth to space."""
 
-    def __init__(self, inside: int, outside: int) -> None:
+    def __init__(self, inside: int, outside: int, stride: tuple[int, int, int] = (2, 2, 2)) -> None:
         super().__init__()
-        self.map = nn.Conv3d(inside, outside * 8, 1)
+        self.stride = stride
+        self.map = nn.Conv3d(inside, outside * math.prod(stride), 1)
 
     def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b d x2 y2 z2"]:
-        return depth_to_space(self.map(x))
+        return depth_to_space(self.map(x), self.stride)
 
 
 class Autoencoder(nn.Module):
@@ -103,12 +115,14 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         w2, w4, w8, w16 = config.widths
+        self.first, fourth, eighth, last = config.strides
+        cells = math.prod(self.first)
         self.register_buffer("template", torch.zeros(config.channels, *config.grid))
-        self.linear = nn.Conv3d(config.channels, config.latent, FACTOR, FACTOR, bias=False)
+        self.linear = nn.Conv3d(config.channels, config.latent, config.patch, config.patch, bias=False)
         self.encoder = nn.Sequential(
-            nn.Sequential(nn.Conv3d(config.channels * 8, w2, 3, padding=1), Down(w2, w4), stage(w4, 1)),
-            nn.Sequential(Down(w4, w8), stage(w8, 1)),
-            nn.Sequential(Down(w8, w16), stage(w16, config.blocks)),
+            nn.Sequential(nn.Conv3d(config.channels * cells, w2, 3, padding=1), Down(w2, w4, fourth), stage(w4, 1)),
+            nn.Sequential(Down(w4, w8, eighth), stage(w8, 1)),
+            nn.Sequential(Down(w8, w16, last), stage(w16, config.blocks)),
             nn.Conv3d(w16, config.latent, 1),
         )
         self.logvar = nn.Parameter(torch.full((config.latent,), -4.0))
@@ -116,11 +130,11 @@ class Autoencoder(nn.Module):
         self.head = nn.Conv3d(config.latent, w16, 3, padding=1)
         self.decoder = nn.Sequential(
             stage(w16, config.blocks),
-            nn.Sequential(Up(w16, w8), stage(w8, config.blocks)),
-            nn.Sequential(Up(w8, w4), stage(w4, config.blocks)),
-            nn.Sequential(Up(w4, w2), stage(w2, 1)),
+            nn.Sequential(Up(w16, w8, last), stage(w8, config.blocks)),
+            nn.Sequential(Up(w8, w4, eighth), stage(w4, config.blocks)),
+            nn.Sequential(Up(w4, w2, fourth), stage(w2, 1)),
         )
-        self.tail = nn.Conv3d(w2, config.channels * 8, 3, padding=1)
+        self.tail = nn.Conv3d(w2, config.channels * cells, 3, padding=1)
         for layer in (self.encoder[-1], self.tail):
             assert isinstance(layer, nn.Conv3d)
             nn.init.zeros_(layer.weight)
@@ -130,13 +144,13 @@ class Autoencoder(nn.Module):
     def encode(self, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
         """Token means of volumes scaled to 0..1; tokens in C order of the token grid."""
         difference = volume - self.template
-        means = self.linear(difference) + self.encoder(space_to_depth(difference))
+        means = self.linear(difference) + self.encoder(space_to_depth(difference, self.first))
         return means.flatten(2).transpose(1, 2)
 
     def decode(self, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
         """Volumes of the given tokens, not clipped."""
         grid = tokens.transpose(1, 2).reshape(len(tokens), self.config.latent, *self.config.token_grid)
-        return self.template + depth_to_space(self.tail(self.decoder(self.head(grid) + self.place)))
+        return self.template + depth_to_space(self.tail(self.decoder(self.head(grid) + self.place)), self.first)
 
     def posterior(
         self, means: Float[Tensor, "b n latent"], noise: Float[Tensor, "b n latent"]
@@ -153,21 +167,25 @@ def decoder_flops(config: AutoencoderConfig) -> float:
     """Multiply-adds times two of one decoded volume, convolutions only, divided by its voxels."""
     x, y, z = config.grid
     w2, w4, w8, w16 = config.widths
-    per = {f: x * y * z / f**3 for f in (2, 4, 8, 16)}
-    total = per[16] * 27 * config.latent * w16
-    for factor, width, count in ((16, w16, config.blocks), (8, w8, config.blocks), (4, w4, config.blocks), (2, w2, 1)):
-        total += per[factor] * 27 * width * width * 2 * count
-    total += (
-        per[16] * w16 * 8 * w8 + per[8] * w8 * 8 * w4 + per[4] * w4 * 8 * w2 + per[2] * 27 * w2 * 8 * config.channels
-    )
+    strides, places, per = config.strides, x * y * z, []
+    for stride in strides:
+        places /= math.prod(stride)
+        per.append(places)
+    total = per[3] * 27 * config.latent * w16
+    counts = (1, config.blocks, config.blocks, config.blocks)
+    for places, width, count in zip(per, config.widths, counts, strict=True):
+        total += places * 27 * width * width * 2 * count
+    for places, wide, narrow, stride in zip(per[1:], (w4, w8, w16), (w2, w4, w8), strides[1:], strict=True):
+        total += places * wide * math.prod(stride) * narrow
+    total += per[0] * 27 * w2 * math.prod(strides[0]) * config.channels
     return 2 * total / (x * y * z)
 
 
 @torch.no_grad()
 def patch_components(
-    volumes: Float[Tensor, "n c x y z"], count: int, patch: int = FACTOR
+    volumes: Float[Tensor, "n c x y z"], count: int, patch: Factor = FACTOR
 ) -> tuple[Float[Tensor, "count voxels"], Float[Tensor, " voxels"]]:
-    """Principal components of non-overlapping cubes of ``patch``^3 voxels, by decreasing variance, and the mean cube.
+    """Principal components of non-overlapping boxes of ``patch`` voxels, by decreasing variance, and the mean cube.
 
     Also the yardstick of an autoencoder: the same number of latent values, the best linear map.
     """

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
-from engine.model.nn.autoencoder import FACTOR, patch_components
+from engine.model.nn.autoencoder import patch_components
 from engine.training.augment import Augmentation, Variation, varied
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
@@ -73,24 +73,17 @@ def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"
     mean = volumes.mean(0)
     # where half of the training volumes are mirrored, a template that is its own mirror image
     coder.template.copy_((mean + mean.flip(1)) / 2 if mirrored else mean)
-    components, _ = patch_components(volumes - coder.template, min(coder.config.latent, len(rows) * 8))
+    components, _ = patch_components(
+        volumes - coder.template, min(coder.config.latent, len(rows) * 8), coder.config.patch
+    )
+    kernels = components.reshape(len(components), -1, *coder.config.patch)
     scores = torch.stack(
-        [
-            nn.functional.conv3d((v - coder.template)[None], _kernels(components, v.shape[0]), stride=FACTOR)
-            for v in volumes
-        ]
+        [nn.functional.conv3d((v - coder.template)[None], kernels, stride=coder.config.patch) for v in volumes]
     )
     spread = scores.square().mean((0, 1, 3, 4, 5)).sqrt().clamp(min=1e-3)
     with torch.no_grad():
         coder.linear.weight.zero_()
-        coder.linear.weight[: len(components)] = _kernels(components, volumes.shape[1]) / spread.sqrt().reshape(
-            -1, 1, 1, 1, 1
-        )
-
-
-def _kernels(components: Float[Tensor, "k voxels"], channels: int) -> Float[Tensor, "k c f f f"]:
-    """Components of ``space_to_depth`` order (channel, then offsets) as convolution kernels."""
-    return components.reshape(-1, channels, FACTOR, FACTOR, FACTOR)
+        coder.linear.weight[: len(components)] = kernels / spread.sqrt().reshape(-1, 1, 1, 1, 1)
 
 
 def reconstruction_loss(
