@@ -24,6 +24,7 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
+from engine.anatomy.heart import cycle_of
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume, finite
 from engine.inference.conditioning import given_for_inversion, given_otherwise, given_rows, with_masks
@@ -263,12 +264,13 @@ def counterfactual(
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
     scanned = scan.voxels.numpy()
 
-    def like(data: np.ndarray) -> Volume:
-        return replace(volume, data=data.reshape(volume.data.shape))
+    def like(data: np.ndarray, cycle: float | None = volume.cycle) -> Volume:
+        return replace(volume, data=data.reshape(volume.data.shape), cycle=cycle)
 
+    beats = cycle_of(row) if volume.phases > 1 else None
     return Counterfactual(
-        volume=like(changed),
-        restored=like(add_back(changed, null, scanned)),
+        volume=like(changed, beats),
+        restored=like(add_back(changed, null, scanned), beats),
         reconstruction=like(reconstruction),
         null=like(null),
         difference=(changed - null).reshape(volume.data.shape),
@@ -311,9 +313,9 @@ def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit |
     base = net.decode(tokens)
     if edit is None:
         # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
-        if net.config.detail is None or not net.has_mask or net.has_atlas:
+        if net.config.detail is None or net.has_atlas:
             return base
-        labels, field = net.seen_mask(net.mask_mean(base))
+        labels, field = net.seen_mask(net.mask_mean(base)) if net.has_mask else (None, None)
         return net.detailed(base, labels, [0] * len(base), 1, field=field)
     before, after = (model.checkpoint.labels_on_grid(mask).to(base.device) for mask in (edit.before, edit.after))
     return net.detailed(base, torch.stack([before, before, after]), [0, 0, 0], 1)

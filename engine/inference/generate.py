@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from engine.anatomy.heart import cycle_of
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from engine.imaging.grid import phases_of
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume
 from engine.inference.conditioning import given_rows, with_masks
@@ -199,7 +201,7 @@ class Model:
                 masks = [self.segmentation(part) for part in drawn.cpu().numpy()]
             tally.add()
             for s, volume, attributes, part in list(zip(seeds, volumes, rows, masks, strict=True))[: n - start]:
-                scan = None if volume is None else self._volume(volume)
+                scan = None if volume is None else self._volume(volume, attributes)
                 yield Person(scan, {k: attributes[k] for k in self.schema.names}, s, part)
 
     def _rows(self, noise: Float[Tensor, "b k d"], given: list[Row]) -> list[Row]:
@@ -228,9 +230,10 @@ class Model:
         assert self.checkpoint.config.model.mask
         return Segmentation(labels, self.checkpoint.affine, self.checkpoint.config.model.mask.classes)
 
-    def _volume(self, data: Any) -> Volume:
+    def _volume(self, data: Any, row: Row) -> Volume:
         channels = self.checkpoint.config.channels
-        return Volume(data[0] if len(channels) == 1 else data, self.checkpoint.affine, channels)
+        voxels = data[0] if len(channels) == 1 else data
+        return Volume(voxels, self.checkpoint.affine, channels, cycle_of(row) if phases_of(channels)[1] > 1 else None)
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

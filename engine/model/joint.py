@@ -140,7 +140,13 @@ class JointModel(nn.Module):
     @property
     def has_atlas(self) -> bool:
         """Whether masks are decoded through an atlas."""
-        return self.config.mask is not None and self.config.mask.atlas
+        return self.atlas is not None
+
+    @property
+    def atlas(self) -> AtlasAutoencoder | None:
+        """The mask autoencoder that decodes through an atlas; None where there is none."""
+        coder = self.mask_autoencoder if self.has_mask else None
+        return coder if isinstance(coder, AtlasAutoencoder) else None
 
     @property
     def mask_latent(self) -> int:
@@ -311,8 +317,8 @@ class JointModel(nn.Module):
         (:meth:`seen_mask`); an atlas is laid by it, else by that of what the labels are encoded to."""
         if self.config.detail is None:
             return base
-        template, coder = None, self.mask_autoencoder
-        if labels is not None and isinstance(coder, AtlasAutoencoder):
+        template, coder = None, self.atlas
+        if labels is not None and coder is not None:
             if field is None:
                 field = large.field(coder, large.encoded_mask(coder, labels))
             base, template = large.on_atlas(coder, field, base)
@@ -329,8 +335,8 @@ class JointModel(nn.Module):
     ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"] | None]:
         """Decoded scans with the atlas laid on them by the mask autoencoder's ``tokens``, and its mean scan there; as they are, and
         None, where there is no atlas."""
-        coder = self.mask_autoencoder
-        if not isinstance(coder, AtlasAutoencoder):
+        coder = self.atlas
+        if coder is None:
             return base, None
         return large.on_atlas(coder, large.field(coder, tokens), base)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.anatomy.heart import cycle_of
 from engine.cohort.bids_write import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
@@ -19,7 +20,7 @@ from engine.cohort.store import CohortStore, part_of
 from engine.imaging.grid import frames
 from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import PhantomError
-from engine.phantom.kinds import TORSO, InSilico, cycle_of, kind_of, made
+from engine.phantom.kinds import TORSO, InSilico, kind_of, made
 from engine.phantom.process import keep_freed
 from engine.storage.ranks import SINGLE, Ranks
 

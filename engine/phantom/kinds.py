@@ -106,9 +106,3 @@ def made(recipe: str, seed: int) -> InSilico:
     """The person of a kind and seed."""
     (person,) = kind_of(recipe).make([seed], "cpu")
     return person
-
-
-def cycle_of(row: dict[str, Any]) -> float | None:
-    """Length of the heart's cycle in seconds, where the row says its rate."""
-    rate = row.get("heart_rate")
-    return 60 / float(rate) if rate else None

@@ -79,8 +79,10 @@ def fit_spectrum(
     pairs = zip(people, means, strict=True)
     ours = noise_variance([finest(net.amplified(mean).clamp(0, 1), p.mask) for p, mean in pairs], classes)
     excess = (scans - ours).clamp(min=0)
-    shares = torch.bincount(torch.cat([p.mask.flatten() for p in people]), minlength=classes)[1:-1].double()
-    net.grain.copy_(torch.minimum(excess, _quietest(excess[:, 1:-1], shares)).sqrt())
+    if classes > 1:  # else no class is told apart
+        shares = torch.bincount(torch.cat([p.mask.flatten() for p in people]), minlength=classes)[1:-1].double()
+        excess = torch.minimum(excess, _quietest(excess[:, 1:-1], shares))
+    net.grain.copy_(excess.sqrt())
 
 
 def _quietest(excess: Float[Tensor, "c k"], counts: Float[Tensor, " k"]) -> Float[Tensor, "c 1"]:
