@@ -87,7 +87,7 @@ def test_what_was_not_gathered_is_no_part_and_too_few_persons_are_said(seen: Gat
 
 
 def test_a_volume_without_a_body_is_seen_as_nothing() -> None:
-    found = appearance(np.zeros((2, 16, 16, 16), np.float32))
+    found = appearance(np.zeros((2, 16, 16, 16), np.float32), ("water", "fat"))
     assert found["power"].shape == (2, len(RADII))
     assert found["edges"].shape == (2, len(QUANTILES))
     assert np.isnan(found["power"]).all()

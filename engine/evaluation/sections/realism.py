@@ -25,16 +25,24 @@ RIBBONS = {
     "ribbon_deep": ("area of that border 1 cm deep and deeper", "lower: folds do not reach as deep as real ones"),
 }
 
+#: what is told of a cine's motion, in the order of the array
+MOTIONS = {
+    "cycle_roughness": ("second differences over the cycle beside first ones", "higher: phases flicker, lower: too smooth"),
+    "cycle_closure": ("step from the last phase to the first", "higher: the cycle is not closed"),
+    "slice_jump": ("second differences from slice to slice", "higher: slices do not go together"),
+    "cycle_motion": ("step from phase to phase", "lower: the heart moves too little"),
+}
+
 Parts = list[ReportedFigure | Sheet | Plot]
 #: one number of the values of two sides
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 
 def realism_parts(data: Gathered, rng: np.random.Generator) -> tuple[Parts, list[str]]:
-    """Spectrum, edges, the cortical ribbon and region volumes, made beside test persons; and what could not be computed."""
+    """Spectrum, edges, the cortical ribbon, a cine's motion and region volumes, made beside test persons; and what could not be computed."""
     parts: Parts = []
     missing: list[str] = []
-    for part in (spectrum, edges, cortex, volumes):
+    for part in (spectrum, edges, cortex, cycle, volumes):
         try:
             parts += part(data, rng)
         except EvaluationError as error:
@@ -167,6 +175,21 @@ def cortex(data: Gathered, rng: np.random.Generator) -> Parts:
 
         note = f"{gloss}; asked: within {RIBBON:.0%}"
         figures.append(_ratio_of(key, f"{name}: made over real", sides, at, note, rng))
+    return figures
+
+
+def cycle(data: Gathered, rng: np.random.Generator) -> Parts:
+    """Cines: how smooth, closed and even their motion is, made over real."""
+    sides = _sides(data, "motion")
+    if sides is None:
+        return []
+    figures: Parts = []
+    for place, (key, (name, gloss)) in enumerate(MOTIONS.items()):
+
+        def at(real: np.ndarray, other: np.ndarray, place: int = place) -> float:
+            return float(other[:, 0, place].mean() / real[:, 0, place].mean())
+
+        figures.append(_ratio_of(key, f"{name}: made over real", sides, at, gloss, rng))
     return figures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -11,22 +11,37 @@ from jaxtyping import Float
 from torch.nn.functional import avg_pool3d
 
 from engine.evaluation.metrics.checks import EvaluationError
+from engine.evaluation.metrics.realism.cine import Motion, motion
 from engine.evaluation.metrics.realism.edges import QUANTILES, edge_strengths
 from engine.evaluation.metrics.realism.ribbon import ribbon
 from engine.evaluation.metrics.realism.spectrum import RADII, body_box, radial_power
+from engine.imaging.grid import by_channel, phases_of
 from engine.measure.ruler import Classes
 
 #: crops a person and voxels of their sides; voxels of the longest side of a coarse whole, at most
 CROPS, CROP, COARSE = 4, 24, 32
 
 
-def appearance(data: Float[np.ndarray, "c x y z"]) -> dict[str, np.ndarray]:
-    """``power`` (c, radii) and ``edges`` (c, quantiles); NaN where a volume has no body."""
+def appearance(data: Float[np.ndarray, "f x y z"], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """``power`` (c, radii) and ``edges`` (c, quantiles), of a cine their means over its phases, and its ``motion`` (c, 4); NaN where
+    there is no body, or no motion. ``names`` are those of the frames."""
+    channels, phases = phases_of(names)
+    shape = (len(channels), phases)
     try:
-        return {"power": radial_power(data), "edges": edge_strengths(data)}
+        power, edges = radial_power(data), edge_strengths(data)
     except EvaluationError:
-        shapes = {"power": (len(data), len(RADII)), "edges": (len(data), len(QUANTILES))}
-        return {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+        power, edges = np.full((len(data), len(RADII)), np.nan), np.full((len(data), len(QUANTILES)), np.nan)
+    found = {"power": power.reshape(*shape, -1).mean(1), "edges": edges.reshape(*shape, -1).mean(1)}
+    if phases > 1:
+        found["motion"] = np.array([_motion(cycle) for cycle in by_channel(data, names)])
+    return found
+
+
+def _motion(cycle: Float[np.ndarray, "t x y z"]) -> tuple[float, ...]:
+    try:
+        return tuple(motion(cycle))
+    except EvaluationError:
+        return (math.nan,) * len(Motion._fields)
 
 
 def ribbon_of(found: Classes, cortex: Collection[str]) -> dict[str, np.ndarray]:

@@ -101,7 +101,7 @@ class Extractor:
         self.extractions = {
             "features": self._features,
             "measures": self._measures,
-            "appearance": lambda data, task: appearance(data),
+            "appearance": lambda data, task: appearance(data, self.store.channels),
             "crops": lambda data, task: crops(data, self.setting.seed, task.number),
             "patches": lambda data, task: {"patches": blocks_of(data)},
             "slices": self._slices,
