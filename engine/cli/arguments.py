@@ -192,6 +192,11 @@ def _bench(command: Callable[[str, str], Parser]) -> None:
         "beside MONAI's published latent diffusion network"
     )
     bench.add_argument("--everything", action="store_true", help=text)
+    text = (
+        "with a recipe in place of the checkpoint: memory, hours and energy of training it on N participants, by ranks, on this CPU as "
+        "measured and on accelerators as stated"
+    )
+    bench.add_argument("--plan", metavar="N", type=int, help=text)
     text = "what-ifs of N in-silico torsos against the truth: the same persons computed with another BMI"
     bench.add_argument("--whatif", metavar="N", type=int, help=text)
     text = "of a model with masks: scans drawn for this store's test masks, masks found in its scans, a liver grown by 30 percent"

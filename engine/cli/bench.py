@@ -63,6 +63,13 @@ def _alone(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         from engine.evaluation.bench.sizes import benchmark_sizes, grids_of
 
         return benchmark_sizes(args.checkpoint, grids_of(args.sizes), device=args.device, progress=progress)
+    if args.plan is not None:
+        from engine.cli.cohorts import recipe_named
+        from engine.evaluation.bench.planning import ACCELERATOR, here, plan
+
+        recipes = {size: recipe_named(args.checkpoint, size) for size in ("cpu", "gpu")}
+        places = {"cpu": here(recipes["cpu"]), "gpu": ACCELERATOR}
+        return {size: plan(recipes[size], persons=args.plan, hardware=places[size]) for size in recipes}
     if args.everything:
         from engine.evaluation.bench.everything import benchmark_everything
 

@@ -18,7 +18,9 @@ def test_every_column_of_the_recipes_is_in_it_with_its_unit_and_range():
         assert column.description == variable.description
         if not isinstance(column, Category):
             assert (column.unit, (column.low, column.high)) == (variable.unit, variable.possible)
-    assert {column.name for column in (*PERSON, *BODY, *HEART_COLUMNS, WEIGHT, end_systolic_volume())} == CATALOGUE.keys()
+    assert {
+        column.name for column in (*PERSON, *BODY, *HEART_COLUMNS, WEIGHT, end_systolic_volume())
+    } == CATALOGUE.keys()
 
 
 def test_what_is_possible_for_a_model_is_plausible_in_a_table():

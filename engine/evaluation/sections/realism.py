@@ -27,7 +27,10 @@ RIBBONS = {
 
 #: what is told of a cine's motion, in the order of the array
 MOTIONS = {
-    "cycle_roughness": ("second differences over the cycle beside first ones", "higher: phases flicker, lower: too smooth"),
+    "cycle_roughness": (
+        "second differences over the cycle beside first ones",
+        "higher: phases flicker, lower: too smooth",
+    ),
     "cycle_closure": ("step from the last phase to the first", "higher: the cycle is not closed"),
     "slice_jump": ("second differences from slice to slice", "higher: slices do not go together"),
     "cycle_motion": ("step from phase to phase", "lower: the heart moves too little"),
@@ -39,7 +42,8 @@ Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 
 def realism_parts(data: Gathered, rng: np.random.Generator) -> tuple[Parts, list[str]]:
-    """Spectrum, edges, the cortical ribbon, a cine's motion and region volumes, made beside test persons; and what could not be computed."""
+    """Spectrum, edges, the cortical ribbon, a cine's motion and region volumes, made beside test
+    persons; and what could not be computed."""
     parts: Parts = []
     missing: list[str] = []
     for part in (spectrum, edges, cortex, cycle, volumes):
