@@ -32,6 +32,7 @@ from engine.inference.generate import DISCLAIMER, Model
 from engine.inference.progress import ProgressCallback, Tally
 from engine.storage.ranks import SINGLE, Ranks
 from engine.storage.whole import refusing, whole_directory
+from engine.vocabulary.catalogue import OPT_IN
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Category, Row
 
@@ -240,7 +241,7 @@ def write_counterfactuals(
             for name, volume in (("counterfactual", there.volume), ("restored", there.restored)):
                 _save(volume, part / f"{k:02d}_{name}")
             _save(replace(scan, data=there.difference), part / f"{k:02d}_difference")
-            found.append(_figures(k, intervention, there, scan, back.volume))
+            found.append(_figures(k, {*factual, *free}, intervention, there, scan, back.volume))
         more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
         more |= _edited(edit)
         _write_whatif(part, model, {**more, "given": dict(factual), "counterfactuals": found})
@@ -320,16 +321,22 @@ def _write_whatif(folder: Path, model: Model, found: Mapping[str, Any]) -> None:
 
 
 def _figures(
-    k: int, intervention: Mapping[str, Any], there: Counterfactual, scan: Volume, back: Volume
+    k: int,
+    given: Collection[str],
+    intervention: Mapping[str, Any],
+    there: Counterfactual,
+    scan: Volume,
+    back: Volume,
 ) -> dict[str, Any]:
-    """What is said of one counterfactual beside its files."""
+    """What is said of one counterfactual beside its files, but for what a scan is not asked of its own accord."""
+    unasked = {*OPT_IN} - {*given, *intervention}
     returned = psnr(back.data, scan.data)
     figures = {"autoencoder": there.autoencoder_psnr, "no_change": there.null_psnr, "there_and_back": returned}
     return {
         "number": k,
         "set": dict(intervention),
-        "factual": there.factual,
-        "row": there.row,
+        "factual": {name: cell for name, cell in there.factual.items() if name not in unasked},
+        "row": {name: cell for name, cell in there.row.items() if name not in unasked},
         "psnr_db": {name: round(min(value, PERFECT), 2) for name, value in figures.items()},
     }
 

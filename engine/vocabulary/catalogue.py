@@ -252,6 +252,9 @@ _VARIABLES = (
     ),
 )
 CATALOGUE: dict[str, Variable] = {variable.name: variable for variable in _VARIABLES}
+#: columns that are read off a scan only where that is asked for: a body shows nobody's ethnicity, and what a model makes of it is
+#: its cohort's habits
+OPT_IN = ("ethnicity",)
 #: how a table may write the levels of sex
 SEXES = {word: level for level, words in CATALOGUE["sex"].levels.items() for word in (level.lower(), words)}
 

@@ -121,7 +121,14 @@ def test_whatif_from_the_command_line(tiny_checkpoint: Path, scan: Path, tmp_pat
     assert [c["set"]["bmi"] for c in about["counterfactuals"]] == [20, 27, 34]
     assert all(c["row"]["bmi"] == c["set"]["bmi"] and c["row"]["age"] == 40 for c in about["counterfactuals"])
     assert {"scan.nii.gz", "reconstruction.nii.gz", "03_difference.nii.gz"} <= {f.name for f in out.iterdir()}
+    # nobody's ethnicity is read off a scan unasked
+    assert not any("ethnicity" in {**c["row"], **c["factual"]} for c in about["counterfactuals"])
     assert "Not for diagnosis" in about["disclaimer"]
+    told = [*command[:-1], str(tmp_path / "told"), "--given", "ethnicity=White", "--set", "bmi=30", "--steps", "2"]
+    assert main(told) == 0
+    capsys.readouterr()
+    (one,) = json.loads((tmp_path / "told" / "whatif.json").read_text("utf-8"))["counterfactuals"]
+    assert one["row"]["ethnicity"] == "White"
     for wrong, sentence in (
         (["--set", "bmi=20"], "exists already"),
         (["--sweep", "bmi=20"], "is not NAME=FROM:TO:COUNT"),

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.vocabulary.catalogue import OPT_IN
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST, number_control
 from pages.components.parts.mask.controls import edit_controls, restore_edit
@@ -20,7 +21,7 @@ from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Cells, Question, read_question
 from pages.components.state.person_table import label, level, sentence, titled, unit
 from pages.components.state.region_edit import RegionEdit
-from pages.components.whatif.upload import OPT_IN, File, Scan, likeliest, upload_panel
+from pages.components.whatif.upload import File, Scan, likeliest, upload_panel
 from pages.components.whatif.visit import Plan, visit, with_cells
 
 if TYPE_CHECKING:

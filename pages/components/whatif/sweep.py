@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engine.vocabulary.catalogue import OPT_IN
 from engine.vocabulary.schema import Category
 from pages.components.parts.viewer.films import marks_in_words, printed, sweep_movie
 from pages.components.state.generation import marks
@@ -13,7 +14,7 @@ from pages.components.state.overlay import overlaid
 from pages.components.state.person_table import label, level, person_rows, summary, unit
 from pages.components.state.scene import payload
 from pages.components.whatif.answer import Answer, says_of
-from pages.components.whatif.upload import OPT_IN, Scan, likeliest
+from pages.components.whatif.upload import Scan, likeliest
 from pages.components.whatif.visit import Plan
 
 if TYPE_CHECKING:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 LIMIT_MB = 512
 #: draws from which the attributes are read, and network evaluations of them together
 DRAWS, STEPS = 24, 8
-#: columns that are read off a scan only when the reader asks for it
-OPT_IN = ("ethnicity",)
 
 WAITING = (
     "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, "
