@@ -22,8 +22,11 @@ from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import PhantomError
 from engine.phantom.kinds import TORSO, InSilico, kind_of, made
 from engine.phantom.process import keep_freed
+from engine.phantom.torsos import PhantomPerson, make
 from engine.storage.ranks import SINGLE, Ranks
 
+#: torsos are made here by seed, too, as a notebook does it
+__all__ = ["PhantomPerson", "PhantomProgress", "make", "person_seeds", "stream", "write_cohort", "write_nifti"]
 LICENCE = "CC0-1.0"
 ABOUT = (
     "Computed anatomy, not scans of persons: a procedural population calibrated on published statistics. "
