@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.checkpoints.files import ANATOMY, JOINT, RULER, CheckpointError, sizes_of
+from engine.imaging.grid import in_words
 from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig, ModelConfig, TransformerConfig
 from engine.vocabulary.schema import AttributeSchema
 
@@ -57,7 +58,7 @@ class CheckpointConfig:
             raise CheckpointError(f"affine ends in {self.affine[3]}; its last row is 0, 0, 0, 1")
         if len(self.channels) != self.model.image.channels:
             raise CheckpointError(
-                f"channels {', '.join(self.channels) or 'none'} are not the {self.model.image.channels} of the networks"
+                f"channels {in_words(self.channels)} are not the {self.model.image.channels} of the networks"
             )
         if not 0 <= self.guidance <= 10:
             raise CheckpointError(f"guidance {self.guidance} is outside 0 to 10; 1 means none")

@@ -82,6 +82,17 @@ def phases_of(names: Sequence[str]) -> tuple[tuple[str, ...], int]:
     return channels, phases
 
 
+def in_words(names: Sequence[str]) -> str:
+    """Frames as a sentence lists them.
+
+    >>> in_words(["water", "fat"]), in_words(frames(["cine"], 12)), in_words([])
+    ('water, fat', 'cine in 12 phases', 'none')
+    """
+    channels, phases = phases_of(names)
+    listed = ", ".join(channels) or "none"
+    return f"{listed} in {phases} phases" if phases > 1 else listed
+
+
 def by_channel(data: Num[np.ndarray, "f x y z"], names: Sequence[str]) -> Num[np.ndarray, "c t x y z"]:
     """Frames with their channels and phases as axes of their own."""
     channels, phases = phases_of(names)

@@ -10,6 +10,7 @@ import numpy as np
 from engine.anatomy import region_of
 from engine.checkpoints.typicality import FACES, check
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
+from engine.imaging.grid import in_words
 from engine.imaging.scan import load_scan
 from engine.imaging.volume import Volume, black_at_zero
 from engine.inference.generate import Model
@@ -72,8 +73,8 @@ def _volume(model: Model, scan: Volume | str | Path) -> tuple[Volume, list[str]]
         series = load_scan(scan, channels)
         return series.volume, list(series.notes)
     if scan.channels != channels:
-        given = ", ".join(scan.channels)
-        raise RequestError(f"the scan shows {given}, {model.name} takes {', '.join(channels)}; give such a scan")
+        given = in_words(scan.channels)
+        raise RequestError(f"the scan shows {given}, {model.name} takes {in_words(channels)}; give such a scan")
     return scan, []
 
 

@@ -29,6 +29,7 @@ from engine.checkpoints.files import directory
 from engine.cohort.preprocess.centring import centring
 from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased
+from engine.imaging.grid import in_words
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.reference import CohortBand
 from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
@@ -258,7 +259,7 @@ def _single(volume: Volume) -> Volume:
         return volume
     (channel,) = HEAD.channels
     if channel not in volume.channels:
-        raise VolumeError(f"none of the channels {', '.join(volume.channels)} is {channel}; give a T1-weighted head")
+        raise VolumeError(f"none of the channels {in_words(volume.channels)} is {channel}; give a T1-weighted head")
     return Volume(volume.data[volume.channels.index(channel)], volume.affine)
 
 

@@ -19,6 +19,7 @@ from engine.cohort.filter import narrowed
 from engine.cohort.participants import inherited, read_participants, recorded
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
+from engine.imaging.grid import in_words
 from engine.model.joint import JointModel, extended
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.training.card import SOURCE, model_card
@@ -145,7 +146,7 @@ def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> Attribute
     if store.grid != recipe.model.image.grid:
         raise RunError(f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; {remedy}")
     if len(store.channels) != recipe.model.image.channels:
-        found = ", ".join(store.channels)
+        found = in_words(store.channels)
         raise RunError(f"the store's channels are {found}, the recipe takes {recipe.model.image.channels}; {remedy}")
     return recipe.schema.fitted([store.rows[i] for i in store.split()["train"]])
 

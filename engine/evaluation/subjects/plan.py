@@ -18,6 +18,7 @@ from engine.evaluation.metrics.radiomics import radiomics_hash
 from engine.evaluation.subjects.extract import Task, encoder_at
 from engine.evaluation.subjects.gather import people
 from engine.evaluation.subjects.people import ENCODED, RADIOMICS, Gathered
+from engine.imaging.grid import in_words
 from engine.inference.generate import Model
 from engine.measure.features import NAMES as ENCODERS
 from engine.measure.features import FeatureEncoder
@@ -55,7 +56,7 @@ def checked(model: Model, store: CohortStore) -> None:
     image, config = model.checkpoint.model.config.image, model.checkpoint.config
     if store.channels != config.channels:
         raise EvaluationError(
-            f"the store holds {', '.join(store.channels)} and {model.name} makes {', '.join(config.channels)}: that is another anatomy; "
+            f"the store holds {in_words(store.channels)} and {model.name} makes {in_words(config.channels)}: that is another anatomy; "
             "choose the store of its recipe"
         )
     if store.grid != image.grid or not np.allclose(store.affine, model.checkpoint.affine, atol=1e-3):

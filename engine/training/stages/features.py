@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from engine.anatomy.head import HEAD
 from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore
+from engine.imaging.grid import in_words
 from engine.measure.features import FOLDS, FeatureConfig, FeatureEncoder, fold_of, new_folds
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation, augment
@@ -134,8 +135,8 @@ def train_features(
     the training of this call. Raises :class:`RunError` for a store of another grid or other channels, or of too few persons.
     """
     if store.grid != recipe.encoder.grid or store.channels != recipe.encoder.channels:
-        found = f"{store.grid} of {', '.join(store.channels)}"
-        wanted = f"{recipe.encoder.grid} of {', '.join(recipe.encoder.channels)}"
+        found = f"{store.grid} of {in_words(store.channels)}"
+        wanted = f"{recipe.encoder.grid} of {in_words(recipe.encoder.channels)}"
         raise RunError(f"the store's grid is {found}, the encoder's {wanted}; choose the recipe of its anatomy")
     rows = rows_of_folds(store, recipe.batch)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore
+from engine.imaging.grid import in_words
 from engine.phantom.cohort import person_seeds
 from engine.phantom.tissue import TISSUES
 from engine.phantom.torsos import PhantomPerson
@@ -39,7 +40,7 @@ def require_labelled_torsos(store: CohortStore) -> None:
     codes = {str(tissue.code): tissue.name for tissue in TISSUES}
     if store.channels != TORSO.channels:
         raise RunError(
-            f"{store.path} holds {', '.join(store.channels)} and no torsos; give a store made by somatwin phantom"
+            f"{store.path} holds {in_words(store.channels)} and no torsos; give a store made by somatwin phantom"
         )
     if store.labels is None or not store.labelled.all() or store.meta.get("label_names") != codes:
         raise RunError(

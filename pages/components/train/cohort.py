@@ -11,6 +11,7 @@ from engine.cohort.filter import narrowed
 from engine.cohort.missing import missing_cells
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
+from engine.imaging.grid import in_words
 from engine.training.pipeline import fitted_schema
 from engine.training.recipes import RECIPES, TABLE, table
 from engine.vocabulary.refusal import Refusal
@@ -21,6 +22,8 @@ from pages.components.state.person_table import unit
 CHOICES = {
     "head_t1": "T1-weighted heads at 2 mm with age, sex, height, BMI and ethnicity. Takes a store made by `somatwin ingest`.",
     "torso_dixon": "Computed torsos, water and fat, with body composition. Takes a store made by `somatwin phantom`.",
+    "heart_cine": "Computed hearts over a cycle, with volumes and ejection fraction. Takes a store made by `somatwin phantom "
+    "--recipe heart_cine`.",
     TABLE: "People without scans. Takes a CSV or TSV file with a header, one person a row.",
     "tiny": "A first try in seconds: 32 x 32 x 32 voxels. Takes a store made with `somatwin ingest --recipe tiny`.",
 }
@@ -69,7 +72,7 @@ def check(text: str, recipe: str, size: str = "cpu", where: str = "") -> Summary
     grid = "none, a table alone"
     if isinstance(cohort, CohortStore):
         spacing = " x ".join(f"{mm:g}" for mm in cohort.spacing)
-        grid = f"{' x '.join(map(str, cohort.grid))} voxels of {spacing} mm, {', '.join(cohort.channels)}"
+        grid = f"{' x '.join(map(str, cohort.grid))} voxels of {spacing} mm, {in_words(cohort.channels)}"
     return Summary(
         path=str(path),
         persons=len(cohort),

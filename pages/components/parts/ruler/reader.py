@@ -12,6 +12,7 @@ from scipy.ndimage import binary_fill_holes
 
 from engine.anatomy import region_named, region_of
 from engine.anatomy.region import BODY, Region
+from engine.imaging.grid import in_words
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import Refusal
 
@@ -50,7 +51,7 @@ def ruler_for(model: Model) -> tuple[Ruler | None, str]:
     """The ruler for what the model draws, or a sentence why there is none."""
     region = region_drawn(model)
     if region is None:
-        shown = ", ".join(model.checkpoint.config.channels) or "no scans"
+        shown = in_words(model.checkpoint.config.channels)
         return None, f"Nothing is measured: the model draws {shown}, for which there is no measuring network."
 
     from engine.measure.shipped import shipped
