@@ -7,7 +7,7 @@ reason; a key that nobody knows is refused, for it may change what the weights m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -169,15 +169,18 @@ def _mask(stored: Mapping[str, Any] | None) -> MaskConfig | None:
     if stored is None:
         return None
     _check_keys(MaskConfig, stored, "model.mask")
-    codes = tuple(tuple(int(code) for code in codes) for codes in stored["codes"])
-    return MaskConfig(**{**_frozen(stored), "codes": codes})
+    return MaskConfig(**{**_frozen(stored), "codes": _codes(stored["codes"])})
 
 
 def _detail(stored: Mapping[str, Any] | None) -> DetailConfig | None:
     if stored is None:
         return None
     _check_keys(DetailConfig, stored, "model.detail")
-    return DetailConfig(**_frozen(stored))
+    return DetailConfig(**{**_frozen(stored), "codes": _codes(stored.get("codes", ()))})
+
+
+def _codes(stored: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(code) for code in codes) for codes in stored)
 
 
 def _frozen(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,12 +100,18 @@ class MaskConfig:
 @dataclass(frozen=True, kw_only=True)
 class DetailConfig:
     """The network of detail: ``widths`` are its channels at 1/2, 1/4 and 1/8 of the resolution, multiples of 8, ``blocks`` how
-    many it has at 1/8. Raises :class:`ConfigError`."""
+    many it has at 1/8. In a model without a mask ``classes`` are told apart in every frame of the decoded scan first (none: they
+    are not), with the ``codes`` of each in the label maps of the cohort; what is in none is the last. Raises
+    :class:`ConfigError`."""
 
     widths: tuple[int, int, int] = (32, 64, 96)
     blocks: int = 2
+    classes: tuple[str, ...] = ()
+    codes: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.codes) != len(self.classes):
+            raise ConfigError(f"{len(self.codes)} lists of codes do not go with {len(self.classes)} classes")
         if len(self.widths) != 3 or any(_whole(width, "widths", 8) % 8 for width in self.widths):
             raise ConfigError(f"widths {self.widths} are not three multiples of 8; change them")
         _whole(self.blocks, "blocks", 1)

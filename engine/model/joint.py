@@ -15,7 +15,7 @@ from engine.model.linear import LinearFlow
 from engine.model.nn import large
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.model.nn.autoencoder import Autoencoder
-from engine.model.nn.detail import Detail, Refiner
+from engine.model.nn.detail import Detail, Refiner, Tissues
 from engine.model.nn.embedding import Fusion
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
 from engine.model.nn.transformer import JointTransformer
@@ -119,10 +119,12 @@ class JointModel(nn.Module):
             self.mask_autoencoder = _mask_autoencoder(config)
             self._register_mask(tokens, self.mask_latent, factors)
         if config.detail:
-            classes = len(config.mask.classes) if config.mask else 0
+            classes = len((config.mask or config.detail).classes)
             self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid, atlas=self.has_atlas)
             if config.mask:
                 self.refiner = Refiner(config.detail, config.image.channels, classes, config.image.grid)
+            elif classes:
+                self.tissues = Tissues(config.detail, config.image.channels, config.image.grid)
 
     def _register_mask(self, tokens: int, latent: int, factors: int) -> None:
         """The standardisation and the linear Gaussian part of the mask."""
@@ -147,6 +149,11 @@ class JointModel(nn.Module):
         """The mask autoencoder that decodes through an atlas; None where there is none."""
         coder = self.mask_autoencoder if self.has_mask else None
         return coder if isinstance(coder, AtlasAutoencoder) else None
+
+    @property
+    def tells_tissues(self) -> bool:
+        """Whether the detail goes by classes that are told apart in the decoded scan, without a mask."""
+        return self.config.detail is not None and self.config.mask is None and bool(self.config.detail.classes)
 
     @property
     def mask_latent(self) -> int:
@@ -306,15 +313,15 @@ class JointModel(nn.Module):
     def detailed(
         self,
         base: Float[Tensor, "b c x y z"],
-        labels: UInt8[Tensor, "b x y z"] | None,
+        labels: UInt8[Tensor, "b *m x y z"] | None,
         seeds: list[int],
         evaluations: int,
         *,
         field: Float[Tensor, "b 3 x2 y2 z2"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
-        """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown), each from its own seed; as
-        they are where the model has none. The ``field`` is the one that the labels were seen through, if they were
-        (:meth:`seen_mask`); an atlas is laid by it, else by that of what the labels are encoded to."""
+        """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown, or what is seen in them), each from
+        its own seed; as they are where the model has none. The ``field`` is the one that the labels were seen through, if they
+        were (:meth:`seen_mask`); an atlas is laid by it, else by that of what the labels are encoded to."""
         if self.config.detail is None:
             return base
         template, coder = None, self.atlas
@@ -322,6 +329,8 @@ class JointModel(nn.Module):
             if field is None:
                 field = large.field(coder, large.encoded_mask(coder, labels))
             base, template = large.on_atlas(coder, field, base)
+        if labels is None and self.tells_tissues:
+            labels = self.tissues.labels(base)
         if labels is None:
             labels = torch.full(
                 (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device

@@ -8,6 +8,7 @@ from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.measure.head import FLUID_CODES, VENTRICLE_CODES
 from engine.measure.torso import CODES
 from engine.model.config import MaskConfig
+from engine.phantom.heart.tissue import CODES as HEART
 from engine.phantom.tissue import code, codes
 
 #: a head's mask in DLMUSE's codes and those of skull and scalp; what is in none is of the last
@@ -41,6 +42,23 @@ TORSO_CODES = {
     "pancreas": codes("pancreas"),
     "breast gland": codes("fibroglandular_tissue"),
     "other": (),
+}
+
+#: what looks different in a heart's cine, in the phantom's codes
+HEART_CODES = {
+    "air and lung": (0, HEART["lung"]),
+    "blood": tuple(
+        HEART[name] for name in ("lv_cavity", "rv_cavity", "left_atrium", "right_atrium", "aorta", "pulmonary_artery")
+    ),
+    "heart muscle": tuple(
+        HEART[name] for name in ("lv_myocardium", "rv_myocardium", "papillary_muscle", "vessel_wall")
+    ),
+    "fat": tuple(HEART[name] for name in ("pericardial_fat", "abdominal_fat", "subcutaneous_fat")),
+    "liver": (HEART["liver"],),
+    "spleen": (HEART["spleen"],),
+    "stomach": (HEART["stomach"],),
+    "muscle": (HEART["muscle"],),
+    "bone": (HEART["bone"],),
 }
 
 

@@ -36,6 +36,7 @@ from engine.training.stages.local.painting import train_painting
 from engine.training.stages.local.refiner import train_refiner
 from engine.training.stages.local.spectrum import fit_spectrum
 from engine.training.stages.local.texture import train_texture
+from engine.training.stages.local.tissues import train_tissues
 from engine.training.stages.mask import train_mask_autoencoder
 from engine.training.world import ALONE, World
 from engine.vocabulary.schema import AttributeSchema, Number, Row
@@ -118,7 +119,8 @@ def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoi
             f"a mask cannot be added: there is {fault}; leave --add out, or give --from and a store with labels"
         )
     # of a recipe with a mask, detail is drawn for it
-    detail = recipe.detail if mask or recipe.mask is None else None
+    alone = recipe.mask is None and (labelled or not (recipe.detail and recipe.detail.classes))
+    detail = recipe.detail if mask or alone else None
     if begun is not None:
         detail = begun.model.config.detail or (detail if add_mask else None)
     return replace(recipe, model=replace(recipe.model, mask=mask, detail=detail))
@@ -324,6 +326,10 @@ class _Stages:
             limit = self._until(self._flow_ends + recipe.refiner_share)
             steps = train_refiner(model, store, rows, recipe.refiner, deadline=limit, **self._settings())
             yield from self._led("refiner_steps", recipe.refiner.steps, steps, model.refiner)
+        if model.tells_tissues:
+            limit, how = self._until(self._flow_ends + recipe.refiner_share), recipe.detail_training
+            steps = train_tissues(model, store, rows, recipe.refiner, how, deadline=limit, **self._settings())
+            yield from self._led("tissue_steps", recipe.refiner.steps, steps, model.tissues)
         limit = self._until(self._flow_ends + recipe.refiner_share + recipe.detail_share)
         how = recipe.detail_training
         steps = train_detail(model, store, rows, how, deadline=limit, fields=self.fields, **self._settings())

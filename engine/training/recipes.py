@@ -24,7 +24,7 @@ from engine.phantom.heart.raster import RASTER as CINE
 from engine.phantom.shape.frame import GRID, HD
 from engine.phantom.skin.build import build_skin
 from engine.training.augment import Augmentation
-from engine.training.mask_classes import HEAD_CODES, TORSO_CODES, mask_of
+from engine.training.mask_classes import HEAD_CODES, HEART_CODES, TORSO_CODES, mask_of
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.atlas.fit import AtlasTraining
@@ -200,11 +200,11 @@ def heart_cine(size: str = "cpu") -> Recipe:
             mixture=WHOLE_ROWS,
         ),
         rows=of_rows(steps=2000),
-        detail=DetailConfig(),
-        autoencoder_share=0.45,
+        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values())),
+        autoencoder_share=0.4,
         mask_share=0,
-        refiner_share=0,
-        detail_share=0.2,
+        refiner_share=0.15,
+        detail_share=0.15,
     )
 
 

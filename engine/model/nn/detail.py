@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from engine.model.config import DetailConfig
@@ -126,13 +126,15 @@ class Detail(nn.Module):
     ) -> None:
         super().__init__()
         self.unknown = classes
+        #: label maps of a person: one, or of what is told apart in every frame one each
+        self.maps = channels if config.classes else 1
         self.atlas = channels if atlas else 0
         self.register_buffer("variance", torch.ones(channels, *(n // CUBE for n in grid)))
         self.register_buffer("gain", torch.ones(channels, len(BANDS)))
         self.register_buffer("grain", torch.zeros(channels, classes + 1))
         self.embedding = nn.Embedding(classes + 1, EMBEDDING)
         self.noise = NoiseEmbedding(config.widths[-1])
-        self.net = LocalNet(config, 2 * channels + self.atlas + EMBEDDING, channels, grid)
+        self.net = LocalNet(config, 2 * channels + self.atlas + EMBEDDING * self.maps, channels, grid)
 
     def residual_sd(self) -> Float[Tensor, "c x y z"]:
         """SD of the residual at every voxel, of intensities 0 to 1."""
@@ -144,13 +146,14 @@ class Detail(nn.Module):
         state: Float[Tensor, "b c x y z"],
         t: Float[Tensor, " b"],
         base: Float[Tensor, "b c x y z"],
-        labels: UInt8[Tensor, "b x y z"],
+        labels: UInt8[Tensor, "b *m x y z"],
         corners: Sequence[Corner],
         template: Float[Tensor, "b c x y z"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
         """E[u | u_t, D, mask]: ``state`` u_t, ``base`` D in 0..1, ``labels`` of the mask (:attr:`unknown`: there is none), each
         person's crop beginning at its corner; ``template`` is the atlas' mean scan in the person, 0..1, of an unknown mask 0."""
-        parts = [state, 2 * base - 1, self.embedding(labels.long()).movedim(-1, 1)]
+        told = self.embedding(self._mapped(labels)).movedim(-1, 2).flatten(1, 2)
+        parts = [state, 2 * base - 1, told]
         if self.atlas:
             parts.append(torch.zeros_like(base) if template is None else template)
         seen = torch.cat(parts, 1)
@@ -162,7 +165,7 @@ class Detail(nn.Module):
     def draw(
         self,
         base: Float[Tensor, "b c x y z"],
-        labels: UInt8[Tensor, "b x y z"],
+        labels: UInt8[Tensor, "b *m x y z"],
         noise: Float[Tensor, "b c x y z"],
         evaluations: int = 1,
         template: Float[Tensor, "b c x y z"] | None = None,
@@ -177,14 +180,45 @@ class Detail(nn.Module):
         drawn = base + self.residual_sd() * state
         if evaluations == 1:
             drawn = torch.stack([self.amplified(one) for one in drawn])
-            drawn = drawn + self.grain[:, labels.long()].movedim(0, 1) * noise
+            drawn = drawn + self.grain_of(labels) * noise
         return drawn.clamp(0, 1)
+
+    def grain_of(self, labels: UInt8[Tensor, "b *m x y z"]) -> Float[Tensor, "b c x y z"]:
+        """SD of the grain at every voxel."""
+        maps = self._mapped(labels)
+        if self.maps == 1:
+            return self.grain[:, maps[:, 0]].movedim(0, 1)
+        return torch.stack([grain[maps[:, frame]] for frame, grain in enumerate(self.grain)], 1)
+
+    def _mapped(self, labels: UInt8[Tensor, "b *m x y z"]) -> Int[Tensor, "b m x y z"]:
+        """With the axis of label maps, also where there is one."""
+        return labels.long().reshape(len(labels), self.maps, *labels.shape[-3:])
 
     def amplified(self, scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c x y z"]:
         """The scan with each of its bands amplified by :attr:`gain`."""
         for band, gain in zip(bands(scan, BANDS), self.gain.T, strict=True):
             scan = scan + (gain[:, None, None, None] - 1) * band
         return scan
+
+
+class Tissues(nn.Module):
+    """What is seen in every frame of a decoded scan, class by class: of a border whose place is not sure the likeliest class is as
+    crisp as any, where the scan, a mean over places, is fog."""
+
+    def __init__(self, config: DetailConfig, frames: int, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.classes = len(config.classes)
+        self.level = nn.Parameter(torch.zeros(config.widths[-1]))
+        self.net = LocalNet(config, frames, frames * self.classes, grid)
+
+    def forward(self, base: Float[Tensor, "b f x y z"], corners: Sequence[Corner]) -> Float[Tensor, "b k f x y z"]:
+        """Class scores (logits) of decoded scans in 0..1, or of their crops."""
+        scores = self.net(2 * base - 1, self.level.expand(len(base), -1), corners)
+        return scores.reshape(len(base), self.classes, base.shape[1], *base.shape[2:])
+
+    def labels(self, base: Float[Tensor, "b f x y z"]) -> UInt8[Tensor, "b f x y z"]:
+        """Of each voxel of whole scans the likeliest class."""
+        return self(base, [(0, 0, 0)] * len(base)).argmax(1).to(torch.uint8)
 
 
 class Refiner(nn.Module):

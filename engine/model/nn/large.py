@@ -76,12 +76,12 @@ def on_atlas(
 def drawn(
     detail: Detail,
     base: Float[Tensor, "b c x y z"],
-    labels: UInt8[Tensor, "b x y z"],
+    labels: UInt8[Tensor, "b *m x y z"],
     noise: Float[Tensor, "b c x y z"],
     evaluations: int,
     template: Float[Tensor, "b c x y z"] | None,
 ) -> Float[Tensor, "b c x y z"]:
     """Scans with their detail (:meth:`Detail.draw`)."""
-    if pays(base.shape[2:]):
+    if pays(base.shape[2:]) and detail.maps == 1:
         return tiled.draw(detail, base, labels, noise, evaluations, template)
     return detail.draw(base, labels, noise, evaluations, template)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from engine.cohort.store import CohortStore
-from engine.model.config import FACTOR, MaskConfig
+from engine.model.config import FACTOR, DetailConfig, MaskConfig
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.model.nn.autoencoder import patch_components, space_to_depth
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
@@ -53,7 +53,7 @@ class MaskTraining:
         return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
-def class_of_code(config: MaskConfig) -> UInt8[np.ndarray, " codes"]:
+def class_of_code(config: MaskConfig | DetailConfig) -> UInt8[np.ndarray, " codes"]:
     """The table from a code of the cohort's label maps to the index of its class; what is in none is of the last."""
     highest = max(code for codes in config.codes for code in codes)
     table = np.full(max(256, highest + 1), len(config.classes) - 1, np.uint8)
@@ -72,7 +72,7 @@ def mirrored_classes(config: MaskConfig) -> UInt8[np.ndarray, " k"]:
 
 def load_masks(
     store: CohortStore, rows: Int[np.ndarray, " b"], table: UInt8[np.ndarray, " codes"]
-) -> UInt8[Tensor, "b x y z"]:
+) -> UInt8[Tensor, "b *t x y z"]:
     """Segmentations of the store's ``rows``, class by class (:func:`class_of_code`)."""
     if store.labels is None:
         raise RunError(f"{store.path} has no label maps; make it with --labels, or ingest a data set that has some")
@@ -119,7 +119,7 @@ def initialise_fields(coder: AtlasAutoencoder, masks: UInt8[Tensor, "n x y z"], 
 
 
 def label_loss(
-    scores: Float[Tensor, "b k x y z"], labels: UInt8[Tensor, "b x y z"]
+    scores: Float[Tensor, "b k *t x y z"], labels: UInt8[Tensor, "b *t x y z"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Cross-entropy, and one minus the mean soft Dice of the foreground classes that are there, without a one-hot copy."""
     log = scores.float().log_softmax(1)
@@ -128,7 +128,7 @@ def label_loss(
     classes = scores.shape[1]
     shared = log.new_zeros(classes).index_add(0, index.flatten(), likelihood.exp().flatten())
     count = torch.bincount(index.flatten(), minlength=classes)
-    dice = 2 * shared / (log.exp().sum((0, 2, 3, 4)) + count)
+    dice = 2 * shared / (log.exp().movedim(1, 0).flatten(1).sum(1) + count)
     there = count[1:] > 0
     return -likelihood.mean(), 1 - (dice[1:] * there).sum() / there.sum().clamp(min=1)
 

@@ -62,7 +62,7 @@ class DetailTraining:
 
 class Decoded(NamedTuple):
     """A person: the scan (c, x, y, z), what its tokens decode to, the same with an atlas ``laid`` on it (as ``base`` where there is
-    none), its mask (x, y, z) and the atlas' mean scan in it (c, x, y, z; 0 where there is none)."""
+    none), its mask (x, y, z), or (f, x, y, z) of every frame, and the atlas' mean scan in it (c, x, y, z; 0 where there is none)."""
 
     scan: Tensor
     base: Tensor
@@ -149,16 +149,19 @@ def decoded(
     device, rows = model.centre.device, np.array([row])
     fast = bfloat16_is_fast(device)
     scan = load_batch(store, rows, device)[:, :-1]
-    labelled = model.config.mask is not None and bool(store.labelled[row])
-    labels = torch.full((1, *store.grid), model.detail.unknown, dtype=torch.uint8, device=device)
-    if model.config.mask is not None and labelled:
-        labels = load_masks(store, rows, class_of_code(model.config.mask)).to(device)
+    there, classes = bool(store.labelled[row]), model.config.mask or model.config.detail
+    labelled = model.has_mask and there
+    maps = () if model.detail.maps == 1 else (model.detail.maps,)
+    labels = torch.full((1, *maps, *store.grid), model.detail.unknown, dtype=torch.uint8, device=device)
+    if there and classes and classes.classes:
+        labels = load_masks(store, rows, class_of_code(classes)).to(device)
 
     def noise(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator).to(device)
 
     known = given_rows(model, [store.rows[row]])
-    again = bool(torch.rand((), generator=generator) < config.redrawn)
+    # without a mask what is drawn anew is somebody else
+    again = bool(torch.rand((), generator=generator) < config.redrawn) and not model.tells_tissues
     atlas = labelled and isinstance(model.mask_autoencoder, AtlasAutoencoder)
     template = torch.zeros_like(scan)
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
@@ -230,9 +233,9 @@ def shown(net: Detail, config: DetailTraining, parts: Sequence[Tensor], generato
     """What the examples are shown with of ``parts`` (:class:`Decoded`, but for the scan): in the share ``config.unknown`` there is
     no mask, and no atlas."""
     base, on_it, mask, template = parts
-    none = (torch.rand(len(mask), 1, 1, 1, generator=generator) < config.unknown).to(mask.device)
-    labels = torch.where(none, torch.full_like(mask, net.unknown), mask)
-    return Shown(torch.where(none[:, None], base, on_it), labels, template * ~none[:, None])
+    none = (torch.rand(len(mask), 1, 1, 1, 1, generator=generator) < config.unknown).to(mask.device)
+    labels = torch.where(none.reshape(-1, *[1] * (mask.ndim - 1)), torch.full_like(mask, net.unknown), mask)
+    return Shown(torch.where(none, base, on_it), labels, template * ~none)
 
 
 def _over(error: Float[Tensor, " b"], which: Tensor) -> Tensor:

@@ -74,7 +74,9 @@ def fit_spectrum(
     drawn = torch.stack([_powers(mean) / PERSONS for mean in means]).sum(0)
     net.gain.copy_((powers / drawn.clamp(min=1e-12)).sqrt().clamp(1, MOST))
 
-    classes = net.grain.shape[1]
+    if model.tells_tissues:  # a scanner's noise is one everywhere
+        people = [p._replace(mask=torch.zeros_like(p.mask[0])) for p in people]
+    classes = 1 if model.tells_tissues else net.grain.shape[1]
     scans = noise_variance([finest(p.scan, p.mask) for p in people], classes)
     pairs = zip(people, means, strict=True)
     ours = noise_variance([finest(net.amplified(mean).clamp(0, 1), p.mask) for p, mean in pairs], classes)
@@ -99,11 +101,13 @@ def _powers(scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c k"]:
 
 
 def _mean(model: JointModel, person: Decoded) -> Float[Tensor, "c x y z"]:
-    """What one evaluation paints for a person's decoded mask, without gain and grain."""
+    """What one evaluation paints for a person's decoded mask, or for what is told apart in the decoded scan, without gain and grain."""
     net, base, labels, template = model.detail, person.base[None], person.mask[None], None
     if model.config.mask is not None and bool((labels != net.unknown).any()):
         tokens = model.mask_autoencoder.encode(labels)
         labels = model.mask_autoencoder.decode(tokens).argmax(1).to(torch.uint8)
         base, template = model.on_atlas(base, tokens)
+    if model.tells_tissues:
+        labels = model.tissues.labels(base)
     found = net(torch.zeros_like(base), torch.ones(1, device=base.device), base, labels, [(0, 0, 0)], template)
     return (base + net.residual_sd() * found).clamp(0, 1)[0]

@@ -1,0 +1,72 @@
+"""Before the detail: what is seen in every frame of a decoded scan, class by class, where there is no mask to go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from engine.cohort.store import CohortStore
+from engine.model.joint import JointModel
+from engine.model.nn.detail import Tissues
+from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
+from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled
+from engine.training.stages.autoencoder import lay_out
+from engine.training.stages.local.crops import Crops
+from engine.training.stages.local.detail import DetailTraining, Read, decoded
+from engine.training.stages.local.refiner import RefinerTraining
+from engine.training.stages.mask import label_loss
+
+
+def train_tissues(
+    model: JointModel,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    config: RefinerTraining,
+    detail: DetailTraining,
+    *,
+    run_dir: Path,
+    seed: int,
+    deadline: float | None = None,
+    save_every: float = 120.0,
+) -> Iterator[Progress]:
+    """Train ``model.tissues`` on those of the store's ``rows`` who have labels, on scans as the ``detail`` sees them, until
+    ``config.steps`` or the ``deadline``; yields progress. Resumes from ``run_dir``; ends with the averaged weights in ``model``.
+    Raises :class:`RunError` where nobody has labels."""
+    rows = rows[store.labelled[rows]]
+    if not len(rows):
+        raise RunError(f"no training person of {store.path} has a label map; make the store with --labels")
+    device = model.centre.device
+    fast = config.bfloat16 and bfloat16_is_fast(device)
+    model.requires_grad_(False)
+    net = model.tissues.requires_grad_(True)
+    stage = Stage("tissues", run_dir, net)
+    stage.load()
+    lay_out(net, torch.channels_last_3d)
+    compiled((net,), device)
+
+    def make(row: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        person = decoded(model, store, row, detail, generator)
+        return person.base, person.mask
+
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
+    with ReadAhead(Crops(make, rows, store.grid, config.crops, seed + 42)) as read:
+        yield from optimise(stage, _labels_error(net, config, read, fast), config.learning_rate, limits)
+    lay_out(net, torch.contiguous_format)
+
+
+def _labels_error(net: Tissues, config: RefinerTraining, read: ReadAhead[Read], fast: bool) -> Objective:
+    """Cross-entropy and soft Dice of the classes."""
+
+    def loss(step: int) -> Loss:
+        (base, labels), corners, _ = read(step)
+        with torch.autocast(base.device.type, torch.bfloat16, enabled=fast):
+            found = net(base, corners)
+        entropy, overlap = label_loss(found, labels)
+        return Loss(entropy + config.dice * overlap, {"entropy": entropy, "dice": overlap})
+
+    return loss
