@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from engine.model.config import DetailConfig
-from engine.model.nn.detail import Detail, Refiner
+from engine.model.nn.detail import Detail, Refiner, Tissues
 from engine.vocabulary.refusal import ConfigError
 
 GRID = (32, 32, 32)
@@ -68,3 +70,39 @@ def test_without_training_the_refiner_leaves_the_scores() -> None:
 def test_widths_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="not three multiples of 8"):
         DetailConfig(widths=(8, 12, 16))
+
+
+def test_a_frame_has_the_label_map_of_its_own() -> None:
+    """Grain, and what the network is told, of one frame depend on that frame's labels."""
+    torch.manual_seed(2)
+    config = replace(CONFIG, classes=("air", "blood"), codes=((0,), (1,)))
+    detail = Detail(config, 3, 2, GRID).requires_grad_(False)
+    detail.grain.copy_(torch.tensor([[0.1, 0.2, 0.0], [0.3, 0.4, 0.0], [0.5, 0.6, 0.0]]))
+    labels = torch.zeros(1, 3, *GRID, dtype=torch.uint8)
+    labels[0, 1] = 1
+    assert detail.grain_of(labels)[0, :, 0, 0, 0].tolist() == pytest.approx([0.1, 0.4, 0.5])
+    detail.embedding.weight.normal_()
+    torch.nn.init.normal_(detail.net.out.weight, std=0.1)
+    base, noise = torch.full((1, 3, *GRID), 0.5), torch.zeros(1, 3, *GRID)
+    other = labels.clone()
+    other[0, 2, 8:16] = 1
+    assert not torch.equal(detail.draw(base, labels, noise), detail.draw(base, other, noise))
+
+
+def test_tissues_of_every_frame_are_scores_of_their_classes() -> None:
+    config = replace(CONFIG, classes=("air", "blood", "fat"), codes=((0,), (1,), (2,)))
+    tissues = Tissues(config, 2, GRID).requires_grad_(False)
+    scores = tissues(torch.rand(1, 2, *GRID), [(0, 0, 0)])
+    assert scores.shape == (1, 3, 2, *GRID)
+    # the bias of a class and frame, in every corner of its cubes, is that of its scores
+    bias = torch.zeros(2, 3).index_put_((torch.tensor([0, 1]), torch.tensor([2, 1])), torch.tensor(1.0))
+    assert tissues.net.out.bias is not None
+    tissues.net.out.bias.copy_(bias.T.reshape(-1).repeat_interleave(8))
+    found = tissues.labels(torch.rand(1, 2, *GRID))
+    assert found[0, 0].eq(2).all()
+    assert found[0, 1].eq(1).all()
+
+
+def test_codes_go_with_classes() -> None:
+    with pytest.raises(ConfigError, match="1 lists of codes do not go with 2 classes"):
+        DetailConfig(classes=("air", "blood"), codes=((0,),))
