@@ -7,12 +7,14 @@ import errno
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from engine.cohort.sources.bids import BidsError
+from engine.imaging.grid import cycle_by
 from engine.imaging.volume import Volume
 from engine.storage.ranks import SINGLE, Ranks, shared_directory
 from engine.vocabulary.catalogue import CATALOGUE
@@ -115,7 +117,25 @@ def save_scan(root: Path, subject: str, person: Person, description: str = DESCR
     folder = root / subject / "anat"
     folder.mkdir(parents=True)
     for part in person.scan.apart() if person.scan is not None else ():
-        part.save(folder / f"{subject}_{part.kinds[0]}.nii.gz", description)
+        stem = f"{subject}_{part.kinds[0]}"
+        if part.phases > 1:
+            part = replace(part, cycle=part.cycle or cycle_by(person.attributes.get("heart_rate")))
+            (folder / f"{stem}.json").write_text(json.dumps(about_cine(part, description), indent=2) + "\n", "utf-8")
+        part.save(folder / f"{stem}.nii.gz", description)
+
+
+def about_cine(cine: Volume, description: str) -> dict[str, Any]:
+    """The sidecar of a cine: how many phases its cycle has, and where that is known how long it lasts (s), when each phase begins (s)
+    and the heart rate (1/min), by the names that BIDS and DICOM have for them."""
+    said: dict[str, Any] = {"Description": description, "CardiacNumberOfImages": cine.phases}
+    if cine.cycle is None:
+        return said
+    starts = [round(cine.cycle * phase / cine.phases, 6) for phase in range(cine.phases)]
+    return said | {
+        "NominalInterval": round(cine.cycle, 6),
+        "HeartRate": round(60 / cine.cycle),
+        "FrameTimesStart": starts,
+    }
 
 
 def _write_table(root: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,4 +1,5 @@
-"""A synthetic person's scan as DICOM: classic MR images, one slice a file, one series a channel, plainly marked as synthetic.
+"""A synthetic person's scan as DICOM: classic MR images, one slice (of a cine: and phase) a file, one series a channel, plainly
+marked as synthetic.
 
 The inverse of :mod:`engine.imaging.dicom`. Slices are axial as far as the scan's axes are: columns run to the patient's left,
 rows to the back, slices upwards (LPS+, PS3.3 C.7.6.2). What tells one instance from another is derived from what is in it,
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_ui
 from pydicom.valuerep import format_number_as_ds
 
 from engine.imaging.dicom import LPS_TO_RAS
+from engine.imaging.grid import cycle_by
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 
@@ -94,9 +97,10 @@ class Copied:
 
 
 def write_series(volume: Volume, origin: Origin | Copied) -> Iterator[tuple[str, bytes]]:
-    """Name (``T1w/0001.dcm``, channel by channel, from the feet upwards) and bytes of each file.
+    """Name (``T1w/0001.dcm``, channel by channel, from the feet upwards, of a cine phase by phase) and bytes of each file.
 
-    Intensities are int16 with a slope (and an intercept where some are negative) for each series. Raises
+    A cine's images say which of its phases they are, and where its cycle is known (its own, or by the heart rate of the ``origin``)
+    when in the heartbeat. Intensities are int16 with a slope (and an intercept where some are negative) for each series. Raises
     :class:`VolumeError` for a scan that is not finite, or whose axes are not at right angles.
     """
     if not np.isfinite(volume.data).all():
@@ -113,11 +117,16 @@ def write_series(volume: Volume, origin: Origin | Copied) -> Iterator[tuple[str,
     person = patient_and_study(origin, content.hexdigest())
     for number, channel in enumerate(turned.apart(), 1):
         series = _series(person, channel, number, content.hexdigest())
+        _say_beat(series, channel, origin.attributes)
         data = np.rint((channel.data - float(series.RescaleIntercept)) / float(series.RescaleSlope)).clip(0, TOP)
-        for k in range(turned.grid[2]):
+        moving = data.reshape(channel.phases, *turned.grid).astype("<i2")
+        for k, phase in product(range(turned.grid[2]), range(channel.phases)):
             place = (to_lps @ [0, 0, k, 1])[:3]
-            image = _slice(series, data[:, :, k].T.astype("<i2"), place, float(place @ axes[:, 2]), k + 1)
-            yield f"{channel.kinds[0]}/{k + 1:04d}.dcm", _file(image)
+            count = k * channel.phases + phase + 1
+            image = _slice(series, moving[phase, :, :, k].T, place, float(place @ axes[:, 2]), count)
+            if channel.phases > 1:
+                _say_phase(image, phase)
+            yield f"{channel.kinds[0]}/{count:04d}.dcm", _file(image)
 
 
 def patient_and_study(origin: Origin | Copied, content: str) -> Dataset:
@@ -150,7 +159,7 @@ def patient_and_study(origin: Origin | Copied, content: str) -> Dataset:
 
 def _series(person: Dataset, channel: Volume, number: int, content: str) -> Dataset:
     """What all slices of a channel, turned to LPS, share; its rescale as the file will hold it."""
-    made, (name,), low = Dataset(person), channel.channels, min(0.0, float(channel.data.min()))
+    made, (name,), low = Dataset(person), channel.kinds, min(0.0, float(channel.data.min()))
     span = max(float(channel.data.max()) - low, 1e-3)
     made.SeriesInstanceUID, made.SeriesNumber = _uid(content, "series", name), number
     made.SeriesDescription = f"{person.StudyDescription}: {name}"[:64]
@@ -169,6 +178,24 @@ def _series(person: Dataset, channel: Volume, number: int, content: str) -> Data
     made.WindowCenter, made.WindowWidth = _decimal(low + span / 2), _decimal(span)
     made.VOILUTFunction = "LINEAR_EXACT"  # plain LINEAR cannot be narrower than 1
     return made
+
+
+def _say_beat(series: Dataset, channel: Volume, row: Mapping[str, Any]) -> None:
+    """Write, in place, what all images of a cine share: its phases, and where its cycle is known how long that lasts."""
+    if channel.phases == 1:
+        return
+    series.CardiacNumberOfImages = series.NumberOfTemporalPositions = channel.phases
+    if (cycle := channel.cycle or cycle_by(row.get("heart_rate"))) is not None:
+        series.ScanOptions = "CG"  # gated by the heart, so that trigger times have a place (PS3.3 C.8.3.1)
+        series.NominalInterval, series.HeartRate = round(1000 * cycle), round(60 / cycle)
+        series.TemporalResolution = _decimal(1000 * cycle / channel.phases)
+
+
+def _say_phase(image: Dataset, phase: int) -> None:
+    """Write, in place, which phase an image is, the first 0."""
+    image.TemporalPositionIdentifier = phase + 1
+    if "TemporalResolution" in image:
+        image.TriggerTime = _decimal(phase * float(image.TemporalResolution))
 
 
 def _step(data: np.ndarray, span: float) -> float:

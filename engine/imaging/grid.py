@@ -16,6 +16,10 @@ from jaxtyping import Num
 
 from engine.vocabulary.refusal import Refusal
 
+#: phases of a cycle at most: frames are numbered by two digits
+MOST_PHASES = 99
+#: seconds that a cycle of the heart may last: 220 to 20 beats a minute
+CYCLES = (60 / 220, 60 / 20)
 _FRAME = re.compile(r"(?P<channel>.+)_t(?P<phase>\d{2})")
 
 
@@ -91,6 +95,34 @@ def in_words(names: Sequence[str]) -> str:
     channels, phases = phases_of(names)
     listed = ", ".join(channels) or "none"
     return f"{listed} in {phases} phases" if phases > 1 else listed
+
+
+def plausible_cycle(seconds: float) -> float | None:
+    """The length of a cycle itself, None where no heart's lasts as long.
+
+    >>> plausible_cycle(0.8), plausible_cycle(20.0), plausible_cycle(float("nan"))
+    (0.8, None, None)
+    """
+    return seconds if CYCLES[0] <= seconds <= CYCLES[1] else None
+
+
+def cycle_by(heart_rate: object) -> float | None:
+    """Seconds of a cycle at a heart rate (1/min); None for what is none.
+
+    >>> cycle_by(75), cycle_by(None)
+    (0.8, None)
+    """
+    known = isinstance(heart_rate, int | float) and heart_rate > 0
+    return plausible_cycle(60 / heart_rate) if known else None
+
+
+def phases_said(phases: int) -> str:
+    """How many phases, for a sentence that refuses them.
+
+    >>> phases_said(3), phases_said(2)
+    ('3 phases', '2 phases (end-diastole and end-systole alone are no cycle)')
+    """
+    return f"{phases} phases" + (" (end-diastole and end-systole alone are no cycle)" if phases == 2 else "")
 
 
 def by_channel(data: Num[np.ndarray, "f x y z"], names: Sequence[str]) -> Num[np.ndarray, "c t x y z"]:

@@ -1,7 +1,8 @@
 """One NIfTI file, from a path or from bytes in memory, to a volume: NIfTI-1 and -2, either byte order, packed or not.
 
 The header is read first and says how far the file goes; nothing beyond that is unpacked, so a small file cannot grow into a
-large one. What a volume cannot hold (colours, complex numbers, frames) is refused by its name instead of being cut down.
+large one. What a volume cannot hold (colours, complex numbers) is refused by its name instead of being cut down. Frames, a fourth
+axis, are read where a cine is asked for, and refused where a still scan is; the reverse likewise.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from engine.imaging.nifti_geometry import ijk_to_ras
+from engine.imaging.grid import MOST_PHASES, frames, phases_said
+from engine.imaging.nifti_geometry import cycle_of, ijk_to_ras
 from engine.imaging.volume import Volume, VolumeError, finite
 
 #: bytes of the longest header, and bytes a file of a stranger may unpack to
@@ -68,34 +70,38 @@ REMEDY = "give a NIfTI file (.nii or .nii.gz), or in the app a DICOM series as a
 AGAIN = "copy or export it again"
 
 
-def load_volume(path: str | Path, channel: str = "T1w") -> Volume:
+def load_volume(path: str | Path, channel: str = "T1w", *, phases: int = 1) -> Volume:
     """Read one 3D NIfTI file, its intensity scale applied, as float32 in the file's own orientation.
 
-    A pair of ``.hdr`` and ``.img`` is read too. Raises :class:`VolumeError` for a file that is missing, truncated, not NIfTI,
-    not 3D, not of plain numbers, or not finite.
+    A cine of so many ``phases`` or more is 4D: x, y, slice and phase become (t, x, y, z), with all phases of the file and the cycle
+    that it states (:func:`engine.imaging.nifti_geometry.cycle_of`). A pair of ``.hdr`` and ``.img`` is read too. Raises
+    :class:`VolumeError` for a file that is missing, truncated, not NIfTI, not 3D (a cine: not 4D, or of fewer phases), not of plain
+    numbers, or not finite.
     """
     path = Path(path)
     try:
         if path.suffix in (".hdr", ".img"):
-            return _loaded_pair(path, channel)
+            return _loaded_pair(path, channel, phases=phases)
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             with gzip.GzipFile(fileobj=file) if packed else file as stream:
-                return _read(stream, channel, path.name, None)
+                return _read(stream, channel, path.name, None, phases=phases)
     except FileNotFoundError:
         raise VolumeError(f"{path} does not exist; check the path") from None
     except OSError as error:
         raise VolumeError(f"{path.name} cannot be read ({error.strerror or error}); {AGAIN}") from None
 
 
-def read_volume(data: bytes, channel: str = "T1w", *, name: str = "the scan", most: int = MOST_BYTES) -> Volume:
+def read_volume(
+    data: bytes, channel: str = "T1w", *, name: str = "the scan", most: int = MOST_BYTES, phases: int = 1
+) -> Volume:
     """Like :func:`load_volume`, from the bytes of a file; nothing touches the disk.
 
     ``name`` is what a refusal calls it. Also raises :class:`VolumeError` for what unpacks to more than ``most`` bytes.
     """
     stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == b"\x1f\x8b" else BytesIO(data)
-    return _read(stream, channel, name, most)
+    return _read(stream, channel, name, most, phases=phases)
 
 
 def unpacked(data: bytes, *, name: str = "the scan", most: int = MOST_BYTES) -> bytes:
@@ -120,17 +126,17 @@ def cleaned(data: bytes, *, name: str = "the scan") -> bytes:
     return gzip.compress(bare + whole[offset:], 6, mtime=0)
 
 
-def _read(stream: Any, channel: str, name: str, most: int | None) -> Volume:
-    header, whole = _whole(stream, name, most)
-    return _volume(header, BytesIO(whole), channel, name)
+def _read(stream: Any, channel: str, name: str, most: int | None, *, phases: int) -> Volume:
+    header, whole = _whole(stream, name, most, phases=phases)
+    return _volume(header, BytesIO(whole), channel, name, phases=phases)
 
 
-def _whole(stream: BufferedIOBase, name: str, most: int | None) -> tuple[Any, bytes]:
+def _whole(stream: BufferedIOBase, name: str, most: int | None, *, phases: int = 1) -> tuple[Any, bytes]:
     """The header, checked, and the file's bytes from the first to the last voxel's."""
     try:
         head = stream.read(HEADER)
         header = _header(head, name)
-        size = _size(header, name)
+        size = _size(header, name, phases=phases)
         if most is not None and size > most:
             raise VolumeError(
                 f"{name} unpacks to {size / 2**20:.0f} MB, {most / 2**20:.0f} MB are the most; resample it"
@@ -163,22 +169,37 @@ def _header(head: bytes, name: str) -> Any:
     raise VolumeError(f"{fault} no NIfTI file but {what}, whatever its name says; {REMEDY}")
 
 
-def _size(header: Any, name: str) -> int:
-    """The length of a file in bytes; raises for a header that does not describe one 3D volume of plain numbers."""
-    shape, dtype = _shape(header, name), _dtype(header, name)
+def _size(header: Any, name: str, *, phases: int) -> int:
+    """The length of a file in bytes; raises for a header that does not describe one 3D volume of plain numbers, or one cine."""
+    shape, dtype = _shape(header, name, phases=phases), _dtype(header, name)
     return _offset(header, name) + math.prod(shape) * dtype.itemsize
 
 
-def _shape(header: Any, name: str) -> tuple[int, ...]:
+def _shape(header: Any, name: str, *, phases: int) -> tuple[int, ...]:
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise VolumeError(f"{name} has {count} axes, so its header is damaged; {AGAIN}")
     shape = tuple(int(n) for n in header["dim"][1 : count + 1])
     if min(shape) < 1:
         raise VolumeError(f"{name} has shape {shape}, an axis without voxels, so its header is damaged; {AGAIN}")
+    if phases > 1:
+        return _shape_of_cine(shape, name, phases)
     if len(shape) < 3 or max(shape[3:], default=1) > 1:
         raise VolumeError(f"{name} has shape {shape}: one 3D volume is needed, split it first")
     return shape
+
+
+def _shape_of_cine(shape: tuple[int, ...], name: str, least: int) -> tuple[int, ...]:
+    """x, y, slice and phase; raises for anything else, and for fewer phases than ``least``."""
+    remedy = "give a cine, the phases of one whole cycle as its fourth axis"
+    if len(shape) < 3 or max(shape[4:], default=1) > 1:
+        raise VolumeError(f"{name} has shape {shape}, a cine has the axes x, y, slice and phase; {remedy}")
+    found = shape[3] if len(shape) > 3 else 1
+    if found == 1:
+        raise VolumeError(f"{name} has shape {shape}, a still scan of one phase; {remedy}")
+    if not least <= found <= MOST_PHASES:
+        raise VolumeError(f"{name} has {phases_said(found)}, a cycle {least} to {MOST_PHASES}; {remedy}")
+    return shape[:4]
 
 
 def _dtype(header: Any, name: str) -> np.dtype:
@@ -204,9 +225,9 @@ def _offset(header: Any, name: str) -> int:
     return int(said)
 
 
-def _volume(header: Any, stream: Any, channel: str, name: str) -> Volume:
+def _volume(header: Any, stream: Any, channel: str, name: str, *, phases: int) -> Volume:
     """The voxels behind a header that is known to describe them, their scale applied."""
-    shape, dtype = _shape(header, name), _dtype(header, name)
+    shape, dtype = _shape(header, name, phases=phases), _dtype(header, name)
     offset = _offset(header, name) if header.is_single else int(header["vox_offset"])
     try:
         slope, inter = header.get_slope_inter()
@@ -219,6 +240,10 @@ def _volume(header: Any, stream: Any, channel: str, name: str) -> Volume:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what float32 cannot hold is infinite, and refused as that
         voxels = np.asarray(ArrayProxy(stream, (shape, dtype, offset, *scale)), dtype=np.float32)
+    if phases > 1:
+        moving = np.ascontiguousarray(np.moveaxis(voxels, -1, 0))
+        names = frames([channel], shape[3])
+        return finite(Volume(moving, affine, names, cycle_of(header, shape[3])), name)
     return finite(Volume(voxels.reshape(shape[:3]), affine, (channel,)), name)
 
 
@@ -230,10 +255,10 @@ def _a_scan(header: Any, name: str) -> None:
         raise VolumeError(f"{name} holds {what} (intent code {code}), no intensities of a scan; give the scan itself")
 
 
-def _loaded_pair(path: Path, channel: str) -> Volume:
+def _loaded_pair(path: Path, channel: str, *, phases: int) -> Volume:
     """A header and its image, two files of the same name."""
     header = _pair_header(path.with_suffix(".hdr").read_bytes(), path.name)
-    shape, dtype = _shape(header, path.name), _dtype(header, path.name)
+    shape, dtype = _shape(header, path.name, phases=phases), _dtype(header, path.name)
     offset = float(header["vox_offset"])
     if not 0 <= offset < 2**62:
         raise VolumeError(f"{path.name} says its voxels begin at byte {offset:g}; {AGAIN}")
@@ -242,7 +267,7 @@ def _loaded_pair(path: Path, channel: str) -> Volume:
         raise VolumeError(
             f"{path.name} cannot be read as NIfTI: the image is cut off, {len(voxels)} of {size} bytes are there; {AGAIN}"
         )
-    return _volume(header, BytesIO(voxels), channel, path.name)
+    return _volume(header, BytesIO(voxels), channel, path.name, phases=phases)
 
 
 def _pair_header(head: bytes, name: str) -> Any:

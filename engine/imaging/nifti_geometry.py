@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from nibabel.spatialimages import HeaderDataError
 
+from engine.imaging.grid import plausible_cycle
 from engine.imaging.volume import VolumeError, sized
 
 #: what a code may be: scanner, aligned, Talairach, MNI, another template (NIfTI-1, and 5 since 2019)
@@ -26,6 +27,8 @@ SAME_SIZE, TEMPLATE_SIZE = 1.02, 1.6
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 #: degrees and mm by which two statements about one and the same space may differ
 SAME_TURN, SAME_PLACE = 5.0, 50.0
+#: seconds of one unit of time by its code: second, millisecond, microsecond
+SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 EXPORT = "export it again from the scanner's images, with its orientation"
 
 
@@ -54,6 +57,13 @@ def ijk_to_ras(header: Any, name: str) -> Float[np.ndarray, "4 4"]:
     affine = sform if sform is not None else qform
     assert affine is not None
     return sized(np.diag([scale, scale, scale, 1.0]) @ affine, name)
+
+
+def cycle_of(header: Any, phases: int) -> float | None:
+    """Seconds of a cycle of so many phases by the step (``pixdim[4]``) that a header states; None where it states no unit of time,
+    or what is no heart's cycle (:data:`engine.imaging.grid.CYCLES`)."""
+    unit = SECONDS.get(int(header["xyzt_units"]) & 0x38)
+    return None if unit is None else plausible_cycle(abs(float(header["pixdim"][4])) * unit * phases)
 
 
 def _sform(header: Any, name: str) -> Float[np.ndarray, "4 4"]:

@@ -173,16 +173,17 @@ def black_at_zero(volume: Volume) -> Volume:
 
     A constant that was added (``scl_inter``), a z-score or a range of -0.5 to 0.5 leaves the same scan. The darkest is the minimum,
     or the quantile :data:`DARK` where single voxels lie far below it; a few voxels that interpolation left below 0 are no
-    other scale. Raises nothing; a channel whose darkest is within :data:`BLACK` of its range from 0 is left as it is.
+    other scale. All phases of a cine move together. Raises nothing; a channel whose darkest is within :data:`BLACK` of its range
+    from 0 is left as it is.
     """
-    channels = [volume.data] if volume.data.ndim == 3 else list(volume.data)
+    channels = [volume.data] if volume.data.ndim == 3 else [part.data for part in volume.apart()]
     moved = [_moved(channel) for channel in channels]
     if all(new is old for new, old in zip(moved, channels, strict=True)):
         return volume
-    return replace(volume, data=moved[0] if volume.data.ndim == 3 else np.stack(moved))
+    return replace(volume, data=np.stack(moved).reshape(volume.data.shape))
 
 
-def _moved(channel: Num[np.ndarray, "x y z"]) -> Num[np.ndarray, "x y z"]:
+def _moved(channel: Num[np.ndarray, "... x y z"]) -> Num[np.ndarray, "... x y z"]:
     dark, bright = (float(v) for v in np.quantile(channel, (DARK, 1 - DARK)))
     slack = BLACK * (bright - dark)
     if abs(dark) <= slack or not bright > dark:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from engine.anatomy import region_of
 from engine.checkpoints.typicality import FACES, check
 from engine.cohort.preprocess.preprocess import BrainMasker, PreprocessConfig, deepbet_masker, preprocess
-from engine.imaging.grid import in_words
+from engine.imaging.cine.phases import in_phases
+from engine.imaging.cine.short_axis import on_grid, place
+from engine.imaging.grid import in_words, phases_of
 from engine.imaging.scan import load_scan
 from engine.imaging.volume import Volume, black_at_zero
 from engine.inference.generate import Model
@@ -18,6 +20,8 @@ from engine.vocabulary.refusal import RequestError
 
 #: share of the model's grid that a scan has to cover, and of the voxels that are brighter than what is shown as white
 COVERED, WHITE = 0.8, 0.002
+#: share of the model's slices that a cine has to have: from apex to base a heart takes half of them or more
+SLICES = 0.5
 #: share of the brain that has to lie in the model's grid, and of its largest cross-section that an outermost slice may show
 BRAIN_IN_GRID, BRAIN_CUT = 0.98, 0.1
 #: largest intensity of a scan that is taken to be 0 to 1 already, and of one stored in 8 bits
@@ -49,8 +53,8 @@ def intake(model: Model, scan: Volume | str | Path, masker: BrainMasker | None =
     """A scan, or the one at a path (either file of a torso's pair), on the model's grid, float32 in 0..1.
 
     A scan that lies on the grid already, such as a generated one, is taken as it is; another goes through the preprocessing
-    of the model's cohort where its region is taken in so (:class:`engine.anatomy.region.Region`) and the cohort had any,
-    else it is resampled where it lies. Raises
+    of the model's cohort where its region is taken in so (:class:`engine.anatomy.region.Region`) and the cohort had any; a cine
+    is turned into the heart's frame (:func:`engine.imaging.cine.short_axis.place`); else it is resampled where it lies. Raises
     :class:`engine.imaging.volume.VolumeError` for a file that cannot be read or shows no brain, :class:`RequestError` for a
     field of view that does not cover the model's, or the brain. What it shows is not asked: see :func:`admit`.
     """
@@ -72,6 +76,9 @@ def _volume(model: Model, scan: Volume | str | Path) -> tuple[Volume, list[str]]
     if not isinstance(scan, Volume):
         series = load_scan(scan, channels)
         return series.volume, list(series.notes)
+    kinds, phases = phases_of(channels)
+    if scan.kinds == kinds and phases > 1 and scan.phases > 1:
+        return in_phases(scan, phases)
     if scan.channels != channels:
         given = in_words(scan.channels)
         raise RequestError(f"the scan shows {given}, {model.name} takes {in_words(channels)}; give such a scan")
@@ -99,11 +106,33 @@ def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None
     region = region_of(config.channels)
     if region is not None and region.intake == "preprocessed" and (settings := config.preprocessing) is not None:
         return _Brought(*_preprocessed(model, scan, settings, masker), notes)
+    if scan.phases > 1:
+        return _beating(model, scan, notes)
     ones = Volume(np.ones(scan.grid, np.float32), scan.affine)
     covered = float(ones.resampled(image.grid, model.checkpoint.affine).data.mean())
     doubt = f"it covers {covered:.0%} of the field of view of {model.name}, {COVERED:.0%} is the least expected"
     volume = _on_grid(model, scan.resampled(image.grid, model.checkpoint.affine))
     return _Brought(volume, [doubt] * (covered < COVERED), notes)
+
+
+def _beating(model: Model, scan: Volume, notes: list[str]) -> _Brought:
+    """A short-axis cine in the heart's frame, in which the model's grid lies."""
+    grid, affine = model.checkpoint.model.config.image.grid, model.checkpoint.affine
+    placed = place(scan, affine[2, 2] * np.arange(grid[2]) + affine[2, 3])
+    ones = replace(placed.cine, data=np.ones(placed.cine.grid, np.float32), channels=placed.cine.kinds)
+    share = on_grid(ones, grid, affine).data.mean((0, 1))
+    seen = share > 0
+    covered = float(share[seen].mean()) if seen.any() else 0.0
+    doubts, said = list(placed.doubts), [*notes, *placed.notes]
+    if covered < COVERED:
+        doubts.append(f"it covers {covered:.0%} of the slices of {model.name}, {COVERED:.0%} is the least expected")
+    if seen.mean() < SLICES:
+        doubts.append(
+            f"it has {seen.sum()} of the {grid[2]} slices of {model.name}, {SLICES:.0%} are the least expected"
+        )
+    if not seen.all():
+        said.append(f"It covers {seen.sum()} of the {grid[2]} slices of {model.name}; the others are empty.")
+    return _Brought(_on_grid(model, on_grid(placed.cine, grid, affine)), doubts, said)
 
 
 def _on_grid(model: Model, scan: Volume) -> Volume:

@@ -24,8 +24,9 @@ from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import merged
 from engine.cohort.sources.table import NamedTable, TableError, read_named, typed_rows
 from engine.imaging.dicom import read_series
+from engine.imaging.dicom.elements import person_of
 from engine.imaging.dicom.files import DAMAGED, files, parsed, quiet
-from engine.imaging.dicom.images import MR, person_of
+from engine.imaging.dicom.images import MR
 from engine.imaging.dicom_sr import SR, Measured, read_sr
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE

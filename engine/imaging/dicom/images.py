@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from engine.imaging.dicom.elements import number_in, number_or, numbers_of, pair_of, person_of, words_of
 from engine.imaging.dicom.files import DAMAGED, is_dicom, parsed, quiet
+from engine.imaging.dicom.heartbeat import BEAT_TAGS, UNKNOWN, Beat, beat_of, beat_of_frame
 from engine.imaging.volume import VolumeError
-from engine.vocabulary.catalogue import CATALOGUE
 
 #: classic, enhanced and legacy converted enhanced MR
 MR = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
@@ -38,8 +37,7 @@ TAGS: list[Any] = [
     "FlipAngle",
     "DiffusionBValue",
     "InstanceNumber",
-    "TemporalPositionIdentifier",
-    "TriggerTime",
+    *BEAT_TAGS,
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -106,8 +104,8 @@ class Image:
     ``series`` is the instance's identifier, ``kind`` the words of its image type, ``echo`` its time in ms (NaN: unknown), ``time`` its
     place among repetitions, ``number`` that in the series, ``stack`` the part of an enhanced image. ``timing`` are repetition and
     inversion time in ms, flip angle in degrees and b value in s/mm² (NaN: unknown). ``scale`` are slope and intercept, ``padding`` the
-    stored values (from, to) that are no signal, ``person`` cells of a table: age, sex, height in cm, weight in kg. ``owner`` tells one
-    person's images from another's.
+    stored values (from, to) that are no signal, ``beat`` its place in a heartbeat, ``person`` cells of a table: age, sex, height in
+    cm, weight in kg. ``owner`` tells one person's images from another's.
     """
 
     file: int
@@ -127,6 +125,7 @@ class Image:
     words: str = ""
     lossy: bool = False
     padding: tuple[int, int] | None = None
+    beat: Beat = UNKNOWN
     owner: str = ""
     person: dict[str, str] = field(default_factory=dict)
 
@@ -198,7 +197,7 @@ def _images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
         if reason := _refused(image):
             yield Fault(series=series, reason=reason)
             return
-        if "PerFrameFunctionalGroupsSequence" in image:
+        if _many(image):
             yield from _frames(image, file)
         else:
             yield _classic(image, file)
@@ -206,6 +205,11 @@ def _images_of(data: bytes, file: int) -> Iterator[Image | Fault]:
         raise
     except DAMAGED:
         yield Fault(series=series, reason=DAMAGE)
+
+
+def _many(image: Any) -> bool:
+    """Whether an image is an enhanced one, whose frames have places of their own; some archives add empty groups to classic ones."""
+    return "PerFrameFunctionalGroupsSequence" in image and not all(image.get(name) for name in PLACED)
 
 
 def _sop(image: Any) -> UID:
@@ -217,7 +221,7 @@ def _sop(image: Any) -> UID:
 def _refused(image: Any) -> str:
     """Why an image can be no slice of a scan; "" where it can."""
     sop, modality = str(_sop(image)), str(image.get("Modality", "MR"))
-    kind = _words(image.get("ImageType"))
+    kind = words_of(image.get("ImageType"))
     if sop not in MR or modality != "MR":
         what = UID(sop).name if UID(sop).name != sop else "another kind"
         return f"the DICOM files are no MR images ({what if sop not in MR else modality}); pack the MR series"
@@ -233,26 +237,22 @@ def _refused(image: Any) -> str:
         return "the DICOM files are not grey with black as 0 (MONOCHROME2); export the series of the scan itself"
     if "MOSAIC" in kind:
         return "the DICOM files are mosaics, many slices in one image; convert the series to NIfTI (dcm2niix)"
-    if int(image.get("NumberOfFrames", 1) or 1) > 1 and "PerFrameFunctionalGroupsSequence" not in image:
+    if int(image.get("NumberOfFrames", 1) or 1) > 1 and not _many(image):
         return "a multi-frame DICOM file does not say where its frames lie; convert it to NIfTI, or export one file a slice"
     stored, high = int(image.BitsStored), int(image.HighBit)
     if high != stored - 1 or int(image.BitsAllocated) not in (8, 16, 32):
         return "the DICOM files store their pixels in an unusual place (HighBit); export the series again, or as NIfTI"
-    if "PerFrameFunctionalGroupsSequence" not in image and (lost := [name for name in PLACED if not image.get(name)]):
+    if not _many(image) and (lost := [name for name in PLACED if not image.get(name)]):
         return LACKING.format(", ".join(lost))
     if int(image.Rows) * int(image.Columns) * int(image.get("NumberOfFrames", 1) or 1) > MOST_PIXELS:
         return f"a DICOM file has more than {MOST_PIXELS // 2**20} million pixels; resample the series"
     return ""
 
 
-def _words(value: Any) -> frozenset[str]:
-    return frozenset(str(word).strip().upper() for word in ([value] if isinstance(value, str) else value or ()))
-
-
 def _classic(image: Any, file: int) -> Image:
     time = "TemporalPositionIdentifier" if "TemporalPositionIdentifier" in image else "TriggerTime"
     timing = [number_in(image, name) for name in ("RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue")]
-    kind = _words(image.get("ImageType"))
+    kind = words_of(image.get("ImageType"))
     if int(image.get(GE_PART).value if image.get(GE_PART) is not None else 0) in (1, 2, 3):
         kind |= {"PHASE"}
     number = number_in(image, "InstanceNumber")
@@ -260,9 +260,9 @@ def _classic(image: Any, file: int) -> Image:
         Image(
             file=file,
             frame=0,
-            position=_numbers(image.ImagePositionPatient, 3),
-            axes=_numbers(image.ImageOrientationPatient, 6).reshape(2, 3),
-            spacing=_pair(image.PixelSpacing),
+            position=numbers_of(image.ImagePositionPatient, 3),
+            axes=numbers_of(image.ImageOrientationPatient, 6).reshape(2, 3),
+            spacing=pair_of(image.PixelSpacing),
             shape=(int(image.Rows), int(image.Columns)),
             series=str(image.get("SeriesInstanceUID", "")),
             kind=kind,
@@ -270,10 +270,11 @@ def _classic(image: Any, file: int) -> Image:
             time=number_in(image, time),
             timing=(timing[0], timing[1], timing[2], timing[3]),
             number=None if math.isnan(number) else int(number),
-            scale=(_or(image.get("RescaleSlope"), 1.0), _or(image.get("RescaleIntercept"), 0.0)),
+            scale=(number_or(image.get("RescaleSlope"), 1.0), number_or(image.get("RescaleIntercept"), 0.0)),
             words=str(image.get("SeriesDescription", "")).casefold(),
             lossy=str(image.get("LossyImageCompression", "00")) == "01",
             padding=_padding(image),
+            beat=beat_of(image),
             owner=str(image.get("PatientID") or "").strip(),
             person=person_of(image),
         )
@@ -304,32 +305,36 @@ def _frames(image: Any, file: int) -> Iterator[Image]:
                     return part[sequence].value[0][name].value
             return otherwise
 
-        kind = _words(said("MRImageFrameTypeSequence", "FrameType") or image.get("ImageType"))
+        kind = words_of(said("MRImageFrameTypeSequence", "FrameType") or image.get("ImageType"))
         complexity = str(said("MRImageFrameTypeSequence", "ComplexImageComponent", "MAGNITUDE"))
         if complexity in ("PHASE", "REAL", "IMAGINARY"):
             kind |= {complexity}
         echo, time = said("MREchoSequence", "EffectiveEchoTime"), said("FrameContentSequence", "TemporalPositionIndex")
-        timing = [_or(said(*where), math.nan) for where in TIMING]
+        timing = [number_or(said(*where), math.nan) for where in TIMING]
         slope = said("PixelValueTransformationSequence", "RescaleSlope", 1.0)
         yield _checked(
             Image(
                 file=file,
                 frame=frame,
-                position=_numbers(said("PlanePositionSequence", "ImagePositionPatient"), 3),
-                axes=_numbers(said("PlaneOrientationSequence", "ImageOrientationPatient"), 6).reshape(2, 3),
-                spacing=_pair(said("PixelMeasuresSequence", "PixelSpacing")),
+                position=numbers_of(said("PlanePositionSequence", "ImagePositionPatient"), 3),
+                axes=numbers_of(said("PlaneOrientationSequence", "ImageOrientationPatient"), 6).reshape(2, 3),
+                spacing=pair_of(said("PixelMeasuresSequence", "PixelSpacing")),
                 shape=(int(image.Rows), int(image.Columns)),
                 series=str(image.get("SeriesInstanceUID", "")),
                 kind=kind,
-                echo=_or(echo, math.nan),
-                time=_or(time, math.nan),
+                echo=number_or(echo, math.nan),
+                time=number_or(time, math.nan),
                 timing=(timing[0], timing[1], timing[2], timing[3]),
                 stack=str(said("FrameContentSequence", "StackID", "") or ""),
                 number=None,
-                scale=(_or(slope, 1.0), _or(said("PixelValueTransformationSequence", "RescaleIntercept"), 0.0)),
+                scale=(
+                    number_or(slope, 1.0),
+                    number_or(said("PixelValueTransformationSequence", "RescaleIntercept"), 0.0),
+                ),
                 words=str(image.get("SeriesDescription", "")).casefold(),
                 lossy=str(image.get("LossyImageCompression", "00")) == "01",
                 padding=_padding(image),
+                beat=beat_of_frame(said),
                 owner=str(image.get("PatientID") or "").strip(),
                 person=person,
             )
@@ -347,32 +352,6 @@ def _checked(image: Image) -> Image:
     return image
 
 
-def _numbers(value: Any, count: int) -> Float[np.ndarray, " n"]:
-    found = np.array([float(v) for v in value])
-    if found.shape != (count,) or not np.isfinite(found).all():
-        raise ValueError("no place")
-    return found
-
-
-def _pair(value: Any) -> tuple[float, float]:
-    rows, columns = _numbers(value, 2)
-    return float(rows), float(columns)
-
-
-def _or(value: Any, otherwise: float) -> float:
-    if isinstance(value, MultiValue):
-        value = value[0] if len(value) == 1 else None
-    return otherwise if value is None or value == "" else float(value)
-
-
-def number_in(image: Any, name: str) -> float:
-    """A number that an image may have; NaN where it has none, or something that is no single number."""
-    try:
-        return _or(image.get(name), math.nan)
-    except DAMAGED:
-        return math.nan
-
-
 def _padding(image: Any) -> tuple[int, int] | None:
     """The stored values that fill up an image where nothing was measured, least and greatest."""
     first = number_in(image, "PixelPaddingValue")
@@ -380,20 +359,3 @@ def _padding(image: Any) -> tuple[int, int] | None:
         return None
     last = number_in(image, "PixelPaddingRangeLimit")
     return int(first), int(first if math.isnan(last) else last)
-
-
-def person_of(image: Any) -> dict[str, str]:
-    """Age, sex, height in cm and weight in kg as cells of a table, as far as the header has them."""
-    cells = {name: _text_in(image, str(CATALOGUE[name].dicom)) for name in ("age", "sex", "height", "weight")}
-    with suppress(ValueError):
-        cells["height"] = f"{float(cells['height']) * 100:.10g}"  # in m there
-    return {name: text for name, text in cells.items() if text and text not in ("0", "0.0", "O", "000Y")}
-
-
-def _text_in(image: Any, name: str) -> str:
-    """An element as it is written, also where it is written wrong."""
-    try:
-        return str(image.get(name) or "").strip()
-    except DAMAGED:
-        raw = image.get_item(name)
-        return raw.value.decode("ascii", "replace").strip() if isinstance(getattr(raw, "value", None), bytes) else ""

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from engine.imaging.dicom.files import DAMAGED, Origin, files, parsed, quiet
-from engine.imaging.dicom.images import DAMAGE, TAGS, Fault, Image, images_of
+from engine.imaging.dicom.files import Origin, files
+from engine.imaging.dicom.images import Fault, Image, images_of
+from engine.imaging.dicom.pixels import voxels_of
 from engine.imaging.pair import CHANNELS, paired
 from engine.imaging.volume import Volume, VolumeError, sized
 from engine.vocabulary.cells import parse_rows
@@ -31,10 +32,10 @@ UNEVEN, MISSING = 0.1, 1.5
 SAME_AXES, SAME_SIZE, STRAIGHT = 2e-3, 1e-3, 0.5
 #: cosine between the normal and the stack from which on its shear is said
 SHEARED = 0.9998
+#: cosine between two normals below which they are two planes of a localizer
+SQUARE = 0.5
 #: ms of echo time above which an image is not T1-weighted
 LONGEST_ECHO = 30.0
-#: transfer syntaxes that hold pixels as they are: implicit and explicit little endian, explicit big endian
-PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -62,12 +63,12 @@ def read_series(source: Origin, channel: str = "T1w", wanted: str | Chooser = ""
     with slices missing, doubled, unevenly spaced or not in a row. No message, and nothing that is returned but the row, holds any text
     of the files.
     """
-    every = _found(source)
-    stacks = _meant([stack for stack in _stacks(every.images) if stack[0].scan], wanted)
+    every = images_in(source)
+    stacks = those_wanted([stack for stack in _stacks(every.images) if stack[0].scan], wanted)
     if channel == "T1w" and stacks:
         stacks = _short_ones(stacks)
     chosen, notes = _largest(stacks, every)
-    return _read(source, chosen, channel, [*notes, *_sayings(chosen, every)])
+    return _read(source, chosen, channel, [*notes, *sayings(chosen, every)])
 
 
 def read_dixon(source: Origin, wanted: str | Chooser = "") -> Series:
@@ -75,8 +76,8 @@ def read_dixon(source: Origin, wanted: str | Chooser = "") -> Series:
 
     Raises :class:`VolumeError` as :func:`read_series` does, and where one of the two is not there.
     """
-    every = _found(source)
-    stacks = _meant([stack for stack in _stacks(every.images) if stack[0].scan], wanted)
+    every = images_in(source)
+    stacks = those_wanted([stack for stack in _stacks(every.images) if stack[0].scan], wanted)
     parts: list[Series] = []
     for channel in CHANNELS:
         shown = [stack for stack in stacks if stack[0].dixon == channel]
@@ -85,7 +86,7 @@ def read_dixon(source: Origin, wanted: str | Chooser = "") -> Series:
                 f"no series says that it shows {channel}; pack the water and the fat images of a Dixon scan"
             )
         chosen, _ = _largest(shown, every)
-        parts.append(_read(source, chosen, channel, _sayings(chosen, every)))
+        parts.append(_read(source, chosen, channel, sayings(chosen, every)))
     water, fat = parts
     notes = dict.fromkeys([*water.notes, *fat.notes])
     if (count := len(_stacks(every.images))) > len(CHANNELS):
@@ -94,7 +95,7 @@ def read_dixon(source: Origin, wanted: str | Chooser = "") -> Series:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Found:
+class Found:
     """The images of a source, what is none, and how many files are there more than once."""
 
     images: list[Image]
@@ -102,7 +103,7 @@ class _Found:
     copies: int = 0
 
 
-def _meant(stacks: list[list[Image]], wanted: str | Chooser) -> list[list[Image]]:
+def those_wanted(stacks: list[list[Image]], wanted: str | Chooser) -> list[list[Image]]:
     """The stacks that are wanted; raises where there are stacks, but none of these."""
     if not stacks or not wanted:
         return stacks
@@ -129,9 +130,9 @@ def _short_ones(stacks: list[list[Image]]) -> list[list[Image]]:
     return short
 
 
-def _found(source: Origin) -> _Found:
+def images_in(source: Origin) -> Found:
     """All images of a source, each once, and what is none. Raises :class:`VolumeError` where they are of several persons."""
-    found: list[Image] = []
+    images: list[Image] = []
     faults: list[Fault] = []
     seen: set[bytes] = set()
     copies = 0
@@ -143,13 +144,13 @@ def _found(source: Origin) -> _Found:
         seen.add(digest)
         for one in images_of(data, number):
             if isinstance(one, Image):
-                found.append(one)
+                images.append(one)
             else:
                 faults.append(one)
-    owners = {image.owner for image in found} - {""}
+    owners = {image.owner for image in images} - {""}
     if len(owners) > 1:
         raise VolumeError(f"the files are of {len(owners)} persons; give those of one")
-    return _Found(images=found, faults=faults, copies=copies)
+    return Found(images=images, faults=faults, copies=copies)
 
 
 def _stacks(images: Iterable[Image]) -> list[list[Image]]:
@@ -159,7 +160,7 @@ def _stacks(images: Iterable[Image]) -> list[list[Image]]:
         key = (image.series, image.shape, image.scout, image.magnitude, image.map, image.dixon, image.stack)
         alike = groups.setdefault(key, [])
         for stack in alike:
-            if _side_by_side(stack[0], image):
+            if side_by_side(stack[0], image):
                 stack.append(image)
                 break
         else:
@@ -167,7 +168,7 @@ def _stacks(images: Iterable[Image]) -> list[list[Image]]:
     return [part for alike in groups.values() for stack in alike for part in _apart(stack)]
 
 
-def _side_by_side(one: Image, other: Image) -> bool:
+def side_by_side(one: Image, other: Image) -> bool:
     same = np.abs(one.axes - other.axes).max() < SAME_AXES
     return bool(same) and np.allclose(one.spacing, other.spacing, rtol=SAME_SIZE)
 
@@ -197,24 +198,17 @@ def _apart(stack: list[Image]) -> list[list[Image]]:
     return [stack]
 
 
-def _largest(stacks: Sequence[list[Image]], every: _Found) -> tuple[list[Image], list[str]]:
+def _largest(stacks: Sequence[list[Image]], every: Found) -> tuple[list[Image], list[str]]:
     """The stack of most slices, and a sentence where there are others; raises where that leaves open which."""
-    if not every.images:
-        if every.faults:
-            raise VolumeError(every.faults[0].reason)
-        raise VolumeError(
-            "the archive or folder holds no DICOM image with a place in the patient; give one series of slices"
-        )
-    if not stacks:
-        raise VolumeError(
-            "there are only localizers, projections or phase images, or maps computed from scans; pack the series of the scan itself"
-        )
+    if not every.images or not stacks:
+        nothing_in(every)
     ordered = sorted(stacks, key=len, reverse=True)
     chosen, number = ordered[0], len(ordered[0])
     broken = [fault.reason for fault in every.faults if fault.series in {"", chosen[0].series}]
     if broken:
         raise VolumeError(broken[0])
     if number < FEWEST:
+        refuse_localizer(every.images)
         raise VolumeError(f"the largest series has {number} slices, {FEWEST} are the least; pack the whole series")
     if len(ordered) > 1 and len(ordered[1]) == number:
         raise VolumeError(f"{_equals(ordered, number)}; pack the one that is meant")
@@ -222,6 +216,32 @@ def _largest(stacks: Sequence[list[Image]], every: _Found) -> tuple[list[Image],
     if count > 1:
         return chosen, [f"The archive holds {count} series; the largest, of {number} slices, was taken."]
     return chosen, []
+
+
+def nothing_in(every: Found) -> NoReturn:
+    """Raises :class:`VolumeError` for a source without an image of a scan."""
+    if every.images:
+        raise VolumeError(
+            "there are only localizers, projections or phase images, or maps computed from scans; pack the series of the scan itself"
+        )
+    if every.faults:
+        raise VolumeError(every.faults[0].reason)
+    raise VolumeError(
+        "the archive or folder holds no DICOM image with a place in the patient; give one series of slices"
+    )
+
+
+def refuse_localizer(images: Iterable[Image]) -> None:
+    """Raises :class:`VolumeError` where a series has slices in three planes, as a localizer has."""
+    normals: dict[str, list[np.ndarray]] = {}
+    for image in images:
+        normal, others = np.cross(*image.axes), normals.setdefault(image.series, [])
+        if all(abs(float(normal @ other)) < SQUARE for other in others):
+            others.append(normal)
+    if max(map(len, normals.values()), default=0) >= 3:
+        raise VolumeError(
+            "the images lie in three planes, each of a few slices, so they are a localizer; pack the series of the scan itself"
+        )
 
 
 def _equals(ordered: Sequence[list[Image]], number: int) -> str:
@@ -254,7 +274,7 @@ def _varied(stacks: Sequence[list[Image]]) -> str:
     return ""
 
 
-def _sayings(chosen: Sequence[Image], every: _Found) -> list[str]:
+def sayings(chosen: Sequence[Image], every: Found) -> list[str]:
     """What is to be said of the series that was taken."""
     said = []
     if every.copies:
@@ -272,77 +292,23 @@ def _sayings(chosen: Sequence[Image], every: _Found) -> list[str]:
 
 def _read(source: Origin, chosen: list[Image], channel: str, notes: Sequence[str]) -> Series:
     """The pixels of the chosen images, put in place."""
-    ordered, shear = _ordered(chosen)
-    affine = sized(LPS_TO_RAS @ _ijk_to_lps(ordered))
-    where = {(image.file, image.frame): k for k, image in enumerate(ordered)}
-    wanted = {image.file for image in ordered}
-    rows, columns = chosen[0].shape
-    voxels = np.zeros((columns, rows, len(ordered)), np.float32)
-    padded = np.zeros(voxels.shape, bool)
-    for number, (_, data) in enumerate(files(source)):
-        if number not in wanted:
-            continue
-        frames = _pixels(data)
-        for frame in range(len(frames)):
-            if (k := where.get((number, frame))) is not None:
-                if frames[frame].shape != chosen[0].shape:
-                    raise VolumeError(DAMAGE)
-                slope, intercept = ordered[k].scale
-                voxels[:, :, k] = frames[frame].T.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-                padded[:, :, k] = _padded(frames[frame], ordered[k].padding).T
-    if not np.isfinite(voxels).all():
-        raise VolumeError(DAMAGE)
-    said = [*notes, *([shear] if shear else []), *_emptied(voxels, padded)]
-    rows_read, flags = parse_rows([{"participant_id": "", **chosen[0].person}])
-    row: Row = {name: value for name, value in rows_read[0].items() if name != "participant_id" and value is not None}
-    said += [f"The header says: {flag['reason']}." for flag in flags]
+    ordered, shear = in_order(chosen)
+    affine = sized(LPS_TO_RAS @ ijk_to_lps(ordered))
+    voxels, filled_up = voxels_of(source, ordered)
+    row, flags = row_of(chosen[0].person)
+    said = [*notes, *([shear] if shear else []), *filled_up, *flags]
     volume = Volume(voxels, affine, (channel,)).reoriented("RAS")
     return Series(volume=volume, notes=tuple(said), row=row)
 
 
-def _padded(pixels: np.ndarray, padding: tuple[int, int] | None) -> Bool[np.ndarray, "r c"]:
-    """Which stored values only fill up the image; they may be written with or without a sign."""
-    if padding is None or not np.issubdtype(pixels.dtype, np.integer):
-        return np.zeros(pixels.shape, bool)
-    low, high = sorted(np.asarray(padding, np.int64).astype(pixels.dtype).tolist())
-    return (pixels >= low) & (pixels <= high)
+def row_of(person: Mapping[str, str]) -> tuple[Row, list[str]]:
+    """The cells that a header has as a row, and sentences on those that are in doubt."""
+    rows_read, flags = parse_rows([{"participant_id": "", **person}])
+    row: Row = {name: value for name, value in rows_read[0].items() if name != "participant_id" and value is not None}
+    return row, [f"The header says: {flag['reason']}." for flag in flags]
 
 
-def _emptied(voxels: Float[np.ndarray, "c r s"], padded: Bool[np.ndarray, "c r s"]) -> list[str]:
-    """Put what only fills up the image at the darkest of the rest, in place, and say so; what is as dark as air stays."""
-    if not padded.any():
-        return []
-    if padded.all():
-        raise VolumeError("every voxel of the series is marked as padding; export it again, or as NIfTI")
-    dark, filled = float(voxels[~padded].min()), voxels[padded]
-    if filled.min() >= min(dark, 0.0) and filled.max() <= dark:
-        return []
-    voxels[padded] = dark
-    return [f"{padded.mean():.0%} of its voxels only fill it up (PixelPaddingValue); they were made dark."]
-
-
-def _pixels(data: bytes) -> Float[np.ndarray, "f r c"] | np.ndarray:
-    """Numbers as they are stored, (frame, row, column), decompressed where they are compressed."""
-    try:
-        with quiet():
-            image = parsed(data, TAGS, pixels=True)
-            syntax = str(image.file_meta.TransferSyntaxUID)
-    except DAMAGED:
-        raise VolumeError(DAMAGE) from None
-    try:
-        with quiet():
-            pixels = image.pixel_array
-    except (*DAMAGED, MemoryError):
-        if syntax not in PLAIN:
-            raise VolumeError(
-                "the DICOM files are compressed in a way that cannot be read, or damaged; export them uncompressed (explicit little "
-                "endian), or as NIfTI"
-            ) from None
-        raise VolumeError(DAMAGE) from None
-    return pixels if pixels.ndim == 3 else pixels[None]
-
-
-def _ordered(stack: list[Image]) -> tuple[list[Image], str]:
+def in_order(stack: list[Image]) -> tuple[list[Image], str]:
     """A stack along its normal, every step checked, and what is said of its shear ("" where it has none)."""
     normal = np.cross(*stack[0].axes)
     normal = normal / np.linalg.norm(normal)
@@ -378,7 +344,7 @@ def _ordered(stack: list[Image]) -> tuple[list[Image], str]:
     )
 
 
-def _ijk_to_lps(ordered: Sequence[Image]) -> Float[np.ndarray, "4 4"]:
+def ijk_to_lps(ordered: Sequence[Image]) -> Float[np.ndarray, "4 4"]:
     first, last = ordered[0], ordered[-1]
     rows, columns = first.spacing
     affine = np.eye(4)
