@@ -13,6 +13,7 @@ import pytest
 
 from engine.cohort.bids_write import cell_text, write_bids
 from engine.cohort.sources.bids import BidsError, read_bids
+from engine.imaging.grid import frames
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, centred_affine
 from tests.cohort.heads import write_dataset
@@ -71,6 +72,28 @@ def test_a_file_for_each_channel(tmp_path: Path) -> None:
         "sub-0001_fat.nii.gz",
         "sub-0001_water.nii.gz",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cycle", "row", "seconds"), [(0.9, {"heart_rate": 60.0}, 0.9), (None, {"heart_rate": 60.0}, 1.0), (None, {}, None)]
+)
+def test_a_cine_is_one_file_with_time_as_its_fourth_axis(
+    cycle: float | None, row: dict[str, Any], seconds: float | None, tmp_path: Path
+) -> None:
+    """Its cycle, its own or by the heart rate, stands in the header and in the sidecar, which says that it is synthetic."""
+    data = np.random.default_rng(3).random((12, 5, 6, 7), dtype=np.float32)
+    volume = Volume(data, AFFINE, frames(["cine"], 12), cycle)
+    folder = write(tmp_path / "out", [Synthetic(volume, row)]) / "sub-0001" / "anat"
+    assert sorted(p.name for p in folder.iterdir()) == ["sub-0001_cine.json", "sub-0001_cine.nii.gz"]
+    found = load_volume(folder / "sub-0001_cine.nii.gz", "cine", phases=12)
+    np.testing.assert_array_equal(found.data, data)
+    assert found.cycle == (None if seconds is None else pytest.approx(seconds))
+    about = json.loads((folder / "sub-0001_cine.json").read_text())
+    assert (about["Description"], about["CardiacNumberOfImages"]) == ("SYNTHETIC - not for diagnosis", 12)
+    assert about.get("NominalInterval") == seconds
+    if seconds is not None:
+        assert about["HeartRate"] == round(60 / seconds)
+        np.testing.assert_allclose(about["FrameTimesStart"], np.arange(12) * seconds / 12, atol=1e-6)
 
 
 def test_a_full_folder_is_refused_and_an_empty_one_is_used(tmp_path: Path) -> None:

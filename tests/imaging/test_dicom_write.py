@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from engine.imaging.dicom import read_series
+from engine.imaging.dicom import Series, read_cine, read_series
 from engine.imaging.dicom_write import Origin, write_series
-from engine.imaging.volume import Volume, VolumeError
+from engine.imaging.grid import frames
+from engine.imaging.volume import Volume, VolumeError, centred_affine
 
 ROW = {"age": 61.4, "sex": "F", "height": 168.2, "weight": 71.25, "bmi": 25.2, "smoking": None}
 ORIGIN = Origin(
@@ -145,3 +146,59 @@ def test_what_dicom_cannot_hold_is_refused(torso: Volume):
         next(write_series(replace(torso, affine=sheared), ORIGIN))
     with pytest.raises(VolumeError, match="NaN or infinite"):
         next(write_series(replace(torso, data=np.where(torso.data > 0.9, np.nan, torso.data)), ORIGIN))
+
+
+def beating(cycle: float | None = 0.8) -> Volume:
+    """A cine in the heart's frame, bytes as in-silico hearts have them."""
+    data = np.random.default_rng(5).integers(0, 255, (12, 10, 8, 7)).astype(np.float32)
+    return Volume(data, centred_affine((10, 8, 7), (1.6, 1.6, 8.0)), frames(["cine"], 12), cycle)
+
+
+def read_cine_back(volume: Volume, origin: Origin = ORIGIN) -> Series:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in write_series(volume, origin):
+            archive.writestr(name, data)
+    return read_cine(stream.getvalue())
+
+
+def test_a_cine_comes_back_voxel_by_voxel_with_its_beat():
+    cine = beating()
+    found = read_cine_back(cine)
+    np.testing.assert_array_equal(found.volume.data, cine.data)
+    np.testing.assert_allclose(found.volume.affine, cine.affine, atol=1e-3)
+    assert (found.volume.channels, found.volume.cycle) == (cine.channels, pytest.approx(0.8))
+    assert (found.notes, found.row["heart_rate"]) == ((), 75)
+    fine = replace(cine, data=cine.data / 255)
+    np.testing.assert_allclose(read_cine_back(fine).volume.data, fine.data, atol=0.51 / 32766)
+
+
+def test_all_images_of_a_cine_are_one_series_and_say_their_phase():
+    images = files(beating(), "cine")
+    assert [image.InstanceNumber for image in images] == list(range(1, 12 * 7 + 1))
+    assert len({image.SeriesInstanceUID for image in images}) == 1
+    assert len({image.SOPInstanceUID for image in images}) == 12 * 7
+    assert {image.SeriesDescription for image in images} == {"SYNTHETIC - not for diagnosis: cine"}
+    for k, image in enumerate(images):
+        assert (image.CardiacNumberOfImages, image.NumberOfTemporalPositions) == (12, 12)
+        assert (image.ScanOptions, image.NominalInterval, image.HeartRate) == ("CG", 800, 75)
+        assert image.TemporalPositionIdentifier == k % 12 + 1
+        assert float(image.TriggerTime) == pytest.approx(k % 12 * 800 / 12)
+        assert float(image.TemporalResolution) == pytest.approx(800 / 12)
+        assert not [name for name in MUST.split() if name not in image or image[name].value in (None, "")]
+
+
+def test_the_cycle_is_the_cines_own_or_the_heart_rates_or_unknown():
+    rated = replace(ORIGIN, attributes={"heart_rate": 60.0})
+    assert read_cine_back(beating(None), rated).volume.cycle == pytest.approx(1.0)
+    assert read_cine_back(beating(0.5), rated).volume.cycle == pytest.approx(0.5)
+    unknown = files(beating(None), "cine")
+    assert not [image for image in unknown if "TriggerTime" in image or "HeartRate" in image or image.ScanOptions]
+    found = read_cine_back(beating(None))
+    np.testing.assert_array_equal(found.volume.data, beating().data)
+    assert (found.volume.cycle, found.notes) == (None, ())
+
+
+def test_a_still_scan_says_nothing_of_a_beat(torso: Volume):
+    for image in files(torso, "fat"):
+        assert not [name for name in ("TriggerTime", "CardiacNumberOfImages", "HeartRate") if name in image]

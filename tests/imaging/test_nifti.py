@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from pathlib import Path
 
 import nibabel as nib
@@ -232,3 +233,58 @@ def test_a_cleaned_file_has_the_same_voxels_and_no_text(tmp_path: Path):
         ours, theirs = read_volume(bare), read_volume(data)
         np.testing.assert_array_equal(ours.data, theirs.data)
         np.testing.assert_array_equal(ours.affine, theirs.affine)
+
+
+def cine_file(shape: tuple[int, ...] = (4, 5, 6, 8), *, step: float = 0.1, unit: int = 8) -> bytes:
+    """A cine of that shape, every voxel another, with its step in time in the unit of that code."""
+    image = nib.Nifti1Image(np.arange(math.prod(shape), dtype=np.int16).reshape(shape), AFFINE)
+    image.header["pixdim"][4], image.header["xyzt_units"] = step, 2 | unit
+    return image.to_bytes()
+
+
+@pytest.mark.parametrize(("step", "unit"), [(0.1, 8), (100, 16), (1e5, 24)])
+def test_a_cine_has_its_phases_and_its_cycle_whatever_the_unit_of_time(step: float, unit: int, tmp_path: Path):
+    file = cine_file(step=step, unit=unit)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(file))
+    for volume in (read_volume(file, "cine", phases=6), load_volume(tmp_path / "a.nii.gz", "cine", phases=6)):
+        assert (volume.kinds, volume.phases, volume.cycle) == (("cine",), 8, pytest.approx(0.8))
+        voxels = np.arange(4 * 5 * 6 * 8).reshape(4, 5, 6, 8)
+        np.testing.assert_array_equal(volume.data, np.moveaxis(voxels, -1, 0))
+        np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "unit"), [(0.1, 0), (0.0, 8), (0.1, 16), (1.0, 8), (float("nan"), 8)])
+def test_a_cycle_that_is_not_stated_or_no_hearts_is_unknown(step: float, unit: int):
+    assert read_volume(cine_file(step=step, unit=unit), "cine", phases=6).cycle is None
+
+
+def test_a_cine_that_is_saved_is_read_back(tmp_path: Path):
+    cine = read_volume(cine_file(), "cine", phases=6)
+    cine.save(tmp_path / "b_cine.nii.gz", "SYNTHETIC")
+    found = load_volume(tmp_path / "b_cine.nii.gz", "cine", phases=6)
+    np.testing.assert_array_equal(found.data, cine.data)
+    assert (found.channels, found.cycle) == (cine.channels, pytest.approx(0.8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((4, 5, 6), r"x has shape \(4, 5, 6\), a still scan of one phase; give a cine"),
+        ((4, 5, 6, 1), r"x has shape \(4, 5, 6, 1\), a still scan of one phase; give a cine"),
+        (
+            (4, 5, 6, 2),
+            r"x has 2 phases \(end-diastole and end-systole alone are no cycle\), a cycle 6 to 99; give a cine",
+        ),
+        ((4, 5, 6, 150), "x has 150 phases, a cycle 6 to 99; give a cine, the phases of one whole cycle"),
+        ((4, 5, 6, 8, 3), r"x has shape \(4, 5, 6, 8, 3\), a cine has the axes x, y, slice and phase; give a cine"),
+        ((4, 5), r"x has shape \(4, 5\), a cine has the axes x, y, slice and phase; give a cine"),
+    ],
+)
+def test_what_is_no_cine_is_refused_for_what_it_is(shape: tuple[int, ...], said: str):
+    with pytest.raises(VolumeError, match=said):
+        read_volume(cine_file(shape), "cine", name="x", phases=6)
+
+
+def test_a_cine_is_no_still_scan():
+    with pytest.raises(VolumeError, match=r"shape \(4, 5, 6, 8\): one 3D volume is needed, split it first"):
+        read_volume(cine_file(), "T1w")

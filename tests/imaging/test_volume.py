@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from engine.imaging.grid import frames
 from engine.imaging.nifti import load_volume
 from engine.imaging.volume import Volume, VolumeError, black_at_zero, centred_affine
 
@@ -178,6 +179,16 @@ def test_each_channel_has_its_own_black_and_what_needs_nothing_is_the_same_objec
     assert black_at_zero(scan) is scan
     moved = Volume(data - np.float32([[[[50]]], [[[0]]]]), np.eye(4), ("water", "fat"))
     np.testing.assert_array_equal(black_at_zero(moved).data, data)
+
+
+def test_all_phases_of_a_cine_keep_their_brightness_to_each_other():
+    """The first phase has no air in view: nothing of it is made black."""
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 900, (4, 12, 12, 6)).astype(np.float32)
+    data[0] = data[0] / 2 + 400
+    cine = Volume(data, np.eye(4), frames(["cine"], 4))
+    assert black_at_zero(cine) is cine
+    np.testing.assert_array_equal(black_at_zero(Volume(data + 300, np.eye(4), cine.channels)).data, data)
 
 
 def test_a_few_voxels_below_zero_and_one_far_below_are_no_scale():

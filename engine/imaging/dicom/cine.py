@@ -226,7 +226,8 @@ def _by_trigger(slices: Places) -> tuple[list[list[int]], int, float | None]:
     A cycle lasts as long as the header says, if its last phase lies in it, else as long as its phases do.
     """
     times = [np.array([image.beat.trigger for image in place]) for place in slices]
-    steps = [float(np.median(np.diff(some))) for some in times]
+    usual_step = float(np.median(np.concatenate([np.diff(some) for some in times])))
+    steps = [float(np.median(np.diff(some))) if len(some) > 1 else usual_step for some in times]
     beats = [place[0].beat.interval for place in slices]
     stated = [
         beat if plausible_cycle(beat / 1000) and beat > some[-1] - some[0] else math.nan
