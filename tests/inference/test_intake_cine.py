@@ -22,9 +22,12 @@ def model(tiny_checkpoint: Path) -> engine.inference.generate.Model:
     """A model that takes hearts of 12 phases on its grid; no network of it is asked."""
     found = engine.load(tiny_checkpoint / "tiny")
     grid = found.checkpoint.model.config.image.grid
-    config = replace(found.checkpoint.config, channels=HEART.frames)
+    networks = found.checkpoint.config.model
+    networks = replace(networks, image=replace(networks.image, channels=HEART.phases))
     affine = centred_affine(grid, (140 / grid[0], 130 / grid[1], 72 / grid[2]))
-    found.checkpoint = replace(found.checkpoint, config=config, affine=affine)
+    placed = tuple(tuple(float(cell) for cell in row) for row in affine)
+    config = replace(found.checkpoint.config, channels=HEART.frames, model=networks, affine=placed)
+    found.checkpoint = replace(found.checkpoint, config=config)
     return found
 
 
@@ -43,7 +46,8 @@ def test_brightness_is_kept_from_phase_to_phase(model) -> None:
     dimmed = cine.data * 700
     dimmed[6] /= 2
     whole, found = (intake(model, replace(cine, data=data)) for data in (cine.data * 700, dimmed))
-    np.testing.assert_allclose(found.data[6], whole.data[6] / 2, atol=0.02)
+    below = whole.data[6] < 1  # what is as bright as white was cut off
+    np.testing.assert_allclose(found.data[6][below], whole.data[6][below] / 2, atol=0.02)
 
 
 def test_what_is_no_cine_of_a_heart_is_refused(model, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ LEFT_VENTRICLE = (-11.0, 5.0)
 SAME_AXIS, SAME_PLACE = 0.9999, 1.0
 #: radii of a cavity that are looked for, width of the dark wall around it and of the edge between them, mm
 CAVITIES, WALL, EDGE = (14.0, 18.0, 22.0, 26.0, 30.0), 8.0, 2.0
+#: the least share of itself by which the signal of a heart changes once a cycle, where it does most
+BEATING = 0.02
 #: share of white that is added to a signal before something is divided by it: noise in the lungs is no motion
 FLOOR = 0.2
 #: mm over which motion is averaged, and by which a ventricle may lie off the middle of the field of view (standard deviations)
@@ -185,7 +187,7 @@ def _beating(
     moving = np.minimum(amplitude / (mean + FLOOR * white), 0.5).mean(2)
     moving = np.clip(moving - np.median(moving), 0, None)
     smooth = gaussian_filter(moving, [MOVING / side for side in spacing], mode="constant")
-    return smooth / max(float(smooth.max()), 1e-12)
+    return smooth / max(float(smooth.max()), BEATING)
 
 
 def _discs(mean: Float[np.ndarray, "x y z"], spacing: tuple[float, ...], white: float) -> Float[np.ndarray, "x y"]:

@@ -109,7 +109,7 @@ def test_long_axis_and_axial_stacks_are_refused():
         affine[:3, :3] = np.eye(3)[:, columns] * SPACING
         affine[:3, 3] = 40, -80, 60
         with pytest.raises(
-            VolumeError, match=r"x is no short-axis stack: .* (4[89]|5\d|6\d) degrees off .* 40 are the most; give"
+            VolumeError, match=r"x is no short-axis stack: .* (4[6-9]|5\d|6\d) degrees off .* 40 are the most; give"
         ):
             check_short_axis(replace(cine, affine=affine), "x")
     for columns in ((1, 2, 0), (2, 0, 1)):
