@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from engine.measure.clinical import LIMITS, written
+from engine.measure.clinical import LIMITS
+from pages.components.parts.ruler.reader import signed
 from pages.components.state.person_table import level, unit
 
 if TYPE_CHECKING:
@@ -88,13 +89,12 @@ def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
     for name, (words, of) in MEASURES.items():
         if not all(name in found for found in values):
             continue
+        digits = 1 if of == "mm" else 0
         row = {"": f"{words[0].upper()}{words[1:]}, {unit(of)}"}
         for one, found in zip(hearts, values, strict=True):
-            row[one.title or "Read"] = written(found[name], float("nan")) + _mark(name, found[name], one.sex)
+            row[one.title or "Read"] = f"{found[name]:.{digits}f}{_mark(name, found[name], one.sex)}"
         if len(hearts) == MOST:
-            change = values[1][name] - values[0][name]
-            size = written(change, float("nan"))
-            row["Change"] = size if change < 0 or float(size) == 0 else f"+{size}"
+            row["Change"] = signed(values[1][name] - values[0][name], digits)
         row["Reference limit"] = _limit(name, hearts)
         rows.append(row)
     return pd.DataFrame(rows).set_index("")

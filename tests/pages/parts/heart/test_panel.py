@@ -23,7 +23,7 @@ def test_two_hearts_stand_side_by_side_with_their_limit():
     assert (ejected["Before"], ejected["What if"], ejected["Change"]) == ("60", "25 ↓", "-35")
     assert ejected["Reference limit"] == "below 48 %: reduced left ventricular ejection fraction"
     assert table.loc["Left ventricular end-diastolic volume, mL"]["Change"] == "0"
-    assert table.loc["Thickness of the thickest segment at end-diastole, mm"]["What if"] == "16 ↑"
+    assert table.loc["Thickness of the thickest segment at end-diastole, mm"]["What if"] == "16.0 ↑"
     assert not any("Right ventricular" in name for name in table.index), "nothing was read of it"
 
 

@@ -11,7 +11,7 @@ from imageio_ffmpeg import count_frames_and_secs
 from PIL import Image
 
 from engine.imaging.grid import frames
-from engine.imaging.volume import Volume
+from engine.imaging.volume import Volume, centred_affine
 from pages.components.parts.viewer.films import LOOPS, cycle_movie
 
 MARKS = "SYNTHETIC - not for diagnosis · tiny, seed 5, weights abc"
@@ -21,7 +21,7 @@ def cine(phases: int, cycle: float | None) -> Volume:
     """A block as bright as the share of the cycle that has passed, from a quarter on."""
     data = np.zeros((phases, 24, 24, 6), np.float32)
     data[:, 2:22, 2:22, 1:5] = (0.25 + 0.5 * np.arange(phases) / phases)[:, None, None, None]
-    return Volume(data, np.diag([4.0, 4, 16, 1]), frames(("cine",), phases), cycle)
+    return Volume(data, centred_affine((24, 24, 6), (4.0, 4.0, 16.0)), frames(("cine",), phases), cycle)
 
 
 def pictures(data: bytes) -> tuple[list[np.ndarray], list[int], str]:
