@@ -8,7 +8,15 @@ status = frame("Consistency")
 with st.spinner("Starting the engine"):
     from pages.components.consistency.pair import pair_shown
     from pages.components.consistency.question import plan_controls
-    from pages.components.consistency.view import asked_shown, concluded, masks_shown, opened, said, unmeasured
+    from pages.components.consistency.view import (
+        asked_shown,
+        concluded,
+        cycles_shown,
+        masks_shown,
+        opened,
+        said,
+        unmeasured,
+    )
     from pages.components.consistency.work import carry_out, ruler_needed, visit
     from pages.components.parts.model_picker import model_picker
     from pages.components.parts.teaching.example import example_of
@@ -28,6 +36,7 @@ if plan.attribute is None:
     pair_shown(model, ruler, plan, points)
 else:
     asked_shown(model, ruler, plan, points)
+    cycles_shown(model, plan, points)
 masks_shown(model, points)
 unmeasured(points)
 if (run := visit().running) and len(points) < wanted:

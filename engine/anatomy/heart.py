@@ -25,6 +25,9 @@ HEART = Region(
     intake="resampled",
     plane="axial",
     largest_mm=420.0,
+    # the grid is the heart's own frame: its z runs along the left ventricle, its x to the septum
+    planes=("Short axis", "Horizontal long axis", "Vertical long axis"),
+    ends=(("Lat", "Sep"), ("Inf", "Ant"), ("Apex", "Base")),
     single=(LEFT,),
     composition=("lv_edv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "wall_thickness"),
     areas={"ventricles": Area(words="the ventricles and their wall", classes=(LEFT, WALL, RIGHT))},

@@ -18,6 +18,9 @@ Intake = Literal["preprocessed", "resampled"]
 Plane = Literal["axial", "coronal"]
 #: the area that every region has
 BODY = "body"
+#: what the planes across the axes z, y and x are called, and what lies at the low and the high end of the axes x, y and z
+PLANES = ("Axial", "Coronal", "Sagittal")
+ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
 class RegionError(Refusal):
@@ -64,6 +67,9 @@ class Region:
 
     ``cortex`` are the ruler's classes in which grey and white matter lie side by side.
 
+    ``planes`` are what the planes across the grid's z, y and x are called, ``ends`` what lies at the low and the high end of its
+    x, y and z: of a grid that lies in the body RAS+.
+
     ``areas`` by name, and ``expected`` the area that an attribute changes (any other attribute: the body);
     ``unmoved`` the measures that an attribute leaves where they are. ``relations`` are pairs of an attribute and the
     measure that follows it most closely. ``tissues`` are coloured in slices, ``surfaces`` shown as surfaces.
@@ -88,6 +94,8 @@ class Region:
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     composition: tuple[str, ...] = ()
     cortex: tuple[str, ...] = ()
+    planes: tuple[str, str, str] = PLANES
+    ends: tuple[tuple[str, str], ...] = ENDS
     areas: Mapping[str, Area] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     unmoved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

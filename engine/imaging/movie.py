@@ -16,8 +16,8 @@ from engine.vocabulary.refusal import Refusal
 
 #: frames a second of an MP4, as players expect them
 RATE = 24
-#: colours of a GIF
-COLOURS = 128
+#: colours of a GIF, and the ms in which it counts time
+COLOURS, TICK = 128, 10
 
 Frame = UInt8[np.ndarray, "high wide 3"]
 
@@ -26,24 +26,28 @@ class MovieError(Refusal):
     """No frames, or frames of different sizes; the message says so."""
 
 
-def to_gif(frames: Sequence[Frame], milliseconds: int, comment: str) -> bytes:
-    """An endless GIF of ``frames``, each shown so long. Raises :class:`MovieError`."""
+def to_gif(frames: Sequence[Frame], milliseconds: float, comment: str) -> bytes:
+    """An endless GIF of ``frames``, each shown so long: to the hundredth of a second, the whole as long as all together.
+
+    Raises :class:`MovieError`.
+    """
     _check(frames)
     pictures = [Image.fromarray(frame).quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
+    ends = np.rint(np.arange(len(frames) + 1) * milliseconds / TICK)
     stream = io.BytesIO()
     pictures[0].save(
         stream,
         "GIF",
         save_all=True,
         append_images=pictures[1:],
-        duration=milliseconds,
+        duration=[TICK * int(ticks) for ticks in np.diff(ends)],
         loop=0,
         comment=comment.encode(),
     )
     return stream.getvalue()
 
 
-def to_mp4(frames: Sequence[Frame], milliseconds: int, comment: str) -> bytes:
+def to_mp4(frames: Sequence[Frame], milliseconds: float, comment: str) -> bytes:
     """An MP4 of ``frames``, each shown so long; a row or column is added where a size is odd. Raises :class:`MovieError`."""
     from imageio_ffmpeg import write_frames  # brings its own encoder, and is needed by nothing else
 

@@ -37,9 +37,9 @@ class Planes(NamedTuple):
 
 
 def planes(volume: Volume, pixel: float, up: float = 0.5) -> Planes:
-    """The middle slices of a volume of 0 to 1 (what is not finite is 0), channels added up; a pixel has ``pixel`` mm. The axial
-    one lies ``up`` the grid, a share of 0 to 1."""
-    turned = volume.reoriented("RAS")
+    """The middle slices of a volume of 0 to 1 (what is not finite is 0), channels added up, of a cine in its first phase; a pixel
+    has ``pixel`` mm. The axial one lies ``up`` the grid, a share of 0 to 1."""
+    turned = volume.at_phase().reoriented("RAS")
     i, j, k = (n // 2 for n in turned.grid)
     k = k if up == 0.5 else min(turned.grid[2] - 1, int(up * turned.grid[2]))
     data = turned.data if turned.data.ndim == 4 else turned.data[None]
@@ -60,9 +60,9 @@ def _grey(plane: np.ndarray, spacing: tuple[float, float], pixel: float) -> np.n
 
 
 def body_box(volumes: Sequence[Volume]) -> Box:
-    """The voxels, along RAS+, from which to which a body reaches in any of the volumes; all of them where there is none."""
+    """The voxels, along RAS+, from which to which a body reaches in any phase of the volumes; all of them where there is none."""
     seen = [
-        np.any([part.data > SEEN * _white(part) for part in volume.reoriented("RAS").apart()], axis=0)
+        np.any([frame.data > SEEN * _white(frame) for frame in volume.reoriented("RAS").stills()], axis=0)
         for volume in volumes
     ]
     box = []
@@ -76,8 +76,9 @@ def body_box(volumes: Sequence[Volume]) -> Box:
 
 def montage(volume: Volume, box: Box, high: int) -> UInt8[np.ndarray, "high wide"]:
     """The slices through the origin (or the box's middle) side by side, ``high`` pixels, radiological, each channel from black
-    to :data:`WHITE`. Of a tall body the coronal slice of each channel, the sagittal one, and the axial ones above each other."""
-    turned = volume.reoriented("RAS")
+    to :data:`WHITE`, of a cine in its first phase. Of a tall body the coronal slice of each channel, the sagittal one, and the
+    axial ones above each other."""
+    turned = volume.at_phase().reoriented("RAS")
     at = np.rint(np.linalg.inv(turned.affine)[:3, 3]).astype(int)
     i, j, k = (
         int(place) if part.start <= place < part.stop else (part.start + part.stop) // 2
@@ -105,13 +106,14 @@ def montage(volume: Volume, box: Box, high: int) -> UInt8[np.ndarray, "high wide
 
 
 def captioned(
-    picture: UInt8[np.ndarray, "high wide"], title: str, footer: str, share: float = -1.0
+    picture: UInt8[np.ndarray, "high wide *rgb"], title: str, footer: str, share: float = -1.0
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A grey picture in colour between a ``title`` and a ``footer`` that is burned in; ``share`` (0 to 1) is a mark on a line."""
-    high, wide = picture.shape
+    """A grey or coloured picture in colour between a ``title`` and a ``footer`` that is burned in, either may be empty; ``share``
+    (0 to 1) is a mark on a line."""
+    high, wide = picture.shape[:2]
     size = max(14, high // 24)
     lines, small = _wrapped(footer, wide, size)
-    head, foot = (2 * size if title else 0), round((1.4 * len(lines) + 0.6) * small)
+    head, foot = (2 * size if title else 0), round((1.4 * len(lines) + 0.6) * small) if footer else 0
     image = Image.new("RGB", (wide, high + head + foot), NIGHT)
     image.paste(Image.fromarray(picture), (0, head))
     pen = ImageDraw.Draw(image)

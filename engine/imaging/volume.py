@@ -99,6 +99,19 @@ class Volume:
             for data, name in zip(cycles, kinds, strict=True)
         ]
 
+    def at_phase(self, phase: int = 0) -> Volume:
+        """The still scan of one phase, (x, y, z) or (c, x, y, z); of a still scan the scan itself.
+
+        Raises :class:`VolumeError` for a phase that it does not have.
+        """
+        kinds, phases = phases_of(self.channels)
+        if not 0 <= phase < phases:
+            raise VolumeError(f"phase {phase} of a cycle of {phases} does not exist; give 0 to {phases - 1}")
+        if phases == 1:
+            return self
+        data = self.data.reshape(len(kinds), phases, *self.grid)[:, phase]
+        return replace(self, data=data[0] if len(kinds) == 1 else data, channels=kinds, cycle=None)
+
     def stills(self) -> list[Volume]:
         """A volume for each frame, (x, y, z)."""
         data = self.data[None] if self.data.ndim == 3 else self.data

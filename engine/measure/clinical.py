@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.phantom.heart.reference import ABSOLUTE
+
 #: a sex of the schema, or everybody
 EVERYBODY = "all"
 MOST_DIGITS = 2
+#: SDs about the mean between which the middle 95 % of the healthy lie
+MIDDLE = 1.96
+HEALTHY_HEARTS = "Petersen et al., J Cardiovasc Magn Reson 2017;19:18 (healthy, 45 to 74 years; mean and 1.96 SD)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,13 @@ class Limit:
         if limit is None or not math.isfinite(value):
             return False
         return value > limit if self.side == "above" else value < limit
+
+
+def _healthy(name: str, unit: str, side: Literal["above", "below"], words: str) -> Limit:
+    """The edge of the middle 95 % of healthy men and women: mean and 1.96 SD of :mod:`engine.phantom.heart.reference`."""
+    sign = 1 if side == "above" else -1
+    values = {sex: float(round(sizes[name][0] + sign * MIDDLE * sizes[name][1])) for sex, sizes in ABSOLUTE.items()}
+    return Limit(unit=unit, values=values, side=side, words=words, source=HEALTHY_HEARTS)
 
 
 #: by the name of a measure or a column
@@ -64,6 +76,18 @@ LIMITS = {
         side="above",
         words="obesity",
         source="WHO Technical Report Series 894, Geneva 2000",
+    ),
+    "lv_ef": _healthy("lv_ef", "%", "below", "reduced left ventricular ejection fraction"),
+    "lv_edv": _healthy("lv_edv", "mL", "above", "dilated left ventricle"),
+    "lv_esv": _healthy("lv_esv", "mL", "above", "enlarged left ventricle at end-systole"),
+    "lv_mass": _healthy("lv_mass", "g", "above", "left ventricular hypertrophy"),
+    "rv_edv": _healthy("rv_edv", "mL", "above", "dilated right ventricle"),
+    "wall_thickness": Limit(
+        unit="mm",
+        values={EVERYBODY: 15.0},
+        side="above",
+        words="as thick as in hypertrophic cardiomyopathy",
+        source="Elliott et al., ESC guidelines on hypertrophic cardiomyopathy, Eur Heart J 2014;35:2733 (15 mm in any segment)",
     ),
     "ejection_fraction": Limit(
         unit="%",

@@ -208,3 +208,17 @@ def test_whole_numbers_do_not_wrap_round():
     data[5:15], data[0, 0, 0] = 250, 3
     found = black_at_zero(Volume(data, np.eye(4))).data
     assert found[5:15].min() == found.max() == 150
+
+
+def test_a_phase_of_a_cine_is_a_still_scan_of_its_channels():
+    names = frames(("water", "fat"), 3)
+    data = np.arange(6.0)[:, None, None, None] * np.ones((6, 2, 3, 4))
+    cine = Volume(data, np.eye(4), names, 0.9)
+    still = cine.at_phase(2)
+    assert (still.channels, still.phases, still.cycle) == (("water", "fat"), 1, None)
+    assert [channel.max() for channel in still.data] == [2, 5]
+    one = Volume(data[:3], np.eye(4), frames(("cine",), 3)).at_phase(1)
+    assert (one.data.shape, one.channels, one.data.max()) == ((2, 3, 4), ("cine",), 1)
+    assert still.at_phase(0) is still
+    with pytest.raises(VolumeError, match="phase 3 of a cycle of 3 does not exist; give 0 to 2"):
+        cine.at_phase(3)

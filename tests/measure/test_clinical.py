@@ -17,6 +17,12 @@ def test_limits_are_those_of_the_guidelines():
         "waist": {"M": 102.0, "F": 88.0},
         "vat_area": {"all": 100.0},
         "bmi": {"all": 30.0},
+        "lv_ef": {"M": 48.0, "F": 51.0},
+        "lv_edv": {"M": 229.0, "F": 165.0},
+        "lv_esv": {"M": 100.0, "F": 71.0},
+        "lv_mass": {"M": 144.0, "F": 95.0},
+        "rv_edv": {"M": 253.0, "F": 177.0},
+        "wall_thickness": {"all": 15.0},
         "ejection_fraction": {"M": 52.0, "F": 54.0},
     }
     assert all(limit.source and any(c.isdigit() for c in limit.source) for limit in LIMITS.values())

@@ -36,10 +36,12 @@ FLAGS = (
 WAIT = 90_000
 #: a page with the viewer alone. scene=block: a bright block to the patient's right, front and top of a dim field.
 #: scene=torso: water and fat, a body of 25 % fat with such a block of 75 %, and labels. scene=pair: that person, and one
-#: whose block has 80 % and who has less water at the lower left rear.
+#: whose block has 80 % and who has less water at the lower left rear. scene=cine: a heart of twelve phases of 80 ms, a box of
+#: which is 10 brighter in each; scene=cines: beside one of six phases.
 ASYMMETRIC = """
 import numpy as np
 import streamlit as st
+from engine.imaging.grid import frames
 from engine.imaging.volume import Volume
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.scene import payload
@@ -59,6 +61,12 @@ def person(name, bmi):
     return {"title": name, "subtitle": "", "file": name.lower(), "rows": [row | {"description": ""}]}
 
 
+def cine(phases, seconds):
+    data = np.full((phases, 96, 96, 16), 20, np.uint8)
+    data[:, 30:60, 30:60, 4:12] = (100 + 10 * np.arange(phases, dtype=np.uint8))[:, None, None, None]
+    return Volume(data, np.diag([1.6, 1.6, 8.0, 1.0]), frames(("cine",), phases), seconds)
+
+
 facts = {"model": "block", "draft": False, "note": ""}
 labels = np.zeros((96, 80, 144), np.uint8)
 labels[60:80, 50:70, 100:130] = 7
@@ -69,6 +77,10 @@ if scene == "block":
     viewer(payload([Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))], [person("Block", "20")], **facts))
 elif scene == "torso":
     viewer(payload([torso(0.6, 0.6)], [person("One", "20")], labels=[labels], legend=[(7, "Cube", "#ff0000")], **facts))
+elif scene == "cine":
+    viewer(payload([cine(12, 0.96)], [person("One", "20") | {"es": 4}], **facts))
+elif scene == "cines":
+    viewer(payload([cine(12, 0.96), cine(6, None)], [person("One", "20"), person("Two", "25")], compare=True, **facts))
 else:
     viewer(payload([torso(0.6, 0.6), torso(0.8, 0.4)], [person("One", "20"), person("Two", "25.5")], compare=True, **facts))
 """

@@ -96,6 +96,9 @@ ABSOLUTE: Mapping[str, Mapping[str, tuple[float, float]]] = {
         "rv_esv": (55, 15),
     },
 }
+#: mean and SD (mm) of the wall in the middle third at end-diastole, short axis: Kawel et al., Circ Cardiovasc Imaging 2012;5:500
+#: (131 men and 169 women without cardiac disease), abstract: checked
+MIDDLE_WALL: Mapping[str, tuple[float, float]] = {"M": (6.3, 1.1), "F": (5.3, 0.9)}
 #: height (cm) and body mass index (kg/m2): UK Biobank's imaging cohort, rounded, from memory
 HEIGHT = {"M": Normal(mean=177, sd=6.6, slope=-0.08), "F": Normal(mean=164, sd=6.2, slope=-0.08)}
 BMI = {"M": Normal(mean=25.5, sd=3.2), "F": Normal(mean=24.2, sd=3.6)}

@@ -11,7 +11,10 @@ from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import program_version
 
 #: the viewer's lists of keys: ``{ keys: "R", words: "reset", ...``
-KEYS = tuple(Path(__file__).parents[1] / "parts" / "viewer" / "js" / name for name in ("keys.js", "brush.js"))
+KEYS = tuple(
+    Path(__file__).parents[1] / "parts" / "viewer" / "js" / name
+    for name in ("keys.js", "cycle.js", "mark.js", "brush.js")
+)
 _SHORTCUT = re.compile(r'\{ keys: "([^"]+)", words: "([^"]+)"')
 #: words by which a card says what training has cost
 ENERGY = ("energy", "kwh", "co2", "joule")

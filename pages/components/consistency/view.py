@@ -13,10 +13,13 @@ from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
 from pages.components.consistency.work import Plan, Point, cohort_of, number, to_csv, visit
 from pages.components.parts.choice import one_of
+from pages.components.parts.heart.panel import Shown, heart_panel
 from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
 from pages.components.parts.mask.asked import persons_table
+from pages.components.parts.ruler.reader import reading_of, region_drawn
 from pages.components.parts.teaching.example import marked
 from pages.components.parts.teaching.glossary import terms
+from pages.components.state.generation import person_kept
 from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import label, unit
 
@@ -33,6 +36,8 @@ NOTE = (
     "differently: compare slopes rather than levels. Agreement shows that the model follows its cohort, not what ageing or "
     "weight does to anyone."
 )
+#: the first persons of a plan are the ends of what it asks
+ENDS = 2
 EMPTY = "Nobody was drawn for these settings yet: press Sample and measure."
 HOVER = "seed {seed}, age {age:.0f}, BMI {bmi:.1f}"
 
@@ -60,6 +65,29 @@ def asked_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> 
     other = ruler.cohort.line(measure, column.name, group)
     st.table(slope_table(line, other, column, len(seen), unit(ruler.units[measure]), cohort))
     st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}", help=terms("guidance", "slope", "interval"))
+
+
+def cycles_shown(model: Model, plan: Plan, points: list[Point]) -> None:
+    """Of hearts the cycles of both ends of what was asked, the first two who were drawn, side by side."""
+    region, column = region_drawn(model), number(model.schema, plan.attribute)
+    if region is None or region.phases < 2 or column is None or len(points) < ENDS:
+        return
+    hearts = [heart for i in range(ENDS) if (heart := _heart(model, plan, column, i)) is not None]
+    heart_panel(hearts, key="consistency")
+
+
+def _heart(model: Model, plan: Plan, column: Number, i: int) -> Shown | None:
+    """The cycle of person ``i``, read once; None where they are no longer kept, or nothing was read."""
+    read, request = visit().hearts, plan.request(column, i)
+    key = (model.digest, request)
+    if key not in read:
+        person = person_kept(model, request)
+        found = None if person is None else reading_of(model, person.volume)
+        if person is None or found is None:
+            return None
+        title = f"{label(column.name)} {dict(request.given)[column.name]:g} {unit(column.unit)} asked for"
+        read[key] = Shown(title=title, reading=found, row=person.attributes, seconds=person.volume.cycle)
+    return read[key]
 
 
 def unmeasured(points: list[Point]) -> None:

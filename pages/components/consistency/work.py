@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Cell, Number
 from pages.components.parts.facts import refused
+from pages.components.parts.heart.panel import Shown
 from pages.components.parts.mask.asked import read_with_mask
 from pages.components.parts.ruler.reader import read, ruler_for
 from pages.components.state.address import Request, tidy
@@ -155,13 +156,15 @@ def to_csv(plan: Plan, points: list[Point]) -> bytes:
 @dataclass
 class Visit:
     """What Consistency keeps: the persons ``measured`` so far, by plan; the run that goes on; the plan whose run ``ended`` of
-    itself, and why; the ``problem`` of the last one, a sentence; and the ``example`` by plan, of which model."""
+    itself, and why; the ``problem`` of the last one, a sentence; the ``example`` by plan, of which model; and the
+    cycles of ``hearts`` that were read, by the model's digest and request."""
 
     measured: dict[Plan, list[Point]] = field(default_factory=dict)
     running: Run | None = None
     ended: tuple[Plan, str] | None = None
     problem: str = ""
     example: tuple[str, dict[Plan, list[Point]]] = ("", {})
+    hearts: dict[tuple[str, Request], Shown] = field(default_factory=dict)
 
     def open_with(self, example: Example | None, model: Model, ruler: Ruler) -> None:
         """Take over the example of a model, once."""

@@ -86,15 +86,15 @@ class Cohort:
 
 
 def thumbnail(scan: Volume) -> np.ndarray:
-    """The middle slice, uint8 (height, width), of all channels together, the patient's right on the left.
+    """The middle slice, uint8 (height, width), of all channels together, of a cine in its first phase, the patient's right on the left.
 
     In the plane in which its region is recognised; axial where the region is unknown.
     """
-    turned = scan.reoriented("RAS")
+    turned = scan.at_phase().reoriented("RAS")
     _, y, z = turned.grid
     mm = turned.spacing
     data = turned.data if turned.data.ndim == 4 else turned.data[None]
-    region = region_of(turned.channels)
+    region = region_of(scan.channels)
     coronal = region is not None and region.plane == "coronal"
     plane = data[:, ::-1, y // 2, ::-1] if coronal else data[:, ::-1, ::-1, z // 2]
     grey = np.rint(np.clip(plane.sum(0, dtype=np.float32), 0, 1) * 255).astype(np.uint8).T

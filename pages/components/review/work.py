@@ -21,6 +21,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.cohort.store import CohortStore, StoreError
+from engine.imaging.grid import phases_of
 from engine.imaging.volume import Volume, centred_affine
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.facts import refused
@@ -258,7 +259,7 @@ def draw(session: Session, status: DeltaGenerator) -> None:
     try:
         model = model_of(session.plan)
         here.card = model.card
-        here.several = len(model.checkpoint.config.channels) > 1
+        here.several = len(phases_of(model.checkpoint.config.channels)[0]) > 1
         trained_on(model.card)
         draw_scans(model, session.plan, here.persons, here.scenes, bar.progress)
     except Refusal as error:

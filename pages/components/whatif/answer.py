@@ -17,6 +17,7 @@ import pandas as pd
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import AttributeSchema, Row
+from pages.components.parts.heart.panel import Shown
 from pages.components.parts.mask.asked import asked_table
 from pages.components.parts.mask.edited import edited_pair, masks_and_fact
 from pages.components.parts.ruler.reader import Seen, look, region_drawn
@@ -48,8 +49,9 @@ class Answer:
     uint8, and what is ``read`` off it by measure; ``why`` a column of the what-if is what it is, by name. Of a whole answer also
     the scan ``first`` and ``measured``: before and after compared; ``scenes``: what the viewer shows, by name; ``psnr``: dB by
     name; ``places``: where the change lies, ``expected`` in words where it should, and ``even``, the share of the picture
-    outside of that; ``nothing``: whether no voxel differs; ``problem``: why nothing could be measured. Where the mask was
-    edited, ``asked``: volumes of the masks against those read off the scans, and ``follow``, the attributes that do."""
+    outside of that; ``nothing``: whether no voxel differs; ``problem``: why nothing could be measured; ``hearts``: the cycle
+    before and after, of a heart. Where the mask was edited, ``asked``: volumes of the masks against those read off the scans,
+    and ``follow``, the attributes that do."""
 
     question: Question
     rows: tuple[dict[str, Any], dict[str, Any]]
@@ -69,6 +71,7 @@ class Answer:
     seconds: float = 0.0
     asked: pd.DataFrame = field(default_factory=pd.DataFrame)
     follow: tuple[str, ...] = ()
+    hearts: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -129,8 +132,20 @@ def answer(
     )
     if whole:
         report(1.0, "Preparing the view")
-        found = replace(found, measured=compared(ruler, looked), **_whole(model, question, made, looked))
+        hearts = _hearts(made, looked)
+        found = replace(found, measured=compared(ruler, looked), hearts=hearts, **_whole(model, question, made, looked))
     return replace(found, seconds=time.monotonic() - began)
+
+
+def _hearts(made: _Made, looked: list[Seen]) -> tuple[Shown, ...]:
+    """The cycle before and after, where both were read."""
+    pair = zip(("Before", "What if"), (made.before, made.after), (looked[1], looked[0]), made.rows, strict=True)
+    found = [
+        Shown(title=title, reading=seen.cycle, row=row, seconds=volume.cycle)
+        for title, volume, seen, row in pair
+        if seen.cycle is not None
+    ]
+    return tuple(found) if len(found) == 2 else ()
 
 
 def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) -> dict[str, Any]:

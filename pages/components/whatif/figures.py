@@ -19,8 +19,8 @@ PIXEL = 1.5
 
 def axial_slice(volume: Volume) -> np.ndarray:
     """The axial slice through the origin, or through the middle where it lies outside: uint8, pixels of :data:`PIXEL` mm, a
-    channel above the other. Radiological: the patient's right on the left."""
-    turned = volume.reoriented("RAS")
+    channel above the other, of a cine in its first phase. Radiological: the patient's right on the left."""
+    turned = volume.at_phase().reoriented("RAS")
     level = int(np.rint(np.linalg.inv(turned.affine)[2, 3]))
     level = level if 0 <= level < turned.grid[2] else turned.grid[2] // 2
     cuts = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.vocabulary.catalogue import OPT_IN
 from engine.vocabulary.schema import Category
-from pages.components.parts.viewer.films import marks_in_words, printed, sweep_movie
+from pages.components.parts.viewer.films import cycle_movie, marks_in_words, printed, sweep_movie
 from pages.components.state.generation import marks
 from pages.components.state.intervention import Question
 from pages.components.state.overlay import overlaid
@@ -68,6 +68,16 @@ def movie_of_sweep(model: Model, plan: Plan, answers: Mapping[Question, Answer],
     return sweep_movie(
         [answer.scan for answer in found], words, marks_in_words(plan.base.model, seed, model.digest), kind
     )
+
+
+def movie_of_cycles(model: Model, answer: Answer, kind: str) -> bytes:
+    """The heart before and after as a file of a ``kind``, beating together."""
+    question = answer.question
+    says = says_of(model.schema, question, answer.rows)
+    names = [f"{title}{told}" for title, told in zip(("Before", "What if"), says, strict=True)]
+    marks = marks_in_words(question.model, "of a scan given" if question.scan else question.seed, model.digest)
+    assert answer.first is not None
+    return cycle_movie([answer.first, answer.scan], ("", *names), marks, kind)
 
 
 def whatif_sheet(model: Model, answer: Answer) -> bytes:

@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.measure.clinical import written
 from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.heart.panel import heart_panel
 from pages.components.parts.mask.asked import NOTE
 from pages.components.parts.ruler.numbers import change_in_words, greyed, signed_known
 from pages.components.parts.session_file import session_of_whatif
@@ -24,7 +25,14 @@ from pages.components.state.person_table import label, unit
 from pages.components.whatif.answer import NOTHING_SET, RECONSTRUCTED, Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.question import grid_controls, sweep_controls
-from pages.components.whatif.sweep import drawn_of, movie_of_sweep, scan_scene, sweep_scene, whatif_sheet
+from pages.components.whatif.sweep import (
+    drawn_of,
+    movie_of_cycles,
+    movie_of_sweep,
+    scan_scene,
+    sweep_scene,
+    whatif_sheet,
+)
 from pages.components.whatif.upload import Scan
 from pages.components.whatif.visit import Plan, visit
 
@@ -177,6 +185,7 @@ def show_tables(answer: Answer) -> None:
         st.header("Where the change lies", anchor=False)
         st.table(place_table(answer))
         st.caption(places_in_words(answer))
+    heart_panel(answer.hearts, key="whatif")
 
 
 def _asked(answer: Answer) -> None:
@@ -293,6 +302,10 @@ def _pictures(model: Model, found: Answer) -> None:
                            width="stretch", help="One page to print: both scans and both tables.")  # fmt: skip
         st.download_button("Scene as HTML", partial(scene_page, scene), f"{name}.html", "text/html", on_click="ignore",
                            width="stretch", help="This viewer and both scans in one file, which opens offline.")  # fmt: skip
+        if found.scan.phases > 1:
+            for kind, (_, type) in KINDS.items():
+                st.download_button(f"Both cycles as {kind.upper()}", partial(movie_of_cycles, model, found, kind), f"{name}_cycle.{kind}",
+                                   type, on_click="ignore", width="stretch", help="Before and after, beating together.")  # fmt: skip
         st.markdown(
             ":small[Save image, above the scan, saves a PNG; a sweep is offered as MP4 and GIF below the viewer.]"
         )

@@ -11,8 +11,9 @@ import zlib
 import numpy as np
 import pytest
 
+from engine.imaging.grid import frames
 from engine.imaging.volume import Volume
-from pages.components.state.scene import FOOTER, fingerprint, payload
+from pages.components.state.scene import FOOTER, fingerprint, header_of, payload
 
 SHAPE = (5, 6, 7)
 
@@ -119,3 +120,45 @@ def torso(**changes) -> Volume:
 def test_persons_that_do_not_fit_together_are_refused(volumes: list[Volume], further: dict, sentence: str):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         payload(volumes, [{} for _ in volumes], **further)
+
+
+def beating(phases: int = 12, cycle: float | None = 0.8) -> Volume:
+    """A cine whose left cavity, a box of ``10 - phase`` voxels along x, is least in the sixth of twelve phases."""
+    data = np.zeros((phases, 12, 6, 7), np.float32)
+    for phase in range(phases):
+        data[phase, : 10 - min(phase, phases - phase), 2:4, 3] = 0.5
+    return Volume(data, np.diag([1.6, 1.6, 8.0, 1.0]), frames(("cine",), phases), cycle)
+
+
+def test_the_phases_of_a_cine_follow_each_other_on_one_scale():
+    """Of two people with cycles of other lengths; the labels too have a volume a phase."""
+    one, other = beating(), beating(10, None)
+    legend = [(1, "Left ventricle", "#d55e00")]
+    labels = [(one.data > 0).astype(np.uint8), np.ones(other.grid, np.uint8)]
+    header, blocks, _ = unpack(payload([one, other], [{}, {}], compare=True, labels=labels, legend=legend))
+    assert (header["channels"], header["phases"], header["cycles"]) == (["cine"], [12, 10], [0.8, None])
+    assert header["planes"][0] == "Short axis"
+    assert header["ends"][2] == ["Apex", "Base"]
+    assert len(blocks) == 2 * (12 + 10)
+    np.testing.assert_array_equal(np.stack(blocks[:12]), np.rint(one.data * 255).astype(np.uint8))
+    np.testing.assert_array_equal(np.stack(blocks[22:34]), labels[0])
+    assert all(block.all() for block in blocks[34:])
+    assert header["people"] == [{"es": 6}, {}]
+
+
+def test_a_still_scan_is_a_cycle_of_one_phase():
+    header, blocks, _ = unpack(payload([torso()], [{}]))
+    assert (header["phases"], header["cycles"], header["people"]) == ([1], [None], [{}])
+    assert header["ends"] == [["L", "R"], ["P", "A"], ["I", "S"]]
+    assert len(blocks) == 2
+
+
+def test_labels_of_some_phases_only_are_refused():
+    with pytest.raises(ValueError, match=re.escape("uint8 labels of (11, 12, 6, 7)")):
+        payload([beating()], [{}], labels=[np.zeros((11, 12, 6, 7), np.uint8)])
+
+
+def test_what_a_scene_says_of_itself_is_read_without_its_volumes():
+    scene = payload([beating()], [{"title": "A"}], model="tiny")
+    assert header_of(scene) == unpack(scene)[0]
+    assert header_of(scene[:-9])["model"] == "tiny"

@@ -25,6 +25,7 @@ from engine.measure.clinical import LIMITS, Limit, written
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.evaluation.trust import Trust, texture_trust, trust_of
+from pages.components.parts.heart.panel import Shown, heart_panel
 from pages.components.parts.mask.asked import NOTE, asked_table
 from pages.components.parts.ruler.numbers import (
     Offset,
@@ -35,7 +36,7 @@ from pages.components.parts.ruler.numbers import (
     place,
     signed_known,
 )
-from pages.components.parts.ruler.reader import digits_of, millilitres, ruler_for
+from pages.components.parts.ruler.reader import cycle_read, digits_of, labels_seen, millilitres, ruler_for
 from pages.components.parts.teaching.example import example_of
 from pages.components.parts.teaching.glossary import terms
 from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, script, style
@@ -47,6 +48,7 @@ from pages.components.state.scene import fingerprint
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
+    from engine.measure.heart.reading import HeartReading
     from engine.measure.ruler import Ruler
 
 HERE = Path(__file__).parent
@@ -74,13 +76,14 @@ Key = tuple[object, ...]
 
 
 class Findings(NamedTuple):
-    """Values by measure, a sentence where there are none, the packed labels of the region's tissues, empty where there are
-    none, and mL of each class."""
+    """Values by measure, a sentence where there are none, the packed labels of the region's tissues in each phase, empty where
+    there are none, mL of each class, and of a heart its cycle."""
 
     values: dict[str, float]
     problem: str = ""
     labels: bytes = b""
     classes: Mapping[str, float] = MappingProxyType({})
+    cycle: HeartReading | None = None
 
 
 _component = component(
@@ -139,6 +142,7 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         _trusted(model, known)
         if model.has_mask:
             _asked(model, drawn, readings, names)
+        heart_panel(_hearts(drawn, readings, names), key="measured")
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
@@ -181,6 +185,16 @@ def _asked(model: Model, drawn: Drawn, readings: Sequence[Findings | None], name
         st.caption(NOTE)
 
 
+def _hearts(drawn: Drawn, readings: Sequence[Findings | None], names: Sequence[str]) -> list[Shown]:
+    """Those of the people whose cycle was read."""
+    counted = [f"Person {i + 1}" for i in range(len(drawn.people))] if len(drawn.people) > 1 else [""]
+    return [
+        Shown(title=name, reading=found.cycle, row=person.attributes, seconds=person.volume.cycle)
+        for person, found, name in zip(drawn.people, readings, names or counted, strict=True)
+        if found and found.cycle
+    ]
+
+
 def keys_of(ruler: Ruler, drawn: Drawn) -> list[Key]:
     """What decides a reading, for each of the people."""
     request = drawn.request
@@ -207,11 +221,11 @@ def _read(ruler: Ruler, volume: Volume) -> Findings:
         values = ruler.values_of(found)
     except Refusal as error:
         return Findings({}, str(error))
-    classes = millilitres(found)
+    classes, cycle = millilitres(found), cycle_read(ruler, found)
     if not found.placed:
-        return Findings(values, classes=classes)
+        return Findings(values, classes=classes, cycle=cycle)
     groups = [tissue.classes for tissue in ruler.region.tissues]
-    return Findings(values, "", zlib.compress(found.labels(volume, groups).tobytes(), 1), classes)
+    return Findings(values, "", zlib.compress(labels_seen(found, volume, groups).tobytes(), 1), classes, cycle)
 
 
 def labelled_scene(model: Model, drawn: Drawn) -> bytes:
@@ -227,10 +241,10 @@ def labelled_scene(model: Model, drawn: Drawn) -> bytes:
         return drawn.scene
     whose = fingerprint(drawn.scene), tuple(map(bool, packed))
     if state.get("labelled", (None,))[0] != whose:
-        grids = [person.volume.grid for person in drawn.people]
+        shapes = [(person.volume.phases, *person.volume.grid) for person in drawn.people]
         labels = [
-            np.frombuffer(zlib.decompress(data) if data else bytes(math.prod(grid)), np.uint8).reshape(grid)
-            for data, grid in zip(packed, grids, strict=True)
+            np.frombuffer(zlib.decompress(data) if data else bytes(math.prod(shape)), np.uint8).reshape(shape)
+            for data, shape in zip(packed, shapes, strict=True)
         ]
         scene = scene_of(model, drawn.request, drawn.people, labels=labels, legend=legend(ruler.region))
         state["labelled"] = whose, scene

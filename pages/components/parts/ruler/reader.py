@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,7 @@ from engine.vocabulary.refusal import Refusal
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
+    from engine.measure.heart.reading import HeartReading
     from engine.measure.ruler import Classes, Ruler
 
 #: share of the 99th percentile of intensity from which a voxel is body
@@ -26,12 +27,13 @@ FOREGROUND = 0.12
 
 class Seen(NamedTuple):
     """What is seen in a volume: ``values`` by measure, ``masks`` (x, y, z) of the body and of the region's areas, by name,
-    ``problem`` where nothing was read, and mL of each class that the ruler tells apart."""
+    ``problem`` where nothing was read, mL of each class that the ruler tells apart, and of a heart its ``cycle``."""
 
     values: dict[str, float]
     masks: dict[str, np.ndarray]
     problem: str
     classes: Mapping[str, float] = MappingProxyType({})
+    cycle: HeartReading | None = None
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the measuring network")
@@ -95,7 +97,31 @@ def look(ruler: Ruler | None, volume: Volume) -> Seen:
         values = ruler.values_of(found)
     except Refusal as error:
         return Seen({}, {BODY: body}, str(error))
-    return Seen(values, {BODY: body, **_areas(ruler.region, found, volume, body)}, "", millilitres(found))
+    masks = {BODY: body, **_areas(ruler.region, found, volume, body)}
+    return Seen(values, masks, "", millilitres(found), cycle_read(ruler, found))
+
+
+def cycle_read(ruler: Ruler, found: Classes) -> HeartReading | None:
+    """The heart's cycle in what a ruler told apart; None of a ruler of bodies that are still."""
+    reads = getattr(ruler, "cycle_of", None)
+    return reads(found) if reads is not None else None
+
+
+def reading_of(model: Model, volume: Volume) -> HeartReading | None:
+    """The heart's cycle in a cine by the ruler of what the model draws; None where there is no such ruler, or it reads none."""
+    ruler, _ = ruler_for(model)
+    if ruler is None or volume.phases < 2:
+        return None
+    try:
+        return cycle_read(ruler, ruler.classes_on(volume))
+    except Refusal:
+        return None
+
+
+def labels_seen(found: Classes, volume: Volume, groups: Sequence[Collection[str]]) -> np.ndarray:
+    """The group (from 1) of each voxel of a volume in each phase that a ruler saw, uint8 (t, x, y, z); else 0."""
+    phases = [found.at(phase) for phase in range(found.phases)]
+    return np.stack([phase.labels(volume, groups) for phase in phases])
 
 
 def millilitres(found: Classes) -> dict[str, float]:

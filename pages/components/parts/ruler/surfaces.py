@@ -141,6 +141,9 @@ def surfaces_of(
             jobs += list(_inside(ruler, volume))
         except Refusal as error:
             notes.append(f"Only the skin is shown: {error}.")
+    if volume.phases > 1 and len(jobs) > 1:
+        jobs = jobs[1:]  # what a stack of slices shows of the chest is a slab
+        notes.append("Of the first phase, end-diastole.")
     parts = []
     for done, (name, colour, opacity, field, affine) in enumerate(jobs):
         said(0.6 + 0.4 * done / len(jobs), f"Surface {done + 1} of {len(jobs)}: {name.lower()}")

@@ -1,4 +1,5 @@
-"""People as movies and as a page to print: a turn of the body, a sweep, a sheet; every one marked, seed and weights burned in."""
+"""People as movies and as a page to print: a turn of the body, a heart's cycle, a sweep, a sheet; every one marked, seed and
+weights burned in."""
 
 from __future__ import annotations
 
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
     from engine.inference.generate import Person
 
-#: pixels of a frame of slices, of one of a turn (wide, high), and of a picture on paper
-HIGH, TURN, PRINTED = 720, (720, 720), 1000
+#: pixels of a frame of slices, of a person's row in one of a cycle, of one of a turn (wide, high), and of a picture on paper
+HIGH, ROW, TURN, PRINTED = 720, 420, (720, 720), 1000
 #: ms for which a value of a sweep stays, and a frame of a turn
 SWEEP_MS, TURN_MS = 500, 90
+#: seconds of a cycle whose length nobody knows, as the viewer plays it, and how often an MP4 shows it
+CYCLE, LOOPS = 1.0, 3
 #: of a surface that turns: so much is seen of the skin before what is inside
 SKIN_OPACITY = 0.32
 
-Encoder = Callable[[Sequence[Frame], int, str], bytes]
+Encoder = Callable[[Sequence[Frame], float, str], bytes]
 #: what a movie can be, by the end of its file's name
 KINDS: dict[str, tuple[Encoder, str]] = {"mp4": (to_mp4, "video/mp4"), "gif": (to_gif, "image/gif")}
 
@@ -54,7 +57,7 @@ def turn_movie(
         )
         for part in parts
     ]
-    frames = [_titled(frame, title, marks) for frame in turned(bodies, TURN, FRAMES)]
+    frames = [captioned(frame, title, marks) for frame in turned(bodies, TURN, FRAMES)]
     return KINDS[kind][0](frames, TURN_MS, marks)
 
 
@@ -67,6 +70,23 @@ def sweep_movie(volumes: Sequence[Volume], titles: Sequence[str], marks: str, ki
         for k, (volume, title) in enumerate(zip(volumes, titles, strict=True))
     ]
     return KINDS[kind][0]([*frames, *frames[-2:0:-1]], SWEEP_MS, marks)
+
+
+def cycle_movie(volumes: Sequence[Volume], titles: Sequence[str], marks: str, kind: str) -> bytes:
+    """Cines on one grid, one below the other, a whole cycle at the first one's own rate: a GIF repeats it, an MP4 has it
+    :data:`LOOPS` times. The others are shown at the same share of theirs, in the nearest phase."""
+    box, first = body_box(volumes), volumes[0]
+    seconds = first.cycle or CYCLE
+    frames = []
+    for phase in range(first.phases):
+        share = phase / first.phases
+        rows = [
+            captioned(montage(one.at_phase(round(share * one.phases) % one.phases), box, ROW), title, "")
+            for one, title in zip(volumes, titles[1:], strict=True)
+        ]
+        told = f"{titles[0]}, {1000 * seconds * share:.0f} of {1000 * seconds:.0f} ms".removeprefix(", ")
+        frames.append(captioned(np.concatenate(rows), told, marks, share))
+    return KINDS[kind][0](frames * (LOOPS if kind == "mp4" else 1), 1000 * seconds / first.phases, marks)
 
 
 def person_sheet(drawn: Drawn, schema: AttributeSchema) -> bytes:
@@ -117,15 +137,14 @@ def turn_of(person: Person, drawn: Drawn, region: Region | None, kind: str) -> b
     return turn_movie(person.volume, person.mask, region, summary(person.attributes), marks, kind)
 
 
+def movie_of_cycle(people: Sequence[Person], drawn: Drawn, kind: str) -> bytes:
+    """The cycle of one of the people shown, or of one before and after an edit."""
+    names = [summary(person.attributes) for person in people]
+    marks = marks_in_words(drawn.request.model, people[-1].seed, drawn.digest)
+    titles = ("", *names) if len(people) > 1 else (names[0], "")
+    return cycle_movie([person.volume for person in people], titles, marks, kind)
+
+
 def _colour(text: str) -> tuple[int, int, int]:
     red, green, blue = (int(text[k : k + 2], 16) for k in (1, 3, 5))
     return red, green, blue
-
-
-def _titled(frame: Frame, title: str, marks: str) -> Frame:
-    """A coloured frame between its title and the footer."""
-    around = captioned(np.zeros(frame.shape[:2], np.uint8), title, marks)
-    top = (around.shape[0] - frame.shape[0]) // 2
-    whole = around.copy()
-    whole[top : top + frame.shape[0]] = frame
-    return whole

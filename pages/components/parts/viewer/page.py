@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
-import gzip
-import json
-import struct
 from html import escape
-from typing import Any
 
-from pages.components.parts.viewer.viewer import HERE, SCRIPTS, SWEEP_SCRIPT, TABLE_STYLE, script, style
+from pages.components.parts.viewer.viewer import (
+    CYCLE_SCRIPT,
+    CYCLE_STYLE,
+    HERE,
+    SCRIPTS,
+    SWEEP_SCRIPT,
+    TABLE_STYLE,
+    script,
+    style,
+)
+from pages.components.state.scene import header_of
 
 #: nothing is loaded from anywhere, not even from beside the file
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -37,7 +43,7 @@ def scene_page(scene: bytes) -> bytes:
     marks = {"model": header.get("model"), "seed": seeds, "weights": header.get("weights")}
     facts = [f"{name} {value}" for name, value in marks.items() if value]
     note = str(header.get("note") or "")
-    code = f"{script((*SCRIPTS, SWEEP_SCRIPT))}\n{START}".replace("</script", "<\\/script")
+    code = f"{script((*SCRIPTS, SWEEP_SCRIPT, CYCLE_SCRIPT))}\n{START}".replace("</script", "<\\/script")
     parts = [
         "<!doctype html>",
         '<html lang="en">',
@@ -45,7 +51,7 @@ def scene_page(scene: bytes) -> bytes:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         f'<meta name="description" content="{escape("; ".join((str(header["footer"]), *facts)))}">',
         f"<title>{escape(str(header['footer']))}</title>",
-        f"<style>{LOOK}{style((HERE / 'viewer.css', TABLE_STYLE))}</style></head>",
+        f"<style>{LOOK}{style((HERE / 'viewer.css', TABLE_STYLE, CYCLE_STYLE))}</style></head>",
         f"<body><header><strong>{escape(str(header['footer']))}</strong><h1>{escape(', '.join(facts))}</h1>",
         f"<span>{escape(note)}</span></header>",
         f"<main>{(HERE / 'viewer.html').read_text(encoding='utf-8')}</main>",
@@ -53,10 +59,3 @@ def scene_page(scene: bytes) -> bytes:
         f'<script type="module">{code}</script></body></html>',
     ]
     return "\n".join(parts).encode()
-
-
-def header_of(scene: bytes) -> dict[str, Any]:
-    """What a scene says of itself, without its volumes."""
-    raw = gzip.decompress(scene)
-    (length,) = struct.unpack_from("<I", raw)
-    return dict(json.loads(raw[4 : 4 + length]))

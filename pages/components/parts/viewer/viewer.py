@@ -10,18 +10,25 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rjsmin import jsmin
 from streamlit.components.v2 import component
 
+from pages.components.state.scene import header_of
+
+#: a component of the browser
+Viewer = Callable[..., Any]
+
 HERE = Path(__file__).parent
 #: one module for the browser
-PARTS = "scene signal raycast body paint mark table surface picture panel keys input viewer"
+PARTS = "scene signal raycast body paint table surface picture panel keys input viewer"
 SCRIPTS = tuple(HERE / "js" / f"{part}.js" for part in PARTS.split())
 #: what is added where a mask can be painted
 BRUSH_SCRIPT, BRUSH_STYLE = HERE / "js" / "brush.js", HERE / "brush.css"
-#: what is added where people are a sweep
-SWEEP_SCRIPT = HERE / "js" / "sweep.js"
+#: what is added where people are a sweep, where a place can be marked, and where scans move
+SWEEP_SCRIPT, MARK_SCRIPT = HERE / "js" / "sweep.js", HERE / "js" / "mark.js"
+CYCLE_SCRIPT, CYCLE_STYLE = HERE / "js" / "cycle.js", HERE / "cycle.css"
 #: what draws a table, which others show too
 TABLE_SCRIPT, TABLE_STYLE = HERE / "js" / "table.js", HERE / "table.css"
 
@@ -36,29 +43,31 @@ def style(files: Sequence[Path]) -> str:
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
-_component = component(
-    "somatwin_viewer",
-    html=(HERE / "viewer.html").read_text(encoding="utf-8"),
-    css=style((HERE / "viewer.css", TABLE_STYLE)),
-    js=f"{script()}\nexport default show;",
-)
-_painting = component(
-    "somatwin_painting_viewer",
-    html=(HERE / "viewer.html").read_text(encoding="utf-8"),
-    css=style((HERE / "viewer.css", TABLE_STYLE, BRUSH_STYLE)),
-    js=f"{script((*SCRIPTS, BRUSH_SCRIPT))}\nexport default showWithBrush;",
-)
-_sweep = component(
-    "somatwin_sweep_viewer",
-    html=(HERE / "viewer.html").read_text(encoding="utf-8"),
-    css=style((HERE / "viewer.css", TABLE_STYLE)),
-    js=f"{script((*SCRIPTS, SWEEP_SCRIPT))}\nexport default show;",
+def _declared(name: str, shown: str = "show", added: Sequence[Path] = (), styles: Sequence[Path] = ()) -> Viewer:
+    """A viewer with what is added to it; ``shown`` is the function that the browser calls."""
+    return component(
+        name,
+        html=(HERE / "viewer.html").read_text(encoding="utf-8"),
+        css=style((HERE / "viewer.css", TABLE_STYLE, *styles)),
+        js=f"{script((*SCRIPTS, *added))}\nexport default {shown};",
+    )
+
+
+_still = _declared("somatwin_viewer")
+_moving = _declared("somatwin_cine_viewer", added=[CYCLE_SCRIPT], styles=[CYCLE_STYLE])
+_sweep = _declared("somatwin_sweep_viewer", added=[SWEEP_SCRIPT, CYCLE_SCRIPT], styles=[CYCLE_STYLE])
+_marking = _declared("somatwin_marking_viewer", "showWithMark", [MARK_SCRIPT, CYCLE_SCRIPT], [CYCLE_STYLE])
+_painting = _declared(
+    "somatwin_painting_viewer", "showWithBrush", [BRUSH_SCRIPT, CYCLE_SCRIPT], [BRUSH_STYLE, CYCLE_STYLE]
 )
 
 
 def viewer(scene: bytes, key: str = "viewer") -> None:
     """Show a ``scene`` (:mod:`pages.components.state.scene`)."""
-    _component(data=scene, key=key)
+    if max(header_of(scene)["phases"]) > 1:
+        _moving(data=scene, key=key)
+    else:
+        _still(data=scene, key=key)
 
 
 def sweep_viewer(scene: bytes, key: str) -> None:
@@ -73,7 +82,7 @@ def marking_viewer(scene: bytes, mark: Sequence[float] | None, on_mark: Callable
     (its fingerprint), ``voxel`` and ``place`` (RAS+ mm) of the crosshair, both None where the mark was taken away.
     """
     known = json.dumps({"mark": mark and list(mark)}).encode()
-    _component(data=b"MARK" + struct.pack("<I", len(known)) + known + scene, key=key, on_mark_change=on_mark)
+    _marking(data=b"MARK" + struct.pack("<I", len(known)) + known + scene, key=key, on_mark_change=on_mark)
 
 
 def painting_viewer(scene: bytes, on_paint: Callable[[], None], key: str) -> None:

@@ -119,7 +119,6 @@ const SHORTCUTS = [
   { keys: "- +", words: "narrower or wider window", when: always, act: widen },
   { keys: ", .", words: "darker or brighter", when: always, act: brighten },
   { keys: "M", words: "begin and end a distance at the crosshair", when: always, act: measureHere },
-  { keys: "A", words: "mark this place, in a review", when: mayMark, act: markHere },
   { keys: "P", words: "play through the slices, or stop", when: always, act: toggleCine },
   { keys: "N", words: "radiological or neurological", when: always, act: flip("radiological") },
   { keys: "X", words: "crosshair", when: always, act: flip("crosshair") },

@@ -4,6 +4,25 @@ const MARK = "#ff9d6e";
 /** Slices beside the marked one in which the mark is still hinted at. */
 const NEAR = 3;
 
+SHORTCUTS.push({ keys: "A", words: "mark this place, in a review", when: (view) => view.marking, act: markHere });
+ADDED.scene.push((view) => takeMark(view, view.marking));
+ADDED.plane.push(drawMark);
+ADDED.lower.push(buildMark);
+ADDED.readout.push((view) => view.mark && `marked ${placeInWords(view, view.mark)}`);
+
+function showWithMark({ data, parentElement, setTriggerValue }) {
+  const [packed, marking] = unwrap(data);
+  const root = parentElement.querySelector(".viewer");
+  const view = (root.somatwin ??= createView(root));
+  view.send = (mark) => setTriggerValue("mark", mark);
+  if (view.fingerprint === fingerprint(packed) && view.told !== JSON.stringify(marking)) {
+    takeMark(view, marking);
+    update(view, {});
+  }
+  view.marking = marking;
+  show({ data: packed, parentElement });
+}
+
 /** A scene in which a place can be marked begins with "MARK", u32 length, JSON; written by marking_viewer() in viewer.py. */
 function unwrap(bytes) {
   if (String.fromCharCode(...bytes.subarray(0, 4)) !== "MARK") return [bytes, null];
@@ -26,8 +45,9 @@ function sendMark(view, mark) {
   say(view, mark ? `Marked ${placeInWords(view)}` : "Mark removed");
 }
 
-const markHere = (view) => sendMark(view, [...view.cursor]);
-const mayMark = (view) => view.marking;
+function markHere(view) {
+  sendMark(view, [...view.cursor]);
+}
 
 /** Buttons for the mark; none where nothing can be marked. */
 function buildMark(view) {
@@ -41,7 +61,7 @@ function buildMark(view) {
 }
 
 /** A ring around the marked voxel, dashed in the slices beside it. */
-function drawMark(context, view, plane, fit) {
+function drawMark(view, context, plane, fit) {
   if (!view.mark) return;
   const away = Math.abs(view.mark[plane.through] - view.cursor[plane.through]);
   if (away > NEAR) return;

@@ -60,7 +60,7 @@ function drawPlane(view, pane) {
   const index = view.cursor[plane.through];
   const fit = (pane.fit = fitPlane(canvas, view, plane));
   context.imageSmoothingEnabled = view.smooth;
-  context.imageSmoothingQuality = "high";
+  context.imageSmoothingQuality = view.playing && !magnified ? "low" : "high";
   for (const { person, less, from, to } of layersOf(view, pane)) {
     paintSlice(pane.buffer, view, plane, index,
       less === undefined ? greyPainter(view, person) : changePainter(view, person, less));
@@ -74,15 +74,16 @@ function drawPlane(view, pane) {
   if (view.crosshair) drawCrosshair(context, view, plane, fit);
   drawDivider(context, view, fit);
   drawRuler(context, view, plane, fit);
-  drawMark(context, view, plane, fit);
+  for (const draw of ADDED.plane) draw(view, context, plane, fit);
   pane.letters = edgeLetters(view, plane);
   drawLetters(context, pane.letters);
   drawNames(context, view, pane, fit);
   const count = view.header.shape[plane.through];
-  const words = `${plane.name}  ${index + 1} / ${count}`;
+  const name = planeName(view, plane);
+  const words = `${name}  ${index + 1} / ${count}`;
   if (pane.caption.textContent === words) return;
   pane.caption.textContent = words;
-  canvas.setAttribute("aria-label", `${plane.name} slice ${index + 1} of ${count}. Arrow keys scroll.`);
+  canvas.setAttribute("aria-label", `${name} slice ${index + 1} of ${count}. Arrow keys scroll.`);
 }
 
 /** Two lines through the cursor that leave the voxel itself visible. */

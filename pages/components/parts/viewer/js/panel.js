@@ -57,6 +57,7 @@ function buildLower(view) {
   const show = (label, name, title) => pressButton(label, title, view[name], () => toggle(view, name));
   const chosen = (name) => element("option", { value: name, selected: name === view.preset ? "" : undefined }, name);
   const onchange = (event) => update(view, { preset: event.target.value });
+  const slices = view.header.phases[0] > 1 ? "Play slices" : "Play";
   return [
     group("Tool", ...Object.keys(HINTS).map(tool)),
     group("Display convention",
@@ -69,11 +70,11 @@ function buildLower(view) {
       view.labels ? show("Labels", "overlay", "Colours of the structures (L)") : ""),
     element("select", { "aria-label": "3D view", title: "What the 3D view shows (T)", onchange },
       ...Object.keys(view.surfaces).map(chosen)),
-    quietButton(view.cine ? "Stop" : "Play", "Play through the slices (P)",
+    quietButton(view.cine ? "Stop" : slices, "Play through the slices (P)",
       () => toggleCine(view), String(Boolean(view.cine))),
     !mayKeep(view) ? "" : element("select", { "aria-label": "Views in a picture", title: "Which views", onchange: (event) => (view.saved = event.target.value) },
-      ...[ALL, ...PLANES.map(({ name }) => name), "3D"].map((name) => element("option", { value: name, selected: name === view.saved ? "" : undefined }, `Picture: ${name}`))),
-    buildMark(view),
+      ...[ALL, ...view.header.planes, "3D"].map((name) => element("option", { value: name, selected: name === view.saved ? "" : undefined }, `Picture: ${name}`))),
+    ...added("lower", view),
   ];
 }
 
@@ -142,7 +143,7 @@ function buildStrip(view) {
   const first = compare ? 1 : 0;
   if (people.length - first < 2) return [];
   if (view.header.sweep) return buildSweep(view);
-  const plane = PLANES[1];
+  const plane = PLANES[view.cycles[first].length > 1 ? 0 : 1];
   const name = compare ? "other" : "shown";
   const buttons = people.slice(first).map((person, position) => {
     const i = position + first;

@@ -27,7 +27,7 @@ function pictureWords(view) {
   const who = shownPeople(view).map(([letter, { title, subtitle, rows }]) =>
     `${letter}${[title, subtitle].filter(Boolean).join(", ")}: ${facts(rows)}`);
   const mode = view.mode === "wipe" ? `${MODES.wipe} at ${Math.round(view.wipe * 100)} %` : MODES[view.mode];
-  const how = [mode, signalOf(view).name, windowInWords(view), placeInWords(view),
+  const how = [mode, ...added("picture", view), signalOf(view).name, windowInWords(view), placeInWords(view),
     view.radiological ? "radiological" : "neurological", view.ruler ? `distance ${rulerInWords(view)}` : ""];
   return [`${model ? `${model}, ` : ""}${who[0]}`, ...who.slice(1), how.filter(Boolean).join("  ·  ")];
 }
@@ -51,7 +51,7 @@ const SIDE = 1920;
 /** The panes of the views that are saved: those on screen, or those of one plane. */
 function savedPanes(view) {
   const there = view.panes.filter(({ node }) => !node.classList.contains("hidden"));
-  const one = there.filter(({ plane }) => (plane?.name ?? "3D") === view.saved);
+  const one = there.filter(({ plane }) => (plane ? planeName(view, plane) : "3D") === view.saved);
   return one.length ? one : there;
 }
 

@@ -1,19 +1,14 @@
 // The payload, and the geometry of the three planes.
 
 /** The planes by voxel axis (0 x, 1 y, 2 z): what runs across the screen, what runs up, what scrolls. */
-const PLANES = [
-  { name: "Axial", across: 0, up: 1, through: 2 },
-  { name: "Coronal", across: 0, up: 2, through: 1 },
-  { name: "Sagittal", across: 1, up: 2, through: 0 },
-];
-/** Letters at the low and the high end of each axis of a RAS+ volume. */
-const ENDS = [["L", "R"], ["P", "A"], ["I", "S"]];
+const PLANES = [{ across: 0, up: 1, through: 2 }, { across: 0, up: 2, through: 1 }, { across: 1, up: 2, through: 0 }];
+const planeName = (view, plane) => view.header.planes[PLANES.indexOf(plane)];
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
  * gzip(u32 header length, JSON header, uint8 volumes with x fastest); written by payload() in state/scene.py.
- * volumes[person][channel], and labels[person] where there are any.
+ * cycles[person][phase] with one volume a channel, and marks[person][phase], labels, where there are any.
  */
 async function unpack(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -23,9 +18,23 @@ async function unpack(bytes) {
   const voxels = header.shape[0] * header.shape[1] * header.shape[2];
   let start = 4 + headerLength - voxels;
   const next = () => new Uint8Array(raw, (start += voxels), voxels);
-  const volumes = header.people.map(() => header.channels.map(next));
-  const labels = header.labelled ? header.people.map(next) : null;
-  return { header, volumes, labels };
+  const phases = (person) => Array.from({ length: header.phases[person] }, next);
+  const cycles = header.people.map((_, person) => {
+    const channels = header.channels.map(() => phases(person));
+    return channels[0].map((_, phase) => channels.map((channel) => channel[phase]));
+  });
+  return { header, cycles, marks: header.labelled && header.people.map((_, person) => phases(person)) };
+}
+
+/** The phase in which a person is shown: all are at the same share of their cycle; a still scan has one. */
+const phaseOf = ({ cycles, share }, person) => Math.round(share * cycles[person].length) % cycles[person].length;
+
+/** Show everybody at a share of the cycle: volumes[person][channel], labels[person]. */
+function showPhase(view, share) {
+  view.share = share;
+  const now = (frames, person) => frames[phaseOf(view, person)];
+  view.volumes = view.cycles.map(now);
+  view.labels = view.marks && view.marks.map(now);
 }
 
 /** The CRC-32 that closes a gzip stream, in hex: the same scene always has the same one. */
@@ -54,8 +63,8 @@ const mirrored = (view) => view.radiological;
 
 /** The letters at the left, right, top and bottom of a plane. */
 function edgeLetters(view, plane) {
-  const [low, high] = ENDS[plane.across];
-  const [bottom, top] = ENDS[plane.up];
+  const [low, high] = view.header.ends[plane.across];
+  const [bottom, top] = view.header.ends[plane.up];
   return mirrored(view) ? { left: high, right: low, top, bottom } : { left: low, right: high, top, bottom };
 }
 
@@ -130,5 +139,5 @@ function distance({ spacing }, one, other) {
 /** The place of a voxel, at first of the crosshair, in words, RAS+ mm. */
 function placeInWords(view, voxel = view.cursor) {
   const side = (value, [low, high]) => `${value < 0 ? low : high} ${Math.abs(value).toFixed(0)}`;
-  return `${toMillimetres(view.header.affine, voxel).map((v, axis) => side(v, ENDS[axis])).join("  ")} mm`;
+  return `${toMillimetres(view.header.affine, voxel).map((v, axis) => side(v, view.header.ends[axis])).join("  ")} mm`;
 }

@@ -56,9 +56,10 @@ function signalsOf({ channels }) {
   return [...plain, inPhase, fatFraction];
 }
 
-/** The codes of one person, computed once. */
+/** The codes of one person in the phase shown, computed once. */
 function codesOf(view, person, signal = view.signal) {
-  return (view.made[person][signal] ??= view.signals[signal].codes(view.volumes[person]));
+  const made = (view.made[person][phaseOf(view, person)] ??= []);
+  return (made[signal] ??= view.signals[signal].codes(view.volumes[person]));
 }
 
 /** What tells body from air: in-phase where there is one, else the first channel. */

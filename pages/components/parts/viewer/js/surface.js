@@ -46,7 +46,8 @@ function rendererOf(view, person) {
   const { shape, spacing } = view.header;
   const surface = view.surfaces[view.preset];
   const signal = surface ? "" : view.signal;
-  const key = [view.preset, person, signal, surface?.labelled ? [...view.hidden] : ""].join();
+  const phase = surface && !surface.labelled ? 0 : phaseOf(view, person);
+  const key = [view.preset, person, phase, signal, surface?.labelled ? [...view.hidden] : ""].join();
   if (view.renderers[key]) return view.renderers[key];
   if (!surface) return (view.renderers[key] = createProjector(codesOf(view, person), shape, spacing));
   const [volume, mask, tint] = [surface.of(view, person), maskOf(view, person), tintOf(view, person, surface)];
@@ -83,7 +84,7 @@ function faceOf(view, person, less) {
 
 /** Everything a pane's fine 3D view depends on. */
 function surfaceKey(view, { canvas }) {
-  const names = ["fingerprint", "mode", "shown", "other", "wipe", "preset", "signal", "azimuth", "elevation", "zoom",
+  const names = ["fingerprint", "mode", "shown", "other", "share", "wipe", "preset", "signal", "azimuth", "elevation", "zoom",
     "window", "range", "overlay", "opacity"];
   const cut = view.cutaway && view.surfaces[view.preset] ? view.cursor : null;
   const { clientWidth, clientHeight } = canvas;

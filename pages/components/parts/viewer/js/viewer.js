@@ -1,20 +1,21 @@
 // Linked axial, coronal and sagittal views with a cutaway, drawn in Canvas2D; one payload, then no server.
 // The state of a viewer hangs on its root element as `root.somatwin`.
 
-function show({ data, parentElement, setTriggerValue }) {
+/**
+ * What additions (mark.js, cycle.js) do: with a scene that has come, and with a plane drawn; controls that they add; words for the
+ * line below and for a picture. Each is called with the view.
+ */
+const ADDED = { scene: [], plane: [], lower: [], readout: [], picture: [] };
+const added = (kind, view) => ADDED[kind].map((one) => one(view)).filter(Boolean);
+
+function show({ data, parentElement }) {
   const root = parentElement.querySelector(".viewer");
   const view = (root.somatwin ??= createView(root));
-  const [packed, marking] = unwrap(data);
-  const print = fingerprint(packed);
-  view.send = (mark) => setTriggerValue("mark", mark);
-  if (view.fingerprint === print && view.told !== JSON.stringify(marking)) {
-    takeMark(view, marking);
-    update(view, {});
-  }
+  const print = fingerprint(data);
   if (view.fingerprint === print || view.loading === print) return;
   view.loading = print;
-  unpack(packed).then((scene) => {
-    if (view.loading === print) showScene(view, scene, print, marking);
+  unpack(data).then((scene) => {
+    if (view.loading === print) showScene(view, scene, print);
   });
 }
 
@@ -60,12 +61,13 @@ function enlarge(view, place) {
   update(view, { enlarged: view.enlarged === place ? null : place });
 }
 
-function showScene(view, scene, print, marking) {
+function showScene(view, scene, print) {
   const { header } = scene;
-  const kind = ({ shape, channels, compare }) => [shape, channels, compare].join();
+  const kind = ({ shape, channels, phases, compare }) => [shape, channels, phases[0], compare].join();
   const changed = !view.header || kind(view.header) !== kind(header), legend = header.legend.join();
-  Object.assign(view, scene, { fingerprint: print, made: scene.volumes.map(() => []), renderers: {}, bodies: [], box: [] });
-  view.box = bodyBox(view.volumes.flat(), header.shape);
+  Object.assign(view, scene, { fingerprint: print, made: scene.cycles.map(() => []), renderers: {}, bodies: [], box: [] });
+  view.box = bodyBox(view.cycles.flat(2), header.shape);
+  showPhase(view, changed ? 0 : view.share);
   layOut(view);
   if (changed) {
     const signals = signalsOf(header);
@@ -77,11 +79,11 @@ function showScene(view, scene, print, marking) {
     stopCine(view);
   }
   if (changed || view.legend !== legend) Object.assign(view, { legend, hidden: new Set(), surfaces: surfacesOf(view), preset: "Skin" });
-  takeMark(view, marking);
   view.shown = Math.min(view.shown, header.people.length - 1);
   view.other = clamp(view.other, 1, Math.max(1, header.people.length - 1));
   view.root.dataset.fingerprint = print;
   view.root.classList.toggle("comparing", header.compare);
+  added("scene", view);
   update(view, {});
   comeIntoView(view.root);
 }
@@ -164,7 +166,7 @@ function drawAll(view, coarse) {
   }
   const words = [placeInWords(view), readingInWords(view), windowInWords(view)];
   if (view.ruler) words.push(`distance ${rulerInWords(view)}`);
-  if (view.mark) words.push(`marked ${placeInWords(view, view.mark)}`);
+  words.push(...added("readout", view));
   view.slots.readout.textContent = words.join("  ·  ");
   const slider = view.slots.wiper.querySelector("input");
   if (slider) slider.value = Math.round(view.wipe * 100);
@@ -174,6 +176,7 @@ function drawAll(view, coarse) {
 
 /** At rest: a fine 3D view, and the place and value spoken to whoever cannot see them. */
 function rest(view) {
+  if (view.playing) return;
   for (const pane of view.panes) if (!pane.plane) drawSurface(view, pane, false);
   if (!view.cine) say(view, `${view.panes[view.active].caption.textContent}. ${view.slots.readout.textContent}`);
 }

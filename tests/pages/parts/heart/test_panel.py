@@ -1,0 +1,44 @@
+"""The table of a heart's function: values, marks beyond the reference limits, and whose limits they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.measure.heart.reading import HeartReading
+from pages.components.parts.heart.panel import Shown, function_table, sources
+
+
+def heart(title: str, ef: float, sex: str, thick: float = 9.0) -> Shown:
+    """120 mL of which so much (%) is pumped out; a wall of even thickness and 100 g."""
+    lv = np.array([120.0, 120 * (1 - ef / 100), 100.0])
+    reading = HeartReading(
+        lv=lv, rv=None, mass=np.full(3, 100.0), thickness=np.full((3, 16), thick), middle_radius=None
+    )
+    return Shown(title=title, reading=reading, row={"sex": sex}, seconds=0.8)
+
+
+def test_two_hearts_stand_side_by_side_with_their_limit():
+    table = function_table([heart("Before", 60, "M"), heart("What if", 25, "M", thick=16.0)])
+    ejected = table.loc["Left ventricular ejection fraction, %"]
+    assert (ejected["Before"], ejected["What if"], ejected["Change"]) == ("60", "25 ↓", "-35")
+    assert ejected["Reference limit"] == "below 48 %: reduced left ventricular ejection fraction"
+    assert table.loc["Left ventricular end-diastolic volume, mL"]["Change"] == "0"
+    assert table.loc["Thickness of the thickest segment at end-diastole, mm"]["What if"] == "16.0 ↑"
+    assert not any("Right ventricular" in name for name in table.index), "nothing was read of it"
+
+
+def test_a_limit_is_of_the_persons_sex():
+    """Mass of 100 g: above the limit of women, not of men; both limits are named where the sexes differ."""
+    table = function_table([heart("A", 50, "F"), heart("B", 50, "M")])
+    mass = table.loc["Left ventricular mass, g"]
+    assert (mass["A"], mass["B"]) == ("100 ↑", "100")
+    assert mass["Reference limit"] == "above 95 (female) or 144 (male) g: left ventricular hypertrophy"
+    ejected = table.loc["Left ventricular ejection fraction, %"]
+    assert (ejected["A"], ejected["B"]) == ("50 ↓", "50")
+
+
+def test_sources_are_named_and_of_one_heart_there_is_no_change():
+    one = heart("", 60, "F")
+    assert list(function_table([one]).columns) == ["Read", "Reference limit"]
+    assert "Petersen et al., J Cardiovasc Magn Reson 2017;19:18" in sources([one])
+    assert "Eur Heart J 2014;35:2733" in sources([one])

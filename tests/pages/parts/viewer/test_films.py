@@ -1,0 +1,61 @@
+"""A heart's cycle as a movie: every phase at its time, people at the same share of their cycles, marked."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from imageio_ffmpeg import count_frames_and_secs
+from PIL import Image
+
+from engine.imaging.grid import frames
+from engine.imaging.volume import Volume, centred_affine
+from pages.components.parts.viewer.films import LOOPS, cycle_movie
+
+MARKS = "SYNTHETIC - not for diagnosis · tiny, seed 5, weights abc"
+
+
+def cine(phases: int, cycle: float | None) -> Volume:
+    """A block as bright as the share of the cycle that has passed, from a quarter on."""
+    data = np.zeros((phases, 24, 24, 6), np.float32)
+    data[:, 2:22, 2:22, 1:5] = (0.25 + 0.5 * np.arange(phases) / phases)[:, None, None, None]
+    return Volume(data, centred_affine((24, 24, 6), (4.0, 4.0, 16.0)), frames(("cine",), phases), cycle)
+
+
+def pictures(data: bytes) -> tuple[list[np.ndarray], list[int], str]:
+    film = Image.open(io.BytesIO(data))
+    found, times = [], []
+    for k in range(film.n_frames):  # type: ignore[attr-defined]
+        film.seek(k)
+        found.append(np.asarray(film.convert("L")))
+        times.append(film.info["duration"])
+    film.seek(0)
+    return found, times, film.info["comment"].decode()
+
+
+def test_a_gif_has_every_phase_in_its_time():
+    """0.93 s are 12 phases of 77.5 ms: to the hundredth of a second each, and all together as long as the cycle."""
+    found, times, comment = pictures(cycle_movie([cine(12, 0.93)], ("a heart", ""), MARKS, "gif"))
+    assert len(found) == 12
+    assert sum(times) == 930
+    assert set(times) == {70, 80}
+    assert comment == MARKS
+    grey = [picture[picture.shape[0] // 2, 100] for picture in found]
+    assert grey == pytest.approx(255 * (0.25 + 0.5 * np.arange(12) / 12), abs=4)
+
+
+def test_others_beat_at_the_same_share_of_their_cycle():
+    """A still scan is the cycle of one phase; one of six phases shows each of its own twice."""
+    found, _, _ = pictures(cycle_movie([cine(12, 0.8), cine(6, 1.1)], ("", "A", "B"), MARKS, "gif"))
+    high = found[0].shape[0]
+    lower = [int(picture[round(0.72 * high), 100]) for picture in found]
+    nearest = np.round(np.arange(12) / 2) % 6
+    assert lower == pytest.approx(255 * (0.25 + 0.5 * nearest / 6), abs=4)
+
+
+def test_an_mp4_has_the_whole_cycle_three_times(tmp_path: Path):
+    path = tmp_path / "cycle.mp4"
+    path.write_bytes(cycle_movie([cine(12, 0.9)], ("a heart", ""), MARKS, "mp4"))
+    assert count_frames_and_secs(path)[1] == pytest.approx(LOOPS * 0.9, abs=0.15)
