@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -63,6 +63,7 @@ class Classes:
 
     ``framed`` is the volume as the ruler laid it, ``probabilities`` (k, x, y, z) are those of the classes ``names`` on voxels
     of their own with their ``affine``. ``placed``: whether these lie where the volume does, which was not turned first.
+    Of a cine they are those of the first phase, and ``later`` those of the phases after it; :meth:`at` chooses one.
     """
 
     framed: Volume
@@ -70,6 +71,16 @@ class Classes:
     affine: Float[np.ndarray, "4 4"]
     names: tuple[str, ...]
     placed: bool
+    later: tuple[Float[np.ndarray, "k x y z"], ...] = ()
+
+    @property
+    def phases(self) -> int:
+        """Phases of a cine; 1 of a still scan."""
+        return 1 + len(self.later)
+
+    def at(self, phase: int) -> Classes:
+        """What is told apart in one phase, counted from 0."""
+        return replace(self, probabilities=(self.probabilities, *self.later)[phase], later=())
 
     def of(self, chosen: Collection[str]) -> Float[np.ndarray, "x y z"]:
         """The probability of the ``chosen`` classes together, on the voxels of their own."""
