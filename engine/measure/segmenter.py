@@ -34,7 +34,8 @@ class SegmenterConfig:
     of a scan; ``refine`` the width of a last layer that weighs the scores of each voxel with its own intensities, for
     structures as fine as a voxel (0: none); ``fraction`` shows both the share of the last channel in the sum of all, too
     (of water and fat: the fat fraction, which neither coils nor the scale change); ``flat`` of the first halvings, the fold
-    among them, lie within slices, for voxels far thicker than wide, and so do the kernels of as many levels."""
+    among them, lie within slices, for voxels far thicker than wide, and so do the kernels of as many levels; ``fold`` is the
+    side of what is folded."""
 
     classes: tuple[str, ...]
     window: tuple[int, int, int]
@@ -45,22 +46,24 @@ class SegmenterConfig:
     refine: int = 0
     fraction: bool = False
     flat: int = 0
+    fold: int = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.flat <= len(self.widths):
-            raise ConfigError(f"{len(self.widths)} halvings cannot have {self.flat} within slices; give that many or fewer")
+            raise ConfigError(
+                f"{len(self.widths)} halvings cannot have {self.flat} within slices; give that many or fewer"
+            )
         if len(self.window) != 3 or any(n % m for n, m in zip(self.window, self.multiples, strict=True)):
             sides = " x ".join(map(str, self.multiples))
-            raise ConfigError(
-                f"window {self.window} does not halve {len(self.widths)} times; use multiples of {sides}"
-            )
+            raise ConfigError(f"window {self.window} does not halve {len(self.widths)} times; use multiples of {sides}")
         if len(self.classes) < 2 or len(self.widths) < 3 or min(self.voxel) <= 0 or self.inputs < 1:
             raise ConfigError("a segmenter needs two classes, three levels, a channel and a positive spacing")
 
     @property
     def halvings(self) -> tuple[tuple[int, int, int], ...]:
         """By how much each halving, the fold first, divides each side."""
-        return tuple((2, 2, 1 if level < self.flat else 2) for level in range(len(self.widths)))
+        sides = (self.fold, *[2] * (len(self.widths) - 1))
+        return tuple((side, side, 1 if level < self.flat else side) for level, side in enumerate(sides))
 
     @property
     def multiples(self) -> tuple[int, int, int]:

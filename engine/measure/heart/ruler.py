@@ -60,9 +60,10 @@ class HeartMeasureConfig:
             window=(96, 96, 16),
             spacing=(1.6, 1.6, 8.0),
             centre=(0.0, 0.0, 0.0),
-            widths=(24, 48, 64, 96),
+            widths=(48, 64, 96),
             inputs=INPUTS,
             flat=2,
+            fold=4,
         )
     )
     frame: CineFrame = field(default_factory=CineFrame)

@@ -21,7 +21,11 @@ PATIENTS = (
 def model_card(store: CohortStore, persons: int, figures: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of the card; source and licence of the in-silico hearts are the store's."""
     real = figures.get("patients")
-    patients = f" Then {real['n']} patients of the {PATIENTS}: two phases each, the left cavity's contours alone." if real else ""
+    patients = (
+        f" Then {real['n']} patients of the {PATIENTS}: two phases each, the left cavity's contours alone."
+        if real
+        else ""
+    )
     from_patients = f", and from the {PATIENTS}" if real else ""
     unseen = "Never tested on a patient: figures hold for computed anatomy"
     seen = (

@@ -7,7 +7,7 @@ learns shapes and not the phantom's contrast.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -19,7 +19,11 @@ from engine.phantom.heart.tissue import CODES, LV_BLOOD, RV_BLOOD
 from engine.training.augment import deformed
 
 #: tissue of the heart, whose contrast varies less than that of what lies around it
-HEART = (*LV_BLOOD, *RV_BLOOD, *(CODES[name] for name in ("lv_myocardium", "rv_myocardium", "left_atrium", "right_atrium")))
+HEART = (
+    *LV_BLOOD,
+    *RV_BLOOD,
+    *(CODES[name] for name in ("lv_myocardium", "rv_myocardium", "left_atrium", "right_atrium")),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class HeartVariation:
     that they are drawn at all. ``texture`` is the SD of the log of smooth texture in what is not heart, ``shading`` that of the
     log bias field; ``gamma`` that of the log exponent. ``noise`` and ``blur`` are the largest SD of noise (1 is the brightest)
     and of the blur within slices (voxels). ``rotation`` (degrees), ``scale`` (least, most), ``shift`` and ``elastic`` (mm) lie
-    within slices; ``still`` is the chance of none of them. ``few`` is the chance that only some of the phases are seen, and
+    within slices; ``still`` is the chance of none of them. ``few`` is the chance that only two phases are seen and not four, and
     ``slices`` the number of slices of an example, ``whole`` the chance of all. ``missing`` is the chance that slices at one end are empty.
     """
 
@@ -48,8 +52,8 @@ class HeartVariation:
     elastic: float = 2.0
     still: float = 0.25
     few: float = 0.5
-    slices: int = 8
-    whole: float = 0.2
+    slices: int = 6
+    whole: float = 0.05
     missing: float = 0.25
 
 
@@ -82,7 +86,6 @@ def in_silico(
     volume = torch.cat([frames, masks])[None]
     if uniform(generator) >= how.still:
         volume = moved(volume, how, generator, spacing)
-    volume = turned(volume, generator)
     frames, masks = volume[0, : len(seen)], volume[0, len(seen) :] > 0.5
 
     known = torch.ones(frames.shape[-1], dtype=torch.bool)
@@ -95,20 +98,25 @@ def in_silico(
     return Example(images=channels(frames)[None], allowed=allowed[None], exact=exact)
 
 
+def lying(example: Example, generator: torch.Generator) -> Example:
+    """The same example turned: see :func:`turned`."""
+    inputs = example.images.shape[1]
+    both = turned(torch.cat([example.images, example.allowed.float()], 1), generator)
+    return replace(example, images=both[:, :inputs], allowed=both[:, inputs:] > 0.5)
+
+
 def channels(frames: Float[Tensor, "t x y z"]) -> Float[Tensor, "3 x y z"]:
     """The first of some phases with the mean and SD over all."""
     return torch.stack([frames[0], frames.mean(0), frames.std(0, correction=0)])
 
 
 def phases(total: int, few: float, generator: torch.Generator) -> list[int]:
-    """One phase, then the others that are seen: all, or with the chance ``few`` some, one about half a cycle later."""
+    """A phase, then the others that are seen: those after each quarter of the cycle, or with the chance ``few`` that after half of it
+    alone."""
     first = int(uniform(generator) * total)
-    others = [(first + step) % total for step in range(1, total)]
-    if uniform(generator) >= few:
-        return [first, *others]
-    opposite = others[(total - 1) // 2]
-    order = torch.randperm(len(others), generator=generator)[: int(uniform(generator) ** 2 * (total - 1))].tolist()
-    return [first, *{opposite, *(others[i] for i in order)}]
+    alone = uniform(generator) < few
+    later = [total // 2] if alone else [total * quarter // 4 for quarter in (1, 2, 3)]
+    return [first, *((first + step) % total for step in later if step)]
 
 
 def uniform(generator: torch.Generator) -> float:
@@ -197,7 +205,9 @@ def scanned(
         flat = frames.movedim(-1, 1).reshape(-1, 1, x, y)
         flat = conv2d(conv2d(flat, kernel, padding=(2, 0)), kernel.mT, padding=(0, 2))
         frames = flat.reshape(t, z, x, y).movedim(1, -1)
-    bias = interpolate(torch.randn(1, 1, 4, 4, 3, generator=generator), frames.shape[1:], mode="trilinear", align_corners=True)
+    bias = interpolate(
+        torch.randn(1, 1, 4, 4, 3, generator=generator), frames.shape[1:], mode="trilinear", align_corners=True
+    )
     frames = frames * torch.exp(bias[0] * how.shading * amounts[1])
     frames = frames + torch.randn(frames.shape, generator=generator) * how.noise * amounts[2] ** 2
     gamma = math.exp(how.gamma * float(torch.randn(1, generator=generator)))

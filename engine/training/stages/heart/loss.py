@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-
 
 
 def partial_loss(

@@ -131,7 +131,9 @@ def require_labelled_hearts(store: CohortStore) -> None:
         )
     for part, rows in store.split().items():
         if len(rows) < MINIMUM:
-            raise RunError(f"{store.path} has {len(rows)} {part} persons, {MINIMUM} are needed; make one of more persons")
+            raise RunError(
+                f"{store.path} has {len(rows)} {part} persons, {MINIMUM} are needed; make one of more persons"
+            )
 
 
 def judge(ruler: HeartMeasure, store: CohortStore, row: int) -> HeartJudged:
@@ -146,9 +148,7 @@ def judge(ruler: HeartMeasure, store: CohortStore, row: int) -> HeartJudged:
     except VolumeError:
         return HeartJudged(want=want, have=dict.fromkeys(MEASURES, float("nan")), dice=dict.fromkeys(CLASSES, 0.0))
     truth = classes_of_codes()[labels]
-    return HeartJudged(
-        want=want, have=have, dice={name: dice(told == c, truth == c) for c, name in enumerate(CLASSES)}
-    )
+    return HeartJudged(want=want, have=have, dice={name: dice(told == c, truth == c) for c, name in enumerate(CLASSES)})
 
 
 def _ruler(recipe: HeartRecipe, net: Segmenter) -> HeartMeasure:

@@ -14,10 +14,12 @@ from engine.cohort.store import CohortStore
 from engine.measure.segmenter import Segmenter
 from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
-from engine.training.stages.heart.examples import Example, HeartVariation, in_silico, uniform
+from engine.training.stages.heart.examples import Example, HeartVariation, in_silico, lying, uniform
 from engine.training.stages.heart.loss import partial_loss
 from engine.training.stages.heart.patients import Taught, of_patient
 
+#: how often an example is seen, and how many are seen in turn
+AGAIN, POOL = 3, 16
 #: examples of a step, each of which is seen alone: cines differ in their number of slices
 ExamplesOf = Callable[[int], list[Example]]
 
@@ -39,16 +41,30 @@ class HeartTraining:
 
 def hearts_of(
     store: CohortStore, rows: Int[np.ndarray, " n"], how: HeartVariation, seed: int
-) -> Callable[[int, torch.Generator], Example]:
-    """Examples of the in-silico persons ``rows``, in an order of their own in every round."""
+) -> Callable[[int], Example]:
+    """Examples by step of the in-silico persons ``rows``, in an order of their own in every round.
+
+    To make one takes as long as to learn from it, so each is seen :data:`AGAIN` times, lying otherwise, with others in between.
+    """
     assert store.labels is not None
 
-    def example(step: int, generator: torch.Generator) -> Example:
+    held: dict[int, Example] = {}
+
+    def made(number: int) -> Example:
         assert store.labels is not None
-        order = np.random.default_rng([seed, step // len(rows)]).permutation(rows)
-        row = int(order[step % len(rows)])
+        order = np.random.default_rng([seed, number // len(rows)]).permutation(rows)
+        row = int(order[number % len(rows)])
         images, labels = (torch.from_numpy(np.array(part[row])) for part in (store.volumes, store.labels))
-        return in_silico(images, labels, how, generator, store.spacing)
+        return in_silico(images, labels, how, step_generator(seed, number), store.spacing)
+
+    def example(step: int) -> Example:
+        oldest = step // (AGAIN * POOL) * POOL
+        for gone in [number for number in held if number < oldest]:
+            del held[gone]
+        number = oldest + step % POOL
+        if number not in held:
+            held[number] = made(number)
+        return lying(held[number], step_generator(seed + 1, step))
 
     return example
 
@@ -70,7 +86,7 @@ def learn_hearts(
     example = hearts_of(store, rows, config.variation, seed)
 
     def examples(step: int) -> list[Example]:
-        return [example(step, step_generator(seed, step))]
+        return [example(step)]
 
     stage = Stage("segmenter", run_dir, net)
     stage.load()
@@ -102,7 +118,7 @@ def learn_patients(
         patient = patients[int(uniform(generator) * len(patients))]
         slices = window[2] if uniform(generator) < how.whole else how.slices
         real = of_patient(patient, how, window[:2], slices, generator, net.config.voxel)
-        return [example(step, generator), real]
+        return [example(step), real]
 
     stage = Stage(name, run_dir, net)
     stage.load()
