@@ -29,7 +29,7 @@ from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.atlas.fit import AtlasTraining
 from engine.training.stages.autoencoder import AutoencoderTraining
-from engine.training.stages.features import FeatureRecipe, head_features, torso_features
+from engine.training.stages.features import FeatureRecipe, head_features, heart_features, torso_features
 from engine.training.stages.flow import FlowTraining
 from engine.training.stages.heart.measure import HeartRecipe, train_heart
 from engine.training.stages.labelled_torsos import train_body_on
@@ -292,7 +292,11 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
     "tiny": tiny,
 }
 #: encoders whose features the evaluation takes distances in
-ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}
+ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {
+    "features_head": head_features,
+    "features_torso": torso_features,
+    "features_heart": heart_features,
+}
 
 
 @runtime_checkable

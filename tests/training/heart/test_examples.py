@@ -14,6 +14,7 @@ from engine.anatomy.heart import HEART, LEFT, WALL
 from engine.imaging.grid import frames
 from engine.imaging.volume import Volume
 from engine.measure.heart.classes import CLASSES, classes_of_codes
+from engine.measure.heart.ruler import MEASURES
 from engine.phantom.heart.raster import RASTER
 from engine.training.run import RunError, step_generator
 from engine.training.stages.heart.examples import HeartVariation, in_silico, lying, phases
@@ -130,7 +131,9 @@ def test_patients_are_read_and_judged(tmp_path: Path) -> None:
     judged = judge_patient(oracle((1.5, 1.5, 8.0), window=(128, 128)), seen)
     assert judged.dice == 1.0
     assert judged.ef[0] == judged.ef[1] == pytest.approx(100 * (1 - (12 / 18) ** 2), abs=2)
-    figures = judged_patients([judged, replace(judged, dice=0.5, ef=(50.0, 40.0)), replace(judged, ef=(30.0, 34.0))])
+    other = replace(judged, dice=0.5, ef=(50.0, 40.0), volumes=((90.0, 45.0), (99.0, 40.0)))
+    third = replace(judged, ef=(30.0, 34.0), volumes=((60.0, 42.0), (60.0, 42.0)))
+    figures = judged_patients([judged, other, third])
     assert figures["dice"][0] == pytest.approx(2.5 / 3)
     assert figures["dice"][3] == 0.5
     assert figures["ef_absolute"] == pytest.approx(14 / 3)
@@ -147,7 +150,7 @@ def test_each_patient_is_in_one_fold() -> None:
 def test_agreement_is_a_share_of_volumes_and_points_of_percentages() -> None:
     rng = np.random.default_rng(0)
     want = [{"lv_edv": 100.0 + 10 * i, "lv_ef": 50.0 + i} for i in range(8)]
-    want = [{**dict.fromkeys(_measures(), float("nan")), **one} for one in want]
+    want = [{**dict.fromkeys(MEASURES, float("nan")), **one} for one in want]
     have = [{**one, "lv_edv": 1.1 * one["lv_edv"], "lv_ef": one["lv_ef"] - 2} for one in want]
     found = agreement(want, have, [dict.fromkeys(CLASSES, float(rng.random())) for _ in want])
     assert set(found["measures"]) == {"lv_edv", "lv_ef"}
@@ -156,9 +159,3 @@ def test_agreement_is_a_share_of_volumes_and_points_of_percentages() -> None:
     assert found["measures"]["lv_ef"]["r"][0] == pytest.approx(1)
     assert dice(np.ones(3, bool), np.zeros(3, bool)) == 0
     assert dice(np.zeros(3, bool), np.zeros(3, bool)) == 1
-
-
-def _measures() -> list[str]:
-    from engine.measure.heart.ruler import MEASURES
-
-    return list(MEASURES)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from engine.storage import strict_json
 from engine.training.run import Progress, RunError
 from engine.training.stages.heart.card import model_card
 from engine.training.stages.heart.judging import PatientJudged, agreement, dice, judge_patient, judged_patients
-from engine.training.stages.heart.patients import folds, read_patients, taught
+from engine.training.stages.heart.patients import Patient, folds, read_patients, taught
 from engine.training.stages.heart.training import HeartTraining, learn_hearts, learn_patients
 
 #: attributes whose regressions over the test persons are kept
@@ -79,7 +79,7 @@ def train_heart(
 
 
 def _train(
-    recipe: HeartRecipe, store: CohortStore, real: Sequence[Any], run_dir: Path, deadline: float | None
+    recipe: HeartRecipe, store: CohortStore, real: Sequence[Patient], run_dir: Path, deadline: float | None
 ) -> Iterator[Progress]:
     run_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -92,16 +92,18 @@ def _train(
         yield progress
 
     examples = [taught(one, recipe.measure.segmenter.voxel) for one in real]
-    tuning = {"store": store, "rows": rows["train"], "config": recipe.training, "run_dir": run_dir, "seed": recipe.seed}
+    tune = partial(
+        learn_patients, store=store, rows=rows["train"], config=recipe.training, run_dir=run_dir, seed=recipe.seed
+    )
     judged: list[PatientJudged] = []
     for k, part in enumerate(folds(real, recipe.folds) if real else []):
         tuned = deepcopy(net)
         others = [one for i, one in enumerate(examples) if i not in part]
-        yield from learn_patients(f"fold-{k}", tuned, patients=others, **tuning)
+        yield from tune(f"fold-{k}", tuned, patients=others)
         ruler = _ruler(recipe, tuned)
         judged += [judge_patient(ruler, real[i]) for i in part]
     if real:
-        yield from learn_patients("patients", net, patients=examples, **tuning)
+        yield from tune("patients", net, patients=examples)
 
     ruler, found, people = _ruler(recipe, net), list[HeartJudged](), rows["test"][: recipe.test]
     began = time.monotonic()
