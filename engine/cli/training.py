@@ -109,11 +109,13 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
     from engine.cohort.store import CohortStore
     from engine.inference.generate import choose_device
     from engine.training.pipeline import train
-    from engine.training.recipes import ENCODERS, RULERS, SHAPES, TABLE, table
+    from engine.training.recipes import ENCODERS, PATIENTS, RULERS, SHAPES, TABLE, table
     from engine.training.stages.features import train_features
     from engine.vocabulary.refusal import RequestError
 
     device = choose_device(args.device)
+    if args.patients and args.recipe not in PATIENTS:
+        raise RequestError(f"{args.recipe} learns from its store alone; leave --patients {args.patients} out")
     if world.size > 1 and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
         raise RequestError(f"{args.recipe} is trained by one process; start it without torchrun")
     if args.add and (args.source is None or args.recipe in (TABLE, *ENCODERS, *RULERS, *SHAPES)):
@@ -134,6 +136,8 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
     store = CohortStore.open(args.store)
     if args.recipe in ENCODERS:  # always on the CPU, as rulers are
         return train_features(ENCODERS[args.recipe](), store, args.run_dir, minutes=args.minutes), 1.0
+    if args.recipe in PATIENTS:
+        return PATIENTS[args.recipe](store, args.run_dir, minutes=args.minutes, patients=args.patients), 1.0
     if args.recipe in RULERS:
         return RULERS[args.recipe](store, args.run_dir, minutes=args.minutes), 1.0
     recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)

@@ -18,7 +18,7 @@ from engine.measure.shipped import load_ruler
 
 DISCLAIMER = "Not for diagnosis."
 #: digits after the point by unit
-DIGITS = {"ml": 1, "l": 3, "%": 2, "cm": 1}
+DIGITS = {"ml": 1, "mL": 1, "l": 3, "%": 2, "cm": 1, "mm": 1, "g": 1}
 
 
 def scans_of(paths: Sequence[str | Path]) -> Iterator[Path]:

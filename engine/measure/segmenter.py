@@ -2,7 +2,8 @@
 
 The network (a MONAI ``DynUNet``, after nnU-Net, Isensee et al. 2021) works on half-resolution maps: cubes of 2 x 2 x 2
 voxels are folded into channels at the start and unfolded at the end, which costs a quarter of the time on a CPU and
-loses no voxel. Its output is a probability, so that a volume is an expectation: a voxel half in a ventricle counts half.
+loses no voxel; of thick slices only squares within them. Its output is a probability, so that a volume is an expectation:
+a voxel half in a ventricle counts half.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from engine.imaging.volume import Volume, VolumeError, centred_affine
-from engine.model.nn.autoencoder import depth_to_space, space_to_depth
 from engine.vocabulary.refusal import ConfigError
 
 #: share of the 99th percentile from which a voxel counts as tissue when brightness is judged
@@ -32,7 +33,9 @@ class SegmenterConfig:
     ``classes`` are its outputs, the first the background; ``widths`` the channels of each level; ``inputs`` the channels
     of a scan; ``refine`` the width of a last layer that weighs the scores of each voxel with its own intensities, for
     structures as fine as a voxel (0: none); ``fraction`` shows both the share of the last channel in the sum of all, too
-    (of water and fat: the fat fraction, which neither coils nor the scale change)."""
+    (of water and fat: the fat fraction, which neither coils nor the scale change); ``flat`` of the first halvings, the fold
+    among them, lie within slices, for voxels far thicker than wide, and so do the kernels of as many levels; ``fold`` is the
+    side of what is folded."""
 
     classes: tuple[str, ...]
     window: tuple[int, int, int]
@@ -42,19 +45,31 @@ class SegmenterConfig:
     inputs: int = 1
     refine: int = 0
     fraction: bool = False
+    flat: int = 0
+    fold: int = 2
 
     def __post_init__(self) -> None:
-        if any(n % self.multiple for n in self.window) or len(self.window) != 3:
+        if not 0 <= self.flat <= len(self.widths):
             raise ConfigError(
-                f"window {self.window} does not halve {len(self.widths)} times; use multiples of {self.multiple}"
+                f"{len(self.widths)} halvings cannot have {self.flat} within slices; give that many or fewer"
             )
+        if len(self.window) != 3 or any(n % m for n, m in zip(self.window, self.multiples, strict=True)):
+            sides = " x ".join(map(str, self.multiples))
+            raise ConfigError(f"window {self.window} does not halve {len(self.widths)} times; use multiples of {sides}")
         if len(self.classes) < 2 or len(self.widths) < 3 or min(self.voxel) <= 0 or self.inputs < 1:
             raise ConfigError("a segmenter needs two classes, three levels, a channel and a positive spacing")
 
     @property
-    def multiple(self) -> int:
+    def halvings(self) -> tuple[tuple[int, int, int], ...]:
+        """By how much each halving, the fold first, divides each side."""
+        sides = (self.fold, *[2] * (len(self.widths) - 1))
+        return tuple((side, side, 1 if level < self.flat else side) for level, side in enumerate(sides))
+
+    @property
+    def multiples(self) -> tuple[int, int, int]:
         """What the sides of a grid must be multiples of."""
-        return 2 ** len(self.widths)
+        x, y, z = (math.prod(sides) for sides in zip(*self.halvings, strict=True))
+        return x, y, z
 
     @property
     def voxel(self) -> tuple[float, float, float]:
@@ -83,14 +98,15 @@ class Segmenter(nn.Module):
 
         super().__init__()
         self.config = config
-        levels = len(config.widths)
+        fold, *strides = config.halvings
+        kernels = [(3, 3, 1 if level < config.flat else 3) for level in range(len(config.widths))]
         self.net = DynUNet(
             spatial_dims=3,
-            in_channels=8 * (config.inputs + config.fraction),
-            out_channels=8 * len(config.classes),
-            kernel_size=[3] * levels,
-            strides=[1] + [2] * (levels - 1),
-            upsample_kernel_size=[2] * (levels - 1),
+            in_channels=math.prod(fold) * (config.inputs + config.fraction),
+            out_channels=math.prod(fold) * len(config.classes),
+            kernel_size=kernels,
+            strides=[(1, 1, 1), *strides],
+            upsample_kernel_size=strides,
             filters=list(config.widths),
             norm_name=("INSTANCE", {"affine": True}),
         )
@@ -107,7 +123,9 @@ class Segmenter(nn.Module):
         seen = [volumes / brightness(volumes).clamp(min=1e-6)]
         if self.config.fraction:
             seen.append(seen[0][:, -1:] / (seen[0].sum(1, keepdim=True) + DARK))
-        scores = depth_to_space(self.net(torch.cat([space_to_depth(part) for part in seen], 1)))
+        i, j, k = self.config.halvings[0]
+        folded = rearrange(torch.cat(seen, 1), "b c (x i) (y j) (z k) -> b (c i j k) x y z", i=i, j=j, k=k)
+        scores = rearrange(self.net(folded), "b (c i j k) x y z -> b c (x i) (y j) (z k)", i=i, j=j, k=k)
         return scores if self.refine is None else scores + self.refine(torch.cat([scores, *seen], 1))
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -122,7 +140,7 @@ class Segmenter(nn.Module):
 
     @torch.inference_mode()
     def classify(self, data: Float[np.ndarray, "c x y z"]) -> Float[np.ndarray, "k x y z"]:
-        """The classes' probabilities on any grid whose sides are multiples of :attr:`SegmenterConfig.multiple`."""
+        """The classes' probabilities on any grid whose sides are multiples of :attr:`SegmenterConfig.multiples`."""
         scores = self(torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))[None])
         return scores.float().softmax(1)[0].numpy()
 

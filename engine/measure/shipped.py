@@ -6,14 +6,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine.anatomy.head import HEAD
+from engine.anatomy.heart import HEART
 from engine.anatomy.region import Region
 from engine.anatomy.torso import TORSO
 from engine.checkpoints.files import directory
 from engine.measure.head import HeadMeasure
+from engine.measure.heart.ruler import HeartMeasure
 from engine.measure.ruler import Ruler
 from engine.measure.torso import TorsoMeasure
 
-RULERS: dict[str, type[HeadMeasure] | type[TorsoMeasure]] = {HEAD.ruler: HeadMeasure, TORSO.ruler: TorsoMeasure}
+RULERS: dict[str, type[HeadMeasure] | type[TorsoMeasure] | type[HeartMeasure]] = {
+    HEAD.ruler: HeadMeasure,
+    TORSO.ruler: TorsoMeasure,
+    HEART.ruler: HeartMeasure,
+}
 
 
 def load_ruler(region: Region, path: str | Path | None = None) -> Ruler:

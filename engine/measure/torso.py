@@ -268,8 +268,7 @@ class TorsoMeasure:
         turned = not np.allclose(torso.affine[:3, :3], np.diag(voxel), atol=0.01 * min(voxel))
         if turned:
             torso = _covering(torso, voxel, self.config.largest)
-        multiple = self.config.segmenter.multiple
-        gap = [-n % multiple for n in torso.grid]
+        gap = [-n % m for n, m in zip(torso.grid, self.config.segmenter.multiples, strict=True)]
         return replace(torso, data=np.pad(torso.data, [(0, 0), *((0, g) for g in gap)])) if any(gap) else torso
 
     def classified(self, torso: Volume) -> tuple[Volume, Float[np.ndarray, "k x y z"], tuple[str, ...]]:

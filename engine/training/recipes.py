@@ -29,8 +29,9 @@ from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.atlas.fit import AtlasTraining
 from engine.training.stages.autoencoder import AutoencoderTraining
-from engine.training.stages.features import FeatureRecipe, head_features, torso_features
+from engine.training.stages.features import FeatureRecipe, head_features, heart_features, torso_features
 from engine.training.stages.flow import FlowTraining
+from engine.training.stages.heart.measure import HeartRecipe, train_heart
 from engine.training.stages.labelled_torsos import train_body_on
 from engine.training.stages.local.detail import DetailTraining
 from engine.training.stages.local.refiner import RefinerTraining
@@ -291,7 +292,11 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
     "tiny": tiny,
 }
 #: encoders whose features the evaluation takes distances in
-ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {"features_head": head_features, "features_torso": torso_features}
+ENCODERS: dict[str, Callable[[], FeatureRecipe]] = {
+    "features_head": head_features,
+    "features_torso": torso_features,
+    "features_heart": heart_features,
+}
 
 
 @runtime_checkable
@@ -302,6 +307,15 @@ class RulerTraining(Protocol):
     """
 
     def __call__(self, store: CohortStore, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]: ...
+
+
+@runtime_checkable
+class PatientTraining(Protocol):
+    """Trains a ruler as :class:`RulerTraining` does, and on a folder of ``patients`` where there is one."""
+
+    def __call__(
+        self, store: CohortStore, run_dir: Path, *, minutes: float | None = None, patients: Path | None = None
+    ) -> Iterator[Progress]: ...
 
 
 def measure_head(store: CohortStore, run_dir: Path, *, minutes: float | None = None) -> Iterator[Progress]:
@@ -316,8 +330,17 @@ def measure_torso(store: CohortStore, run_dir: Path, *, minutes: float | None = 
     return train_body_on(BodyRecipe(), store, run_dir, minutes=minutes)
 
 
+def measure_heart(
+    store: CohortStore, run_dir: Path, *, minutes: float | None = None, patients: Path | None = None
+) -> Iterator[Progress]:
+    """The ruler of hearts, from an in-silico store with label maps and, where given, a folder of patients with contours."""
+    return train_heart(HeartRecipe(), store, run_dir, minutes=minutes, patients=patients)
+
+
+#: rulers that learn from patients, too
+PATIENTS: dict[str, PatientTraining] = {"measure_heart": measure_heart}
 #: rulers, whose trainers know their recipe
-RULERS: dict[str, RulerTraining] = {"measure_head": measure_head, "measure_torso": measure_torso}
+RULERS: dict[str, RulerTraining] = {"measure_head": measure_head, "measure_torso": measure_torso, **PATIENTS}
 
 
 @runtime_checkable

@@ -10,9 +10,11 @@ import pytest
 
 from engine.anatomy import region_named, region_of, region_of_file, regions
 from engine.anatomy.head import HEAD
+from engine.anatomy.heart import HEART
 from engine.anatomy.region import BODY, Region, RegionError
 from engine.anatomy.torso import TORSO
 from engine.measure import head, torso
+from engine.measure.heart import ruler as heart
 from engine.measure.shipped import RULERS, load_ruler, shipped
 from engine.training.recipes import RECIPES
 from engine.vocabulary.refusal import RequestError
@@ -53,7 +55,7 @@ def test_what_a_region_names_is_there(region: Region):
 @every
 def test_areas_tissues_and_measures_are_the_rulers(region: Region):
     """No class and no measure that the ruler does not know."""
-    module = {HEAD.ruler: head, TORSO.ruler: torso}[region.ruler]
+    module = {HEAD.ruler: head, TORSO.ruler: torso, HEART.ruler: heart}[region.ruler]
     parts = [*region.areas.values(), *region.tissues, *region.surfaces]
     assert {name for part in parts for name in part.classes} <= {*module.CLASSES} - {"background"}
     measures = {m for kept in region.unmoved.values() for m in kept} | {m for _, m in region.relations}

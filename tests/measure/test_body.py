@@ -95,7 +95,7 @@ def test_another_grid_keeps_place_and_amount(bare: TorsoMeasure, person: Phantom
     fine = replace(scan, data=scan.data.astype(np.float32)).resampled((120, 100, 288), affine)
     framed = bare.framed(fine)
     assert framed.spacing == pytest.approx((5, 5, 6))
-    assert not any(n % SMALL.multiple for n in framed.grid)
+    assert not any(n % m for n, m in zip(framed.grid, SMALL.multiples, strict=True))
     assert framed.data.sum() == pytest.approx(scan.data.sum(dtype=float), rel=0.01)
 
 

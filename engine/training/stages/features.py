@@ -13,10 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from engine.anatomy.head import HEAD
+from engine.anatomy.heart import HEART
 from engine.anatomy.torso import TORSO
 from engine.cohort.store import CohortStore
 from engine.imaging.grid import in_words
 from engine.measure.features import FOLDS, FeatureConfig, FeatureEncoder, fold_of, new_folds
+from engine.phantom.heart.raster import RASTER as CINE
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation, augment
 from engine.training.loop import Limits, Loss, Objective, optimise
@@ -83,6 +85,13 @@ def torso_features() -> FeatureRecipe:
     """The encoder of in-silico torsos, which have a left and a right."""
     config = FeatureConfig(grid=GRID, channels=TORSO.channels)
     return FeatureRecipe(name=TORSO.features, title="Features of a torso", encoder=config)
+
+
+def heart_features() -> FeatureRecipe:
+    """The encoder of in-silico hearts: the phases of a cycle side by side, slices few and thick."""
+    views = Views(shift=1, augmentation=Augmentation(mirror=0.0, rotation=1.5, scale=0.015, shift=(1.5, 1.5, 1.0), elastic=0.4))
+    config = FeatureConfig(grid=CINE.grid, channels=HEART.frames)
+    return FeatureRecipe(name=HEART.features, title="Features of a heart", encoder=config, views=views)
 
 
 def two_views(
