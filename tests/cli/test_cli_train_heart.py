@@ -28,7 +28,14 @@ from tests.phantom.heart.hearts import heart
 from tests.training.heart.test_examples import patient
 
 SMALL = SegmenterConfig(
-    classes=CLASSES, window=(96, 96, 16), spacing=RASTER.spacing, centre=(0.0,) * 3, widths=(8, 8, 8), inputs=3, flat=2, fold=4
+    classes=CLASSES,
+    window=(96, 96, 16),
+    spacing=RASTER.spacing,
+    centre=(0.0,) * 3,
+    widths=(8, 8, 8),
+    inputs=3,
+    flat=2,
+    fold=4,
 )
 RECIPE = HeartRecipe(
     measure=HeartMeasureConfig(segmenter=SMALL, plausible=(0.0, 1e6)),
@@ -88,7 +95,9 @@ def test_what_no_heart_can_be_learned_from_is_refused(
     refused: Callable[..., str], tiny_store: CohortStore, tmp_path: Path
 ) -> None:
     run = ("--run-dir", tmp_path / "run")
-    assert "and no cines; give a store made by somatwin phantom" in refused("train", "measure_heart", tiny_store.path, *run)
+    assert "and no cines; give a store made by somatwin phantom" in refused(
+        "train", "measure_heart", tiny_store.path, *run
+    )
     bare = heart_store(tmp_path / "bare", 4, labels=False)
     assert "has no labels of hearts" in refused("train", "measure_heart", bare.path, *run)
     few = heart_store(tmp_path / "few", 4)

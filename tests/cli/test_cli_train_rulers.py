@@ -168,4 +168,6 @@ def test_what_belongs_to_models_is_refused(
         assert f"{recipe} does not train on computed persons; leave --persons 3 out" in said
     said = refused("train", "measure_head", tiny_store.path, *run, "--from", "head-t1")
     assert "measure_head starts from nothing; leave --from head-t1 out" in said
-    assert "features_torso, features_heart, measure_head, measure_torso, measure_heart" in refused("train", "arm", tiny_store.path, *run)
+    assert "features_torso, features_heart, measure_head, measure_torso, measure_heart" in refused(
+        "train", "arm", tiny_store.path, *run
+    )

@@ -89,7 +89,9 @@ def torso_features() -> FeatureRecipe:
 
 def heart_features() -> FeatureRecipe:
     """The encoder of in-silico hearts: the phases of a cycle side by side, slices few and thick."""
-    views = Views(shift=1, augmentation=Augmentation(mirror=0.0, rotation=1.5, scale=0.015, shift=(1.5, 1.5, 1.0), elastic=0.4))
+    views = Views(
+        shift=1, augmentation=Augmentation(mirror=0.0, rotation=1.5, scale=0.015, shift=(1.5, 1.5, 1.0), elastic=0.4)
+    )
     config = FeatureConfig(grid=CINE.grid, channels=HEART.frames)
     return FeatureRecipe(name=HEART.features, title="Features of a heart", encoder=config, views=views)
 

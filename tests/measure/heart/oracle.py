@@ -25,7 +25,14 @@ class Oracle(Segmenter):
 def oracle(voxel: tuple[float, float, float], window: tuple[int, int] = (112, 112)) -> HeartMeasure:
     """The ruler for cines of these voxels, as :func:`cine_of` makes them."""
     small = SegmenterConfig(
-        classes=CLASSES, window=(32, 32, 8), spacing=voxel, centre=(0.0,) * 3, widths=(8, 8, 8), inputs=3, flat=2, fold=4
+        classes=CLASSES,
+        window=(32, 32, 8),
+        spacing=voxel,
+        centre=(0.0,) * 3,
+        widths=(8, 8, 8),
+        inputs=3,
+        flat=2,
+        fold=4,
     )
     config = HeartMeasureConfig(segmenter=small, frame=CineFrame(voxel=voxel, window=window))
     return HeartMeasure(config, Oracle(small), CohortBand(lines={}, curves={}, levels={}), {})

@@ -80,7 +80,9 @@ def test_a_heart_is_found_in_a_large_field_of_view() -> None:
 
 def test_slices_stay_where_they_lie_and_voxels_within_them_become_the_networks() -> None:
     frame = CineFrame(voxel=(2.0, 2.0, 8.0), slices=(5.0, 12.0))
-    cine = Volume(np.random.default_rng(0).random((2, 40, 30, 7), np.float32), np.diag([1.5, 1.5, 10, 1]), frames(("cine",), 2))
+    cine = Volume(
+        np.random.default_rng(0).random((2, 40, 30, 7), np.float32), np.diag([1.5, 1.5, 10, 1]), frames(("cine",), 2)
+    )
     found = framed(cine, frame)
     assert found.spacing == pytest.approx((2.0, 2.0, 10.0))
     assert found.grid == (30, 22, 7)

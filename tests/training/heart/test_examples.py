@@ -93,7 +93,9 @@ def test_a_loss_of_exact_labels_is_the_usual_one_and_what_nobody_knows_has_none(
     assert entropy == pytest.approx(float(torch.nn.functional.cross_entropy(scores, classes)), rel=1e-5)
     assert 0 < overlap < 1
     sure = torch.where(allowed, 30.0, -30.0)
-    assert max(map(float, partial_loss(sure, allowed, torch.ones(1, 4, dtype=torch.bool)))) == pytest.approx(0, abs=1e-5)
+    assert max(map(float, partial_loss(sure, allowed, torch.ones(1, 4, dtype=torch.bool)))) == pytest.approx(
+        0, abs=1e-5
+    )
     scores.requires_grad_()
     allowed = allowed | (torch.arange(4) < 2)
     entropy, overlap = partial_loss(scores, allowed, torch.ones(1, 4, dtype=torch.bool))
