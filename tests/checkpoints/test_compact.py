@@ -32,6 +32,7 @@ def test_nothing_stays_nothing() -> None:
     [
         ("autoencoder.x", LEAST, True),
         ("autoencoder.x", LEAST - 2, False),
+        ("velocity_net.blocks.0.qkv.weight", LEAST, True),
         ("velocity_net.x", LEAST, False),
         ("rows.correction", LEAST, False),
     ],
