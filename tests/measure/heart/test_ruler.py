@@ -130,8 +130,8 @@ def test_what_is_no_cine_of_a_heart_is_refused() -> None:
         ruler.measure(replace(cine, data=right))
     with pytest.raises(VolumeError, match="larger than a chest; crop the cine to the heart"):
         ruler.measure(replace(cine, affine=np.diag([6.0, 6.0, 8.0, 1.0])))
+    small = cine_of(BEATING[:, 28:40, 44:52, 4:5].repeat(3, 3), AFFINE)
     with pytest.raises(VolumeError, match="mL look like a left ventricle, 5 to 900 are expected"):
-        small = cine_of(BEATING[:, 28:40, 44:52, 4:5].repeat(3, 3), AFFINE)
         ruler.measure(small)
 
 
