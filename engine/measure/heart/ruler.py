@@ -204,8 +204,8 @@ def tidied(probabilities: Float[np.ndarray, "k x y z"]) -> Float[np.ndarray, "k 
     a body has one heart."""
     kept, likeliest = probabilities.copy(), probabilities.argmax(0)
     for name in (LEFT, WALL, RIGHT):
-        pieces, n = label(likeliest == CLASSES.index(name), np.ones((3, 3, 3)))
-        if n > 1:
+        pieces = np.empty(likeliest.shape, np.int32)
+        if label(likeliest == CLASSES.index(name), np.ones((3, 3, 3)), output=pieces) > 1:
             sizes = np.bincount(pieces.ravel())
             stray = (pieces > 0) & (pieces != 1 + sizes[1:].argmax())
             kept[:, stray] = 0

@@ -115,8 +115,8 @@ def phases(total: int, few: float, generator: torch.Generator) -> list[int]:
     alone."""
     first = int(uniform(generator) * total)
     alone = uniform(generator) < few
-    later = [total // 2] if alone else [total * quarter // 4 for quarter in (1, 2, 3)]
-    return [first, *((first + step) % total for step in later if step)]
+    later = {total // 2} if alone else {total * quarter // 4 for quarter in (1, 2, 3)}
+    return [first, *((first + step) % total for step in sorted(later) if step)]
 
 
 def uniform(generator: torch.Generator) -> float:

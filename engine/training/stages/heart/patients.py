@@ -45,7 +45,7 @@ class Patient:
     @property
     def contoured(self) -> Bool[np.ndarray, "2 z"]:
         """Which slices of a phase have a contour."""
-        return self.cavity.any((1, 2))
+        return np.asarray(self.cavity.any((1, 2)))
 
 
 def read_patients(folder: Path) -> list[Patient]:
@@ -55,9 +55,9 @@ def read_patients(folder: Path) -> list[Patient]:
         drawn = path.with_name(path.name.replace("_cine", "_dseg"))
         if not drawn.is_file():
             continue
-        image = nib.load(path)
-        cine, cavity = (np.moveaxis(np.asarray(nib.load(file).dataobj), -1, 0) for file in (path, drawn))
-        volume = Volume(cine, image.affine, frames(HEART.channels, len(cine)))
+        image, contours = nib.Nifti1Image.from_filename(path), nib.Nifti1Image.from_filename(drawn)
+        cine, cavity = (np.moveaxis(np.asarray(one.dataobj), -1, 0) for one in (image, contours))
+        volume = Volume(cine, np.asarray(image.affine), frames(HEART.channels, len(cine)))
         found.append(Patient(name=path.name.split("_")[0], cine=volume, cavity=cavity > 0))
     if not found:
         raise RunError(f"{folder} has no sub-*/cardiac/*_phase-EDES_cine.nii.gz with its _dseg; give a folder that has")
@@ -78,7 +78,8 @@ def taught(patient: Patient, voxel: tuple[float, float, float]) -> Taught:
     """A patient for training: slices where they lie, voxels within them of the ruler's size."""
     cine = patient.cine
     mm = (*voxel[:2], cine.spacing[2])
-    grid = (*(round(n * own / new) for n, own, new in zip(cine.grid[:2], cine.spacing, mm, strict=False)), cine.grid[2])
+    x, y = (round(cine.grid[axis] * cine.spacing[axis] / mm[axis]) for axis in (0, 1))
+    grid = (x, y, cine.grid[2])
     affine = cine.affine.copy()
     affine[:3, :3] = affine[:3, :3] / cine.spacing * mm
     smooth = np.stack([antialiased(phase.astype(np.float32), cine.spacing, mm) for phase in cine.data])
