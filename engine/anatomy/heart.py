@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.anatomy.region import Area, Region, Tissue
+from engine.imaging.grid import cycle_by
 
 #: phases of a cycle, the first end-diastole
 PHASES = 12
@@ -53,5 +54,4 @@ def cycle_of(row: Mapping[str, Any]) -> float | None:
     >>> cycle_of({"heart_rate": 75}), cycle_of({"age": 50})
     (0.8, None)
     """
-    rate = row.get("heart_rate")
-    return 60 / float(rate) if rate else None
+    return cycle_by(row.get("heart_rate"))

@@ -70,7 +70,7 @@ def bullseye_figure(
                 base=low[chosen],
                 r=(high - low)[chosen],
                 marker=marker,
-                text=[_segment_in_words(i, wall[i], sex) for i in np.flatnonzero(chosen)],
+                text=[_segment_in_words(int(i), wall[i], sex) for i in np.flatnonzero(chosen)],
                 hovertemplate="%{text}<extra></extra>",
                 subplot=polar,
                 showlegend=False,

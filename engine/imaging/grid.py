@@ -112,8 +112,9 @@ def cycle_by(heart_rate: object) -> float | None:
     >>> cycle_by(75), cycle_by(None)
     (0.8, None)
     """
-    known = isinstance(heart_rate, int | float) and heart_rate > 0
-    return plausible_cycle(60 / heart_rate) if known else None
+    if not isinstance(heart_rate, int | float) or heart_rate <= 0:
+        return None
+    return plausible_cycle(60 / heart_rate)
 
 
 def phases_said(phases: int) -> str:

@@ -26,7 +26,7 @@ every = pytest.mark.parametrize("region", regions(), ids=lambda region: region.n
 def test_a_region_is_found_by_name_channels_and_file():
     for region in regions():
         assert region_named(region.name) is region
-        assert region_of(list(region.channels)) is region
+        assert region_of(list(region.frames)) is region
         for file in region.files:
             name = file.replace("*", "sub-01_ses-2")
             assert region_of_file(f"folder/{name}.nii.gz") is region_of_file(f"{name}.nii") is region
@@ -46,7 +46,7 @@ def test_no_two_regions_share_what_tells_them_apart(part: str):
 def test_what_a_region_names_is_there(region: Region):
     assert region.recipe in RECIPES
     assert (RECIPES[region.recipe]("cpu").preprocess is not None) == (region.intake == "preprocessed")
-    assert RECIPES[region.recipe]("cpu").model.image.channels == len(region.channels)
+    assert RECIPES[region.recipe]("cpu").model.image.channels == len(region.frames)
     for name in (region.ruler, region.features):
         assert json.loads((CHECKPOINTS / name / "config.json").read_text())["name"] == name
     assert set(RULERS) == {each.ruler for each in regions()}

@@ -125,12 +125,14 @@ def _losses(recipe: Recipe) -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]
     tokens, columns = torch.zeros(1, image.tokens, image.latent), torch.zeros(1, *net.codes.shape)
     state = Joint(tokens, columns, torch.zeros(1, image.tokens, 0))
     levels = Levels(torch.ones(1), torch.ones(1, net.codes.shape[0]), torch.ones(1))
+
+    def velocity_error() -> Tensor:
+        image, table, *_ = net.velocity_net(state, state, levels)
+        return image.square().mean() + table.square().mean()
+
     return {
         "autoencoder": (coder, lambda: coder.decode(coder.encode(volume)).square().mean()),
-        "flow": (
-            net.velocity_net,
-            lambda: sum(part.square().mean() for part in net.velocity_net(state, state, levels)[:2]),
-        ),
+        "flow": (net.velocity_net, velocity_error),
     }
 
 

@@ -205,7 +205,8 @@ def tidied(probabilities: Float[np.ndarray, "k x y z"]) -> Float[np.ndarray, "k 
     kept, likeliest = probabilities.copy(), probabilities.argmax(0)
     for name in (LEFT, WALL, RIGHT):
         pieces = np.empty(likeliest.shape, np.int32)
-        if label(likeliest == CLASSES.index(name), np.ones((3, 3, 3)), output=pieces) > 1:
+        label(likeliest == CLASSES.index(name), np.ones((3, 3, 3)), output=pieces)
+        if pieces.max() > 1:
             sizes = np.bincount(pieces.ravel())
             stray = (pieces > 0) & (pieces != 1 + sizes[1:].argmax())
             kept[:, stray] = 0
