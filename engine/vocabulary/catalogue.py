@@ -182,12 +182,9 @@ _VARIABLES = (
         name="pathology",
         label="Pathology",
         description="what the heart suffers from",
-        levels={
-            "healthy": "healthy",
-            "dilated": "wide and weak",
-            "hypertrophic": "thick-walled",
-            "infarcted": "with a thin, still part of the wall",
-        },
+        levels={name: name for name in ("healthy", "dilated", "hypertrophic", "infarcted")},
+        bids_description="what the heart suffers from: dilated is wide and weak, hypertrophic thick-walled, infarcted has a thin, "
+        "still part of the wall",
     ),
     Variable(
         name="lv_edv",
