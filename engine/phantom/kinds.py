@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +22,7 @@ from engine.phantom.torsos import COLUMNS, PHANTOM
 from engine.phantom.torsos import make as make_torsos
 
 
+@runtime_checkable
 class InSilico(Protocol):
     """A computed person: frames (uint8, 255 the brightest), labels, and the row of the table."""
 
