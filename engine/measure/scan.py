@@ -80,7 +80,7 @@ def read_scan(path: Path, region: Region | None = None) -> tuple[Region, Volume]
 def scan_of(path: Path, region: Region | None = None) -> tuple[Region, Series]:
     """:func:`read_scan` with notes on how the scan was read."""
     named = region or region_of_file(path)
-    scan = load_scan(path, ("T1w",) if named is None else named.channels)
+    scan = load_scan(path, ("T1w",) if named is None else named.frames)
     scan = replace(scan, volume=black_at_zero(scan.volume))
     return named or _region_by_size(path, scan.volume), scan
 
@@ -88,7 +88,7 @@ def scan_of(path: Path, region: Region | None = None) -> tuple[Region, Series]:
 def _region_by_size(path: Path, volume: Volume) -> Region:
     """The first region of one file a scan that can be as large as this."""
     sides = sorted((n * mm for n, mm in zip(volume.grid, volume.spacing, strict=True)), reverse=True)
-    alone = [region for region in regions() if len(region.channels) == 1]
+    alone = [region for region in regions() if len(region.frames) == 1]
     for region in alone:
         if sides[0] <= region.largest_mm:
             return region

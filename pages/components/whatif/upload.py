@@ -11,6 +11,9 @@ import numpy as np
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 
+from engine.imaging.cine.phases import FEWEST_PHASES, in_phases
+from engine.imaging.cine.short_axis import check_short_axis
+from engine.imaging.grid import phases_of
 from engine.imaging.nifti import read_volume
 from engine.imaging.pair import paired
 from engine.imaging.volume import Volume, VolumeError
@@ -64,12 +67,13 @@ def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
         _in_use(scan)
         agreed = not scan.doubts or state.get("whatif.agreed", False)
         return (scan if agreed else None), []
-    pair = len(model.checkpoint.config.channels) > 1
-    what = (
-        "Water and fat image, two NIfTI files, or a Dixon scan's DICOM as zip"
-        if pair
-        else "NIfTI file, or a DICOM series as zip"
-    )
+    kinds, phases = phases_of(model.checkpoint.config.channels)
+    pair = len(kinds) > 1
+    what = "NIfTI file, or a DICOM series as zip"
+    if pair:
+        what = "Water and fat image, two NIfTI files, or a Dixon scan's DICOM as zip"
+    elif phases > 1:
+        what = "Short-axis cine: NIfTI of four axes, or its DICOM series as zip"
     chosen = st.file_uploader(
         what,
         ["nii", "gz", "zip"],
@@ -164,6 +168,10 @@ def held_in_memory() -> None:
 
 def read_files(files: Sequence[File], channels: Sequence[str]) -> tuple[Volume, tuple[str, ...]]:
     """The scan that the files hold, read from their bytes, and notes on how; no refusal holds a file's name."""
+    kinds, phases = phases_of(channels)
+    if phases > 1:
+        ((_, data),) = files
+        return _read_cine(data, *kinds, phases)
     if len(channels) == 1:
         ((_, data),) = files
         if data[:2] == b"PK":
@@ -186,3 +194,17 @@ def read_files(files: Sequence[File], channels: Sequence[str]) -> tuple[Volume, 
             )
         found.append(read_volume(named[0], channel, name=f"the {channel} image"))
     return paired(*found), ()
+
+
+def _read_cine(data: bytes, kind: str, phases: int) -> tuple[Volume, tuple[str, ...]]:
+    """A short-axis cine in so many phases."""
+    if data[:2] == b"PK":
+        from engine.imaging.dicom.cine import read_cine
+
+        series = read_cine(data, kind)
+        cine, notes = series.volume, series.notes
+    else:
+        cine, notes = read_volume(data, kind, phases=FEWEST_PHASES), ()
+        check_short_axis(cine)
+    volume, said = in_phases(cine, phases)
+    return volume, (*notes, *said)
