@@ -206,6 +206,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
         mask_share=0,
         refiner_share=0.15,
         detail_share=0.15,
+        guidance=2.5,
     )
 
 
