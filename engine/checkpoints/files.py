@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from engine.model.config import ModelConfig
+from engine.model.config import FACTOR, ModelConfig
 from engine.storage import strict_json
 from engine.storage.whole import amended_directory, refusing, settle_all, settled, whole_directory
 from engine.vocabulary.refusal import Refusal
@@ -39,6 +39,10 @@ def sizes_of(model: ModelConfig) -> dict[str, Any]:
     found = {k: v for k, v in asdict(model).items() if v is not None or k not in ("mask", "detail")}
     if model.mask and not model.mask.atlas:
         found["mask"] = {k: v for k, v in asdict(model.mask).items() if k != "atlas"}
+    if set(model.image.patch) == {FACTOR}:
+        found["image"] = {k: v for k, v in found["image"].items() if k != "patch"}
+    if model.detail and not model.detail.classes:
+        found["detail"] = {k: v for k, v in found["detail"].items() if k not in ("classes", "codes")}
     return found
 
 

@@ -33,7 +33,7 @@ class Cycle:
 
     title: str
     lv: Float[np.ndarray, " t"]
-    rv: Float[np.ndarray, " t"] | None = None
+    rv: Float[np.ndarray, " r"] | None = None
     seconds: float | None = None
 
     def __post_init__(self) -> None:

@@ -38,8 +38,9 @@ class AutoencoderConfig:
             raise ConfigError(f"patch {self.patch} is not three of {', '.join(map(str, HALVINGS))} voxels; change it")
         sides = zip(self.grid, self.patch, strict=False)
         if len(self.grid) != 3 or any(_whole(n, "grid", 0) % side for n, side in sides):
+            side = self.patch[0] if len(set(self.patch)) == 1 else self.patch
             raise ConfigError(
-                f"grid {self.grid} is not a multiple of {self.patch} along each of three axes; crop or pad the recipe's grid"
+                f"grid {self.grid} is not a multiple of {side} along each of three axes; crop or pad the recipe's grid"
             )
         if len(self.widths) != 4:
             raise ConfigError(f"widths {self.widths} are not four; give one for each halving of the resolution")

@@ -148,7 +148,7 @@ class AttributeSchema:
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready description; :meth:`from_json` restores it exactly."""
         columns = [{"kind": type(c).__name__.lower(), **asdict(c)} for c in self.columns]
-        return {"columns": columns, "derived": [asdict(d) for d in self.derived]}
+        return {"columns": columns, "derived": [_stored(d) for d in self.derived]}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> AttributeSchema:
@@ -160,6 +160,12 @@ class AttributeSchema:
             raise AttributeValueError(
                 f"the stored schema is not readable ({error}); use the version that wrote it"
             ) from None
+
+
+def _stored(column: Derived) -> dict[str, Any]:
+    """As JSON; without wholes where there are none, as older versions read it."""
+    fields = asdict(column)
+    return fields if column.wholes else {key: value for key, value in fields.items() if key != "wholes"}
 
 
 def _missing(value: Any) -> bool:

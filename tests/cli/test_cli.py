@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -139,11 +140,11 @@ def test_ctrl_c_leaves_nothing(
     original = Model._volume
     calls: list[int] = []
 
-    def interrupted(self: Model, data: np.ndarray) -> engine.Volume:
+    def interrupted(self: Model, data: np.ndarray, row: dict[str, Any]) -> engine.Volume:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(self, data)
+        return original(self, data, row)
 
     monkeypatch.setattr(Model, "_volume", interrupted)
     sentence = refused("generate", checkpoint, "--n", "3", "--steps", "1", "--out", tmp_path / "out", code=130)

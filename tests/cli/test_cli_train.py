@@ -46,7 +46,7 @@ def test_what_cannot_be_trained_is_refused(
 ) -> None:
     run, store = ("--run-dir", tmp_path / "run"), tiny_store.path
     assert (
-        "there is no recipe 'arm'; the recipes are head_t1, head_t1_1mm, torso_dixon, torso_dixon_hd, tiny"
+        "there is no recipe 'arm'; the recipes are head_t1, head_t1_1mm, torso_dixon, torso_dixon_hd, heart_cine, tiny"
         in refused("train", "arm", store, *run)
     )
     assert "is not a store; ingest a data set first" in refused("train", "tiny", tmp_path / "none", *run)

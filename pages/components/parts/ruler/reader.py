@@ -53,7 +53,8 @@ def ruler_for(model: Model) -> tuple[Ruler | None, str]:
     """The ruler for what the model draws, or a sentence why there is none."""
     region = region_drawn(model)
     if region is None:
-        shown = in_words(model.checkpoint.config.channels)
+        channels = model.checkpoint.config.channels
+        shown = in_words(channels) if channels else "no scans"
         return None, f"Nothing is measured: the model draws {shown}, for which there is no measuring network."
 
     from engine.measure.shipped import shipped
