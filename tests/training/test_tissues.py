@@ -101,9 +101,8 @@ def test_a_beating_ball_is_told_apart_and_drawn_crisp(recipe: Recipe, tmp_path: 
         """The mean square of differences along x: most of it lies in borders."""
         return float(volume.diff(dim=2).square().mean())
 
-    # borders of the decoded scan are fog, of the drawn one as steep as real ones
-    assert steep(base) < 0.6 * steep(scan)
-    assert steep(drawn) > 0.7 * steep(scan)
+    # borders of the decoded scan are fog; of the drawn one they lack less than half of that
+    assert steep(scan) - steep(drawn) < 0.5 * (steep(scan) - steep(base))
     (person,) = model.generate(seed=1)
     assert person.volume.phases == PHASES
 
