@@ -40,9 +40,9 @@ def sizes_of(model: ModelConfig) -> dict[str, Any]:
     if model.mask and not model.mask.atlas:
         found["mask"] = {k: v for k, v in asdict(model.mask).items() if k != "atlas"}
     if set(model.image.patch) == {FACTOR}:
-        found["image"] = {k: v for k, v in found["image"].items() if k != "patch"}
+        found["image"] = {k: v for k, v in asdict(model.image).items() if k != "patch"}
     if model.detail and not model.detail.classes:
-        found["detail"] = {k: v for k, v in found["detail"].items() if k not in ("classes", "codes")}
+        found["detail"] = {k: v for k, v in asdict(model.detail).items() if k not in ("classes", "codes")}
     return found
 
 

@@ -171,7 +171,7 @@ def read_files(files: Sequence[File], channels: Sequence[str]) -> tuple[Volume, 
     kinds, phases = phases_of(channels)
     if phases > 1:
         ((_, data),) = files
-        return _read_cine(data, *kinds, phases)
+        return _read_cine(data, kinds[0], phases)
     if len(channels) == 1:
         ((_, data),) = files
         if data[:2] == b"PK":
