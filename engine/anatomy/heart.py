@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from engine.anatomy.region import Area, Region, Tissue
-from engine.imaging.grid import cycle_by
 
 #: phases of a cycle, the first end-diastole
 PHASES = 12
@@ -46,12 +42,3 @@ HEART = Region(
         Tissue(title="Right ventricle", classes=(RIGHT,), colour="#3f78c4", opacity=0.7),
     ),
 )
-
-
-def cycle_of(row: Mapping[str, Any]) -> float | None:
-    """Length of the heart's cycle in seconds, where the row says its rate.
-
-    >>> cycle_of({"heart_rate": 75}), cycle_of({"age": 50})
-    (0.8, None)
-    """
-    return cycle_by(row.get("heart_rate"))

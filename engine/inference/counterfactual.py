@@ -24,7 +24,7 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from engine.anatomy.heart import cycle_of
+from engine.imaging.grid import cycle_by
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume, finite
 from engine.inference.conditioning import given_for_inversion, given_otherwise, given_rows, with_masks
@@ -267,7 +267,7 @@ def counterfactual(
     def like(data: np.ndarray, cycle: float | None = volume.cycle) -> Volume:
         return replace(volume, data=data.reshape(volume.data.shape), cycle=cycle)
 
-    beats = cycle_of(row) if volume.phases > 1 else None
+    beats = cycle_by(row.get("heart_rate")) if volume.phases > 1 else None
     return Counterfactual(
         volume=like(changed, beats),
         restored=like(add_back(changed, null, scanned), beats),

@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from engine.anatomy.heart import cycle_of
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from engine.imaging.grid import phases_of
+from engine.imaging.grid import cycle_by, phases_of
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume
 from engine.inference.conditioning import given_rows, with_masks
@@ -233,7 +232,12 @@ class Model:
     def _volume(self, data: Any, row: Row) -> Volume:
         channels = self.checkpoint.config.channels
         voxels = data[0] if len(channels) == 1 else data
-        return Volume(voxels, self.checkpoint.affine, channels, cycle_of(row) if phases_of(channels)[1] > 1 else None)
+        return Volume(
+            voxels,
+            self.checkpoint.affine,
+            channels,
+            cycle_by(row.get("heart_rate")) if phases_of(channels)[1] > 1 else None,
+        )
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

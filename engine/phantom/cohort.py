@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.anatomy.heart import cycle_of
 from engine.cohort.bids_write import write_bids
 from engine.cohort.builder import StoreBuilder
 from engine.cohort.ingest import write_quality
 from engine.cohort.store import CohortStore, part_of
-from engine.imaging.grid import frames
+from engine.imaging.grid import cycle_by, frames
 from engine.imaging.volume import Volume, centred_affine
 from engine.phantom.anthropometry import PhantomError
 from engine.phantom.kinds import TORSO, InSilico, kind_of, made
@@ -159,7 +158,7 @@ def write_nifti(store: CohortStore, count: int, device: str = "cpu") -> Path:
             codes = labels.reshape(kind.phases, *kind.grid).astype(np.uint8)
             data = np.concatenate([np.asarray(store.volumes[i]), codes])
             names = (*kind.frames, *frames(["dseg"], kind.phases))
-            yield _Saved(Volume(data, store.affine, names, cycle_of(row)), row)
+            yield _Saved(Volume(data, store.affine, names, cycle_by(row.get("heart_rate"))), row)
 
     out = write_bids(
         store.path / "bids",

@@ -152,11 +152,9 @@ class Detail(nn.Module):
     ) -> Float[Tensor, "b c x y z"]:
         """E[u | u_t, D, mask]: ``state`` u_t, ``base`` D in 0..1, ``labels`` of the mask (:attr:`unknown`: there is none), each
         person's crop beginning at its corner; ``template`` is the atlas' mean scan in the person, 0..1, of an unknown mask 0."""
-        if self.maps == 1:
-            told = self.embedding(labels.long().reshape(len(labels), *labels.shape[-3:])).movedim(-1, 1)
-        else:
-            told = self.embedding(self._mapped(labels)).movedim(-1, 2).flatten(1, 2)
-        parts = [state, 2 * base - 1, told]
+        # side by side, map after map
+        told = [self.embedding(one).movedim(-1, 1) for one in self._mapped(labels).unbind(1)]
+        parts = [state, 2 * base - 1, *told]
         if self.atlas:
             parts.append(torch.zeros_like(base) if template is None else template)
         seen = torch.cat(parts, 1)
