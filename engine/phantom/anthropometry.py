@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.phantom.composition import RESIDUALS, Values, score, trunk_fat
-from engine.phantom.conditioning import PUBLIC, PhantomError, condition, refuse_contradictions, solve
 from engine.phantom.dimensions import dimensions
+from engine.phantom.given.conditioning import PUBLIC, PhantomError, condition, refuse_contradictions, solve
 from engine.phantom.organ_sizes import organ_sizes
 from engine.phantom.regressions import BMIS, ETHNICITIES, LEVELS, SEXES, SMOKING
 
@@ -177,7 +177,7 @@ class Draw:
 def draw(seeds: Sequence[int], given: Given | Sequence[Given] | None = None, *, counted: bool = False) -> Draw:
     """Persons of these seeds from the population, given what is ``given`` (as in :func:`sample_people`).
 
-    Where ``counted``, the columns of :data:`engine.phantom.counted.COUNTED` are given as the table counts them.
+    Where ``counted``, the columns of :data:`engine.phantom.given.counted.COUNTED` are given as the table counts them.
     """
     seeds = tuple(_checked_seed(seed) for seed in seeds)
     if not seeds:

@@ -2,7 +2,7 @@
 
 Every quantity is ``value = f(its parents, e)`` with a standard normal e, a weighted sum of shared factors and a residual
 of its own (:data:`LOADINGS`); f is monotone in e and each :class:`Mechanism` carries its inverse. So a quantity can be
-given: :func:`engine.phantom.conditioning.solve` then solves for its own residual.
+given: :func:`engine.phantom.given.conditioning.solve` then solves for its own residual.
 
 Arrays are float64 of shape (n,), elementwise: a person's values do not depend on who else is in the batch.
 """

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from engine.phantom.anthropometry import People
 from engine.phantom.body import Body, build
 from engine.phantom.dixon import scan
-from engine.phantom.fitting import fit
 from engine.phantom.girth import girth, waist_level
+from engine.phantom.given.fitting import fit
 from engine.phantom.process import one_thread
 from engine.phantom.shape.frame import RASTER, Raster
 from engine.phantom.tissue import codes
@@ -45,8 +45,8 @@ def make(
 ) -> list[PhantomPerson]:
     """Persons of these seeds whose table shows what is ``given``: any of its columns, for all or one mapping for each.
 
-    What is counted on the label map comes out to :data:`engine.phantom.counted.TOLERANCE` and costs some more bodies
-    (:func:`engine.phantom.fitting.fit`); the rest comes out as it is given, rounded as the table is (weight to .1 kg).
+    What is counted on the label map comes out to :data:`engine.phantom.given.counted.TOLERANCE` and costs some more bodies
+    (:func:`engine.phantom.given.fitting.fit`); the rest comes out as it is given, rounded as the table is (weight to .1 kg).
     On the CPU one after another on one thread, so that a person never depends on the company; on a GPU all at once.
     Raises :class:`PhantomError` for what cannot be.
     """

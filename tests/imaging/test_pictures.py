@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.imaging.movie import MovieError, to_gif, to_mp4
+from engine.imaging.film.movie import MovieError, to_gif, to_mp4
+from engine.imaging.film.turntable import Body, turned
 from engine.imaging.pictures import AMBER, body_box, captioned, montage
 from engine.imaging.surface import Surface, surface
-from engine.imaging.turntable import Body, turned
 from engine.imaging.volume import Volume
 
 MARKS = "SYNTHETIC - not for diagnosis · tiny, seed 5, weights 0123456789ab"

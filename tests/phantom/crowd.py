@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 
 from engine.phantom.composition import RESIDUALS, score, trunk_fat
-from engine.phantom.conditioning import solve
 from engine.phantom.dimensions import dimensions
+from engine.phantom.given.conditioning import solve
 from engine.phantom.organ_sizes import organ_sizes
 
 

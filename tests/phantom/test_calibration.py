@@ -7,8 +7,8 @@ import pytest
 
 from engine.phantom.anthropometry import sample_people
 from engine.phantom.body import Body, build
-from engine.phantom.counted import COUNTED_LAWS, LINES
 from engine.phantom.dimensions import ANSUR, STATURE
+from engine.phantom.given.counted import COUNTED_LAWS, LINES
 from engine.phantom.shape.frame import SPACING, VOXEL_ML
 from engine.phantom.tissue import codes
 from engine.phantom.torsos import make

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from engine.phantom.anthropometry import COUNTED_RANGES, LEVELS, RANGES, People, PhantomError, sample_people
-from engine.phantom.counted import COUNTED, TOLERANCE
-from engine.phantom.fitting import BODIES, fit
+from engine.phantom.given.counted import COUNTED, TOLERANCE
+from engine.phantom.given.fitting import BODIES, fit
 from engine.phantom.torsos import COLUMNS, make
 
 #: how the table rounds what is not counted; weight is that of the rounded height and BMI

@@ -295,7 +295,7 @@ UTERUS = (1.35, (0.0, -92.0, 852.0))
 def volumes(folder: Path) -> dict[str, LabelVolume]:
     """The label volumes by name: ``body``, ``bowel`` (a second one) and ``womb``.
 
-    Raises :class:`~engine.phantom.conditioning.PhantomError` for a folder without the geometry.
+    Raises :class:`~engine.phantom.given.conditioning.PhantomError` for a folder without the geometry.
     """
     return {
         "body": _volume(BODY, NAMES, body(folder).labels),

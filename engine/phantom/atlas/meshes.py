@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from engine.phantom.conditioning import PhantomError
+from engine.phantom.given.conditioning import PhantomError
 
 #: a ray that grazes an edge would be counted twice: rays are shifted by this part of a voxel
 SHIFT = (0.37e-4, 0.53e-4)

@@ -11,7 +11,7 @@ import pytest
 from engine.phantom.atlas.build import ABDOMINAL, BODY, NAMES, _belongs, _hull, body, of
 from engine.phantom.atlas.meshes import Lattice, Mesh, bodyparts, inside
 from engine.phantom.atlas.morphology import closed, distance_to, largest, nearest, wrapped_largest, wrapped_smooth
-from engine.phantom.conditioning import PhantomError
+from engine.phantom.given.conditioning import PhantomError
 
 FOLDER = Path(__file__).parents[3] / "../shared/data/anatomy"
 needs_geometry = pytest.mark.skipif(not FOLDER.is_dir(), reason="no geometry here")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.figures.sheet import Picture, sheet
-from engine.imaging.movie import Frame, to_gif, to_mp4
+from engine.imaging.film.movie import Frame, to_gif, to_mp4
+from engine.imaging.film.turntable import FRAMES, Body, turned
 from engine.imaging.pictures import body_box, captioned, montage
-from engine.imaging.turntable import FRAMES, Body, turned
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.ruler.surfaces import surfaces_of

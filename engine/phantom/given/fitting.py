@@ -1,6 +1,6 @@
 """Persons whose table shows what is given: the nearest person of the model whose drawn body counts so.
 
-The person is first drawn from the population given the counted values (:mod:`engine.phantom.counted`). Then some of
+The person is first drawn from the population given the counted values (:mod:`engine.phantom.given.counted`). Then some of
 the standard normals behind it (:data:`KNOBS`) are moved, as little as will do, until what is counted on the drawn body
 is what was given: Gauss-Newton with least-norm steps, the Jacobian from the model and the average body, corrected
 after every body by Broyden's formula (Math. Comp. 19, 1965). How a body is drawn enters only as ``count``.
@@ -16,8 +16,8 @@ from jaxtyping import Float
 
 from engine.phantom.anthropometry import Draw, Given, People, draw, people_of
 from engine.phantom.composition import Values
-from engine.phantom.conditioning import CONTRADICTION, PhantomError, named, refuse_contradictions, solve
-from engine.phantom.counted import BEHIND, COUNTED, TOLERANCE
+from engine.phantom.given.conditioning import CONTRADICTION, PhantomError, named, refuse_contradictions, solve
+from engine.phantom.given.counted import BEHIND, COUNTED, TOLERANCE
 
 Count = Callable[[People], Mapping[str, float]]
 Vector = Float[np.ndarray, " k"]

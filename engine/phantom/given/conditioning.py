@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 from engine.phantom import regressions as law
 from engine.phantom.composition import LOADINGS, MECHANISMS, Mechanism, Values, factors
-from engine.phantom.counted import COUNTED_LAWS
+from engine.phantom.given.counted import COUNTED_LAWS
 from engine.phantom.regressions import Array
 from engine.vocabulary.refusal import Refusal
 
@@ -66,7 +66,7 @@ def solve(
 
     ``given`` holds values by name, NaN where free, categories as indices; ``weight`` (kg) alone fixes BMI by the
     height. The density of an impossible value is -inf. Where ``counted``, quantities that the table counts are given
-    as it counts them (:data:`~engine.phantom.counted.COUNTED_LAWS`); their values are those of the same score.
+    as it counts them (:data:`~engine.phantom.given.counted.COUNTED_LAWS`); their values are those of the same score.
     """
     values, log_density = _roots(residuals, given)
     residuals = dict(residuals)

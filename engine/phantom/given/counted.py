@@ -3,7 +3,7 @@
 The table counts the field of view: litres of subcutaneous fat with arms and thighs, litres of muscle, the girth that
 a tape reads. The structural model has litres of the trunk, kilograms of the whole body and the waist of a survey
 instead. The laws here are regressions of the one on the other over 130 persons of the cohort (own fit). They only say
-which persons a counted value belongs to; :mod:`engine.phantom.fitting` then meets the value on the body.
+which persons a counted value belongs to; :mod:`engine.phantom.given.fitting` then meets the value on the body.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Pictures that move: films, and a body that turns."""
