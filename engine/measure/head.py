@@ -16,24 +16,20 @@ ventricles, 1 the fluid around the brain, 46 the fluid between the bodies of the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from engine.anatomy.head import HEAD
-from engine.anatomy.region import Region
-from engine.checkpoints.files import directory
 from engine.cohort.preprocess.centring import centring
 from engine.cohort.preprocess.outside_brain import SCALP, SKULL
 from engine.cohort.preprocess.preprocess import PreprocessConfig, antialiased
 from engine.imaging.grid import in_words
 from engine.imaging.volume import Volume, VolumeError, finite
-from engine.measure.reference import CohortBand
-from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
-from engine.measure.segmenter import Segmenter, SegmenterConfig
+from engine.measure.ruler import Classes, LearnedRuler, Reading, RulerKind, StatedError, fields
+from engine.measure.segmenter import SegmenterConfig
 
 NAME = HEAD.ruler
 CLASSES = ("background", "fluid", "brain", "ventricles")
@@ -91,59 +87,34 @@ class HeadMeasureConfig:
         return PreprocessConfig(grid=self.grid, spacing=self.spacing, centre=self.centre)
 
 
+def _config(stored: Mapping[str, Any]) -> HeadMeasureConfig:
+    parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "neck": NeckSlab(**stored["neck"])}
+    return HeadMeasureConfig(**{**fields(stored), **parts})
+
+
+def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
+    """From the figures of the test persons: the SD of the relative difference."""
+    volumes = figures.get("test", {}).get("volumes", {})
+    sds = {name: by["relative_difference"][1] for name, by in volumes.items()}
+    return {name: StatedError(sd=float(sd), relative=True) for name, sd in sds.items() if sd is not None}
+
+
 @dataclass(frozen=True, eq=False)
-class HeadMeasure:
+class HeadMeasure(LearnedRuler[HeadMeasureConfig]):
     """The ruler: load it once with :meth:`load`, then :meth:`measure` any number of heads.
 
     ``cohort`` holds the regressions of the real cohort measured with this same ruler (aggregates only).
     """
 
-    config: HeadMeasureConfig
-    segmenter: Segmenter
-    cohort: CohortBand
-    card: dict[str, Any]
-    digest: str = ""
-    errors: Mapping[str, StatedError] = field(default_factory=dict)
-
-    @property
-    def region(self) -> Region:
-        """What it measures."""
-        return HEAD
-
-    @property
-    def measures(self) -> Mapping[str, str]:
-        """The measures' names in words."""
-        return MEASURES
-
-    @property
-    def units(self) -> Mapping[str, str]:
-        """The unit of each measure."""
-        return dict.fromkeys(MEASURES, "ml")
-
-    @property
-    def definitions(self) -> Mapping[str, str]:
-        """A sentence for each measure."""
-        return DEFINITIONS
-
-    @classmethod
-    def load(cls, path: str | Path | None = None) -> HeadMeasure:
-        """Read and check a ruler: the shipped one, or the directory ``path``.
-
-        Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
-        """
-        stored = read_ruler(shipped() if path is None else Path(path), NAME)
-        with stored.readable():
-            config = _config(stored.config["measure"])
-            segmenter = Segmenter(config.segmenter)
-            segmenter.load_weights(stored.weights)
-            cohort = CohortBand.from_json(stored.config["cohort"])
-            errors = _errors(stored.config.get("provenance", {}).get("figures", {}))
-        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest, errors)
-
-    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
-        """Write the ruler, weights as bfloat16, whole or not at all."""
-        about = {"measure": asdict(self.config), "provenance": dict(provenance), "cohort": self.cohort.to_json()}
-        write_ruler(path, NAME, about, self.segmenter, self.card)
+    kind: ClassVar[RulerKind[HeadMeasureConfig]] = RulerKind(
+        region=HEAD,
+        classes=CLASSES,
+        measures=MEASURES,
+        units=dict.fromkeys(MEASURES, "ml"),
+        definitions=DEFINITIONS,
+        settings=_config,
+        errors=_errors,
+    )
 
     def measure(self, volume: Volume) -> dict[str, float]:
         """Millilitres by name (:data:`MEASURES`), the same for the same scan whatever its orientation.
@@ -232,11 +203,6 @@ class HeadMeasure:
         return float(slices.sum()) * config.spacing**3 / 1000
 
 
-def shipped() -> Path:
-    """Where :meth:`HeadMeasure.load` looks when it is given no path."""
-    return directory() / NAME
-
-
 def classes_of_codes() -> UInt8[np.ndarray, "256"]:
     """The table from a DLMUSE code to the index of its class in :data:`CLASSES`."""
     table = np.full(256, CLASSES.index("brain"), np.uint8)
@@ -244,13 +210,6 @@ def classes_of_codes() -> UInt8[np.ndarray, "256"]:
     table[list(FLUID_CODES)] = CLASSES.index("fluid")
     table[list(VENTRICLE_CODES)] = CLASSES.index("ventricles")
     return table
-
-
-def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
-    """From the figures of the test persons: the SD of the relative difference."""
-    volumes = figures.get("test", {}).get("volumes", {})
-    sds = {name: by["relative_difference"][1] for name, by in volumes.items()}
-    return {name: StatedError(sd=float(sd), relative=True) for name, sd in sds.items() if sd is not None}
 
 
 def _single(volume: Volume) -> Volume:
@@ -280,8 +239,3 @@ def _crown(head: Volume) -> Float[np.ndarray, "3"]:
     top = float(edges[1:][counts * area >= 10.0].max(initial=edges[1]))
     below = points[(height <= top) & (height > top - 150)]
     return np.array([*below[:, :2].mean(0), top])
-
-
-def _config(stored: Mapping[str, Any]) -> HeadMeasureConfig:
-    parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "neck": NeckSlab(**stored["neck"])}
-    return HeadMeasureConfig(**{**fields(stored), **parts})

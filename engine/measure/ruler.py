@@ -6,11 +6,11 @@ A ruler measures scans of one region of the body. Which one is whose: :mod:`engi
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from engine.anatomy.region import Region
 from engine.checkpoints.card import write_card
-from engine.checkpoints.files import RULER, CheckpointError, checkpoint_directory
+from engine.checkpoints.files import RULER, CheckpointError, checkpoint_directory, directory
 from engine.imaging.volume import Volume
 from engine.measure.reference import CohortBand
+from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.storage import strict_json
 from engine.storage.whole import file_sha256
 from engine.vocabulary.units import written_unit
@@ -30,6 +31,9 @@ from engine.vocabulary.units import written_unit
 VERSION = 1
 #: the type that a method belongs to; checked calls know typing.Self in dataclasses only
 Own = TypeVar("Own")
+#: the settings of a ruler
+Settings = TypeVar("Settings", bound="RulerSettings")
+AnyLearned = TypeVar("AnyLearned", bound="LearnedRuler[Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +246,99 @@ def fields(part: Mapping[str, Any]) -> dict[str, Any]:
     {'window': (80, 112), 'spacing': 2.0}
     """
     return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
+
+
+@runtime_checkable
+class RulerSettings(Protocol):
+    """Settings of a ruler, a dataclass, among them its network's sizes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def segmenter(self) -> SegmenterConfig: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulerKind(Generic[Settings]):
+    """What all rulers of a ``region`` have in common: ``classes`` that the network tells apart, by measure a name in words, a unit and
+    a sentence, how stored settings become ``settings``, and what the figures of the test persons say of the ``errors``."""
+
+    region: Region
+    classes: tuple[str, ...]
+    measures: Mapping[str, str]
+    units: Mapping[str, str]
+    definitions: Mapping[str, str]
+    settings: Callable[[Mapping[str, Any]], Settings]
+    errors: Callable[[Mapping[str, Any]], dict[str, StatedError]]
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedRuler(Generic[Settings]):
+    """A ruler that reads what a network tells apart: load it once with :meth:`load`, then measure any number of scans.
+
+    ``cohort`` holds the regressions of persons measured with this same ruler (aggregates only).
+    """
+
+    kind: ClassVar[RulerKind[Any]]
+
+    config: Settings
+    segmenter: Segmenter
+    cohort: CohortBand
+    card: dict[str, Any]
+    digest: str = ""
+    errors: Mapping[str, StatedError] = field(default_factory=dict)
+
+    @property
+    def region(self) -> Region:
+        """What it measures."""
+        return self.kind.region
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """The measures' names in words."""
+        return self.kind.measures
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The unit of each measure."""
+        return self.kind.units
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        """A sentence for each measure."""
+        return self.kind.definitions
+
+    @classmethod
+    def load(cls: type[AnyLearned], path: str | Path | None = None) -> AnyLearned:
+        """Read and check a ruler: the shipped one, or the directory ``path``.
+
+        Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
+        """
+        kind = cls.kind
+        name = kind.region.ruler
+        stored = read_ruler(directory() / name if path is None else Path(path), name)
+        with stored.readable():
+            config = kind.settings(stored.config["measure"])
+            if config.segmenter.classes != kind.classes:
+                raise CheckpointError(f"{stored.path} tells other classes apart; restore or replace it")
+            segmenter = Segmenter(config.segmenter)
+            segmenter.load_weights(stored.weights)
+            cohort = CohortBand.from_json(stored.config["cohort"])
+            errors = kind.errors(stored.config.get("provenance", {}).get("figures", {}))
+        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest, errors)
+
+    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
+        """Write the ruler, weights as bfloat16, whole or not at all."""
+        about = {"measure": asdict(self.config), "provenance": dict(provenance), "cohort": self.cohort.to_json()}
+        write_ruler(path, self.region.ruler, about, self.segmenter, self.card)
+
+    def measure(self, volume: Volume) -> dict[str, float]:
+        """The values of :meth:`examine`; raises as it does."""
+        return self.examine(volume).values
+
+    def examine(self, volume: Volume) -> Reading:
+        """What is read off a scan; each ruler has its own."""
+        raise NotImplementedError
 
 
 @contextmanager

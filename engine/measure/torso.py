@@ -14,24 +14,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import binary_erosion
 
-from engine.anatomy.region import Region
 from engine.anatomy.torso import TORSO
-from engine.checkpoints.files import CheckpointError, directory
 from engine.cohort.preprocess.preprocess import antialiased
 from engine.imaging.pair import CHANNELS, FAT, WATER
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.fat_fraction import liver_fat
-from engine.measure.reference import CohortBand
-from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
-from engine.measure.segmenter import Segmenter, SegmenterConfig
+from engine.measure.ruler import Classes, LearnedRuler, Reading, RulerKind, StatedError, fields
+from engine.measure.segmenter import SegmenterConfig
 from engine.measure.waist import waist
 from engine.phantom.shape.frame import GRID, SPACING
 from engine.phantom.tissue import code, codes
@@ -151,65 +147,35 @@ class TorsoMeasureConfig:
     plausible: tuple[float, float] = (8.0, 300.0)
 
 
+def _config(stored: Mapping[str, Any]) -> TorsoMeasureConfig:
+    return TorsoMeasureConfig(**{**fields(stored), "segmenter": SegmenterConfig(**fields(stored["segmenter"]))})
+
+
+def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
+    """From the figures of the test persons: the SD of the difference."""
+    found = figures.get("measures", {})
+    sds = {name: by["difference"][3] for name, by in found.items()}
+    return {
+        name: StatedError(sd=float(sd), relative=name not in IN_UNITS) for name, sd in sds.items() if sd is not None
+    }
+
+
 @dataclass(frozen=True, eq=False)
-class TorsoMeasure:
+class TorsoMeasure(LearnedRuler[TorsoMeasureConfig]):
     """The ruler: load it once with :meth:`load`, then :meth:`measure` any number of torsos.
 
     ``cohort`` holds the regressions of in-silico persons measured with this same ruler (aggregates only).
     """
 
-    config: TorsoMeasureConfig
-    segmenter: Segmenter
-    cohort: CohortBand
-    card: dict[str, Any]
-    digest: str = ""
-    errors: Mapping[str, StatedError] = field(default_factory=dict)
-
-    @property
-    def region(self) -> Region:
-        """What it measures."""
-        return TORSO
-
-    @property
-    def measures(self) -> Mapping[str, str]:
-        """The measures' names in words."""
-        return MEASURES
-
-    @property
-    def units(self) -> Mapping[str, str]:
-        """The unit of each measure."""
-        return UNITS
-
-    @property
-    def definitions(self) -> Mapping[str, str]:
-        """A sentence for each measure."""
-        return DEFINITIONS
-
-    @classmethod
-    def load(cls, path: str | Path | None = None) -> TorsoMeasure:
-        """Read and check a ruler: the shipped one, or the directory ``path``.
-
-        Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
-        """
-        stored = read_ruler(shipped() if path is None else Path(path), NAME)
-        with stored.readable():
-            config = _config(stored.config["measure"])
-            if config.segmenter.classes != CLASSES:
-                raise CheckpointError(f"{stored.path} tells other classes apart; restore or replace it")
-            segmenter = Segmenter(config.segmenter)
-            segmenter.load_weights(stored.weights)
-            cohort = CohortBand.from_json(stored.config["cohort"])
-            errors = _errors(stored.config.get("provenance", {}).get("figures", {}))
-        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest, errors)
-
-    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
-        """Write the ruler, weights as bfloat16, whole or not at all."""
-        about = {"measure": asdict(self.config), "provenance": dict(provenance), "cohort": self.cohort.to_json()}
-        write_ruler(path, NAME, about, self.segmenter, self.card)
-
-    def measure(self, volume: Volume) -> dict[str, float]:
-        """The values of :meth:`examine`."""
-        return self.examine(volume).values
+    kind: ClassVar[RulerKind[TorsoMeasureConfig]] = RulerKind(
+        region=TORSO,
+        classes=CLASSES,
+        measures=MEASURES,
+        units=UNITS,
+        definitions=DEFINITIONS,
+        settings=_config,
+        errors=_errors,
+    )
 
     def examine(self, volume: Volume) -> Reading:
         """Read a torso of the channels ``water`` and ``fat``, of any orientation, voxel size and intensity scale.
@@ -290,20 +256,6 @@ class TorsoMeasure:
         return torso, probabilities, ()
 
 
-def shipped() -> Path:
-    """Where :meth:`TorsoMeasure.load` looks when it is given no path."""
-    return directory() / NAME
-
-
-def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
-    """From the figures of the test persons: the SD of the difference."""
-    found = figures.get("measures", {})
-    sds = {name: by["difference"][3] for name, by in found.items()}
-    return {
-        name: StatedError(sd=float(sd), relative=name not in IN_UNITS) for name, sd in sds.items() if sd is not None
-    }
-
-
 def exchanged(torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> float:
     """Share of what is surely subcutaneous fat that shows more water than fat: a swap of the two, whole or in part."""
     surely = binary_erosion(probabilities[CLASSES.index("sat")] > 0.5)
@@ -338,7 +290,3 @@ def _covering(torso: Volume, voxel: tuple[float, float, float], largest: tuple[i
     affine[:3, 3] = (low + high) / 2 - (np.array(grid) - 1) / 2 * voxel
     smooth = np.stack([antialiased(c, torso.spacing, voxel) for c in torso.data])
     return replace(torso, data=smooth).resampled((grid[0], grid[1], grid[2]), affine)
-
-
-def _config(stored: Mapping[str, Any]) -> TorsoMeasureConfig:
-    return TorsoMeasureConfig(**{**fields(stored), "segmenter": SegmenterConfig(**fields(stored["segmenter"]))})

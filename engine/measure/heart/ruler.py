@@ -7,25 +7,21 @@ the cycle; what the labels say is read by :mod:`engine.measure.heart.reading`. P
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import label
 
 from engine.anatomy.heart import HEART, LEFT, RIGHT, WALL
-from engine.anatomy.region import Region
-from engine.checkpoints.files import CheckpointError, directory
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.heart.classes import CLASSES, INPUTS, over_cycle
 from engine.measure.heart.framing import CineFrame, framed, window_about
 from engine.measure.heart.reading import MEASURES as READ
 from engine.measure.heart.reading import HeartCodes, HeartReading, read
-from engine.measure.reference import CohortBand
-from engine.measure.ruler import Classes, Reading, StatedError, fields, read_ruler, write_ruler
-from engine.measure.segmenter import Segmenter, SegmenterConfig
+from engine.measure.ruler import Classes, LearnedRuler, Reading, RulerKind, StatedError, fields
+from engine.measure.segmenter import SegmenterConfig
 from engine.vocabulary.refusal import RequestError
 
 NAME = HEART.ruler
@@ -70,65 +66,37 @@ class HeartMeasureConfig:
     plausible: tuple[float, float] = (5.0, 900.0)
 
 
+def _config(stored: Mapping[str, Any]) -> HeartMeasureConfig:
+    parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "frame": CineFrame(**fields(stored["frame"]))}
+    return HeartMeasureConfig(**{**fields(stored), **parts})
+
+
+def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
+    """From the figures of the test persons: the SD of the difference, a share but of what is a percentage itself."""
+    found = figures.get("measures", {})
+    return {
+        name: StatedError(sd=float(by["difference"][3]), relative=UNITS[name] != "%")
+        for name, by in found.items()
+        if by["difference"][3] is not None
+    }
+
+
 @dataclass(frozen=True, eq=False)
-class HeartMeasure:
+class HeartMeasure(LearnedRuler[HeartMeasureConfig]):
     """The ruler: load it once with :meth:`load`, then :meth:`measure` any number of hearts.
 
     ``cohort`` holds the regressions of in-silico persons measured with this same ruler (aggregates only).
     """
 
-    config: HeartMeasureConfig
-    segmenter: Segmenter
-    cohort: CohortBand
-    card: dict[str, Any]
-    digest: str = ""
-    errors: Mapping[str, StatedError] = field(default_factory=dict)
-
-    @property
-    def region(self) -> Region:
-        """What it measures."""
-        return HEART
-
-    @property
-    def measures(self) -> Mapping[str, str]:
-        """The measures' names in words."""
-        return MEASURES
-
-    @property
-    def units(self) -> Mapping[str, str]:
-        """The unit of each measure."""
-        return UNITS
-
-    @property
-    def definitions(self) -> Mapping[str, str]:
-        """A sentence for each measure."""
-        return DEFINITIONS
-
-    @classmethod
-    def load(cls, path: str | Path | None = None) -> HeartMeasure:
-        """Read and check a ruler: the shipped one, or the directory ``path``.
-
-        Raises :class:`CheckpointError` when it is missing, of another kind, or was changed.
-        """
-        stored = read_ruler(directory() / NAME if path is None else Path(path), NAME)
-        with stored.readable():
-            config = _config(stored.config["measure"])
-            if config.segmenter.classes != CLASSES:
-                raise CheckpointError(f"{stored.path} tells other classes apart; restore or replace it")
-            segmenter = Segmenter(config.segmenter)
-            segmenter.load_weights(stored.weights)
-            cohort = CohortBand.from_json(stored.config["cohort"])
-            errors = _errors(stored.config.get("provenance", {}).get("figures", {}))
-        return cls(config, segmenter.requires_grad_(False).eval(), cohort, stored.card, stored.digest, errors)
-
-    def save(self, path: Path, provenance: Mapping[str, Any]) -> None:
-        """Write the ruler, weights as bfloat16, whole or not at all."""
-        about = {"measure": asdict(self.config), "provenance": dict(provenance), "cohort": self.cohort.to_json()}
-        write_ruler(path, NAME, about, self.segmenter, self.card)
-
-    def measure(self, volume: Volume) -> dict[str, float]:
-        """The values of :meth:`examine`."""
-        return self.examine(volume).values
+    kind: ClassVar[RulerKind[HeartMeasureConfig]] = RulerKind(
+        region=HEART,
+        classes=CLASSES,
+        measures=MEASURES,
+        units=UNITS,
+        definitions=DEFINITIONS,
+        settings=_config,
+        errors=_errors,
+    )
 
     def examine(self, volume: Volume) -> Reading:
         """Read a short-axis cine of two phases or more, of any orientation, voxel size and intensity scale.
@@ -212,18 +180,3 @@ def tidied(probabilities: Float[np.ndarray, "k x y z"]) -> Float[np.ndarray, "k 
             kept[:, stray] = 0
             kept[0, stray] = 1
     return kept
-
-
-def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
-    """From the figures of the test persons: the SD of the difference, a share but of what is a percentage itself."""
-    found = figures.get("measures", {})
-    return {
-        name: StatedError(sd=float(by["difference"][3]), relative=UNITS[name] != "%")
-        for name, by in found.items()
-        if by["difference"][3] is not None
-    }
-
-
-def _config(stored: Mapping[str, Any]) -> HeartMeasureConfig:
-    parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "frame": CineFrame(**fields(stored["frame"]))}
-    return HeartMeasureConfig(**{**fields(stored), **parts})

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from engine.model.joint import JointModel
 from engine.model.nn.detail import FOLD, Corner
-from engine.training.run import step_generator
+from engine.training.loop import Limits, Objective, ReadAhead, optimise
+from engine.training.run import Progress, Stage, compiled, step_generator
+from engine.training.stages.autoencoder import lay_out
 
 #: what is known of a person, each of its last three axes the grid's; of a store's row, at random
 Made = Callable[[int, torch.Generator], tuple[Tensor, ...]]
+#: a step's crops of every part of persons, where they begin, and its randomness
+Read = tuple[list[Tensor], list[Corner], torch.Generator]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ class Crops:
         self.make, self.rows, self.grid, self.config, self.seed = make, rows, grid, config, seed
         self.kept: dict[int, list[tuple[Tensor, ...]]] = {}
 
-    def __call__(self, step: int) -> tuple[list[Tensor], list[Corner], torch.Generator]:
+    def __call__(self, step: int) -> Read:
         config = self.config
         persons = self._persons(step // config.reuse)
         generator = step_generator(self.seed + 1, step)
@@ -69,6 +75,29 @@ class Crops:
             pick = torch.randint(len(self.rows), (self.config.persons,), generator=generator).tolist()
             self.kept[number] = [self.make(int(self.rows[i]), generator) for i in pick]
         return self.kept[number]
+
+
+def begun(model: JointModel, net: nn.Module, name: str, run_dir: Path) -> tuple[Stage, dict[str, Tensor]]:
+    """The stage of one local ``net`` of the ``model``, of which nothing else learns, where it was left, and its extra tensors."""
+    model.requires_grad_(False)
+    stage = Stage(name, run_dir, net.requires_grad_(True))
+    return stage, stage.load()
+
+
+def learn(
+    stage: Stage,
+    crops: Crops,
+    objective: Callable[[ReadAhead[Read]], Objective],
+    rate: Callable[[int], float],
+    limits: Limits,
+) -> Iterator[Progress]:
+    """Train a stage's network on ``crops`` at the learning ``rate`` of each step; yields progress, ends with the averaged weights."""
+    net = stage.modules
+    lay_out(net, torch.channels_last_3d)
+    compiled((net,), next(net.parameters()).device)
+    with ReadAhead(crops) as read:
+        yield from optimise(stage, objective(read), rate, limits)
+    lay_out(net, torch.contiguous_format)
 
 
 def cut(volume: Float[Tensor, "c x y z"], corners: Sequence[Corner], size: Sequence[int]) -> Float[Tensor, "b c i j k"]:

@@ -24,16 +24,14 @@ from engine.inference.generate import IMAGE_POWER
 from engine.model.flow import shifted
 from engine.model.joint import JointModel
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
-from engine.model.nn.detail import CUBE, Corner, Detail
+from engine.model.nn.detail import CUBE, Detail
 from engine.model.sampler import Known, integrate, schedule
-from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
-from engine.training.stages.autoencoder import lay_out, load_batch
-from engine.training.stages.local.crops import CropConfig, Crops, cut
+from engine.training.loop import Limits, Loss, Objective, ReadAhead
+from engine.training.run import Progress, bfloat16_is_fast, learning_rate, step_generator
+from engine.training.stages.autoencoder import load_batch
+from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, cut, learn
 from engine.training.stages.mask import class_of_code, load_masks
 
-#: a step's crops of every part of persons, where they begin, and its randomness
-Read = tuple[list[Tensor], list[Corner], torch.Generator]
 #: persons whose residual's variance is measured first
 FIRST = 32
 #: network evaluations of tokens that are redrawn whole
@@ -97,27 +95,24 @@ def train_detail(
     Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared errors of the residual in SDs,
     preconditioned (EDM, arXiv 2206.00364, equation 8).
     """
-    device = model.centre.device
-    model.requires_grad_(False)
-    net = model.detail.requires_grad_(True)
-    stage = Stage("detail", run_dir, net)
-    extra = stage.load()
+    net = model.detail
+    stage, extra = begun(model, net, "detail", run_dir)
     if extra:
         net.variance.copy_(extra["variance"])
     else:
         first = rows[:: max(1, len(rows) // FIRST)][:FIRST]
         net.variance.copy_(_residual_variance(model, store, first, config, seed))
     stage.extra = {"variance": net.variance}
-    lay_out(net, torch.channels_last_3d)
-    compiled((net,), device)
-    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
 
     def make(row: int, generator: torch.Generator) -> Decoded:
         return decoded(model, store, row, config, generator, (fields or {}).get(row))
 
-    with ReadAhead(Crops(make, rows, store.grid, config.crops, seed + 22)) as read:
-        yield from optimise(stage, _residual_error(net, config, read, seed), config.learning_rate, limits)
-    lay_out(net, torch.contiguous_format)
+    def objective(read: ReadAhead[Read]) -> Objective:
+        return _residual_error(net, config, read, seed)
+
+    crops = Crops(make, rows, store.grid, config.crops, seed + 22)
+    limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
+    yield from learn(stage, crops, objective, config.learning_rate, limits)
 
 
 @torch.no_grad()

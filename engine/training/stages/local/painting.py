@@ -22,8 +22,8 @@ from engine.model.nn.detail import EMBEDDING, Detail
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
 from engine.training.run import OptimizerConfig, Progress, Stage, bfloat16_is_fast, compiled, step_generator
 from engine.training.stages.autoencoder import lay_out, reconstruction_loss
-from engine.training.stages.local.crops import CropConfig, Crops, cut
-from engine.training.stages.local.detail import Decoded, DetailTraining, Read, decoded, shown
+from engine.training.stages.local.crops import CropConfig, Crops, Read, cut
+from engine.training.stages.local.detail import Decoded, DetailTraining, decoded, shown
 from engine.training.stages.local.texture import LEFT, TextureTraining, judgement, made_critic, ratio
 
 if TYPE_CHECKING:

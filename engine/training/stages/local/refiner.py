@@ -14,11 +14,10 @@ from torch import Tensor
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.detail import Refiner
-from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled, learning_rate
-from engine.training.stages.autoencoder import lay_out, load_batch
-from engine.training.stages.local.crops import CropConfig, Crops
-from engine.training.stages.local.detail import Read
+from engine.training.loop import Limits, Loss, Objective, ReadAhead
+from engine.training.run import Progress, RunError, bfloat16_is_fast, learning_rate
+from engine.training.stages.autoencoder import load_batch
+from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, learn
 from engine.training.stages.mask import class_of_code, label_loss, load_masks
 
 
@@ -57,12 +56,8 @@ def train_refiner(
     table = class_of_code(model.config.mask)
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
-    model.requires_grad_(False)
-    net = model.refiner.requires_grad_(True)
-    stage = Stage("refiner", run_dir, net)
-    stage.load()
-    lay_out(net, torch.channels_last_3d)
-    compiled((net,), device)
+    net = model.refiner
+    stage, _ = begun(model, net, "refiner", run_dir)
 
     @torch.no_grad()
     def make(row: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -74,10 +69,12 @@ def train_refiner(
             scores = model.mask_scores(model.mask_mean(scan)).half()
         return scan[0], scores[0], load_masks(store, which, table).to(device)[0]
 
+    def objective(read: ReadAhead[Read]) -> Objective:
+        return _labels_error(net, config, read, fast)
+
+    crops = Crops(make, rows, store.grid, config.crops, seed + 32)
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
-    with ReadAhead(Crops(make, rows, store.grid, config.crops, seed + 32)) as read:
-        yield from optimise(stage, _labels_error(net, config, read, fast), config.learning_rate, limits)
-    lay_out(net, torch.contiguous_format)
+    yield from learn(stage, crops, objective, config.learning_rate, limits)
 
 
 def _labels_error(net: Refiner, config: RefinerTraining, read: ReadAhead[Read], fast: bool) -> Objective:

@@ -13,11 +13,10 @@ from torch import Tensor
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.detail import Tissues
-from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled
-from engine.training.stages.autoencoder import lay_out
-from engine.training.stages.local.crops import Crops
-from engine.training.stages.local.detail import DetailTraining, Read, decoded
+from engine.training.loop import Limits, Loss, Objective, ReadAhead
+from engine.training.run import Progress, RunError, bfloat16_is_fast
+from engine.training.stages.local.crops import Crops, Read, begun, learn
+from engine.training.stages.local.detail import DetailTraining, decoded
 from engine.training.stages.local.refiner import RefinerTraining
 from engine.training.stages.mask import label_loss
 
@@ -45,21 +44,19 @@ def train_tissues(
         raise RunError(f"no training person of {store.path} has a label map; make the store with --labels")
     device = model.centre.device
     fast = config.bfloat16 and bfloat16_is_fast(device)
-    model.requires_grad_(False)
-    net = model.tissues.requires_grad_(True)
-    stage = Stage("tissues", run_dir, net)
-    stage.load()
-    lay_out(net, torch.channels_last_3d)
-    compiled((net,), device)
+    net = model.tissues
+    stage, _ = begun(model, net, "tissues", run_dir)
 
     def make(row: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         person = decoded(model, store, row, detail, generator)
         return person.base, person.mask
 
+    def objective(read: ReadAhead[Read]) -> Objective:
+        return _labels_error(net, config, read, fast)
+
+    crops = Crops(make, rows, store.grid, config.crops, seed + 42)
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
-    with ReadAhead(Crops(make, rows, store.grid, config.crops, seed + 42)) as read:
-        yield from optimise(stage, _labels_error(net, config, read, fast), config.learning_rate, limits)
-    lay_out(net, torch.contiguous_format)
+    yield from learn(stage, crops, objective, config.learning_rate, limits)
 
 
 def _labels_error(net: Tissues, config: RefinerTraining, read: ReadAhead[Read], fast: bool) -> Objective:
