@@ -116,6 +116,9 @@ def fit_image_factors(image: Float[Tensor, "p v n c"], rank: int) -> ImageFactor
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         left, values, right = torch.svd_lowrank(flat, min(rank + 8, *flat.shape), niter=8)
+    # a component is one with either sign; rounding must not choose
+    sign = torch.where(right.pow(3).sum(0) < 0, -1.0, 1.0).to(right)
+    left, right = left * sign, right * sign
     energy = values[:rank].square() / len(flat)
     floor = (flat.square().mean(0).sum() - energy.sum()) / flat.shape[1]
     loadings = right[:, :rank] * (energy - floor).clamp(min=0).sqrt()

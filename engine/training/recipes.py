@@ -178,7 +178,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
     """
     big = size == "gpu"
     image = AutoencoderConfig(
-        grid=CINE.grid, channels=CINE.phases, latent=64, widths=(48, 96, 160, 192), patch=(16, 16, 4)
+        grid=CINE.grid, channels=CINE.phases, latent=96, widths=(48, 96, 160, 192), patch=(16, 16, 4)
     )
     flow = TransformerConfig(width=384, depth=10, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
     turned = Augmentation(mirror=0, rotation=2, scale=0, shift=(2, 2, 1), elastic=0, gain=0.04, gamma=0.04)
@@ -191,6 +191,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
         autoencoder=AutoencoderTraining(
             steps=20000 if big else 6000,
             batch=8 if big else 2,
+            moving=2.0,
             augmentation=replace(turned, scale=0.03, elastic=0.8),
         ),
         flow=FlowTraining(

@@ -231,7 +231,8 @@ def joined(device: str = "cpu", *, coming: timedelta = COMING) -> Iterator[World
         _leave(store, rank, size)
     except (Exception, KeyboardInterrupt) as error:
         heard = _heard(error, store)
-        _leave_word(heard, store, rank)
+        if heard is error or isinstance(heard, KeyboardInterrupt):  # what was only heard is no word of this rank
+            _leave_word(heard, store, rank)
         _leave(store, rank, 0)
         if heard is error and (rank == 0 or not isinstance(error, Refusal | KeyboardInterrupt)):
             raise

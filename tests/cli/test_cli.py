@@ -155,6 +155,7 @@ def test_ctrl_c_leaves_nothing(
 # the rest
 
 
+@pytest.mark.slow
 def test_bench_measures_and_names_the_machine(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", checkpoint, "--device", "cpu"]) == 0
     said = capsys.readouterr()

@@ -31,7 +31,7 @@ def refused(found: list[Ran]) -> str:
     return sentence
 
 
-@pytest.mark.parametrize("form", ["bids", "parquet+zarr"])
+@pytest.mark.parametrize("form", [pytest.param("bids", marks=pytest.mark.slow), "parquet+zarr"])
 def test_ranks_generate_the_files_of_one_process(checkpoint: str, tmp_path: Path, form: str) -> None:
     asked = ("generate", checkpoint, "--n", 5, "--seed", 7, "--set", "sex=F", "--format", form, "--device", "cpu")
     assert main([str(word) for word in (*asked, "--out", tmp_path / "1")]) == 0

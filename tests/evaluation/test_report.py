@@ -80,9 +80,14 @@ def test_an_interrupted_evaluation_equals_a_whole_one(checkpoint: Path, balls: P
     assert interrupted("evaluate", checkpoint, balls, tmp_path / "cut", 40)["sections"] == whole["sections"]
 
 
-def test_the_audit_and_the_card_and_an_interrupted_one_equals_it(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_interrupted_audit_equals_a_whole_one(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
     found = run("audit", checkpoint, balls, tmp_path / "audit")
     assert interrupted("audit", checkpoint, balls, tmp_path / "cut", 10)["sections"] == found["sections"]
+
+
+def test_the_audit_and_the_card(checkpoint: Path, balls: Path, tmp_path: Path) -> None:
+    found = run("audit", checkpoint, balls, tmp_path / "audit")
     keys = figures_by_key(found)
     assert {"dcr_rows", "dcr_scans", "membership_image_loss", "membership_inside_mse"} <= keys.keys()
     assert any("encoder" in m for m in found["sections"][0]["missing"])

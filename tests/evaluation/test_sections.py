@@ -96,6 +96,7 @@ def test_shuffled_pairs_destroy_coherence_and_nothing_else(honest) -> None:
     assert figures(image_section(data, np.random.default_rng(0)))["frechet_radiomics"].verdict == "as real"
 
 
+@pytest.mark.slow
 def test_a_narrow_generator_is_not_rated_better() -> None:
     """Coverage does not see a spread of 0.7; recall and the Frechet distance do, on every seed."""
     for seed in range(3):

@@ -85,7 +85,7 @@ def test_noise_of_a_gaussian_is_its_whitened_residual(given: tuple[bool, ...]) -
     assert errors[2] < 0.03
 
 
-@pytest.mark.parametrize("given", [(True, True, True), (True, False, False)])
+@pytest.mark.parametrize("given", [pytest.param((True, True, True), marks=pytest.mark.slow), (True, False, False)])
 @pytest.mark.parametrize("exponential", [False, True])
 def test_there_and_back_is_exact_and_more_so_with_steps_and_rounds(given: tuple[bool, ...], exponential: bool) -> None:
     prior, on = gaussian(), torch.tensor(given)
@@ -151,7 +151,7 @@ def scan(model: engine.Model, tiny_store: CohortStore) -> engine.Volume:
     return engine.Volume(np.asarray(tiny_store.volumes[0, 0], np.float32) / 255, model.checkpoint.affine)
 
 
-@pytest.mark.parametrize("factual", [ROW, {"age": 40.0, "sex": "F"}, {}])
+@pytest.mark.parametrize("factual", [pytest.param(ROW, marks=pytest.mark.slow), {"age": 40.0, "sex": "F"}, {}])
 def test_a_null_intervention_is_the_reconstruction(model: engine.Model, scan: engine.Volume, factual: dict) -> None:
     found = counterfactual(model, scan, factual=factual, intervention={}, steps=32)
     assert found.null_psnr > found.autoencoder_psnr - 0.2

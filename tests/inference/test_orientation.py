@@ -83,10 +83,10 @@ def test_what_is_inferred_and_a_what_if_do_not_hang_on_it(model, checkpoint: str
     for k, (_, end, data) in enumerate(every_way(scan, ["RAS", "PIL"])):
         path = tmp_path / f"{k}{end}"
         path.write_bytes(data)
-        assert main(["infer", checkpoint, str(path), "--samples", "4", "--force"]) == 0
+        assert main(["infer", checkpoint, str(path), "--samples", "2", "--force"]) == 0
         told.append(json.loads(capsys.readouterr().out)["columns"])
         out = tmp_path / f"out{k}"
-        asked = [checkpoint, str(path), "--given", "age=40", "--set", "age=60", "--steps", "2", "--force"]
+        asked = [checkpoint, str(path), "--given", "age=40", "--set", "age=60", "--steps", "1", "--force"]
         assert main(["whatif", *asked, "--out", str(out)]) == 0
         capsys.readouterr()
         drawn.append({p.name: load_volume(p).data for p in sorted(out.glob("*.nii.gz"))})

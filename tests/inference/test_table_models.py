@@ -220,6 +220,7 @@ def test_the_report_of_a_table(people: Path, trained: Path, tmp_path: Path, caps
     assert "knows tables only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_resumes_and_takes_a_seed(people: Path, tmp_path: Path) -> None:
     cohort = TableCohort.open(people)
     recipe = table(cohort.schema)

@@ -16,6 +16,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from engine.model.flow import Joint, Levels
+from engine.model.prior import fit_image_factors
 from engine.model.sampler import Known, sample
 from tests.model.oracle import CODES, GROUP, MASK, TRUTH, VOXELS, Mixture, encoded, tensor
 
@@ -189,3 +190,16 @@ def test_the_analytic_field_is_the_mixture_written_out() -> None:
         expected = (z - torch.einsum("bc,cbi->bi", share, torch.stack(means))) / t
         assert torch.allclose(velocity[:, t > 0], expected[:, t > 0])
         assert torch.allclose(found.table[:, 2], (code - share @ CODES) / t_table[2])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_of_persons_turns_no_component_round(seed: int):
+    """A component is one with either sign; which is taken must not hang on rounding, or ranks would disagree."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(40, 1, 3, generator=generator) * torch.tensor([4.0, 2.0, 1.0])
+    image = scores @ torch.randn(3, 24, generator=generator) + 0.1 * torch.randn(40, 1, 24, generator=generator)
+    image = image.reshape(40, 1, 6, 4)
+    order = torch.randperm(40, generator=generator)
+    one, other = fit_image_factors(image, 3), fit_image_factors(image[order], 3)
+    torch.testing.assert_close(other.loadings, one.loadings, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(other.scores, one.scores[order], rtol=1e-3, atol=1e-3)

@@ -198,6 +198,7 @@ def test_the_liver_keeps_its_shape(sex: str, least: float) -> None:
     assert aligned(is_group(lean, "liver"), is_group(heavy, "liver")) > least
 
 
+@pytest.mark.slow
 def test_the_same_code_draws_finer_voxels() -> None:
     people = sample_people([7], {"sex": "M", "bmi": 26.0})
     coarse, fine = build(people), build(people, raster=Raster((192, 160, 288), (2.5, 2.5, 3.0)))

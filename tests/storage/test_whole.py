@@ -16,7 +16,9 @@ from tests.storage.killed import WRITERS
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "checkpoint" else ()) for name in WRITERS]
+)
 def test_whoever_is_killed_at_any_change_leaves_the_old_one_or_the_new_one(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.storage.killed", name, str(tmp_path)],

@@ -31,7 +31,7 @@ FIRST = 128
 class AutoencoderTraining:
     """How the autoencoder is trained. ``noise`` is the assumed SD of a voxel: with it the loss is the evidence bound;
     ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``inside`` the extra weight inside
-    the mask. ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
+    the mask, ``moving`` that of what changes over a cycle (:func:`movement`). ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
     wrong bfloat16 convolution gradients on CPUs (torch 2.15)."""
 
     steps: int = 6000
@@ -43,6 +43,7 @@ class AutoencoderTraining:
     beta: float = 0.3
     edges: float = 0.5
     inside: float = 1.0
+    moving: float = 0.0
     bfloat16: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -100,6 +101,12 @@ def reconstruction_loss(
             loss + edges / 3 * (error.diff(dim=axis).square() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean()
         )
     return loss
+
+
+def movement(volumes: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b 1 x y z"]:
+    """How much each voxel of a cine changes over its phases: its SD over the mean SD, so 1 on average; 0 of what is still."""
+    spread = volumes.std(1, correction=0, keepdim=True)
+    return spread / spread.mean((1, 2, 3, 4), keepdim=True).clamp(min=1e-6)
 
 
 def train_autoencoder(
@@ -176,7 +183,10 @@ def _evidence_bound(
         means, tokens = encoded(model, volumes, cells, batch.generator, (seed, step), fast, shard)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             output = model.autoencoder.decode(tokens)
-        error = reconstruction_loss(output, volumes, 1 + config.inside * mask, config.edges)
+        weight = 1 + config.inside * mask
+        if config.moving:
+            weight = weight + config.moving * movement(volumes)
+        error = reconstruction_loss(output, volumes, weight, config.edges)
         divergence = model.autoencoder.kl(means.float()) / volumes[0].numel()
         total = error / (2 * config.noise**2) + config.beta * divergence
         parts = {"reconstruction": error, "divergence": divergence}

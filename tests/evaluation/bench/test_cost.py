@@ -101,6 +101,7 @@ def test_a_samples_flop_is_that_of_its_parts(model: engine.Model) -> None:
         assert sample(given, steps) == sample(whole, steps) + drawing
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_sample(model: engine.Model, cost: Cost) -> None:
     assert cost.samples == cost.seconds.runs == 2
     assert cost.evaluations == 4
