@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -12,12 +13,14 @@ from typing import Any, Literal
 
 from pydicom import dcmread
 
+from engine.anatomy import region_of
+from engine.checkpoints.files import CheckpointError
 from engine.cohort.bids_write import COLUMNS, save_scan, write_bids
 from engine.imaging.dicom_seg import write_dicom_seg
 from engine.imaging.dicom_sr import write_sr
 from engine.imaging.dicom_write import Copied, Origin, write_series
 from engine.imaging.segmentation import Segmentation, write_segmentation
-from engine.imaging.volume import Volume
+from engine.imaging.volume import Volume, VolumeError
 from engine.inference.counterfactual import (
     Counterfactual,
     MaskEdit,
@@ -30,6 +33,9 @@ from engine.inference.counterfactual import (
 from engine.inference.export_arrays import write_arrays
 from engine.inference.generate import DISCLAIMER, Model
 from engine.inference.progress import ProgressCallback, Tally
+from engine.measure.clinical import changes
+from engine.measure.ruler import Ruler
+from engine.measure.shipped import load_ruler
 from engine.storage.ranks import SINGLE, Ranks
 from engine.storage.whole import refusing, whole_directory
 from engine.vocabulary.catalogue import OPT_IN
@@ -217,8 +223,9 @@ def write_counterfactuals(
 
     NIfTI of the scan as the model saw it, its reconstruction and, numbered, every counterfactual, the same with the
     autoencoder's residual added back, and the difference; ``whatif.json`` has the rows, the error bars taken before the
-    add-back (PSNR in dB of reconstruction, of no change, and of there and back), how it was made, and the ``warnings`` that
-    the scan came with. ``progress`` hears of every network evaluation, and what it raises cancels and leaves no folder.
+    add-back (PSNR in dB of reconstruction, of no change, and of there and back), what was measured before and after with the interval
+    of the change (:class:`engine.measure.clinical.Change`), how it was made, and the ``warnings`` that the scan came with.
+    ``progress`` hears of every network evaluation, and what it raises cancels and leaves no folder.
     Raises as :func:`engine.inference.counterfactual.counterfactual`; :class:`RequestError` when ``out`` exists.
     """
     out = Path(out)
@@ -226,6 +233,7 @@ def write_counterfactuals(
         raise RequestError(f"{out} exists already; choose a new folder")
     tally = Tally(progress, sum(_passes(model, factual, each, steps) for each in interventions))
     how: dict[str, Any] = {"steps": steps, "free": free, "progress": tally.add}
+    ruler = _ruler(model)
     found: list[dict[str, Any]] = []
     with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
@@ -241,10 +249,12 @@ def write_counterfactuals(
             for name, volume in (("counterfactual", there.volume), ("restored", there.restored)):
                 _save(volume, part / f"{k:02d}_{name}")
             _save(replace(scan, data=there.difference), part / f"{k:02d}_difference")
-            found.append(_figures(k, {*factual, *free}, intervention, there, scan, back.volume))
+            scans = (there.null, there.volume, scan, there.null)
+            measured = {"measured": _measured(ruler, scans)}
+            found.append(_figures(k, {*factual, *free}, intervention, there, scan, back.volume) | measured)
         more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
         more |= _edited(edit)
-        _write_whatif(part, model, {**more, "given": dict(factual), "counterfactuals": found})
+        _write_whatif(part, model, ruler, {**more, "given": dict(factual), "counterfactuals": found})
     return out
 
 
@@ -291,6 +301,7 @@ def write_generated_counterfactuals(
     if out.exists():
         raise RequestError(f"{out} exists already; choose a new folder")
     tally = Tally(progress, len(interventions) * generated_counterfactual_units(steps, hold))
+    ruler = _ruler(model)
     found: list[dict[str, Any]] = []
     with refusing(out, RequestError), whole_directory(out) as part:
         for k, intervention in enumerate(interventions, 1):
@@ -303,18 +314,41 @@ def write_generated_counterfactuals(
                     _save_masks(edit, part)
                 _save(other.scan, part / f"{k:02d}_counterfactual")
                 _save(replace(other.scan, data=other.scan.data - one.scan.data), part / f"{k:02d}_difference")
-            found.append({"number": k, "set": dict(intervention), "factual": one.attributes, "row": other.attributes})
+            measured = _measured(ruler, (one.scan, other.scan)) if one.scan and other.scan else {}
+            asked = {"number": k, "set": dict(intervention), "factual": one.attributes, "row": other.attributes}
+            found.append({**asked, "measured": measured})
         more = {"seed": seed, "steps": steps, "hold": list(hold), "given": dict(factual), **_edited(edit)}
-        _write_whatif(part, model, {**more, "counterfactuals": found})
+        _write_whatif(part, model, ruler, {**more, "counterfactuals": found})
     return out
 
 
-def _write_whatif(folder: Path, model: Model, found: Mapping[str, Any]) -> None:
+def _ruler(model: Model) -> Ruler | None:
+    """The ruler of what the model draws; None where there is none at hand."""
+    region = region_of(model.checkpoint.config.channels) if model.has_image else None
+    with suppress(CheckpointError):
+        return None if region is None else load_ruler(region)
+    return None
+
+
+def _measured(ruler: Ruler | None, scans: Sequence[Volume]) -> dict[str, Any]:
+    """What whatif.json says of each measure that is read before and after, and where nothing is set; nothing where a scan cannot be
+    read."""
+    if ruler is None:
+        return {}
+    try:
+        readings = {id(scan): ruler.examine(scan).values for scan in {id(scan): scan for scan in scans}.values()}
+    except VolumeError:
+        return {}
+    return {each.name: each.record() for each in changes(ruler, [readings[id(scan)] for scan in scans])}
+
+
+def _write_whatif(folder: Path, model: Model, ruler: Ruler | None, found: Mapping[str, Any]) -> None:
     about = {
         "disclaimer": DISCLAIMER,
         "version": version("somatwin"),
         "checkpoint": {"name": model.name, "digest": model.digest},
         "licence": model.licence,
+        "measured_by": None if ruler is None else {"name": ruler.region.ruler, "weights": ruler.digest},
         **found,
     }
     (folder / "whatif.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")

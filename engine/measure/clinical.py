@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from engine.measure.ruler import Ruler, stated_error
 from engine.phantom.heart.reference import ABSOLUTE
 
 #: a sex of the schema, or everybody
@@ -131,3 +132,51 @@ def written(value: float, error: float) -> str:
 def interpretable(change: float, error: float) -> bool:
     """Is a change larger than its error? Where no error is stated, nothing can be told, and it is not."""
     return math.isfinite(error) and abs(change) > error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A measure read ``before`` and ``after``, in its ``unit``. ``error`` is the ruler's stated error (SD) of the change, as if it
+    erred anew in each reading (it does not, so this is the most; NaN where none is stated); ``drift`` is what the measure
+    changes where nothing is set (NaN where that was not read)."""
+
+    name: str
+    title: str
+    unit: str
+    before: float
+    after: float
+    error: float
+    drift: float = math.nan
+
+    @property
+    def size(self) -> float:
+        return self.after - self.before
+
+    def record(self) -> dict[str, Any]:
+        """Ready for JSON: both values, the change with the interval that holds it 95 times in 100, and whether it may be interpreted."""
+        record: dict[str, Any] = {"unit": self.unit, "before": self.before, "after": self.after, "change": self.size}
+        reach = MIDDLE * self.error
+        record["interval_95"] = [self.size - reach, self.size + reach] if math.isfinite(self.error) else None
+        record["nothing_set"] = self.drift if math.isfinite(self.drift) else None
+        return {**record, "interpretable": interpretable(self.size, self.error)}
+
+
+def changes(ruler: Ruler, readings: Sequence[Mapping[str, float]]) -> list[Change]:
+    """What changed, one a measure that is in all of the ``readings``: before, after and, where nothing is set, before and after."""
+    before, after, *rest = readings
+    found = []
+    for name, title in ruler.measures.items():
+        if not all(math.isfinite(values[name]) for values in readings):
+            continue
+        found.append(
+            Change(
+                name=name,
+                title=title,
+                unit=ruler.units[name],
+                before=before[name],
+                after=after[name],
+                error=math.hypot(*(stated_error(ruler, name, values[name]) for values in (before, after))),
+                drift=rest[1][name] - rest[0][name] if rest else math.nan,
+            )
+        )
+    return found

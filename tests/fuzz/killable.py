@@ -1,8 +1,7 @@
-"""The long commands on tiny inputs, as processes that can be killed: ``python -m tests.fuzz.killable NAME OUT INPUT``."""
+"""The long commands on tiny inputs, each to be run in a process that can be killed."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def ingested(out: Path, source: Path) -> None:
 
 
 def computed(out: Path, _: Path) -> None:
-    assert main(["phantom", str(out), "--n", "6", "--seed", "3", "--labels"]) == 0
+    assert main(["phantom", str(out), "--n", "4", "--seed", "3", "--labels"]) == 0
 
 
 def trained(out: Path, store: Path) -> None:
@@ -62,6 +61,8 @@ COMMANDS = {
     "evaluate": evaluated,
 }
 
-if __name__ == "__main__":
+
+def run(name: str, out: Path, given: Path) -> None:
+    """One of :data:`COMMANDS`."""
     torch.set_num_threads(1)
-    COMMANDS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    COMMANDS[name](out, given)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from engine.measure.clinical import LIMITS, digits_known, interpretable, written
+from engine.measure.clinical import LIMITS, changes, digits_known, interpretable, written
 from engine.measure.relation import Relation
+from engine.measure.ruler import StatedError
 
 
 def test_limits_are_those_of_the_guidelines():
@@ -73,3 +75,26 @@ def test_percentiles_are_those_of_the_band():
         assert below == pytest.approx(0.25, abs=0.05)
         assert math.isnan(relation.percentile(5.0, 10.0)), "nobody of that age was seen"
     assert math.isnan(relation.percentile(50.0, -1.0))
+
+
+def test_a_change_has_the_error_of_both_readings_and_the_drift_of_nothing_set():
+    errors = {"brain_ml": StatedError(sd=0.02, relative=True)}
+    measures = {"brain_ml": "Brain", "neck_ml": "Neck", "seen_once": "Once"}
+    ruler = SimpleNamespace(measures=measures, units=dict.fromkeys(measures, "ml"), errors=errors)
+    one, other = ({"brain_ml": v, "neck_ml": v, "seen_once": n} for v, n in ((1000.0, math.nan), (900.0, 1.0)))
+    brain, neck = changes(ruler, [one, other, other, one])
+    assert (brain.size, brain.drift, brain.error) == pytest.approx((-100, 100, math.hypot(20, 18)))
+    record = brain.record()
+    assert record["interval_95"] == pytest.approx([-100 - 1.96 * brain.error, -100 + 1.96 * brain.error])
+    assert record["interpretable"]
+    # no error is stated of it, so nothing can be told
+    assert (neck.record()["interval_95"], neck.record()["interpretable"]) == (None, False)
+    assert changes(ruler, [one, one])[0].record() == {
+        "unit": "ml",
+        "before": 1000,
+        "after": 1000,
+        "change": 0,
+        "interval_95": pytest.approx([-55.4, 55.4], abs=0.1),
+        "nothing_set": None,
+        "interpretable": False,
+    }

@@ -31,7 +31,8 @@ FIRST = 128
 class AutoencoderTraining:
     """How the autoencoder is trained. ``noise`` is the assumed SD of a voxel: with it the loss is the evidence bound;
     ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``inside`` the extra weight inside
-    the mask, ``moving`` that of what changes over a cycle (:func:`movement`). ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
+    the mask, ``moving`` that of what changes over a cycle (:func:`movement`).
+    ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
     wrong bfloat16 convolution gradients on CPUs (torch 2.15)."""
 
     steps: int = 6000

@@ -29,13 +29,14 @@ from pages.components.state.person_table import person_rows, summary
 from pages.components.state.region_edit import RegionEdit
 from pages.components.state.scene import FOOTER, coded, payload
 from pages.components.whatif.figures import axial_slice
-from pages.components.whatif.regions import RIM, Spread, compared, expected, rim, spread
+from pages.components.whatif.regions import RIM, Spread, expected, rim, spread
 from pages.components.whatif.upload import Scan
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
     from engine.inference.counterfactual import MaskEdit
     from engine.inference.generate import Model, Person
+    from engine.measure.clinical import Change
     from engine.measure.ruler import Ruler
 
 #: what is drawn again although nothing is otherwise, and what the model's compression alone loses of a scan
@@ -60,7 +61,7 @@ class Answer:
     read: dict[str, float]
     first: Volume | None = None
     why: dict[str, str] = field(default_factory=dict)
-    measured: list[dict[str, Any]] = field(default_factory=list)
+    measured: list[Change] = field(default_factory=list)
     scenes: dict[str, bytes] = field(default_factory=dict)
     psnr: dict[str, float] = field(default_factory=dict)
     places: dict[str, Spread] = field(default_factory=dict)
@@ -133,8 +134,19 @@ def answer(
     if whole:
         report(1.0, "Preparing the view")
         hearts = _hearts(made, looked)
-        found = replace(found, measured=compared(ruler, looked), hearts=hearts, **_whole(model, question, made, looked))
+        measured = _changes(ruler, looked)
+        found = replace(found, measured=measured, hearts=hearts, **_whole(model, question, made, looked))
     return replace(found, seconds=time.monotonic() - began)
+
+
+def _changes(ruler: Ruler | None, looked: list[Seen]) -> list[Change]:
+    """What the ruler read of ``after, before`` and, where there are, ``null, scan``; nothing where one could not be read."""
+    from engine.measure.clinical import changes
+
+    if ruler is None or any(not seen.values for seen in looked):
+        return []
+    after, before, *rest = (seen.values for seen in looked)
+    return changes(ruler, [before, after, *reversed(rest)] if len(rest) == 2 else [before, after])
 
 
 def _hearts(made: _Made, looked: list[Seen]) -> tuple[Shown, ...]:

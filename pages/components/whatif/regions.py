@@ -1,11 +1,10 @@
-"""Where a change lies, inside or outside of what should change, and what of it the ruler read."""
+"""Where a change lies, inside or outside of what should change."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
@@ -15,7 +14,6 @@ from pages.components.parts.ruler.reader import Seen
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
-    from engine.measure.ruler import Ruler
 
 #: voxels by which a region is widened: an edge that moves is part of what changes
 MARGIN = 2
@@ -68,35 +66,3 @@ def spread(difference: np.ndarray, mask: np.ndarray) -> Spread:
     outside = float(size[out].mean()) if out.any() else 0.0
     share = float(size[out].sum()) / total if total else 0.0
     return Spread(inside=100 * inside, outside=100 * outside, share=share)
-
-
-def compared(ruler: Ruler | None, looked: Sequence[Seen]) -> list[dict[str, Any]]:
-    """One row a measure that was read on all of the volumes ``after, before, null, scan`` (the latter two may be missing).
-
-    ``error`` is the ruler's stated error of the change, as if it erred independently in both readings (it does not, so this
-    is the most); ``drift`` what the null intervention alone changes.
-    """
-    if ruler is None or any(not seen.values for seen in looked):
-        return []
-    from engine.measure.ruler import stated_error
-
-    after, before, *rest = (seen.values for seen in looked)
-    rows = []
-    for name, title in ruler.measures.items():
-        if not all(math.isfinite(values[name]) for values in (before, after, *rest)):
-            continue
-        error = math.hypot(*(stated_error(ruler, name, values[name]) for values in (before, after)))
-        drift = rest[0][name] - rest[1][name] if len(rest) == 2 else math.nan
-        rows.append(
-            {
-                "name": name,
-                "title": title,
-                "unit": ruler.units[name],
-                "before": before[name],
-                "after": after[name],
-                "change": after[name] - before[name],
-                "error": error,
-                "drift": drift,
-            }
-        )
-    return rows

@@ -56,14 +56,14 @@ def measure_table(answer: Answer) -> pd.DataFrame:
     """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set."""
     rows = []
     for row in answer.measured:
-        error, units = row["error"], unit(row["unit"])
+        error, units = row.error, unit(row.unit)
         rows.append(
             {
-                "Measured": f"{row['title']}, {units}",
-                "Before": written(row["before"], error),
-                "What if": written(row["after"], error),
-                CHANGE: change_in_words(row["change"], error, units),
-                NOTHING_SET: signed_known(row["drift"], error) if math.isfinite(row["drift"]) else "",
+                "Measured": f"{row.title}, {units}",
+                "Before": written(row.before, error),
+                "What if": written(row.after, error),
+                CHANGE: change_in_words(row.size, error, units),
+                NOTHING_SET: signed_known(row.drift, error) if math.isfinite(row.drift) else "",
             }
         )
     return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
