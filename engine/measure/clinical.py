@@ -107,14 +107,14 @@ NO_LIMIT = {
 def digits_known(error: float) -> int | None:
     """Digits after the point up to which a value is known, negative for tens and hundreds; None where no error is stated.
 
-    The last digit written is worth at most twice the error, and no value has more than :data:`MOST_DIGITS`.
+    The last digit written is worth at most the error, and no value has more than :data:`MOST_DIGITS`.
 
     >>> [digits_known(error) for error in (0.07, 0.24, 2.3, 21.0)]
-    [1, 1, 0, -1]
+    [2, 1, 0, -1]
     """
     if not math.isfinite(error) or error <= 0:
         return None
-    return min(MOST_DIGITS, -math.floor(math.log10(2 * error)))
+    return min(MOST_DIGITS, -math.floor(math.log10(error)))
 
 
 def written(value: float, error: float) -> str:

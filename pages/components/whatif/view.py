@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,13 @@ from pages.components.whatif.visit import Plan, visit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
+    from engine.measure.clinical import Change
     from engine.measure.ruler import Ruler
 
 MEASURED = (
     "± is the measuring network's stated error, as if it erred anew in each of the two scans: the most it can be. "
-    "Nothing set: what the measure changes when nothing is set, the error of the model itself."
+    "Nothing set: what the measure changes when nothing is set, the error of the model itself. A reading may lie higher or lower "
+    "than the attribute of the same name, which is what was asked: compare readings with readings."
 )
 #: the column of changes
 CHANGE = "Change ± error"
@@ -52,17 +54,20 @@ SHOWN, SWEPT = "whatif.shown", "Sweep"
 EQUAL = 90.0
 
 
-def measure_table(answer: Answer) -> pd.DataFrame:
+def measure_table(measured: Sequence[Change]) -> pd.DataFrame:
     """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set."""
     rows = []
-    for row in answer.measured:
+    for row in measured:
         error, units = row.error, unit(row.unit)
+        before, after = written(row.before, error), written(row.after, error)
+        # of the values as they are written, so that the line adds up
+        change = float(after) - float(before)
         rows.append(
             {
                 "Measured": f"{row.title}, {units}",
-                "Before": written(row.before, error),
-                "What if": written(row.after, error),
-                CHANGE: change_in_words(row.size, error, units),
+                "Before": before,
+                "What if": after,
+                CHANGE: change_in_words(change, error, units),
                 NOTHING_SET: signed_known(row.drift, error) if math.isfinite(row.drift) else "",
             }
         )
@@ -176,7 +181,7 @@ def show_tables(answer: Answer) -> None:
     with left:
         st.header("Measured on both scans", anchor=False)
         if answer.measured:
-            st.table(greyed(measure_table(answer), CHANGE))
+            st.table(greyed(measure_table(answer.measured), CHANGE))
             st.caption(MEASURED)
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")

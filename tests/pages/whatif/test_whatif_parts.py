@@ -7,9 +7,11 @@ import pytest
 
 from engine.anatomy.head import HEAD
 from engine.imaging.volume import Volume
+from engine.measure.clinical import Change
 from pages.components.parts.ruler.reader import Seen
 from pages.components.whatif.figures import PIXEL, axial_slice
 from pages.components.whatif.regions import expected, spread
+from pages.components.whatif.view import CHANGE, measure_table
 
 
 def test_where_a_change_lies_is_counted():
@@ -40,3 +42,12 @@ def test_slices_show_the_patients_right_on_the_left():
     assert axial.shape == (24, 20)
     assert axial[:4, :5].min() > 200, "right and front are the left upper corner"
     assert axial[8:].max() == 0
+
+
+@pytest.mark.parametrize(("before", "after", "error"), [(3.6, 8.4, 0.7), (212.0, 249.0, 21.0), (27.0, 34.6, 7.0)])
+def test_the_table_of_measures_adds_up(before: float, after: float, error: float):
+    one = Change(name="vat", title="Visceral fat", unit="l", before=before, after=after, error=error)
+    row = measure_table([one]).iloc[0]
+    change = float(row[CHANGE].split(" ")[0])
+    assert change == pytest.approx(float(row["What if"]) - float(row["Before"]))
+    assert abs(change - (after - before)) <= error
