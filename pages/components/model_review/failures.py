@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.evaluation.report.page import number
 from pages.components.model_review.work import Review
 from pages.components.parts.evaluation.grade import Grade, Span
+from pages.components.state.person_table import capital
 
 #: in the order in which they are shown
 GROUPS = ("Privacy", "Scan and table together", "What if", "Pictures", "Table")
@@ -68,9 +69,9 @@ GLOSSES: tuple[tuple[str, str, Words], ...] = (
     ("Privacy", r"(.+): (closest record|nearest-neighbour ratio).*", lambda m, g: f"{_share(g.figure.value)} of the made {m[1]} lie nearer to training persons than to others (50% would be no sign of memory)."),
     ("Scan and table together", r"(.+) from the bare scan: (?:mean error|share wrong)", lambda m, g: f"The model's own reading of {measured(m[1])} off a real scan is off by {_number(g)(g.figure.value)} on average{_of_real(g, _number(g))}."),
     ("Scan and table together", r"(.+) learnt from (\d+) made pairs: .*", lambda m, g: f"A reader taught on {m[2]} made persons reads {measured(m[1])} off real scans with an error of {_number(g)(g.figure.value)}; one taught on real persons is better{_of_real(g, _number(g))}."),
-    ("Scan and table together", r"(.+): mean error of reading", lambda m, g: f"{measured(m[1]).capitalize()} is read off made scans with an error of {_number(g)(g.figure.value)}{_of_real(g, _number(g))}."),
-    ("Scan and table together", r"(.+): share read wrong", lambda m, g: f"{measured(m[1]).capitalize()} is read wrong off {_share(g.figure.value)} of made scans{_of_real(g, _share)}."),
-    ("Scan and table together", r"(.+) on (.+): synthetic over real slope", lambda m, g: f"{measured(m[1]).capitalize()} follows {measured(m[2])} {g.figure.value:.2f} times as steeply as in real persons."),
+    ("Scan and table together", r"(.+): mean error of reading", lambda m, g: f"{capital(measured(m[1]))} is read off made scans with an error of {_number(g)(g.figure.value)}{_of_real(g, _number(g))}."),
+    ("Scan and table together", r"(.+): share read wrong", lambda m, g: f"{capital(measured(m[1]))} is read wrong off {_share(g.figure.value)} of made scans{_of_real(g, _share)}."),
+    ("Scan and table together", r"(.+) on (.+): synthetic over real slope", lambda m, g: f"{capital(measured(m[1]))} follows {measured(m[2])} {g.figure.value:.2f} times as steeply as in real persons."),
     ("Scan and table together", r"(.+): read on requested, slope", lambda m, g: f"Of a change of {measured(m[1])} that is asked for, {_share(g.figure.value)} are seen in the scan."),
     ("Scan and table together", r"(.+): test persons within the range of (\d+) draws", lambda m, g: f"The range of {m[2]} draws holds {measured(m[1])} of {_share(g.figure.value)} of real persons: it is too {'narrow' if g.figure.value < (g.target or 0.9) else 'wide'}."),
     ("Scan and table together", r"own row told from another's, AUC", lambda m, g: f"A scan's own row is told from another's in {_share(g.figure.value)} of pairs{_of_real(g, _share)}."),
@@ -85,7 +86,7 @@ GLOSSES: tuple[tuple[str, str, Words], ...] = (
     ("Pictures", r"edge sharpness, strongest (\d+)% of voxels(?:, channel \d+)?: made over real", lambda m, g: f"The steepest {m[1]}% of voxels in made scans are {g.figure.value:.2f} times as steep as in real ones."),
     ("Pictures", r"(contrast|area) (of .+): made over real", lambda m, g: f"The {m[1]} {m[2]} in made scans is {g.figure.value:.2f} of that in real ones."),
     ("Pictures", r"power spectrum: .*", lambda m, g: f"Detail of some size is too strong or too weak in made scans, at worst by a factor of {number(g.figure.value)}."),
-    ("Pictures", r"(.+): made beside real persons, Cohen's d", lambda m, g: f"{m[1].capitalize()} of made scans is {abs(g.figure.value):.1f} standard deviations {'above' if g.figure.value > 0 else 'below'} that of real ones."),
+    ("Pictures", r"(.+): made beside real persons, Cohen's d", lambda m, g: f"{capital(m[1])} of made scans is {abs(g.figure.value):.1f} standard deviations {'above' if g.figure.value > 0 else 'below'} that of real ones."),
     ("Table", r"detection AUC, (.+)", lambda m, g: f"A classifier ({m[1]}) tells made rows from real ones in {_share(g.figure.value)} of pairs (a guess is 50%)."),
     ("Table", r"rows that break a rule.*", lambda m, g: f"{_share(g.figure.value)} of made rows break a rule of the table."),
     ("Table", r"(.+) predicted after training on synthetic rows.*", lambda m, g: f"What is learned on made rows predicts {measured(m[1])} of real persons worse: {number(g.figure.value)}{_of_real(g, number)}."),

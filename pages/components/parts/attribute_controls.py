@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.state.address import COUNTS, Request, seen_range, tidy, whole
-from pages.components.state.person_table import label, level, sentence, unit
+from pages.components.state.person_table import capital, label, level, sentence, unit
 
 FREE = "free"
 #: columns shown at once; the others wait under a heading
@@ -58,8 +58,7 @@ def _levels(column: Category) -> Cell:
     help_text = f"{sentence(column.description)} Free: the model samples it, and the scan to go with it."
 
     def name(option: str) -> str:
-        words = level(column.name, option)
-        return words[:1].upper() + words[1:]
+        return capital(level(column.name, option))
 
     if len(options) > MOST_BUTTONS:
         chosen = st.selectbox(label(column.name), options, key=key, format_func=name, help=help_text)

@@ -24,7 +24,7 @@ from pages.components.population.question import filter_controls
 from pages.components.population.work import Cohort, example_cohort, visit
 from pages.components.state.generation import draw, model_lock
 from pages.components.state.job import Job, session_is_open
-from pages.components.state.person_table import label, level, person_rows, summary, titled
+from pages.components.state.person_table import capital, label, level, person_rows, summary, titled
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -276,7 +276,7 @@ def person_opened(model: Model) -> None:
     """The person the reader chose, drawn again in full over the page."""
     if chosen := visit().opened:
         cohort, i = chosen
-        title = f"{summary(cohort.rows[i]).capitalize() or 'Person'} · seed {cohort.seed(i)}"
+        title = f"{capital(summary(cohort.rows[i])) or 'Person'} · seed {cohort.seed(i)}"
         st.dialog(title, width="large", on_dismiss=visit().close)(_person)(model, cohort, i)
 
 

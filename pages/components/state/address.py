@@ -80,15 +80,15 @@ def _cell(schema: AttributeSchema, name: str, text: str) -> Cell:
         return column.check(text)
     if not isinstance(column, Number):
         factors = " and ".join(label(factor) for factor, _ in column.powers)
-        raise AttributeValueError(f"{name} is computed from {factors}: set those instead")
+        raise AttributeValueError(f"{label(name)} is computed from {factors}: set those instead")
     low, high = seen_range(column)
     span = f"{low:g} to {high:g} {unit(column.unit)}".rstrip()
     try:
         value = column.check(text)
     except AttributeValueError:
         raise AttributeValueError(
-            f"{name} {text!r} is not possible here: give {span}, the range seen in training"
+            f"{label(name)} {text!r} is not possible here: give {span}, the range seen in training"
         ) from None
     if not low <= value <= high:
-        raise AttributeValueError(f"{name} {value:g} lies outside what this model was trained on: give {span}")
+        raise AttributeValueError(f"{label(name)} {value:g} lies outside what this model was trained on: give {span}")
     return int(value) if value.is_integer() and whole(column) else value

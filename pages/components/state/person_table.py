@@ -26,9 +26,18 @@ def unit(text: str) -> str:
     return written_unit(text)
 
 
+def capital(text: str) -> str:
+    """The text with a capital first, the rest as it is.
+
+    >>> capital("woman of 70, BMI 34")
+    'Woman of 70, BMI 34'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
     """A column's description as a sentence."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+    return f"{capital(text).rstrip('.')}." if text else ""
 
 
 def titled(column: Column) -> str:

@@ -38,6 +38,8 @@ STEPS = {SYNTHETIC: 8, OWN: 16}
 SWEEP, GRID = (3, 5, 11), 3
 #: how far into the seen range the ends of a grid lie
 ENDS = (0.1, 0.9)
+#: the attribute that is swept, and whether somebody chose it
+SWEPT, CHOSEN = "whatif.sweep.column", "whatif.sweep.chosen"
 PREFIX = "whatif."
 HOW = (
     "Stays: held as before. Follows: moves with what is set, as in the cohort. Set to: what you ask for. "
@@ -297,11 +299,15 @@ def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
     """Which attribute, between which ends, in how many steps; the what-ifs when the button was pressed."""
     numbers = [column for column in schema.columns if isinstance(column, Number)]
     left, middle, right, button = st.columns([2, 4, 1.4, 1.6], vertical_alignment="bottom")
-    st.session_state.setdefault("whatif.sweep.column", _first(numbers, "age"))
-    name = left.selectbox("Attribute", [c.name for c in numbers], key="whatif.sweep.column", format_func=label)
+    names = [column.name for column in numbers]
+    if not st.session_state.get(CHOSEN) or st.session_state.get(SWEPT) not in names:
+        # until one is chosen, it is what the what-if changes
+        changed = [name for name, _ in question.change if name in names]
+        st.session_state[SWEPT] = changed[0] if changed else _first(numbers, "age")
+    name = left.selectbox("Attribute", names, key=SWEPT, format_func=label, on_change=_sweep_chosen)
     column = next(c for c in numbers if c.name == name)
     low, high = seen_range(column)
-    key = f"whatif.sweep.{name}.ends"
+    key = f"whatif.sweep.{question.model}.{name}.ends"
     ends = st.session_state.get(key, (low, high))
     st.session_state[key] = tuple(min(high, max(low, float(end))) for end in ends)
     chosen: Any = middle.slider(  # a pair, since its state is one
@@ -316,6 +322,10 @@ def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
     return Plan(
         base=question, columns=(name,), questions=tuple(with_cells(question, {name: value}) for value in values)
     )
+
+
+def _sweep_chosen() -> None:
+    st.session_state[CHOSEN] = True
 
 
 def grid_controls(schema: AttributeSchema, question: Question) -> Plan | None:

@@ -22,7 +22,7 @@ from engine.vocabulary.schema import Category, Cell, Number
 from pages.components.parts.facts import refused
 from pages.components.state.address import seen_range, tidy
 from pages.components.state.generation import Report, engaged
-from pages.components.state.person_table import level
+from pages.components.state.person_table import capital, level
 from pages.components.whatif.visit import visit
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
             draws = infer(model, volume, samples=DRAWS, steps=STEPS, progress=progress)
     except Refusal as error:
         said = str(error)
-        raise VolumeError(said[:1].upper() + said[1:]) from None
+        raise VolumeError(capital(said)) from None
     columns = posterior(model.schema, draws, {})
     key = hashlib.sha256(np.ascontiguousarray(volume.data).tobytes()).hexdigest()[:16]
     read = {"digest": model.digest, "notes": notes, "doubts": tuple(doubts), "columns": columns}

@@ -118,18 +118,29 @@ def _sweep_shown(model: Model, plan: Plan) -> None:
     answers = visit().found()
     scene = sweep_scene(model, plan, answers)
     sweep_viewer(scene, key="whatif sweep viewer")
-    seed = "scan" if plan.base.scan else f"seed-{plan.base.seed}"
-    name = f"somatwin_{plan.base.model}_{seed}_sweep-{plan.columns[0]}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        for kind, (_, type) in KINDS.items():
-            st.download_button(
-                f"Sweep as {kind.upper()}", partial(movie_of_sweep, model, plan, answers, kind), f"{name}.{kind}", type,
-                on_click="ignore", icon=":material/movie:",
-            )  # fmt: skip
+    with _sweep_films(model, plan, answers, "viewer"):
+        name = f"{_sweep_name(plan)}.html"
         st.download_button(
-            "Scene as HTML", partial(scene_page, scene), f"{name}.html", "text/html", on_click="ignore", icon=":material/html:",
+            "Scene as HTML", partial(scene_page, scene), name, "text/html", on_click="ignore", icon=":material/html:",
             help="This viewer and the sweep in one file, which opens offline.",
         )  # fmt: skip
+
+
+def _sweep_films(model: Model, plan: Plan, answers: Mapping[Question, Answer], place: str) -> DeltaGenerator:
+    """A row with the sweep as a film of each kind, for one ``place`` of the page; returns the row."""
+    row = st.container(horizontal=True, vertical_alignment="center")
+    for kind, (_, type) in KINDS.items():
+        row.download_button(
+            f"Sweep as {kind.upper()}", partial(movie_of_sweep, model, plan, answers, kind), f"{_sweep_name(plan)}.{kind}", type,
+            on_click="ignore", icon=":material/movie:", key=f"whatif sweep {kind} {place}",
+            help="Made when you press it, which takes some seconds.",
+        )  # fmt: skip
+    return row
+
+
+def _sweep_name(plan: Plan) -> str:
+    seed = "scan" if plan.base.scan else f"seed-{plan.base.seed}"
+    return f"somatwin_{plan.base.model}_{seed}_sweep-{plan.columns[0]}"
 
 
 def scan_shown(model: Model, scan: Scan) -> None:
@@ -155,7 +166,7 @@ def plans_shown(model: Model, current: Question, ruler: Ruler | None) -> dict[st
             here.swept = True
         places["sweep"] = st.empty()
         if (plan := here.sweep) and _plan_fits(plan, model, current):
-            show_sweep(model.schema, plan, here.found(), measures)
+            show_sweep(model, plan, here.found(), measures)
     with two:
         if plan := grid_controls(model.schema, current):
             here.grid = plan
@@ -230,19 +241,19 @@ def _faithful(answer: Answer) -> str:
     return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}; {guess}."
 
 
-def show_sweep(
-    schema: AttributeSchema, plan: Plan, answers: Mapping[Question, Answer], titles: Mapping[str, str]
-) -> None:
+def show_sweep(model: Model, plan: Plan, answers: Mapping[Question, Answer], titles: Mapping[str, str]) -> None:
     """What is measured in what is drawn so far, over the attribute; ``titles`` are of the measures. The scans play above."""
     found = [(value, answers[one]) for value, one in zip(plan.values(0), plan.questions, strict=True) if one in answers]
     if not found:
         return
     measures = [name for name in titles if math.isfinite(found[0][1].read.get(name, math.nan))]
     measure = _measure_chosen(measures, titles) if measures else ""
-    column: Any = schema[plan.columns[0]]
+    column: Any = model.schema[plan.columns[0]]
     st.caption(
         f"{len(found)} of {len(plan.questions)} values drawn. They play in the viewer above: choose {SWEPT} there."
     )
+    if len(found) == len(plan.questions) > 1:
+        _sweep_films(model, plan, answers, "chart")
     if not measure:
         return
     figure = sweep_figure(

@@ -112,9 +112,9 @@ def test_a_strange_or_damaged_file_is_refused(data: bytes, words: str):
     [
         (SESSION, ["head"], "needs the checkpoint tiny, which is not here"),
         (replace(SESSION, digest="ffffffffffff"), ["tiny"], "weights ffffffffffff, here it has 0123456789ab"),
-        (replace(SESSION, address={**SESSION.address, "age": "300"}), ["tiny"], "age '300' is not possible here"),
+        (replace(SESSION, address={**SESSION.address, "age": "300"}), ["tiny"], "Age '300' is not possible here"),
         (replace(SESSION, address={**SESSION.address, "shoe": "42"}), ["tiny"], "there is no column 'shoe' here"),
-        (replace(WHATIF, address={**WHATIF.address, "set.age": "300"}), ["tiny"], "age '300' is not possible here"),
+        (replace(WHATIF, address={**WHATIF.address, "set.age": "300"}), ["tiny"], "Age '300' is not possible here"),
         (replace(WHATIF, address={**WHATIF.address, "hold": "shoe"}), ["tiny"], "shoe"),
     ],
 )

@@ -39,12 +39,12 @@ def test_absent_columns_are_free_and_order_does_not_matter():
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"age": "-3"}, "age '-3' is not possible here: give 20 to 80 years, the range seen in training"),
-        ({"bmi": "900"}, "bmi '900' is not possible here: give 17 to 40 kg/m², the range seen in training"),
-        ({"age": "nan"}, "age 'nan' is not possible"),
-        ({"age": "95"}, "age 95 lies outside what this model was trained on: give 20 to 80 years"),
+        ({"age": "-3"}, "Age '-3' is not possible here: give 20 to 80 years, the range seen in training"),
+        ({"bmi": "900"}, "BMI '900' is not possible here: give 17 to 40 kg/m², the range seen in training"),
+        ({"age": "nan"}, "Age 'nan' is not possible"),
+        ({"age": "95"}, "Age 95 lies outside what this model was trained on: give 20 to 80 years"),
         ({"sex": "X"}, "sex 'X' is unknown here: give one of F, M"),
-        ({"weight": "80"}, "weight is computed from BMI and Height: set those instead"),
+        ({"weight": "80"}, "Weight is computed from BMI and Height: set those instead"),
         ({"shoe": "42"}, "there is no column 'shoe' here"),
         ({"seed": "1.5"}, "seed '1.5' is not possible here: give a whole number from 0"),
         ({"n": "9"}, "n '9' is not possible here: give a whole number from 1 to 8"),

@@ -156,7 +156,7 @@ def test_a_bad_address_gets_a_sentence_and_draws_nobody(app: AppTest, query: dic
 def test_a_sweep_plays_in_the_viewer_and_a_grid_shows_nine(app: AppTest, model: engine.Model):
     visited(app, age="40", seed="1", steps="1")
     app.number_input(key="whatif.sweep.n").set_value(3)
-    app.slider(key="whatif.sweep.age.ends").set_value((30.0, 60.0)).run()
+    app.slider(key="whatif.sweep.tiny.age.ends").set_value((30.0, 60.0)).run()
     press(app, "Sweep")
     header, voxels = scene(app)
     assert (header["sweep"], header["compare"], header["weights"]) == (True, False, model.digest)
@@ -166,6 +166,8 @@ def test_a_sweep_plays_in_the_viewer_and_a_grid_shows_nine(app: AppTest, model: 
     assert {person["seed"] for person in header["people"]} == {1}
     assert len({one.tobytes() for one in voxels}) == 3
     (chart,) = app.get("plotly_chart")
+    films = [button.proto.label for button in app.get("download_button") if "Sweep as" in button.proto.label]
+    assert sorted(films) == sorted(2 * ["Sweep as GIF", "Sweep as MP4"]), "below the viewer, and beside the chart"
     figure = json.loads(chart.proto.spec)
     assert figure["data"][0]["x"] == [30, 45, 60]
     (footer,) = (note["text"] for note in figure["layout"]["annotations"])
@@ -176,6 +178,14 @@ def test_a_sweep_plays_in_the_viewer_and_a_grid_shows_nine(app: AppTest, model: 
     assert "9 of 9 drawn" in captions(app)
     grid = json.loads(app.get("plotly_chart")[1].proto.spec)
     assert len(grid["layout"]["xaxis"]["ticktext"]) == len(grid["layout"]["yaxis"]["ticktext"]) == 3
+
+
+def test_what_is_swept_is_what_the_whatif_changes_until_another_is_chosen(app: AppTest):
+    visited(app, age="40", seed="1", steps="1", set_bmi="28")
+    assert app.selectbox(key="whatif.sweep.column").value == "bmi"
+    app.selectbox(key="whatif.sweep.column").set_value("height").run()
+    visited(app, age="40", seed="1", steps="1", set_age="60")
+    assert app.selectbox(key="whatif.sweep.column").value == "height"
 
 
 def given_scan(app: AppTest, *files: tuple[str, bytes]) -> AppTest:

@@ -20,7 +20,7 @@ from pages.components.parts.session_file import Session, session_of_whatif
 from pages.components.state.address import Request
 from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Question
-from pages.components.state.person_table import label, level, summary
+from pages.components.state.person_table import capital, label, level, summary
 
 #: pixels of a picture's longer side, and the quality of its WebP
 SIDE, QUALITY = 96, 70
@@ -50,7 +50,7 @@ def _keep_person(request: Request) -> None:
     person = person_kept(model, request)
     picture = thumbnail(person.scan) if person is not None and person.scan is not None else b""
     who = summary(person.attributes) if person is not None else said(dict(request.given))
-    name = f"{who.capitalize() or 'Person'}, seed {request.seed}"
+    name = f"{capital(who) or 'Person'}, seed {request.seed}"
     _keep(Entry(name=name, words=f"Given: {said(dict(request.given)) or 'nothing'}.", session=session, picture=picture))
 
 
