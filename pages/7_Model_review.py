@@ -34,7 +34,7 @@ facts_list({title: text for title, text in (facts | dict(review.facts)).items() 
 what_fails(review)
 in_short(review)
 files(review, card, folder)
+beside(name, review, kept_checkpoints())
 part = parts_shown(review)
 if asked_parts(part) and (persons := worst(review)):
     worst_persons(name, review, persons, status)
-beside(name, review, kept_checkpoints())

@@ -49,6 +49,13 @@ def test_a_verdict_is_one_sided_and_allows_for_chance(aim, value, verdict) -> No
     assert ReportedFigure(key="k", name="n", figure=value, aim=aim, floor=figure(1.0, 0.9, 1.1)).verdict == verdict
 
 
+@pytest.mark.parametrize(("value", "verdict"), [((0.53, 0.35, 0.7), "as real"), ((0.8, 0.7, 0.9), "worse than real")])
+def test_who_tells_no_better_than_a_coin_tells_nobody(value, verdict) -> None:
+    """Few persons make the floor of an AUC fall below one half."""
+    how = {"key": "k", "name": "n", "aim": "low", "target": 0.5}
+    assert ReportedFigure(**how, figure=figure(*value), floor=figure(0.3, 0.15, 0.48)).verdict == verdict
+
+
 def test_verdicts_of_targets_and_tests() -> None:
     assert (
         ReportedFigure(key="k", name="n", figure=figure(0.9, 0.8, 1.05), aim="equal", target=1.0).verdict == "as real"

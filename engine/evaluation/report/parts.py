@@ -41,7 +41,8 @@ class ReportedFigure:
         """``as real``, ``worse than real``, or nothing where there is nothing to judge by.
 
         A figure to be low (high) is worse when it lies above (below) the floor by more than chance explains: one-sided at
-        5%, standard errors taken from both intervals as of normals. One that aims at a value differs when its interval
+        5%, standard errors taken from both intervals as of normals; with a ``target``, above (below) the worse of floor and target:
+        an AUC of one half tells nobody apart, whatever chance made of the floor. One that aims at a value differs when its interval
         leaves it out, one to be tested alarms when p is below :data:`ALARM`.
         """
         value = self.figure.value
@@ -55,7 +56,9 @@ class ReportedFigure:
             return "" if self.p is None else "alarm" if self.p < ALARM else "passes"
         if self.floor is None or not math.isfinite(self.floor.value):
             return ""
-        gap = value - self.floor.value if self.aim == "low" else self.floor.value - value
+        worse = max if self.aim == "low" else min
+        floor = self.floor.value if self.target is None else worse(self.floor.value, self.target)
+        gap = value - floor if self.aim == "low" else floor - value
         error = math.hypot(_standard_error(self.figure), _standard_error(self.floor))
         return "worse than real" if gap > ONE_SIDED * error + 1e-9 * max(1.0, abs(value)) else "as real"
 

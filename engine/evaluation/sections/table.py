@@ -190,6 +190,7 @@ def _detection(mine, theirs, some_train, train, schema, rng) -> list[ReportedFig
             figure=getattr(found, kind),
             aim="low",
             floor=getattr(floor, kind),
+            target=0.5,
         )
         for kind, title in (("boosting", "gradient boosting"), ("linear", "logistic"))
     ]

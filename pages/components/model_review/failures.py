@@ -86,7 +86,7 @@ GLOSSES: tuple[tuple[str, str, Words], ...] = (
     ("Pictures", r"edge sharpness, strongest (\d+)% of voxels(?:, channel \d+)?: made over real", lambda m, g: f"The steepest {m[1]}% of voxels in made scans are {g.figure.value:.2f} times as steep as in real ones."),
     ("Pictures", r"(contrast|area) (of .+): made over real", lambda m, g: f"The {m[1]} {m[2]} in made scans is {g.figure.value:.2f} of that in real ones."),
     ("Pictures", r"power spectrum: .*", lambda m, g: f"Detail of some size is too strong or too weak in made scans, at worst by a factor of {number(g.figure.value)}."),
-    ("Pictures", r"(.+): made beside real persons, Cohen's d", lambda m, g: f"{capital(m[1])} of made scans is {abs(g.figure.value):.1f} standard deviations {'above' if g.figure.value > 0 else 'below'} that of real ones."),
+    ("Pictures", r"(.+): made beside real persons, Cohen's d", lambda m, g: f"{capital(measured(m[1]))} of made scans is {abs(g.figure.value):.1f} standard deviations {'above' if g.figure.value > 0 else 'below'} that of real ones."),
     ("Table", r"detection AUC, (.+)", lambda m, g: f"A classifier ({m[1]}) tells made rows from real ones in {_share(g.figure.value)} of pairs (a guess is 50%)."),
     ("Table", r"rows that break a rule.*", lambda m, g: f"{_share(g.figure.value)} of made rows break a rule of the table."),
     ("Table", r"(.+) predicted after training on synthetic rows.*", lambda m, g: f"What is learned on made rows predicts {measured(m[1])} of real persons worse: {number(g.figure.value)}{_of_real(g, number)}."),
@@ -103,13 +103,17 @@ def explained(grade: Grade) -> tuple[str, str]:
 
 
 def failures(review: Review) -> list[Failure]:
-    """All figures that are not as real, by group and the worst first."""
+    """All figures that are not as real, the worst of a group first: privacy, then the groups by their worst."""
     found = [
         Failure(group=group, sentence=sentence, grade=grade)
         for grade in _failing(review)
         for group, sentence in [explained(grade)]
     ]
-    return sorted(found, key=lambda one: (GROUPS.index(one.group), -_badness(one.grade)))
+    worst = {group: max((_badness(one.grade) for one in found if one.group == group), default=0.0) for group in GROUPS}
+    return sorted(
+        found,
+        key=lambda one: (one.group != GROUPS[0], -worst[one.group], GROUPS.index(one.group), -_badness(one.grade)),
+    )
 
 
 def _failing(review: Review) -> Iterator[Grade]:

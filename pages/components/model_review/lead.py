@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.vocabulary.refusal import Refusal
-from pages.components.model_review.failures import GROUPS, Failure, explained, failures
+from pages.components.model_review.failures import Failure, explained, failures
 from pages.components.model_review.work import Review, ReviewError, card_review, report_file
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.evaluation.grade import Grade
@@ -24,6 +24,7 @@ from pages.components.parts.teaching.glossary import terms
 
 #: how far a verdict goes
 CHANCE = "Of honest figures one in twenty is flagged by chance; with few test persons many differences go unseen."
+SIGNS = "● as real, ▲ not as real."
 #: sentences of a group that are shown at once
 SHOWN = 2
 
@@ -39,15 +40,25 @@ def what_fails(review: Review) -> None:
         st.success(f"None of {judged} figures is told from what real persons score. {CHANCE}")
         return
     hint = terms("AUC", "membership", "radiomics", "slope", "interval")
-    st.caption(f"{len(found)} of {judged} figures, the worst first. {CHANCE}", help=hint)
-    groups = [(group, [one for one in found if one.group == group]) for group in GROUPS]
-    for place, (group, failing) in zip(st.columns(2) * len(groups), [g for g in groups if g[1]], strict=False):
+    st.caption(f"{len(found)} of {judged} figures: privacy, then the worst first. {CHANCE} {_whose(review)}", help=hint)
+    groups = dict.fromkeys(one.group for one in found)
+    for place, group in zip(st.columns(2) * len(groups), groups, strict=False):
+        failing = [one for one in found if one.group == group]
         with place.container(border=True):
             st.markdown(f"**{group}**")
             st.markdown(_bullets(failing[:SHOWN]))
             if rest := failing[SHOWN:]:
                 with st.expander(f"{len(rest)} more"):
                     st.markdown(_bullets(rest))
+
+
+def _whose(review: Review) -> str:
+    """Who the real persons are, where they are not."""
+    return (
+        "Here real persons and scans are computed ones that were held out."
+        if "in-silico" in str(review.cohort).lower()
+        else ""
+    )
 
 
 def _bullets(failing: Sequence[Failure]) -> str:
@@ -130,7 +141,9 @@ def beside(name: str, review: Review, models: Sequence[Kept]) -> None:
             st.info(f"{chosen} has no figure of the same name.")
         else:
             st.table(table, alt=f"Figures of {name} and {chosen}")
-            st.caption("Each beside real persons of its own cohort: different bodies and scans are not to be ranked.")
+            st.caption(
+                "Each beside real persons of its own cohort: different bodies and scans are not to be ranked. ● as real, ▲ not as real."
+            )
 
 
 def side_by_side(one: tuple[str, Review], other: tuple[str, Review]) -> pd.DataFrame:

@@ -83,19 +83,27 @@ def _slider(column: Number) -> Cell:
 
 
 def number_control(column: Number, title: str, key: str, disabled: bool = False) -> Cell:
-    """A value of the column within its seen range; ``st.session_state[key]`` holds it, the box follows it."""
+    """A value of the column within its seen range; ``st.session_state[key]`` holds it, the box follows it. What is typed outside of
+    the range becomes its nearest end, and that is said."""
     low, high = seen_range(column)
     state, typed, by_ones = st.session_state, f"{key}.typed", whole(column)
     kind = int if by_ones else float
 
     def take() -> None:
-        state[key] = kind(state[typed])
+        wanted = state[typed]
+        state[key] = kind(min(high, max(low, wanted)))
+        state[f"{key}.outside"] = (state[key], wanted)
 
     left, right = st.columns([5, 3], vertical_alignment="center")
     how = {"step": 1 if by_ones else 0.1, "format": "%d" if by_ones else "%.1f", "disabled": disabled}
     value = left.slider(title, kind(low), kind(high), key=key, label_visibility="collapsed", **how)
     state[typed] = kind(value)
-    right.number_input(
-        f"{title}, typed", kind(low), kind(high), key=typed, on_change=take, label_visibility="collapsed", **how
-    )
+    right.number_input(f"{title}, typed", key=typed, on_change=take, label_visibility="collapsed", **how)
+    end, wanted = state.get(f"{key}.outside", (value, value))
+    if end != value:
+        del state[f"{key}.outside"]
+    elif wanted != value:
+        st.caption(
+            f":orange[{wanted:g} lies outside what this model was trained on: {low:g} to {high:g} {unit(column.unit)}.]"
+        )
     return tidy(column, value)

@@ -188,6 +188,15 @@ def test_what_is_swept_is_what_the_whatif_changes_until_another_is_chosen(app: A
     assert app.selectbox(key="whatif.sweep.column").value == "height"
 
 
+def test_what_is_typed_outside_of_the_trained_range_becomes_its_end_and_is_said(app: AppTest):
+    visited(app, age="40", seed="1", steps="1", set_age="60")
+    key = "whatif.person.age.after"
+    end = app.slider(key=key).max
+    app.number_input(key=f"{key}.typed").set_value(int(end) + 10).run()
+    assert app.slider(key=key).value == app.number_input(key=f"{key}.typed").value == end
+    assert f"{end + 10:g} lies outside what this model was trained on" in captions(app)
+
+
 def given_scan(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     visited(app, age="40", steps="1")
     app.button_group(key="whatif.source").set_value("Scan of yours").run()
