@@ -53,3 +53,14 @@ def filled(present: Float[np.ndarray, "n ..."], places: Sequence[int], phases: i
         span = (known[after] - known[after - 1]) % phases or phases
         whole[phase] = present[after - 1] * (1 - since / span) + present[after] * (since / span)
     return whole
+
+
+def farthest_phase(cine: Volume) -> int | None:
+    """The phase that differs the most from the first (root mean square over boxes of 2 x 2 voxels, since noise is not motion): of a
+    cycle that begins at end-diastole that of end-systole, within a phase. None of what is still."""
+    if cine.phases < 2 or len(cine.kinds) > 1:
+        return None
+    x, y = (n - n % 2 for n in cine.grid[:2])
+    even = cine.data[:, :x, :y].astype(np.float32).reshape(cine.phases, x // 2, 2, y // 2, 2, -1).mean((2, 4))
+    apart = np.square(even - even[0]).mean((1, 2, 3))
+    return int(apart.argmax()) if apart.any() else None

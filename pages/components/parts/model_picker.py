@@ -65,7 +65,10 @@ def model_picker() -> tuple[str, Model]:
     asked = st.query_params.get("model")
     state = st.session_state
     if asked in names and state.get("model asked") != asked:
-        state["model asked"] = state["model"] = asked
+        state["model asked"] = asked
+        # a page writes the model that it showed into its address: that asks for nothing, and another may be chosen since
+        if asked != state.get("model last"):
+            state["model"] = asked
     elif "model" not in state and state.get("model last") in names:
         state["model"] = state["model last"]
     name = state["model last"] = st.selectbox(

@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.anatomy import regions
 from engine.anatomy.region import ENDS, PLANES, Region
+from engine.imaging.cine.phases import farthest_phase
 from engine.imaging.volume import Volume
 
 #: burned into every picture that leaves the viewer
@@ -40,7 +41,7 @@ def payload(
 
     ``labels``: integers 0 to 255 a person on the person's voxels, (x, y, z) of all phases or (t, x, y, z); ``legend``: value,
     name and ``#rrggbb`` of each label to be drawn. ``facts`` (model, draft, note) join the header. A person's ``es`` is the
-    phase of end-systole; where it is not given, that of the least left cavity among the labels.
+    phase of end-systole; where it is not given, that of the least left cavity among the labels, or else the farthest from the first.
     Raises :class:`ValueError` for persons that do not fit together.
     """
     turned = [volume.reoriented("RAS") for volume in volumes]
@@ -48,7 +49,7 @@ def payload(
     region = next((one for one in regions() if one.channels == turned[0].kinds), None)
     pairs = zip(volumes, labels, strict=True) if labels is not None else ()
     cycles = [_turned_labels(*pair) for pair in pairs]
-    ends = [_end_systole(region, legend, cycle) for cycle in cycles] or [{} for _ in people]
+    ends = [_end_systole(region, legend, cycle) for cycle in cycles] or [_farthest(volume) for volume in turned]
     marked = [phase for cycle in cycles for phase in cycle]
     header = {
         "shape": turned[0].grid,
@@ -115,6 +116,12 @@ def _end_systole(
     values = [value for value, title, _ in legend if title in titles]
     sizes = [int(np.isin(phase, values).sum()) for phase in cycle]
     return {"es": int(np.argmin(sizes))} if min(sizes) < max(sizes) else {}
+
+
+def _farthest(volume: Volume) -> dict[str, int]:
+    """``es`` of a cine that nothing is labelled in."""
+    phase = farthest_phase(volume)
+    return {} if phase is None else {"es": phase}
 
 
 def _legend_entry(value: int, name: str, colour: str) -> tuple[int, str, str]:

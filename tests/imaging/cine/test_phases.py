@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.imaging.cine.phases import filled, in_phases
+from engine.imaging.cine.phases import farthest_phase, filled, in_phases
 from engine.imaging.grid import frames
 from engine.imaging.volume import Volume, VolumeError
+from tests.imaging.cine.hearts import heart_frame
 
 
 def moving(phases: int) -> Volume:
@@ -64,3 +65,12 @@ def test_a_lost_phase_is_the_mean_of_its_neighbours_also_over_the_end():
     np.testing.assert_allclose(filled(cycle[:3], [0, 1, 2], 4), [4, 1, 3, 3.5])
     np.testing.assert_allclose(filled(cycle[1:], [1, 2, 3], 4), [4.5, 1, 3, 8])
     np.testing.assert_allclose(filled(cycle[[0, 3]], [0, 3], 4), [4, 4 + 4 / 3, 4 + 8 / 3, 8])
+
+
+def test_the_farthest_phase_is_that_of_end_systole():
+    noise = np.random.default_rng(0).normal(0, 0.02, heart_frame().data.shape).astype(np.float32)
+    heart = heart_frame()
+    assert farthest_phase(Volume(heart.data + noise, heart.affine, heart.channels, heart.cycle)) == heart.phases // 2
+    still = Volume(np.repeat(heart.data[:1], heart.phases, 0), heart.affine, heart.channels, heart.cycle)
+    assert farthest_phase(still) is None
+    assert farthest_phase(Volume(heart.data[0], heart.affine)) is None
