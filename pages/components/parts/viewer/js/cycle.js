@@ -4,9 +4,6 @@
 /** How fast it is played; 1 is the heart's own rate. Seconds of a cycle whose length nobody knows. */
 const [SPEEDS, UNKNOWN] = [[0.25, 0.5, 1, 2], 1];
 
-/** What of a beating heart is worth a surface, where it is known: its skin is a slab. */
-const LABELLED = "Label surfaces";
-
 SHORTCUTS.push(
   { keys: "Space", words: "play the heart's cycle, or pause", when: beats },
   { keys: "< >", words: "the phase before or after", when: beats, act: (view, key) => stepPhase(view, key === "<" ? -1 : 1) },
@@ -36,7 +33,6 @@ function newCycle(view) {
   if (!moving) return;
   view.speed ??= 1;
   view.still ??= matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (view.surfaces[LABELLED] && view.preset === "Skin") view.preset = LABELLED;
   buildCycle(view);
   if (!view.still) play(view);
 }
@@ -44,13 +40,21 @@ function newCycle(view) {
 function createCycle(view) {
   const row = element("div", { class: "toolbar cycle", role: "toolbar", "aria-label": "Cycle of the heart", hidden: "" });
   view.slots.planes.after(row);
-  view.root.addEventListener("keydown", (event) => {
+  const play = (event) => {
     if (event.key !== " " || !view.header || !beats(view) || event.target.closest("button, select")) return;
     event.preventDefault();
     event.stopPropagation();
     togglePlay(view);
-  });
+  };
+  view.root.addEventListener("keydown", play);
+  // of a reader who has clicked nowhere yet, and sees the heart
+  document.addEventListener("keydown", (event) => event.target === document.body && inSight(view.root) && play(event));
   return row;
+}
+
+function inSight(root) {
+  const { top, bottom } = root.getBoundingClientRect();
+  return root.isConnected && bottom > 0 && top < innerHeight;
 }
 
 function buildCycle(view) {

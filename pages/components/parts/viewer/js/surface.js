@@ -11,11 +11,11 @@ function channel(name) {
   return (view, person) => view.volumes[person][view.header.channels.indexOf(name)];
 }
 
-/** The presets that fit a scene. */
+/** The presets that fit a scene, the one for the start first. A cine is a slab of the body, which has no skin. */
 function surfacesOf({ header }) {
   const dixon = header.channels.includes("water") && header.channels.includes("fat");
   return {
-    Skin: SKIN,
+    ...(header.phases.some((phases) => phases > 1) ? {} : { Skin: SKIN }),
     ...(dixon ? { "Lean tissue": LEAN, "Fat tissue": FAT } : {}),
     ...(header.labelled ? { "Label surfaces": LABELS } : {}),
     Projection: null,

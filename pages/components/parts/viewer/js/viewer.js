@@ -78,7 +78,10 @@ function showScene(view, scene, print) {
     });
     stopCine(view);
   }
-  if (changed || view.legend !== legend) Object.assign(view, { legend, hidden: new Set(), surfaces: surfacesOf(view), preset: "Skin" });
+  if (changed || view.legend !== legend) {
+    const surfaces = surfacesOf(view);
+    Object.assign(view, { legend, hidden: new Set(), surfaces, preset: Object.keys(surfaces)[0] });
+  }
   view.shown = Math.min(view.shown, header.people.length - 1);
   view.other = clamp(view.other, 1, Math.max(1, header.people.length - 1));
   view.root.dataset.fingerprint = print;
