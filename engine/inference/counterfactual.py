@@ -30,6 +30,7 @@ from engine.imaging.volume import Volume, finite
 from engine.inference.conditioning import given_for_inversion, given_otherwise, given_rows, with_masks
 from engine.inference.generate import ROW_STEPS, Model, Person, checked_weight, drawing_units, evaluations
 from engine.inference.infer import infer
+from engine.inference.mask_edit import MaskEdit, followed, painted, window
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.sampler import Known, guided, integrate, schedule
@@ -74,14 +75,6 @@ class _Scan(NamedTuple):
     voxels: Tensor
     known: Known
     row: Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskEdit:
-    """An intervention on the mask: the segmentation ``before`` (the model's own of the scan, or the user's) and ``after``."""
-
-    before: Segmentation
-    after: Segmentation
 
 
 def _voxels(model: Model, volume: Volume) -> Float[Tensor, "c x y z"]:
@@ -232,8 +225,10 @@ def counterfactual(
     """The person in ``volume``, who has the ``factual`` attributes, under the ``intervention`` and the ``edit`` of the mask.
 
     ``factual`` columns are held unless they are set or named in ``free``; a free or missing column keeps its noise and
-    moves with the intervention as it does in the cohort, by the network of rows where there is one, before the scan. A missing
-    column that is to be set is inferred from the bare scan first. ``strength`` w other than 1 extrapolates from the factual
+    moves with the intervention as it does in the cohort, by the network of rows where there is one, before the scan. A free column
+    that is the volume of what is edited moves as the mask does; where nothing is set beside the edit, the scan further from it
+    than :data:`engine.inference.mask_edit.RIM` stays. A missing column that is to be set is inferred from the bare scan first.
+    ``strength`` w other than 1 extrapolates from the factual
     attributes (:func:`engine.model.sampler.guided` with the fact in the place of the unconditional), so that a null
     intervention stays null at any strength. Costs three evaluations a step backwards, and one forwards for both rows together;
     ``progress`` hears of each, and what it raises cancels. Raises :class:`RequestError` for a scan of another grid or a column
@@ -248,10 +243,13 @@ def counterfactual(
     checked_weight(strength, "strength")
     tally = Tally(progress, counterfactual_units(model, row, steps))
     times, voxels = _times(steps), _voxels(model, volume)
-    full, held = _completed(model, volume, row, tally), (set(row) | moved) - set(free)
+    full = _completed(model, volume, row, tally)
+    # volumes of what is edited are what the mask says, and not what goes with it in the cohort
+    by_mask = {} if edit is None else {k: v for k, v in followed(model, edit, full).items() if k in free}
+    held = (set(row) | moved | set(by_mask)) - (set(free) - set(by_mask))
     fact: Row = {column.name: full[column.name] for column in schema.columns if column.name in held}
     whole = {d.name: row[d.name] for d in schema.derived if d.name in row and d.value(fact) is not None}
-    target = intervened(schema, {**fact, **whole}, intervention)
+    target = intervened(schema, {**fact, **whole}, {**by_mask, **intervention})
     if edit is None and model.checkpoint.model.rows is not None and len(fact) < len(schema.columns):
         # a person's scan follows their whole row, as it does when it is drawn
         target = _followed(model, full, held, target)
@@ -261,6 +259,8 @@ def counterfactual(
     state = _forwards(model, noise, scan, target, times, strength, tally, edit)
     tokens = torch.cat([scan.known.value.image, state.image])
     reconstruction, null, changed = _decoded(model, tokens, edit).cpu().numpy()
+    if edit is not None and not intervention:
+        changed = null + (window(edit) * (changed - null)).astype(np.float32)
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
     scanned = scan.voxels.numpy()
 
@@ -310,15 +310,14 @@ def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit |
     """The scans of reconstruction, no change and change, with the detail of what they show (but for an atlas') or, where the mask
     is edited, of the mask before and after."""
     net = model.checkpoint.model
+    if edit is not None:
+        return painted(model, tokens, edit)
     base = net.decode(tokens)
-    if edit is None:
-        # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
-        if net.config.detail is None or net.has_atlas:
-            return base
-        labels, field = net.seen_mask(net.mask_mean(base)) if net.has_mask else (None, None)
-        return net.detailed(base, labels, [0] * len(base), 1, field=field)
-    before, after = (model.checkpoint.labels_on_grid(mask).to(base.device) for mask in (edit.before, edit.after))
-    return net.detailed(base, torch.stack([before, before, after]), [0, 0, 0], 1)
+    # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
+    if net.config.detail is None or net.has_atlas:
+        return base
+    labels, field = net.seen_mask(net.mask_mean(base)) if net.has_mask else (None, None)
+    return net.detailed(base, labels, [0] * len(base), 1, field=field)
 
 
 def add_back(

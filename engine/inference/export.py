@@ -23,7 +23,6 @@ from engine.imaging.segmentation import Segmentation, write_segmentation
 from engine.imaging.volume import Volume, VolumeError
 from engine.inference.counterfactual import (
     Counterfactual,
-    MaskEdit,
     counterfactual,
     counterfactual_units,
     generated_counterfactual,
@@ -32,6 +31,7 @@ from engine.inference.counterfactual import (
 )
 from engine.inference.export_arrays import write_arrays
 from engine.inference.generate import DISCLAIMER, Model
+from engine.inference.mask_edit import MaskEdit
 from engine.inference.progress import ProgressCallback, Tally
 from engine.measure.clinical import changes
 from engine.measure.ruler import Ruler

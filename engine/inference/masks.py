@@ -8,8 +8,8 @@ from pathlib import Path
 from engine.anatomy import region_of
 from engine.imaging.segmentation import Segmentation, read_segmentation
 from engine.imaging.volume import Volume
-from engine.inference.counterfactual import MaskEdit
 from engine.inference.generate import Model
+from engine.inference.mask_edit import MaskEdit, volume_ratios
 from engine.inference.segment import check_masks, segment
 from engine.vocabulary.schema import Row
 
@@ -34,23 +34,6 @@ def admit_mask(model: Model, path: str | Path) -> tuple[Segmentation, list[str]]
     )
 
 
-#: relative change of a volume from which it counts as one
-CHANGED = 0.002
-
-
-def followers(model: Model, edit: MaskEdit) -> list[str]:
-    """The attributes that are volumes of regions which the ``edit`` changes: they follow it."""
-    region = region_of(model.checkpoint.config.channels)
-    before, after = edit.before.volumes_ml(), edit.after.volumes_ml()
-    found = []
-    for name, classes in (region.volumes if region else {}).items():
-        there = sum(before[c] for c in classes if c in before)
-        then = sum(after[c] for c in classes if c in after)
-        if name in model.schema.names and abs(then - there) > CHANGED * max(there, 1.0):
-            found.append(name)
-    return found
-
-
 #: a change of a segmentation, such as a region that grows
 Change = Callable[[Segmentation], Segmentation]
 
@@ -62,7 +45,7 @@ def edit_of_scan(
     volume of a changed region and not to be ``held``."""
     before = segment(model, scan, given)
     edit = MaskEdit(before=before, after=change(before))
-    return edit, [name for name in followers(model, edit) if name in given and name not in held]
+    return edit, [name for name in volume_ratios(model, edit) if name in given and name not in held]
 
 
 def edit_of_seed(
@@ -73,6 +56,6 @@ def edit_of_seed(
     (person,) = model.generate(given=given, seed=seed, steps=steps, with_mask=True)
     assert person.mask is not None
     edit = MaskEdit(before=person.mask, after=change(person.mask))
-    follow = {name for name in followers(model, edit) if name not in held}
+    follow = {name for name in volume_ratios(model, edit) if name not in held}
     kept: Row = {c.name: person.attributes[c.name] for c in model.schema.columns if c.name not in follow}
     return edit, kept

@@ -34,8 +34,8 @@ from pages.components.whatif.upload import Scan
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
-    from engine.inference.counterfactual import MaskEdit
     from engine.inference.generate import Model, Person
+    from engine.inference.mask_edit import MaskEdit
     from engine.measure.clinical import Change
     from engine.measure.ruler import Ruler
 
@@ -298,12 +298,11 @@ def _scan_edit(
     """The edit of the model's own mask of a scan, the columns that are free, and those of them that follow the mask."""
     if question.edit is None or scan.mask is None:
         return None, question.loose, ()
-    from engine.inference.counterfactual import MaskEdit
-    from engine.inference.masks import followers
+    from engine.inference.mask_edit import MaskEdit, volume_ratios
 
     edit = MaskEdit(before=scan.mask, after=question.edit.on(scan.mask))
     change, known = dict(question.change), dict(question.before)
-    follow = tuple(name for name in followers(model, edit) if name in known and name not in change)
+    follow = tuple(name for name in volume_ratios(model, edit) if name in known and name not in change)
     loose = () if question.edit.keep else question.loose
     return edit, tuple(dict.fromkeys([*loose, *follow])), follow
 

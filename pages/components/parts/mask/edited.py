@@ -19,8 +19,8 @@ from pages.components.state.region_edit import RegionEdit
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
-    from engine.inference.counterfactual import MaskEdit
     from engine.inference.generate import Model, Person
+    from engine.inference.mask_edit import MaskEdit
 
 #: share of the time that drawing a person anew takes of what an edit takes
 FIRST = 0.34
@@ -46,14 +46,13 @@ def masks_and_fact(
 
     Without :attr:`RegionEdit.keep` only what is given and what to ``hold`` is kept. Raises the engine's refusals.
     """
-    from engine.inference.counterfactual import MaskEdit
-    from engine.inference.masks import followers
+    from engine.inference.mask_edit import MaskEdit, volume_ratios
 
     ((found,), _) = people_of(model, request, report)
     person = found.person
     assert person.mask is not None
     masks = MaskEdit(before=person.mask, after=edit.on(person.mask))
-    follow = tuple(name for name in followers(model, masks) if name not in change)
+    follow = tuple(name for name in volume_ratios(model, masks) if name not in change)
     columns = [column.name for column in model.schema.columns]
     stays = set(columns if edit.keep else [*dict(request.given), *hold]) - set(follow)
     return masks, {name: person.attributes[name] for name in columns if name in stays}, follow

@@ -1,0 +1,75 @@
+"""An intervention on the mask: what of the table follows it, how the scan is painted for it, and where it may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from engine.anatomy import region_of
+from engine.imaging.segmentation import Segmentation
+from engine.inference.generate import Model
+from engine.vocabulary.schema import Number, Row
+
+#: relative change of a volume from which it counts as one
+CHANGED = 0.002
+#: mm from an edited voxel beyond which a scan stays as it was, and up to which it is drawn as the model draws it
+RIM, INNER = 15.0, 7.5
+#: weight of guidance by the mask (arXiv 2207.12598, with the mask before in the place of no mask): painted for the mask after alone, 0.72
+#: of the volume by which a liver was grown are read off the scan again, in six training persons; 1.8 gives 1.0
+GUIDANCE = 1.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskEdit:
+    """An intervention on the mask: the segmentation ``before`` (the model's own of the scan, or the user's) and ``after``."""
+
+    before: Segmentation
+    after: Segmentation
+
+
+def volume_ratios(model: Model, edit: MaskEdit) -> dict[str, float]:
+    """The attributes that are volumes of regions which the ``edit`` changes, each with its volume after over that before."""
+    region = region_of(model.checkpoint.config.channels)
+    before, after = edit.before.volumes_ml(), edit.after.volumes_ml()
+    found = {}
+    for name, classes in (region.volumes if region else {}).items():
+        there = sum(before[c] for c in classes if c in before)
+        then = sum(after[c] for c in classes if c in after)
+        if name in model.schema.names and abs(then - there) > CHANGED * max(there, 1.0):
+            found[name] = then / there if there else 1.0
+    return found
+
+
+def followed(model: Model, edit: MaskEdit, row: Row) -> Row:
+    """Of a ``row`` the volumes that the ``edit`` changes, changed by as much as the mask is, within the column's range."""
+    found: Row = {}
+    for name, ratio in volume_ratios(model, edit).items():
+        column, value = model.schema[name], row.get(name)
+        if isinstance(column, Number) and isinstance(value, int | float):
+            found[name] = min(column.high, max(column.low, ratio * value))
+    return found
+
+
+def painted(model: Model, tokens: Float[Tensor, "3 n c"], edit: MaskEdit) -> Float[Tensor, "3 c x y z"]:
+    """Scans of three states: two for the mask before, and one for the mask after, guided away from the mask before."""
+    net = model.checkpoint.model
+    base = net.decode(tokens)
+    before, after = (model.checkpoint.labels_on_grid(mask).to(base.device) for mask in (edit.before, edit.after))
+    scans = net.detailed(torch.cat([base, base[2:]]), torch.stack([before, before, after, before]), [0] * 4, 1)
+    guided = scans[3] + GUIDANCE * (scans[2] - scans[3])
+    return torch.cat([scans[:2], guided[None].clamp(0, 1)])
+
+
+def window(edit: MaskEdit) -> Float[np.ndarray, "x y z"]:
+    """1 within :data:`INNER` of what is edited, 0 beyond :data:`RIM`, linear between: all else is kept, as in blended diffusion
+    (Avrahami et al., arXiv 2111.14818)."""
+    edited = edit.before.labels != edit.after.labels
+    if not edited.any():
+        return np.zeros(edited.shape)
+    apart = np.asarray(distance_transform_edt(~edited, sampling=np.linalg.norm(edit.before.affine[:3, :3], axis=0)))
+    return np.clip((RIM - apart) / (RIM - INNER), 0, 1)

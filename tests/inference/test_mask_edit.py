@@ -1,0 +1,62 @@
+"""Laws of an edited mask: nothing else moves, volumes follow what was edited, and an edit of nothing is none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.anatomy.torso import TORSO
+from engine.imaging.region_edit import resized
+from engine.imaging.segmentation import Segmentation
+from engine.inference.counterfactual import counterfactual
+from engine.inference.generate import load
+from engine.inference.mask_edit import INNER, RIM, MaskEdit, followed, window
+from engine.training.recipes import torso_dixon
+
+GIVEN = {"age": 40.0, "sex": "F", "height": 165.0, "bmi": 26.0, "ethnicity": "White"}
+
+
+def liver(size: int) -> Segmentation:
+    labels = np.zeros((30, 30, 20), np.uint8)
+    labels[8 : 8 + size, 10:20, 5:15] = 1
+    return Segmentation(labels, np.diag([5.0, 5.0, 6.0, 1.0]), ("background", "liver"))
+
+
+def test_the_window_is_whole_at_the_edit_and_nothing_beyond_the_rim():
+    edit = MaskEdit(before=liver(6), after=liver(8))
+    found = window(edit)
+    assert (found[14:16, 10:20, 5:15] == 1).all()
+    place = np.argwhere(np.ones(found.shape, bool)) * [5.0, 5.0, 6.0]
+    edited = place.reshape(*found.shape, 3)[edit.before.labels != edit.after.labels]
+    apart = np.sqrt(((place[:, None] - edited[None, ::7]) ** 2).sum(-1)).min(1).reshape(found.shape)
+    assert (found[apart > RIM + 12] == 0).all()
+    assert (found[apart <= INNER] == 1).all()
+    assert not window(MaskEdit(before=liver(6), after=liver(6))).any()
+
+
+def test_volumes_follow_the_mask_within_their_range():
+    schema = torso_dixon().schema
+    model: Any = SimpleNamespace(
+        schema=schema, checkpoint=SimpleNamespace(config=SimpleNamespace(channels=TORSO.channels))
+    )
+    edit = MaskEdit(before=liver(6), after=liver(9))
+    assert followed(model, edit, {"liver_volume": 1400.0, "age": 60.0}) == pytest.approx({"liver_volume": 2100.0})
+    top = schema["liver_volume"].high
+    assert followed(model, edit, {"liver_volume": 0.9 * top}) == pytest.approx({"liver_volume": top})
+    assert followed(model, edit, {"age": 60.0}) == {}
+    assert followed(model, MaskEdit(before=liver(6), after=liver(6)), {"liver_volume": 1400.0}) == {}
+
+
+def test_an_edit_moves_nothing_beyond_its_rim_and_an_edit_of_nothing_moves_nothing(masked: str):
+    model = load(masked, "cpu")
+    (person,) = model.generate(seed=3, given=GIVEN, with_mask=True, steps=2)
+    assert person.mask is not None
+    for factor in (1.0, 2.0):
+        edit = MaskEdit(before=person.mask, after=resized(person.mask, "ventricles", factor))
+        found = counterfactual(model, person.volume, factual=GIVEN, intervention={}, steps=2, edit=edit)
+        changed = found.volume.data != found.null.data
+        assert changed.any() == (factor != 1)
+        assert not changed[window(edit) == 0].any()
