@@ -349,8 +349,8 @@ def generated_counterfactual(
     """The synthetic person of ``seed`` with the ``factual`` attributes, and the same noise under the ``intervention`` and the
     ``edit`` of the mask.
 
-    ``factual`` attributes are held unless set; the others are sampled anew from their own noise and follow, but for those
-    to ``hold``, which both persons have as the first one was drawn. Without an intervention both are equal to the last
+    ``factual`` attributes are held unless set; the others keep their own noise and follow, but for those to ``hold``, which both
+    persons have as the first one was drawn. Without an intervention both are equal to the last
     bit. ``draw`` makes the person of the seed who has what is given (None: the model does), such as one kept from before;
     ``progress`` hears of every evaluation of the model, but not of what such a ``draw`` does. Raises as
     :meth:`engine.inference.generate.Model.generate`, and :class:`RequestError` for a column both set and held.
@@ -360,7 +360,7 @@ def generated_counterfactual(
         if name in moved or isinstance(model.schema[name], Derived):
             raise RequestError(f"{name} cannot be held: it is {'set' if name in moved else 'computed'}; leave it out")
 
-    tally = Tally(progress, generated_counterfactual_units(steps, hold))
+    tally = Tally(progress, generated_counterfactual_units(model, steps, hold, edit))
 
     def drawn(given: Row, mask: Segmentation | None = None) -> Person:
         # drawn together with a mask, where none is given, as the app draws people
@@ -373,15 +373,24 @@ def generated_counterfactual(
         before = after = draw
     fact = model.schema.resolve(factual)
     one = before(fact)
+    if hold and edit is None and model.checkpoint.model.rows is not None:
+        full, held = one.attributes, {*fact, *hold} | moved
+        kept: Row = {name: full[name] for name in held if name in full}
+        target = intervened(model.schema, kept, intervention)
+        return one, after(_followed(model, full, {c.name for c in model.schema.columns} & held, target))
     if hold:
         fact = {**{name: one.attributes[name] for name in hold}, **fact}
         one = before(fact)
     return one, after(intervened(model.schema, {**factual, **fact}, intervention))
 
 
-def generated_counterfactual_units(steps: int, hold: Collection[str]) -> int:
-    """What the progress of one :func:`generated_counterfactual` counts: two persons, or three where columns are held."""
-    return (3 if hold else 2) * drawing_units(steps)
+def generated_counterfactual_units(
+    model: Model, steps: int, hold: Collection[str], edit: MaskEdit | None = None
+) -> int:
+    """What the progress of one :func:`generated_counterfactual` counts: two persons, or three where columns are held that a
+    network of rows cannot hold alone."""
+    again = hold and (edit is not None or model.checkpoint.model.rows is None)
+    return (3 if again else 2) * drawing_units(steps)
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

@@ -300,7 +300,7 @@ def write_generated_counterfactuals(
     steps = model.steps if steps is None else steps
     if out.exists():
         raise RequestError(f"{out} exists already; choose a new folder")
-    tally = Tally(progress, len(interventions) * generated_counterfactual_units(steps, hold))
+    tally = Tally(progress, len(interventions) * generated_counterfactual_units(model, steps, hold, edit))
     ruler = _ruler(model)
     found: list[dict[str, Any]] = []
     with refusing(out, RequestError), whole_directory(out) as part:

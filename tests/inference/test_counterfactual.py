@@ -240,6 +240,21 @@ def test_the_same_seed_is_the_same_person(model: engine.Model) -> None:
     assert not np.array_equal(one.volume.data, other.volume.data)
 
 
+def test_what_is_held_of_a_drawn_person_leaves_that_person_as_drawn(model: engine.Model) -> None:
+    """Whoever is asked what if is the person who was drawn, and nothing set is nothing changed, to the last bit."""
+    (drawn,) = model.generate(seed=5, given={"age": 30}, steps=4)
+    one, same = generated_counterfactual(model, 5, {"age": 30}, {}, steps=4, hold=("sex", "height"))
+    for person in (one, same):
+        assert person.attributes == drawn.attributes
+        assert np.array_equal(person.volume.data, drawn.volume.data)
+    one, other = generated_counterfactual(model, 5, {"age": 30}, {"age": 70}, steps=4, hold=("sex", "height"))
+    assert one.attributes == drawn.attributes
+    assert {name: other.attributes[name] for name in ("sex", "height")} == {
+        name: drawn.attributes[name] for name in ("sex", "height")
+    }
+    assert other.attributes["age"] == 70
+
+
 def test_residual_comes_back_where_nothing_changed_only() -> None:
     rng = np.random.default_rng(0)
     scan = rng.uniform(0.3, 0.7, (1, 8, 8, 8)).astype(np.float32)
