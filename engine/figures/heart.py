@@ -22,6 +22,8 @@ THIN, THICK = 2.0, 18.0
 _RINGS = ((6, 60.0, 3.0, 4.0), (6, 60.0, 2.0, 3.0), (4, 45.0, 1.0, 2.0))
 #: what stands around a bull's-eye: the sides of the heart, as short axes are looked at, by angle
 _SIDES = {0: "lateral", 90: "anterior", 180: "septal", 270: "inferior"}
+#: pixels of a bull's-eye's height with its title
+_HEIGHT = 370
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,14 +88,17 @@ def bullseye_figure(
             subplot=polar,
             showlegend=False,
         )
-        across = [k / n + 0.03, (k + 1) / n - 0.03]
-        figure.layout[polar] = _round(across)
-        figure.add_annotation(text=title, x=sum(across) / 2, y=1.16, xref="paper", yref="paper", showarrow=False)
+        # one below the other, each with its title in the left upper corner
+        top = 1 - k / n
+        figure.layout[polar] = _round([top - 0.84 / n, top - 0.07 / n])
+        figure.add_annotation(
+            text=title, x=0, y=top, xanchor="left", yanchor="top", xref="paper", yref="paper", showarrow=False
+        )
     bar = {"title": "mm", "thickness": 12, "len": 0.9, "x": 1.02}
     figure.update_layout(
         coloraxis={"cmin": THIN, "cmax": THICK, "colorscale": "Cividis", "colorbar": bar},
-        margin={"l": 30, "r": 10, "t": 66, "b": 46},
-        height=400,
+        margin={"l": 30, "r": 10, "t": 10, "b": 30},
+        height=30 + n * _HEIGHT,
     )
     return marked(figure, below=True)
 
@@ -120,11 +125,11 @@ def _segment_in_words(i: int, mm: float, sex: str | None) -> str:
     return "<br>".join(lines)
 
 
-def _round(across: list[float]) -> dict:
-    """A round place between two shares of the width, without grid; the names of the sides around it."""
+def _round(upwards: list[float]) -> dict:
+    """A round place between two shares of the height, without grid; the names of the sides around it."""
     plain = {"showgrid": False, "showline": False, "ticks": ""}
     return {
-        "domain": {"x": across, "y": [0, 1]},
+        "domain": {"x": [0, 1], "y": upwards},
         "bgcolor": "rgba(0, 0, 0, 0)",
         "radialaxis": {"range": [0, 4], "visible": False},
         "angularaxis": {
@@ -146,6 +151,7 @@ def volume_figure(cycles: Sequence[Cycle]) -> go.Figure:
         raise ConfigError("there is no cycle to be drawn; give one or two persons'")
     figure = go.Figure()
     timed = all(cycle.seconds for cycle in cycles)
+    highest = max(float(part.max()) for cycle in cycles for part in (cycle.lv, cycle.rv) if part is not None)
     for k, cycle in enumerate(cycles):
         colour = CURVES[k % len(CURVES)][0]
         whole = 1000 * (cycle.seconds or 0) if timed else 100.0
@@ -157,7 +163,7 @@ def volume_figure(cycles: Sequence[Cycle]) -> go.Figure:
                 words = f"{name}{side} ventricle"
                 figure.add_scatter(x=x, y=[*volumes, volumes[0]], mode="lines", line=line, name=words,
                                    hovertemplate="%{x:.0f}: %{y:.0f} mL<extra>" + words + "</extra>")  # fmt: skip
-        ends = [("ED", int(cycle.lv.argmax()), "top center"), ("ES", int(cycle.lv.argmin()), "bottom center")]
+        ends = [("ED", int(cycle.lv.argmax()), "top right"), ("ES", int(cycle.lv.argmin()), "bottom center")]
         figure.add_scatter(
             x=[x[at] for _, at, _ in ends],
             y=[cycle.lv[at] for _, at, _ in ends],
@@ -171,7 +177,7 @@ def volume_figure(cycles: Sequence[Cycle]) -> go.Figure:
         )
     figure.update_layout(
         xaxis={"title": "Time, ms" if timed else "Time, % of the cycle", "zeroline": False, "rangemode": "tozero"},
-        yaxis={"title": "Volume, mL", "rangemode": "tozero", "zeroline": False},
+        yaxis={"title": "Volume, mL", "range": [0, 1.12 * highest], "zeroline": False},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         height=400,

@@ -10,7 +10,7 @@ from pages.components.state.person_table import capital, label, level, sentence,
 
 FREE = "free"
 #: columns shown at once; the others wait under a heading
-FIRST = ("age", "sex", "bmi")
+FIRST = ("age", "sex", "bmi", "lv_ef")
 #: with more options than this a list replaces the buttons
 MOST_BUTTONS = 4
 

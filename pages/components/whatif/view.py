@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -54,8 +55,9 @@ SHOWN, SWEPT = "whatif.shown", "Sweep"
 EQUAL = 90.0
 
 
-def measure_table(measured: Sequence[Change]) -> pd.DataFrame:
-    """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set."""
+def measure_table(measured: Sequence[Change], asked: Mapping[str, object] = MappingProxyType({})) -> pd.DataFrame:
+    """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set; beside
+    the name what was ``asked`` of the attribute of that name."""
     rows = []
     for row in measured:
         error, units = row.error, unit(row.unit)
@@ -64,7 +66,7 @@ def measure_table(measured: Sequence[Change]) -> pd.DataFrame:
         change = float(after) - float(before)
         rows.append(
             {
-                "Measured": f"{row.title}, {units}",
+                "Measured": f"{row.title}, {units}" + (f" (asked: {asked[row.name]})" if row.name in asked else ""),
                 "Before": before,
                 "What if": after,
                 CHANGE: change_in_words(change, error, units),
@@ -192,7 +194,7 @@ def show_tables(answer: Answer) -> None:
     with left:
         st.header("Measured on both scans", anchor=False)
         if answer.measured:
-            st.table(greyed(measure_table(answer.measured), CHANGE))
+            st.table(greyed(measure_table(answer.measured, dict(answer.question.change)), CHANGE))
             st.caption(MEASURED)
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")

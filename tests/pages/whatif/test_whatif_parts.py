@@ -51,3 +51,9 @@ def test_the_table_of_measures_adds_up(before: float, after: float, error: float
     change = float(row[CHANGE].split(" ")[0])
     assert change == pytest.approx(float(row["What if"]) - float(row["Before"]))
     assert abs(change - (after - before)) <= error
+
+
+def test_the_table_of_measures_says_what_was_asked():
+    one = Change(name="lv_ef", title="Ejection fraction", unit="%", before=62, after=35, error=3)
+    (name,) = measure_table([one], {"lv_ef": 25, "age": 60}).index
+    assert name == "Ejection fraction, % (asked: 25)"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -52,14 +53,14 @@ def heart_panel(hearts: Sequence[Shown], *, key: str) -> None:
 
     st.header("The heart's cycle", anchor=False)
     shown = _chosen(hearts, key)
-    walls = [(one, one.reading.thickness) for one in shown]
+    walls = [(one, _end_diastolic_wall(one.reading)) for one in shown]
     left, right = st.columns([1, 1], gap="medium")
     with left:
         cycles = [Cycle(title=one.title, lv=one.reading.lv, rv=one.reading.rv, seconds=one.seconds) for one in shown]
         st.plotly_chart(volume_figure(cycles), key=f"{key} volumes", config=_CHART)
     with right:
         if all(wall is not None for _, wall in walls):
-            ends = [wall[one.reading.end_diastole] for one, wall in walls if wall is not None]
+            ends = [wall for _, wall in walls if wall is not None]
             titles = [f"{one.title}, mm at end-diastole".removeprefix(", ") for one in shown]
             figure = bullseye_figure(ends, titles, [one.sex for one in shown])
             st.plotly_chart(figure, key=f"{key} wall", config=_CHART)
@@ -67,6 +68,14 @@ def heart_panel(hearts: Sequence[Shown], *, key: str) -> None:
             st.caption("The wall's thickness could not be read: too few slices show the whole ring of it.")
     st.table(function_table(shown))
     st.caption(f"{NOTE} {sources(shown)}")
+
+
+def _end_diastolic_wall(reading: HeartReading) -> np.ndarray | None:
+    """The wall's thickness by segment; None where no segment could be read."""
+    if reading.thickness is None:
+        return None
+    wall = reading.thickness[reading.end_diastole]
+    return wall if np.isfinite(wall).any() else None
 
 
 def _chosen(hearts: Sequence[Shown], key: str) -> list[Shown]:
