@@ -14,7 +14,7 @@ LIMITS = """
 * **Associations, not causes.** A model shows what goes together in the people it was trained on. Moving a slider does not
   show what ageing, weight or anything else does to anybody.
 * **Only people like those.** Whoever was rare in the cohort is guessed, and outside its range nothing is known.
-* **Not anonymous by proof.** Models may remember: the privacy audit on the page Model review says what was tried.
+* **Not anonymous by proof.** Models may remember. What an audit found of a model stands on the page Model review.
 * **No clinical use.** This is a program for teaching and research and no medical device.
 """
 COMMANDS = """uv run somatwin generate head-t1 --n 4 --set age=60 --set sex=F --seed 0 --out people

@@ -38,9 +38,12 @@ class Planes(NamedTuple):
 
 def planes(volume: Volume, pixel: float, up: float = 0.5) -> Planes:
     """The middle slices of a volume of 0 to 1 (what is not finite is 0), channels added up, of a cine in its first phase; a pixel
-    has ``pixel`` mm. The axial one lies ``up`` the grid, a share of 0 to 1."""
+    has ``pixel`` mm. The coronal one goes through the body's middle, however thin it is; the axial one lies ``up`` the grid, a share
+    of 0 to 1."""
     turned = volume.at_phase().reoriented("RAS")
-    i, j, k = (n // 2 for n in turned.grid)
+    i, _, k = (n // 2 for n in turned.grid)
+    depth = body_box([turned])[1]
+    j = (depth.start + depth.stop) // 2
     k = k if up == 0.5 else min(turned.grid[2] - 1, int(up * turned.grid[2]))
     data = turned.data if turned.data.ndim == 4 else turned.data[None]
     x, y, z = turned.spacing

@@ -113,3 +113,25 @@ def test_a_turn_begins_in_front_and_shows_what_is_nearer():
     assert (back[..., 2] > 150).any()
     assert not (back[..., 1] > 150).any()
     assert np.argwhere(back[..., 0] > 150).mean(0)[1] > 80
+
+
+def test_a_film_tints_no_grey():
+    """A tinted grey looks like a finding; letters and surfaces keep their colours."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(3):
+        frame = np.repeat(rng.integers(0, 256, (60, 80, 1), np.uint8), 3, 2)
+        frame[:8, :20] = (242, 193, 78)
+        frames.append(frame)
+    film = Image.open(io.BytesIO(to_gif(frames, 80, "made up")))
+    for k, frame in enumerate(frames):
+        film.seek(k)
+        found = np.asarray(film.convert("RGB")).astype(int)
+        assert np.ptp(found[8:], axis=2).max() == 0
+        assert np.abs(found - frame).max() <= 2
+
+
+def test_the_coronal_picture_goes_through_the_body_wherever_it_lies():
+    data = np.zeros((20, 40, 30), np.float32)
+    data[4:16, 3:9, 5:25] = 0.8
+    assert planes(Volume(data, np.eye(4)), 1.0).coronal.max() > 150

@@ -16,8 +16,8 @@ from engine.vocabulary.refusal import Refusal
 
 #: frames a second of an MP4, as players expect them
 RATE = 24
-#: colours of a GIF, and the ms in which it counts time
-COLOURS, TICK = 128, 10
+#: greys and colours of a GIF, by how much the channels of a colour differ at least, and the ms in which it counts time
+GREYS, COLOURS, COLOURED, TICK = 96, 32, 24, 10
 
 Frame = UInt8[np.ndarray, "high wide 3"]
 
@@ -32,7 +32,8 @@ def to_gif(frames: Sequence[Frame], milliseconds: float, comment: str) -> bytes:
     Raises :class:`MovieError`.
     """
     _check(frames)
-    pictures = [Image.fromarray(frame).quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
+    palette = _palette(frames)
+    pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     ends = np.rint(np.arange(len(frames) + 1) * milliseconds / TICK)
     stream = io.BytesIO()
     pictures[0].save(
@@ -67,6 +68,20 @@ def to_mp4(frames: Sequence[Frame], milliseconds: float, comment: str) -> bytes:
             writer.send(np.ascontiguousarray(np.pad(frame, missing)))
         writer.close()
         return path.read_bytes()
+
+
+def _palette(frames: Sequence[Frame]) -> Image.Image:
+    """A picture with the palette of all frames: greys evenly, since a tinted grey looks like a finding, and what else is coloured."""
+    greys = np.rint(np.linspace(0, 255, GREYS)).astype(np.uint8)
+    chosen = np.stack([greys] * 3, 1)
+    seen = np.concatenate([frame[::2, ::2].reshape(-1, 3) for frame in frames])
+    coloured = seen[np.ptp(seen, axis=1) > COLOURED]
+    if len(coloured):
+        found = Image.fromarray(coloured[None]).quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
+        chosen = np.concatenate([chosen, np.unique(np.asarray(found)[0], axis=0)])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(chosen.tobytes())
+    return palette
 
 
 def _check(frames: Sequence[Frame]) -> None:

@@ -73,7 +73,9 @@ def frame(title: str) -> DeltaGenerator:
     left.title(title, anchor=False)
     st.session_state["notice"] = st.container()
     shelf_of(title)
-    return right.container(height=58, border=False, horizontal_alignment="right", vertical_alignment="center")
+    return right.container(
+        height=58, border=False, horizontal_alignment="right", vertical_alignment="center", key="status"
+    )
 
 
 def shelf_of(title: str) -> None:
@@ -125,7 +127,7 @@ def training_data(card: Mapping[str, Any]) -> str:
     if not isinstance(facts, Mapping):
         return str(facts or "What this model was trained on is not recorded.")
     parts = [f"{facts['persons']} persons"] if "persons" in facts else []
-    parts += [f"of {facts['source_name']}"] if "source_name" in facts else []
+    parts += [f"of {str(facts['source_name']).replace('In-silico', 'in-silico')}"] if "source_name" in facts else []
     return f"Trained on {' '.join(parts) or 'an unnamed cohort'}{_faces(str(facts.get('faces', '')))}."
 
 

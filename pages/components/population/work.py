@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from engine.anatomy import region_of
+from engine.imaging.pictures import planes
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema, Row
 from pages.components.parts.teaching.example import pixels
@@ -91,17 +91,11 @@ def thumbnail(scan: Volume) -> np.ndarray:
     In the plane in which its region is recognised; axial where the region is unknown.
     """
     turned = scan.at_phase().reoriented("RAS")
-    _, y, z = turned.grid
-    mm = turned.spacing
-    data = turned.data if turned.data.ndim == 4 else turned.data[None]
+    wide, deep, high = (n * mm for n, mm in zip(turned.grid, turned.spacing, strict=True))
     region = region_of(scan.channels)
     coronal = region is not None and region.plane == "coronal"
-    plane = data[:, ::-1, y // 2, ::-1] if coronal else data[:, ::-1, ::-1, z // 2]
-    grey = np.rint(np.clip(plane.sum(0, dtype=np.float32), 0, 1) * 255).astype(np.uint8).T
-    high, wide = grey.shape[0] * mm[2 if coronal else 1], grey.shape[1] * mm[0]
-    scale = THUMBNAIL / max(high, wide)
-    size = max(1, round(wide * scale)), max(1, round(high * scale))
-    return np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR))
+    found = planes(turned, max(wide, high if coronal else deep) / THUMBNAIL)
+    return found.coronal if coronal else found.axial
 
 
 def draw_cohort(model: Model, cohort: Cohort, lock: threading.Lock, report: Report) -> None:

@@ -194,7 +194,7 @@ def test_an_address_makes_a_cohort_or_a_sentence(model: engine.Model):
     assert (request, problems) == (Request(model="tiny", n=300, seed=7, steps=2, given=(("age", 40),)), [])
     assert read_cohort(request.to_query(), "tiny", model)[0] == request
     _, problems = read_cohort({"n": "9000", "age": "400"}, "tiny", model)
-    assert [problem.split(" is ")[0] for problem in problems] == ["age '400'", "n '9000'"]
+    assert [problem.split(" is ")[0] for problem in problems] == ["Age '400'", "n '9000'"]
     assert "give a whole number from 1 to 5000" in problems[1]
 
 

@@ -117,7 +117,7 @@ def _mark(name: str, value: float, sex: str | None) -> str:
 
 
 def _limit(name: str, hearts: Sequence[Shown]) -> str:
-    """``below 48 %: reduced ...``, of each sex where two persons differ in it."""
+    """``48 %; below: reduced ...``, of each sex where two persons differ in it."""
     limit = LIMITS.get(name)
     sexes = list(dict.fromkeys(one.sex for one in hearts))
     found = {sex: limit.of(sex) for sex in sexes} if limit else {}
@@ -128,7 +128,7 @@ def _limit(name: str, hearts: Sequence[Shown]) -> str:
         edges = f"{next(iter(there.values())):g}"
     else:
         edges = " or ".join(f"{value:g} ({level('sex', sex)})" for sex, value in there.items())
-    return f"{limit.side} {edges} {limit.unit}: {limit.words}"
+    return f"{edges} {limit.unit}; {limit.side}: {limit.words}"
 
 
 def sources(hearts: Sequence[Shown]) -> str:

@@ -21,7 +21,7 @@ def test_two_hearts_stand_side_by_side_with_their_limit():
     table = function_table([heart("Before", 60, "M"), heart("What if", 25, "M", thick=16.0)])
     ejected = table.loc["Left ventricular ejection fraction, %"]
     assert (ejected["Before"], ejected["What if"], ejected["Change"]) == ("60", "25 ↓", "-35")
-    assert ejected["Reference limit"] == "below 48 %: reduced left ventricular ejection fraction"
+    assert ejected["Reference limit"] == "48 %; below: reduced left ventricular ejection fraction"
     assert table.loc["Left ventricular end-diastolic volume, mL"]["Change"] == "0"
     assert table.loc["Thickness of the thickest segment at end-diastole, mm"]["What if"] == "16.0 ↑"
     assert not any("Right ventricular" in name for name in table.index), "nothing was read of it"
@@ -32,7 +32,7 @@ def test_a_limit_is_of_the_persons_sex():
     table = function_table([heart("A", 50, "F"), heart("B", 50, "M")])
     mass = table.loc["Left ventricular mass, g"]
     assert (mass["A"], mass["B"]) == ("100 ↑", "100")
-    assert mass["Reference limit"] == "above 95 (female) or 144 (male) g: left ventricular hypertrophy"
+    assert mass["Reference limit"] == "95 (female) or 144 (male) g; above: left ventricular hypertrophy"
     ejected = table.loc["Left ventricular ejection fraction, %"]
     assert (ejected["A"], ejected["B"]) == ("50 ↓", "50")
 
