@@ -101,9 +101,12 @@ def change_in_words(change: float, error: float, units: str) -> str:
 
     >>> change_in_words(1.2, 3.0, "mL"), change_in_words(-12.0, 3.0, "mL")
     ('+1 ± 3 mL, do not interpret', '-12 ± 3 mL')
+    >>> change_in_words(70.0, math.nan, "mL")
+    '+70.0 mL, no error is stated: do not interpret'
     """
     shown = "" if digits_known(error) is None else f" ± {written(error, error)}"
-    told = "" if interpretable(change, error) else f", {UNTOLD}"
+    why = "" if math.isfinite(error) else "no error is stated: "
+    told = "" if interpretable(change, error) else f", {why}{UNTOLD}"
     return f"{signed_known(change, error)}{shown} {unit(units)}".rstrip() + told
 
 
