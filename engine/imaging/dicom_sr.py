@@ -262,7 +262,8 @@ def _value(site: str, item: Any) -> tuple[str, str | float | None, str]:
         return name, None, ""
     number = float(measured.FloatingPointValue if "FloatingPointValue" in measured else measured.NumericValue)
     unit = _key(measured.MeasurementUnitsCodeSequence[0])[0]
-    return name, number, _UNITS.get(unit, unit.removeprefix("{").removesuffix("}"))
+    bare = re.sub(r"\{[^}]*\}", "", unit) or unit.removeprefix("{").removesuffix("}")  # {beats}/min is /min
+    return name, number, _UNITS.get(unit, bare)
 
 
 def _file(report: Dataset) -> bytes:
