@@ -136,7 +136,7 @@ def read_named(
     cells = read_file(path)
     if needed and not cells.rows:
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
-    raws, described = cells.rows, dictionary(path.with_suffix(".json")) if plan is None else plan.dictionary()
+    raws, described = cells.rows, beside(path) if plan is None else plan.dictionary()
     found, notes = named(cells.headings, wanted)
     of_persons(path, found, raws)
     doubts: dict[str, str] = {}
@@ -429,6 +429,21 @@ def codes(about: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
             for code, words in levels.items()
         }
     return found
+
+
+def in_words(row: Mapping[str, str], table: NamedTable) -> dict[str, str]:
+    """A row whose codes are replaced by what the table's own dictionary says that they mean."""
+    means = codes(table.about)
+    return {name: means.get(name, {}).get(text.strip(), text).strip() for name, text in row.items()}
+
+
+def beside(path: Path) -> dict[str, Any]:
+    """The data dictionary of a table; of one person's sessions or scans also that of the whole data set, above it."""
+    kind = path.stem.split("_")[-1]
+    above = [folder / f"{kind}.json" for folder in path.parents[:4]] if kind in ("sessions", "scans") else []
+    return dictionary(
+        next((file for file in [path.with_suffix(".json"), *above] if file.is_file()), path.with_suffix(".json"))
+    )
 
 
 def dictionary(file: Path) -> dict[str, Any]:

@@ -193,3 +193,24 @@ def test_a_file_whose_name_a_spreadsheet_would_change_is_pointed_at(tmp_path: Pa
     assert "(001.nii.gz may be meant)" in doubts["1"]
     assert "(2.nii.gz may be meant)" in doubts["2.0"]
     assert "(s3.nii.gz may be meant)" in doubts["S3"]
+
+
+@pytest.mark.parametrize("name", ["s1_mask", "s1_dseg", "s1_T2w", "s1_bold", "derivatives/s1_brain"])
+def test_a_mask_or_another_contrast_is_no_scan_of_a_person(tmp_path: Path, name: str) -> None:
+    """The only file that is named after a person was the scan, whatever its name says of it."""
+    (tmp_path / "t.csv").write_text("participant_id,age\ns1,40\n")
+    (tmp_path / "derivatives").mkdir()
+    (tmp_path / f"{name}.nii.gz").write_bytes(b"")
+    assert "is by its name a mask, labels, of another contrast or derived" in read_folder(tmp_path).doubts["s1"]
+    (tmp_path / "s1_T1w.nii.gz").write_bytes(b"")
+    assert read_folder(tmp_path).images["s1"].name == "s1_T1w.nii.gz"
+
+
+def test_a_file_is_of_one_person(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("participant_id,age\n1,40\n1_2,50\n")
+    (tmp_path / "1_2.nii.gz").write_bytes(b"")
+    found = read_folder(tmp_path)
+    assert list(found.images) == ["1_2"]
+    assert "its file is that of 1_2, too" in found.doubts["1"]
+    (tmp_path / "t.csv").write_text("participant_id,age,scan\na,40,1_2.nii.gz\nb,50,1_2.nii.gz\n")
+    assert read_folder(tmp_path).images == {}
