@@ -42,6 +42,8 @@ MOST_BYTES, MOST_CELL = 2**28, 2**20
 EXCEL, OLD_EXCEL = b"PK\3\4", b"\xd0\xcf\x11\xe0"
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+#: a long number, or an id such as 1E5, as spreadsheets write it
+_SHORTENED = re.compile(r"\d(\.\d+)?[eE]\+\d+")
 #: a comma, or a point, that may as well stand between thousands
 _THOUSAND = re.compile(r"[+-]?[1-9]\d{0,2}([.,]\d{3})+")
 _GERMAN = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")
@@ -214,6 +216,8 @@ def of_persons(path: Path, found: Mapping[str, Heading], rows: Sequence[Mapping[
             )
     for text in ids:
         persons = [row[text].strip() for row in rows]
+        if short := [number for number in persons if _SHORTENED.fullmatch(number)]:
+            raise TableError(f"{path} has the {ID} {short[0]}, which a spreadsheet shortened; write ids as text")
         if text in persons:
             raise TableError(f"{path} repeats its headings in line {persons.index(text) + 2}; remove that line")
         if len({one.name for one in named(list(dict.fromkeys(persons)), CATALOGUE)[0].values()} & set(CATALOGUE)) > 1:

@@ -57,7 +57,15 @@ def sheet(data: bytes, path: Path) -> tuple[list[list[str]], list[str]]:
         for line, cells in zip(lines[1:], list(page.iter_rows())[1:], strict=True):
             if isinstance(cells[k].value, int | float) and str(cells[k].number_format).endswith("%"):
                 line[k] = f"{cells[k].value * 100:.10g}%"
-    return [line for line in lines if any(line)], []
+    hidden = sum(
+        bool(line.hidden) and any(lines[k - 1]) for k, line in page.row_dimensions.items() if 1 < k <= len(lines)
+    )
+    notes = (
+        [f"{hidden} of its lines are hidden in Excel and were read, too; delete those that are not meant"]
+        if hidden
+        else []
+    )
+    return [line for line in lines if any(line)], notes
 
 
 def _percents(headings: list[str]) -> list[int]:

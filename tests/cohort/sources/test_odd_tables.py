@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
 from engine.cohort.sources.folder import read_folder
 from engine.cohort.sources.table import TableError, proposed_plan, read_named, typed_rows
@@ -108,6 +108,7 @@ def test_what_cannot_be_taken_is_said(tmp_path: Path, name: str, cells: tuple[st
         ("participant_id,s1,s2\nage,40,50\nsex,F,M\n", "has a column for each person"),
         ('participant_id,remark\ns1,"good\ns2,x\ns3,y\n', r'quotation mark \("\) in line 2 that is never closed'),
         ("participant_id,height_ft\ns1,5.11\ns2,6.1\n", "height_ft 5.11 may be ft and inches or ft with decimals"),
+        ("participant_id,age\n1E+05,40\n", r"participant_id 1E\+05, which a spreadsheet shortened"),
         ("participant_id,weight (st)\ns1,11.13\n", "11.13 may be st and pounds"),
     ],
 )
@@ -175,6 +176,10 @@ def test_what_excel_shows_is_what_is_read(tmp_path: Path) -> None:
     """Ids that Excel shows as 001 are 001; cells that are merged would be read as one and several empty ones."""
     (tmp_path / "t.xlsx").write_bytes(book([["participant_id", "age"], [1, 40], [22, 41]], shown="000"))
     assert [row["participant_id"] for row in read_named(tmp_path / "t.xlsx", CATALOGUE).rows] == ["001", "022"]
+    made = load_workbook(tmp_path / "t.xlsx")
+    made.worksheets[0].row_dimensions[3].hidden = True
+    made.save(tmp_path / "t.xlsx")
+    assert "1 of its lines are hidden in Excel" in read_named(tmp_path / "t.xlsx", CATALOGUE).notes[0]
     (tmp_path / "v.xlsx").write_bytes(book([["liver_pdff", "share"], [0.05, 0.05], [0.25, 0.25]], shown="0%"))
     table = read_named(tmp_path / "v.xlsx", CATALOGUE)
     rows_of, _ = typed_rows(table.rows, table)
