@@ -55,8 +55,9 @@ def sheet(data: bytes, path: Path) -> tuple[list[list[str]], list[str]]:
         lines.append([_shown(cell) for cell in cells])
     for k in _percents(lines[0] if lines else []):
         for line, cells in zip(lines[1:], list(page.iter_rows())[1:], strict=True):
-            if isinstance(cells[k].value, int | float) and str(cells[k].number_format).endswith("%"):
-                line[k] = f"{cells[k].value * 100:.10g}%"
+            value = cells[k].value
+            if isinstance(value, int | float) and str(cells[k].number_format).endswith("%"):
+                line[k] = f"{value * 100:.10g}%"
     hidden = sum(
         bool(line.hidden) and any(lines[k - 1]) for k, line in page.row_dimensions.items() if 1 < k <= len(lines)
     )
