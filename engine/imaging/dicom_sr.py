@@ -196,6 +196,9 @@ def read_sr(data: bytes) -> Measured:
     twice: set[str] = set()
     for name, value, unit in found:
         if name in CATALOGUE and isinstance(value, float):
+            if CATALOGUE[name].unit and not unit:
+                notes.append(f"a report gives {name} {value:g} without a unit; give it in {CATALOGUE[name].unit}")
+                continue
             try:
                 value, unit = value * factor(name, unit), CATALOGUE[name].unit
             except UnitError as error:
@@ -233,6 +236,8 @@ def _leaves(items: Any, site: str, depth: int = 0) -> Any:
             yield from _leaves(inner, here, depth + 1)
 
 
+#: how a number was computed from others, and what of them is one more measurement of the same
+DERIVATION, CENTRAL = ("121401", "DCM"), ("mean", "mean value", "median", "total")
 #: finding site and laterality
 SITES = {("363698007", "SCT"), ("G-C0E3", "SRT"), ("272741003", "SCT"), ("G-C171", "SRT")}
 
@@ -248,12 +253,24 @@ def _evaluates(item: Any) -> bool:
     return scheme == OWN or (code, scheme) in _NAMES
 
 
+def _derived(item: Any) -> str:
+    """What a number is of several measurements, such as their standard deviation; "" where it stands for them."""
+    inner = [i for i in item.get("ContentSequence", ()) if i.get("ValueType") == "CODE"]
+    words = [
+        plain(str(i.ConceptCodeSequence[0].get("CodeMeaning", "")))
+        for i in inner
+        if _key(i.ConceptNameCodeSequence[0]) == DERIVATION
+    ]
+    return " ".join(word for word in words if word not in CENTRAL)
+
+
 def _value(site: str, item: Any) -> tuple[str, str | float | None, str]:
     """Column, value and unit of an item."""
     concept = item.ConceptNameCodeSequence[0]
     key = _key(concept)
-    meant = re.sub(r"\s+", "_", plain(f"{site} {concept.get('CodeMeaning', key[0])}"))
-    name = key[0] if key[1] == OWN else _NAMES.get(key) or meant
+    how = _derived(item)  # a standard deviation is no value
+    meant = re.sub(r"\s+", "_", plain(f"{site} {concept.get('CodeMeaning', key[0])} {how}"))
+    name = key[0] if key[1] == OWN else (not how and _NAMES.get(key)) or meant
     if item.ValueType == "CODE":
         value = item.ConceptCodeSequence[0]
         return name, _SEX.get(_key(value), _key(value)[0]), ""
@@ -262,7 +279,8 @@ def _value(site: str, item: Any) -> tuple[str, str | float | None, str]:
         return name, None, ""
     number = float(measured.FloatingPointValue if "FloatingPointValue" in measured else measured.NumericValue)
     unit = _key(measured.MeasurementUnitsCodeSequence[0])[0]
-    return name, number, _UNITS.get(unit, unit.removeprefix("{").removesuffix("}"))
+    bare = re.sub(r"\{[^}]*\}", "", unit) or unit.removeprefix("{").removesuffix("}")  # {beats}/min is /min
+    return name, number, _UNITS.get(unit, bare)
 
 
 def _file(report: Dataset) -> bytes:

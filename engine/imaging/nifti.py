@@ -142,9 +142,14 @@ def _whole(stream: BufferedIOBase, name: str, most: int | None, *, phases: int =
                 f"{name} unpacks to {size / 2**20:.0f} MB, {most / 2**20:.0f} MB are the most; resample it"
             )
         whole = head[:size] + stream.read(max(0, size - len(head)))
-        stream.read(TAIL)
+        behind, more = stream.read(TAIL), [int(n) for n in header["dim"][1 + int(header["dim"][0]) :]]
     except (EOFError, zlib.error, struct.error, gzip.BadGzipFile):
         raise VolumeError(f"{name} cannot be read as NIfTI: it is cut off or damaged; {AGAIN}") from None
+    if behind and max(more, default=1) > 1:
+        count = int(header["dim"][0])
+        raise VolumeError(
+            f"{name} says it has {count} axes, names a further one of {max(more)} and goes on behind the last voxel; {AGAIN}"
+        )
     if len(whole) < size:
         raise VolumeError(
             f"{name} cannot be read as NIfTI: the file is cut off, {len(whole)} of {size} bytes are there; {AGAIN}"

@@ -19,6 +19,8 @@ DOUBTFUL = frozenset({"na", "none", "null", "-", "?"})
 LEVEL = "none"
 #: whole numbers that stand for a missing one, where they lie far from all others (below 0, or this many times the largest)
 MARKS, FAR, OTHERS = (9, 99, 999, 9999, 99999, 88, 888, 8888, 77, 777, 7777), 2.0, 5
+#: the same with decimals, which hardly any value is by chance
+DECIMAL_MARKS = (9.9, 99.9, 99.99, 999.9, 999.99, 9999.9, 88.8, 88.88, 888.8, 77.7, 77.77, 777.7)
 #: codes up to here are a few answers, among which a 9 is none; above the other, no number of persons or cigarettes is meant
 CODED, LONG = 3, 100
 #: a sex in other words
@@ -28,8 +30,9 @@ WORDS = {
     ),
     **dict.fromkeys(("man", "boy", "männlich", "maennlich", "mann", "homme", "masculin", "hombre", "masculino"), "M"),
 }
-#: letters of a man beside which M is a woman's: Spanish hombre and varón, mujer
-MEN = frozenset({"h", "v"})
+#: letters beside which M may be a woman's (Spanish hombre and varón, mujer; Dutch vrouw), and those beside which F may be a man's
+#: (Hungarian nő, férfi; Irish bean, fear)
+BESIDE_M, BESIDE_F = frozenset({"h", "v"}), frozenset({"n", "b"})
 #: an age as DICOM has it (PS3.5, AS), and the length of its unit in years
 AGE = re.compile(r"(\d{1,3})([YMWD])")
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -65,7 +68,7 @@ def parse_rows(
     rows: list[Row] = []
     flags = _doubted(cells, columns, numeric, codes, wanted)
     flags += [said for c in columns if c not in {*numeric, *words} for said in _nearly(c, cells)]
-    marks = {c: missing_marks(row.get(c, "") for row in cells) for c in numeric if not _plausible(c)}
+    marks = {c: _marks(c, [row.get(c, "") for row in cells]) for c in numeric}
     flags += [_of_table(f"{c} {text} {_TAKEN}") for c, texts in marks.items() for text in sorted(texts)]
     mixed = "sex" in columns and "sex" not in codes and _mixed(row.get("sex", "") for row in cells)
     for raw in cells:
@@ -92,7 +95,7 @@ def parse_rows(
             flags.append({"participant_id": str(raw["participant_id"]), "reason": reason})
         rows.append(row)
     if mixed:
-        flags.append(_of_table("sex has M beside H or V, so M may be a man or a woman; write F and M"))
+        flags.append(_of_table(f"sex has {mixed} may be a man or a woman; write F and M"))
     return rows, flags
 
 
@@ -245,7 +248,7 @@ def missing_marks(texts: Iterable[str]) -> set[str]:
     """How a column of numbers writes its missing ones, where by one of :data:`MARKS` that no other cell is near."""
     counts = Counter((raw or "").strip() for raw in texts)
     found = {text: value for text in counts if (value := number_of(text)) is not None}
-    others = {text: value for text, value in found.items() if abs(value) not in MARKS}
+    others = {text: value for text, value in found.items() if abs(value) not in (*MARKS, *DECIMAL_MARKS)}
     if sum(counts[text] for text in others) < OTHERS:
         return set()
     least, largest = min(others.values()), max(abs(value) for value in others.values())
@@ -255,15 +258,27 @@ def missing_marks(texts: Iterable[str]) -> set[str]:
         value = found[text]
         if value < 0 <= least:
             return True
-        return ((coded and counts[text] > 1) or value > LONG) and value > FAR * max(largest, 1.0)
+        long = value > LONG or value in DECIMAL_MARKS
+        return ((coded and counts[text] > 1) or long) and value > FAR * max(largest, 1.0)
 
     return {text for text in found if text not in others and is_mark(text)}
 
 
-def _mixed(texts: Iterable[str]) -> bool:
-    """Whether a column of sexes has M beside H or V, so that M may be a woman."""
+def _marks(column: str, texts: Sequence[str]) -> set[str]:
+    """The :func:`missing_marks` of a column; of one with bounds only what lies within them and beyond what adults have."""
+    one, found = CATALOGUE.get(column), missing_marks(texts)
+    if one is None or not one.plausible:
+        return found
+    return {t for t in found if one.possible and one.possible[1] < float(t) <= one.plausible[1]}
+
+
+def _mixed(texts: Iterable[str]) -> str:
+    """The letter of a column of sexes that may be of either, and beside which; "" where there is none."""
     letters = {(text or "").strip().casefold() for text in texts}
-    return "m" in letters and bool(letters & MEN) and "f" not in letters
+    for letter, beside, other in (("m", BESIDE_M, "f"), ("f", BESIDE_F, "m")):
+        if letter in letters and letters & beside and other not in letters:
+            return f"{letter.upper()} beside {min(letters & beside).upper()}, so {letter.upper()}"
+    return ""
 
 
 def _impossible(row: Row) -> str | None:

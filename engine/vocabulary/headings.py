@@ -76,6 +76,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
 }
 _PLAIN_NAMES = {words: name for name, others in SYNONYMS.items() for words in others}
+#: signs that say what a number is: "BMI %" is a percentile and "±Age" a deviation
+_SIGNS = re.compile(r"[%‰±∆#+\"″'′]")
+#: a heading and the last word of it, after a space, an underscore or in brackets
+_ENDED = re.compile(r"(.*?)[\s_(\[{]+([^\s_()\[\]{}]+)[)\]}]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,8 @@ def _untaken(found: dict[str, Heading], meant: dict[str, list[Heading]]) -> list
     for text, one in found.items():
         start = plain(re.split(r"[(\[{=]", text)[0])
         name = start if start in CATALOGUE else _PLAIN_NAMES.get(start, "")
-        if one.name == text != name and start != plain(text) and name in CATALOGUE and name not in (*found, *meant):
+        adds = start != plain(text) or _SIGNS.search(text)
+        if one.name == text != name and adds and name in CATALOGUE and name not in (*found, *meant):
             said.append(
                 f"column {text} was not taken as {name}, because of what its heading adds; rename it to {name} if it is"
             )
@@ -147,14 +152,17 @@ def _meant(text: str, wanted: Collection[str]) -> Heading | None:
     names = {plain(name): name for name in wanted}
     names |= {other: name for other, name in _PLAIN_NAMES.items() if name in wanted}
     if words in names:
-        return Heading(name=names[words], text=text)
+        name, signs = names[words], "".join(_SIGNS.findall(text))
+        if name not in CATALOGUE or not signs:
+            return Heading(name=name, text=text)
+        return Heading(name=name, text=text, unit=signs) if known(name, signs) else None
+    ended = _ENDED.fullmatch(text)
     for start, name in names.items():
         if name not in CATALOGUE or not words.startswith(f"{start} "):
             continue
         unit = words.removeprefix(start).removeprefix(" in").strip()
-        spelled = next(
-            (u for u in (unit, unit.replace(" ", "/"), text.split()[-1].strip("()[]")) if known(name, u)), None
-        )
+        last = ended[2] if ended and plain(ended[1]) == start else ""
+        spelled = next((u for u in (unit, unit.replace(" ", "/"), last) if known(name, u)), None)
         if spelled:
             return Heading(name=name, text=text, unit=spelled)
     return None

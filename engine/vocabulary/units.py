@@ -41,6 +41,12 @@ _SAME: dict[str, tuple[tuple[float, str], ...]] = {
         (1.0, "l liter liters litre litres dm3 dm^3 dm³"),
         (0.001, "ml milliliter milliliters millilitre millilitres cm3 cm^3 cm³ cc"),
     ),
+    "mm": ((1.0, "mm millimeter millimeters millimetre millimetres"), (10.0, "cm centimeter centimeters centimetre")),
+    "g": ((1.0, "g gram grams gramm"), (1000.0, "kg kilogram kilograms kilogramm")),
+    "1/min": (
+        (1.0, "1/min /min bpm min-1 min^-1 min⁻¹ beats/min beats/minute beatsperminute perminute"),
+        (60.0, "hz 1/s /s"),
+    ),
     "mL": (
         (1.0, "ml milliliter milliliters millilitre millilitres cm3 cm^3 cm³ cc"),
         (1000.0, "l liter liters litre litres dm3 dm^3 dm³"),

@@ -111,6 +111,19 @@ def test_the_reports_of_others_are_read_by_what_they_mean() -> None:
     assert found.row["weight"] == pytest.approx(165 * 0.45359237)
 
 
+def test_a_number_without_a_unit_or_a_deviation_is_no_value() -> None:
+    """0.05 of unit 1 was 0.05 %, and a standard deviation was the liver's volume."""
+    site, derived = item("CODE", "363698007", "SCT", "Finding Site"), item("CODE", "121401", "DCM", "Derivation")
+    site.ConceptCodeSequence = [concept("10200004", "SCT", "Liver")]
+    derived.ConceptCodeSequence = [concept("386136009", "SCT", "Standard Deviation")]
+    deviation = number("118565006", "SCT", "Volume", "30", "mL")
+    deviation.ContentSequence = [derived]
+    rate = number("heart_rate", "99SOMATWIN", "heart_rate", "60", "{beats}/min")
+    found = read_sr(foreign(site, deviation, number("liver_pdff", "99SOMATWIN", "liver_pdff", "0.05", "1"), rate))
+    assert found.row == {"liver_volume_standard_deviation": 30, "heart_rate": 60}
+    assert found.notes == ("a report gives liver_pdff 0.05 without a unit; give it in %",)
+
+
 def test_what_cannot_be_right_is_left_out_and_said() -> None:
     found = read_sr(
         foreign(

@@ -288,3 +288,15 @@ def test_what_is_no_cine_is_refused_for_what_it_is(shape: tuple[int, ...], said:
 def test_a_cine_is_no_still_scan():
     with pytest.raises(VolumeError, match=r"shape \(4, 5, 6, 8\): one 3D volume is needed, split it first"):
         read_volume(cine_file(), "T1w")
+
+
+def test_volumes_behind_the_one_that_the_header_counts_are_not_passed_over(tmp_path: Path) -> None:
+    """A header of three axes before the voxels of twelve volumes was one still scan."""
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 12), np.int16), np.eye(4)), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[40:42] = np.int16(3).tobytes()
+    for packed in (bytes(data), gzip.compress(bytes(data))):
+        with pytest.raises(
+            VolumeError, match="has 3 axes, names a further one of 12 and goes on behind the last voxel"
+        ):
+            read_volume(packed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import Any
 
 from engine.cohort.sources.bids_files import choose, ignored_in, of_scan
 from engine.cohort.sources.delimited import TableError
+from engine.cohort.sources.headers import sex_in_sidecar
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import measured_in, merged, reports_beside
-from engine.cohort.sources.table import NamedTable, read_named, typed_rows
+from engine.cohort.sources.table import NamedTable, in_words, read_named, typed_rows
 from engine.imaging.nifti import LABELS, load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING
-from engine.vocabulary.headings import ID
+from engine.vocabulary.headings import ID, plain
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.row import Row
 
@@ -96,19 +98,23 @@ def read_bids(
     ignored = ignored_in(root)
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
+    sexes: dict[str, str] = {}
     for row in cells:
         name = row[ID]
-        choice = choose(root / name, suffix, series, ignored=ignored)
+        choice = choose(root / name, suffix, series, ignored=ignored, session=_session(row))
         if choice.file:
             images[name] = choice.file
         if choice.note:
             notes.append({ID: name, "reason": choice.note})
         if choice.session:
-            row.update(_of_session(root / name, choice.session))
+            found, said = _of_session(root / name, choice.session, table.factors)
+            row.update(found)
+            notes += [{ID: name, "reason": reason} for reason in said]
         if choice.file:
             found, said = of_scan(root / name, choice.file)
             row.update(found)
             notes += [{ID: name, "reason": reason} for reason in said]
+            sexes[name] = sex_in_sidecar(choice.file)
         if labels_from:
             derived = choose(root / "derivatives" / labels_from / name, "dseg", of=choice.file)
             labels |= {name: derived.file} if derived.file else {}
@@ -117,6 +123,12 @@ def read_bids(
     notes += [{ID: name, "reason": reason} for name, (_, said) in reports.items() for reason in said]
     cells, more = merged(cells, {name: found for name, (found, _) in reports.items()})
     rows, flagged = typed_rows(cells, table)
+    for row in rows:
+        if (sex := sexes.get(str(row[ID]), "")) and row.get("sex") not in (None, sex):
+            reason = (
+                f"the table says sex {row['sex']} and the sidecar of the scan {sex}, which may be of another person"
+            )
+            flagged.append({ID: str(row[ID]), "reason": reason})
     return BidsDataset(
         root=root,
         description=description,
@@ -189,11 +201,20 @@ def _core(name: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", name.removeprefix("sub-").casefold())
 
 
-def _of_session(folder: Path, session: str) -> dict[str, str]:
-    """The cells of a person at the session that the scan is of, where the data set has them (``sub-*_sessions.tsv``)."""
+def _session(row: dict[str, str]) -> str:
+    """The session that a person's row is of, where it says so."""
+    said = next((text.strip() for name, text in row.items() if plain(name) in ("session id", "session", "ses")), "")
+    return "" if said.casefold() in MISSING else said
+
+
+def _of_session(folder: Path, session: str, factors: Mapping[str, float]) -> tuple[dict[str, str], list[str]]:
+    """The cells of a person at the session that the scan is of, where the data set has them (``sub-*_sessions.tsv``), and what is said.
+
+    A number without a unit is left to participants.tsv where that counts it in another unit than its own (``factors``).
+    """
     file = folder / f"{folder.name}_sessions.tsv"
     if not file.is_file():
-        return {}
+        return {}, []
     try:
         table = read_named(file, CATALOGUE, needed=False)
     except TableError as error:
@@ -201,5 +222,10 @@ def _of_session(folder: Path, session: str) -> dict[str, str]:
     for row in table.rows:
         said = row.get("session_id", "").strip()
         if (said if said.startswith("ses-") else f"ses-{said}") == session:
-            return {k: v for k, v in row.items() if k in CATALOGUE and v.strip().casefold() not in MISSING}
-    return {}
+            found = {k: v for k, v in in_words(row, table).items() if k in CATALOGUE and v.casefold() not in MISSING}
+            open_ = [k for k in found if factors.get(k, 1) != 1 and not table.about.get(k, {}).get("Units")]
+            said_of = [
+                f"{file.name} gives {k} without a unit, so it was not taken; write it into sessions.json" for k in open_
+            ]
+            return {k: v for k, v in found.items() if k not in open_}, said_of
+    return {}, [f"{file.name} has no row for {session}, so participants.tsv was taken; add one"]

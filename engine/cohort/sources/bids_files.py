@@ -16,10 +16,10 @@ from pathspec import GitIgnoreSpec
 
 from engine.cohort.sources.choosing import chooser
 from engine.cohort.sources.delimited import TableError
-from engine.cohort.sources.headers import image_type, of_sidecar
-from engine.cohort.sources.table import read_named
-from engine.imaging.dicom.images import MAPS
+from engine.cohort.sources.headers import described_in_sidecar, image_type, of_sidecar
+from engine.cohort.sources.table import in_words, read_named
 from engine.imaging.dicom.images import PARTS as NO_MAGNITUDE
+from engine.imaging.dicom.images import computes, is_map, plans
 from engine.imaging.dicom.series import LONGEST_ECHO
 from engine.imaging.nifti import LABELS
 from engine.vocabulary.catalogue import CATALOGUE
@@ -28,7 +28,9 @@ from engine.vocabulary.headings import ID
 from engine.vocabulary.identifiers import tells_who
 
 #: words in acq- of images that only place the next scan
-SCOUTS = ("scout", "localizer", "localiser", "survey", "loc", "planning", "smartbrain", "aascout")
+SCOUTS = ("scout", "localizer", "localiser", "survey", "planning", "smartbrain")
+#: spaces of labels that are an image's own, whatever they are called
+OWN_SPACES = ("", "orig", "T1w", "individual", "native", "scanner")
 #: values of part- that are no magnitude
 PARTS = ("phase", "real", "imag")
 
@@ -73,11 +75,17 @@ def ignored_in(root: Path) -> GitIgnoreSpec:
 
 
 def choose(
-    folder: Path, suffix: str, series: str = "", *, ignored: GitIgnoreSpec | None = None, of: Path | None = None
+    folder: Path,
+    suffix: str,
+    series: str = "",
+    *,
+    ignored: GitIgnoreSpec | None = None,
+    of: Path | None = None,
+    session: str = "",
 ) -> Choice:
     """The image of this suffix in a person's folder, its sessions included, and of the ``series`` that is meant (a text in its name, or
-    an expression over its sidecar). What is ``ignored``, by its path from the data set, is passed over; with ``of``, what is of another
-    session or run than that image."""
+    an expression over its sidecar), and of the ``session`` if one is. What is ``ignored``, by its path from the data set, is passed
+    over; with ``of``, what is of another session, run, space or half than that image."""
     found = [p for pattern in ("anat", "ses-*/anat") for p in folder.glob(f"{pattern}/*_{suffix}.nii*")]
     files = [p for p in found if p.name.endswith((".nii", ".nii.gz")) and not p.name.startswith(".")]
     rules = ignored or GitIgnoreSpec.from_lines([])
@@ -86,7 +94,8 @@ def choose(
     faults |= {
         p: fault
         for p in files
-        if p not in listed and (fault := _fault(p, folder, suffix) or _other(p, of) or _not_meant(p, series))
+        if p not in listed
+        and (fault := _fault(p, folder, suffix) or _other(p, of) or _not_meant(p, series) or _elsewhen(p, session))
     }
     usable = sorted((p for p in files if p not in faults), key=_rank)
     passed = "; ".join(f"{p.name} {fault}" for p, fault in sorted(faults.items()))
@@ -115,7 +124,8 @@ def _fault(file: Path, folder: Path, suffix: str) -> str:
         return "is a link to a file that was not fetched (git annex get)" if file.is_symlink() else "is no file"
     if said.get("part") in PARTS:
         return f"is a {said['part']} image"
-    if any(word in re.split(r"\d+", said.get("acq", "").casefold()) for word in SCOUTS):
+    acquired = said.get("acq", "").casefold()
+    if any(word in acquired for word in SCOUTS) or "loc" in re.split(r"\d+", acquired):
         return "is a scout"
     if "chunk" in said:
         return "is a part of an image"
@@ -126,10 +136,15 @@ def _not_by_sidecar(file: Path, suffix: str) -> str:
     """Why an image is none of its suffix by what its sidecar says."""
     if suffix == LABELS:
         return ""
-    words = image_type(file)
+    words, (modality, part, description) = image_type(file), described_in_sidecar(file)
+    if modality not in ("", "MR"):
+        return "is no MR image, as its sidecar says"
+    if plans(description):
+        return "is a scout, as its sidecar says"
+    words |= {part.upper()}
     if words & {*NO_MAGNITUDE}:
         return "is no image of magnitudes, as its sidecar says"
-    if any(word in MAPS or word.split()[-1:] == ["MAP"] for word in words):
+    if any(map(is_map, words - {""})) or ("DERIVED" in words and computes(description)):
         return "is a map computed from scans, as its sidecar says"
     echo = of_sidecar(file)["echo_time"] if suffix == "T1w" else None
     if isinstance(echo, float) and echo > LONGEST_ECHO:
@@ -140,8 +155,18 @@ def _not_by_sidecar(file: Path, suffix: str) -> str:
 def _other(file: Path, image: Path | None) -> str:
     """Whether a file is of another session or run than an image; a name that says neither may be of any."""
     mine, its = entities(file), entities(image) if image else {}
+    if image and (space := mine.get("space", "")) not in (*OWN_SPACES, its.get("space", "")):
+        return f"lies in another space ({space}) than the image"
+    if image and (part := next((mine[key] for key in ("hemi", "label") if key in mine), "")):
+        return f"is of {part} alone"
     apart = [key for key in ("ses", "run") if image and key in mine and mine[key] != its.get(key)]
     return f"is of another {'session' if apart[0] == 'ses' else 'run'} than the image" if apart else ""
+
+
+def _elsewhen(file: Path, session: str) -> str:
+    """Whether a file is of another session than the row of a person is."""
+    said, meant = entities(file).get("ses", ""), session.removeprefix("ses-")
+    return f"is not of the session of its row (ses-{meant})" if said and meant and said != meant else ""
 
 
 def _not_meant(file: Path, series: str) -> str:
@@ -201,7 +226,9 @@ def of_scan(folder: Path, image: Path) -> tuple[dict[str, str], list[str]]:
             if len(rows) > 1:
                 said.append(f"{file.name} names {image.name} twice, so it was not read; leave one")
             elif rows:
-                cells |= {name: text for name, text in rows[0].items() if _kept(name, text, table.headings)}
+                cells |= {
+                    name: text for name, text in in_words(rows[0], table).items() if _kept(name, text, table.headings)
+                }
     return cells, said
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import MISSING
+from engine.vocabulary.cells import MISSING, number_of
 from engine.vocabulary.headings import ID, Heading, named, plain
 from engine.vocabulary.refusal import Refusal
+from engine.vocabulary.units import known
 
 
 class TableError(Refusal):
@@ -41,6 +42,8 @@ MOST_BYTES, MOST_CELL = 2**28, 2**20
 EXCEL, OLD_EXCEL = b"PK\3\4", b"\xd0\xcf\x11\xe0"
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+#: a long number, or an id such as 1E5, as spreadsheets write it
+_SHORTENED = re.compile(r"\d(\.\d+)?[eE]\+\d+")
 #: a comma, or a point, that may as well stand between thousands
 _THOUSAND = re.compile(r"[+-]?[1-9]\d{0,2}([.,]\d{3})+")
 _GERMAN = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")
@@ -92,6 +95,7 @@ def _lines(text: str, path: Path) -> tuple[list[list[str]], list[str]]:
     tried = {mark: _split(text, mark, path) for mark in ([told[1]] if told else SEPARATORS)}
     best = max(tried, key=lambda mark: (_even(tried[mark]), len(tried[mark][0]) if tried[mark] else 0))
     lines = tried[best]
+    _closed(text, best, path)
     if lines and len(lines[0]) == 1 and (widest := _widest(tried)) is not None:
         best, lines = widest, tried[widest]
     if lines and len(lines[0]) == 1 and len(lines[0][0].split()) > 1 and _spaced(lines):
@@ -109,6 +113,19 @@ def _split(text: str, mark: str, path: Path) -> list[list[str]]:
     finally:
         csv.field_size_limit(limit)
     return [row for row in rows if any(cell.strip() for cell in row)]
+
+
+def _closed(text: str, mark: str, path: Path) -> None:
+    """Raises where a quotation mark is opened and never closed: all lines behind it would be one cell."""
+    rows, line = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True), 0
+    try:
+        for _ in rows:
+            line = rows.line_num
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise TableError(
+                f'{path} has a quotation mark (") in line {line + 1} that is never closed; close or remove it'
+            ) from None
 
 
 def _even(lines: Sequence[Sequence[str]]) -> bool:
@@ -155,24 +172,62 @@ def _cells(lines: list[list[str]], notes: list[str], path: Path) -> Cells:
     return Cells(headings=tuple(headings), rows=rows, notes=(*notes, *_pointed(headings, rows, path)))
 
 
-#: what stands in the place of an id in a line that sums up the others
+#: what stands in the place of an id in a line that sums up the others; where there is no id, the first of these in any cell
 SUMS = ("mean", "total", "sum", "average", "median", "summe", "mittelwert", "gesamt", "durchschnitt")
-#: lines at the start in which headings, and at the end in which sums may stand
-ABOVE, BELOW = 10, 3
+SHORT = (
+    "avg",
+    "mw",
+    "sd",
+    "std",
+    "stdev",
+    "stddev",
+    "se",
+    "sem",
+    "iqr",
+    "n",
+    "count",
+    "min",
+    "max",
+    "minimum",
+    "maximum",
+)
+SHORT += ("range", "overall", "all", "deviation", "standard", "moyenne", "promedio", "media")
+#: lines at the start in which headings and units, and at the end in which sums may stand
+ABOVE, BELOW = 10, 8
 
 
 def of_persons(path: Path, found: Mapping[str, Heading], rows: Sequence[Mapping[str, str]]) -> None:
-    """Raises where the headings stand further down, or the last lines are of no person."""
+    """Raises where the headings stand further down or on the side, a line holds units, or the last ones are of no person."""
     ids = [text for text, one in found.items() if one.name == ID]
     for number, row in enumerate([] if ids else rows[:ABOVE], 2):
         words = [word.strip() for cell in row.values() for word in re.split(r"[\t,;|]", cell or "")]
         said = {one.name for one in named(list(dict.fromkeys(words)), (*CATALOGUE, ID))[0].values()}
         if ID in said and (said & set(CATALOGUE) or number == 2):
             raise TableError(f"{path} seems to have its headings in line {number}; delete what stands above them")
+    for number, row in enumerate(rows[:ABOVE], 2):
+        cells = {
+            one.name: row[text].strip() for text, one in found.items() if one.name in CATALOGUE and row[text].strip()
+        }
+        units = [unit for name, cell in cells.items() if known(name, unit := cell.strip("()[] "))]
+        if units and not any(number_of(cell) is not None for cell in cells.values()):
+            raise TableError(
+                f"{path} has units ({', '.join(units)}) in line {number}; write each into its heading, as in weight (kg), and "
+                "delete the line"
+            )
     for text in ids:
-        for row in rows[-BELOW:]:
-            if plain(row[text] or "") in SUMS:
-                raise TableError(f"{path} has a line of {row[text].strip()!r}, which is no person; remove it")
+        persons = [row[text].strip() for row in rows]
+        if short := [number for number in persons if _SHORTENED.fullmatch(number)]:
+            raise TableError(f"{path} has the {ID} {short[0]}, which a spreadsheet shortened; write ids as text")
+        if text in persons:
+            raise TableError(f"{path} repeats its headings in line {persons.index(text) + 2}; remove that line")
+        if len({one.name for one in named(list(dict.fromkeys(persons)), CATALOGUE)[0].values()} & set(CATALOGUE)) > 1:
+            raise TableError(f"{path} has a column for each person; give every person a line, and turn the table")
+    for row in rows[-BELOW:]:
+        numbers = [row[text].strip() for text in ids if row[text].strip()]
+        said = [*numbers[:1]] or [cell.strip() for cell in row.values() if plain(cell or "") in SUMS]
+        words = {word for cell in said for word in plain(re.split(r"[(\[±=:]", cell)[0]).split()}
+        if words and words <= {*SUMS, *SHORT}:
+            raise TableError(f"{path} has a line of {said[0]!r}, which is no person; remove it")
 
 
 def _pointed(headings: Sequence[str], rows: list[dict[str, str]], path: Path) -> list[str]:

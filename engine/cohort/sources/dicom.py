@@ -30,7 +30,7 @@ from engine.imaging.dicom.images import MR
 from engine.imaging.dicom_sr import SR, Measured, read_sr
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
-from engine.vocabulary.cells import MISSING
+from engine.vocabulary.cells import MISSING, measured
 from engine.vocabulary.headings import ID
 from engine.vocabulary.row import Row
 
@@ -94,26 +94,30 @@ def read_dicom(
     """
     root, text = Path(root), chooser(series)
     paths: dict[str, list[Path]] = {}
-    headers: dict[str, dict[str, str]] = {}
+    headers: dict[str, list[dict[str, str]]] = {}
     reports: dict[str, list[Measured]] = {}
     damaged: list[str] = []
     others: Counter[str] = Counter()
     facts: dict[str, list[Row]] = {}
+    meant: dict[str, list[dict[str, str]]] = {}
     for path in _places(root):
         for number, cells, said in _persons(path, reports, damaged, others):
             if not isinstance(text, str) or text.casefold() in str(said["series_description"] or "").casefold():
                 known = facts.setdefault(number, [])
                 known += [said] if said not in known else []
+                meant.setdefault(number, []).append(cells)
             if path not in paths.setdefault(number, []):
                 paths[number].append(path)
-            headers.setdefault(number, cells)
+            headers.setdefault(number, []).append(cells)
     if not paths:
         raise VolumeError(f"{root} holds no DICOM files of MR images; give the folder of a cohort")
     _not_shared(paths)
     numbers = sorted(paths, key=natural)
     names = {number: f"sub-{i:04d}" for i, number in enumerate(numbers, 1)}
     table = _table(root, plan)
-    cells, notes = _joined(numbers, names, headers, table)
+    told = {number: _alike(meant.get(number, those)) for number, those in headers.items()}
+    cells, notes = _joined(numbers, names, {number: row for number, (row, _) in told.items()}, table)
+    notes += [{ID: names[number], "reason": note} for number in numbers for note in told[number][1]]
     cells, more = merged(cells, {names[number]: those for number, those in reports.items() if number in names})
     notes += [*more, *({ID: "the reports", "reason": reason} for reason in damaged)]
     notes += [
@@ -163,6 +167,25 @@ def _persons(
             continue
         if found:
             yield found
+
+
+def _alike(headers: list[dict[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """What all files of a person say of them, and a sentence for each cell in which they differ, as those of two visits do."""
+    cells: dict[str, str] = {}
+    notes = []
+    for name in dict.fromkeys(name for row in headers for name in row):
+        texts = list(dict.fromkeys(row[name] for row in headers if name in row))
+        values = {text if (value := measured(name, text)) is None else value for text in texts}
+        if len(values) == 1:
+            cells[name] = texts[0]
+        else:
+            known = sorted(value for value in values if isinstance(value, float))  # words are quoted nowhere
+            numbers = ", ".join(f"{value:g}" for value in known)
+            listed = f" ({numbers})" if numbers else ""
+            notes.append(
+                f"the headers give {len(values)} values of {name}{listed}, so it is left open; say it in a table"
+            )
+    return cells, notes
 
 
 def _not_shared(paths: dict[str, list[Path]]) -> None:

@@ -13,6 +13,8 @@ from openpyxl import load_workbook
 
 from engine.cohort.sources.delimited import TableError
 from engine.storage.archive import ArchiveError, checked
+from engine.vocabulary.catalogue import CATALOGUE
+from engine.vocabulary.headings import named
 
 #: what Excel shows where a formula failed
 FAULTS = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")
@@ -51,7 +53,27 @@ def sheet(data: bytes, path: Path) -> tuple[list[list[str]], list[str]]:
                     f"{path} has a formula in {cell.coordinate} that was not computed; open it in Excel and save it"
                 )
         lines.append([_shown(cell) for cell in cells])
-    return [line for line in lines if any(line)], []
+    for k in _percents(lines[0] if lines else []):
+        for line, cells in zip(lines[1:], list(page.iter_rows())[1:], strict=True):
+            value = cells[k].value
+            if isinstance(value, int | float) and str(cells[k].number_format).endswith("%"):
+                line[k] = f"{value * 100:.10g}%"
+    hidden = sum(
+        bool(line.hidden) and any(lines[k - 1]) for k, line in page.row_dimensions.items() if 1 < k <= len(lines)
+    )
+    notes = (
+        [f"{hidden} of its lines are hidden in Excel and were read, too; delete those that are not meant"]
+        if hidden
+        else []
+    )
+    return [line for line in lines if any(line)], notes
+
+
+def _percents(headings: list[str]) -> list[int]:
+    """The places of the columns that are counted in %, where a cell that is shown as 25% holds 0.25."""
+    found, _ = named(list(dict.fromkeys(headings)), CATALOGUE)
+    names = [found[text].name for text in headings]
+    return [k for k, name in enumerate(names) if name in CATALOGUE and CATALOGUE[name].unit == "%"]
 
 
 def _shown(cell: Any) -> str:

@@ -24,6 +24,10 @@ from engine.vocabulary.row import Row
 ENDS = (".nii", ".nii.gz")
 KINDS = (".csv", ".tsv", ".xlsx")
 SCAN = "scan"
+#: what the last word of a file's name is where it is no scan of a channel of ours, or of another
+_OTHER = "mask brainmask seg dseg probseg label labels aseg aparc lesion roi defacemask bold dwi flair t2w t2 pdw pd t2star t2starw "
+_OTHER += "swi phase epi sbref adc fa asl m0scan t1map t2map r1map fieldmap"
+OTHER_KINDS = frozenset(_OTHER.split())
 #: headings of ids that a hospital gives, as :func:`engine.vocabulary.headings.plain` leaves them
 HOSPITAL = ("patient id", "patientid", "patienten id", "case id")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -102,6 +106,8 @@ def read_folder(
         meant = [p for p in files if text.casefold() in p.name.casefold()]
     else:
         meant = [p for p, truth in zip(files, text([of_sidecar(p) for p in files]), strict=True) if truth]
+    passed = {p for p in meant if not series and _other_kind(p, path.parent, channel)}
+    meant = [p for p in meant if p not in passed]
     images: dict[str, Path] = {}
     doubts: dict[str, str] = {}
     names = _names(table)
@@ -118,7 +124,13 @@ def read_folder(
             several = f"{len(own)} files are named after {name}" if own else f"no file is named after {name}"
             alike = [] if own or _hospital(table) else [p for p in meant if _alike(p, number)]
             several += f" ({alike[0].name} may be meant)" if alike else ""
+            other = [] if own or _hospital(table) else [p for p in sorted(passed) if _of(p, number, path.parent)]
+            several += (
+                f" ({other[0].name} is by its name a mask, labels, of another contrast or derived)" if other else ""
+            )
             doubts[name] = f"{several}; say which in a column {SCAN}"
+    doubts |= _shared(images)
+    images = {name: file for name, file in images.items() if name not in doubts}
     taken = set(images.values())
     notes = [{ID: path.name, "reason": note} for note in table.notes]
     if lost := [p for p in meant if p not in taken and not any(_said(row) for row in table.rows)]:
@@ -137,6 +149,27 @@ def read_folder(
         channel=channel,
         numbers={name: number for number, name in names.items()} if _hospital(table) else {},
     )
+
+
+def _other_kind(file: Path, root: Path, channel: str) -> bool:
+    """Whether a file is a mask, a label map, of another contrast than a ``channel``, or made from others, by its name."""
+    last = re.split(r"[_.-]", file.name.removesuffix(".gz").removesuffix(".nii"))[-1].casefold()
+    return (last in OTHER_KINDS and last != channel.casefold()) or "derivatives" in file.relative_to(root).parts
+
+
+def _shared(images: dict[str, Path]) -> dict[str, str]:
+    """Whose file is that of another person, too; the one whose id is the longest of a name's has it."""
+    owners: dict[Path, list[str]] = {}
+    for name, file in images.items():
+        owners.setdefault(file.resolve(), []).append(name)
+    doubts = {}
+    for file, those in owners.items():
+        fitting = sorted((name for name in those if _of(file, name, file.parent)), key=len)
+        kept = fitting[-1] if len(fitting) == len(those) and len(fitting[-1]) > len(fitting[0]) else ""
+        for name in [name for name in those if len(those) > 1 and name != kept]:
+            others = " and ".join(other for other in those if other != name)
+            doubts[name] = f"its file is that of {others}, too; say in a column {SCAN} which is whose"
+    return doubts
 
 
 def _hospital(table: NamedTable) -> bool:

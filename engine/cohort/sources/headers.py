@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,48 @@ def of_dicom(header: Any) -> Row:
     return {name: _cell(header.get(fact.keyword)) for name, fact in FACTS.items()}
 
 
+#: the file at the top of a BIDS data set
+TOP = "dataset_description.json"
+
+
 def _sidecar(image: Path) -> Mapping[str, Any]:
-    file = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    """What the sidecars of an image say: its own, and within a data set those of folders above it, which it inherits from.
+
+    One above applies where its name has the same suffix and no entity that the image lacks (BIDS 1.10, the inheritance principle).
+    """
+    stem = image.name.removesuffix(".gz").removesuffix(".nii")
+    own = image.with_name(f"{stem}.json")
+    above = list(image.parents[:5])
+    top = next((k for k, folder in enumerate(above) if (folder / TOP).is_file()), -1)
+    *entities, suffix = stem.split("_")
+    fewer = [c for n in range(len(entities), -1, -1) for c in combinations(entities, n)]
+    files = [folder / f"{'_'.join([*some, suffix])}.json" for folder in above[: top + 1] for some in fewer]
+    inherited = [file for file in files if file != own and file.is_file()]
+    said: dict[str, Any] = {}
+    for file in [*reversed(inherited), own]:
+        said |= _read(file)
+    return said
+
+
+def _read(file: Path) -> Mapping[str, Any]:
     try:
         said = strict_json.parse(file.read_text("utf-8-sig")) if file.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, Mapping) else {}
+
+
+def sex_in_sidecar(image: Path) -> str:
+    """``F`` or ``M`` where a sidecar says so, as converters leave it there; else ""."""
+    said = _sidecar(image).get("PatientSex")
+    return said if said in ("F", "M") else ""
+
+
+def described_in_sidecar(image: Path) -> tuple[str, str, str]:
+    """Modality, part of a complex image, and description in the sidecar of a NIfTI file; "" where it does not say."""
+    said = _sidecar(image)
+    modality, part, words = (said.get(key) for key in ("Modality", "ComplexImageComponent", "SeriesDescription"))
+    return tuple(text if isinstance(text, str) else "" for text in (modality, part, words))  # pyright: ignore[reportReturnType]
 
 
 def image_type(image: Path) -> frozenset[str]:

@@ -22,10 +22,10 @@ from engine.storage import strict_json
 from engine.storage.whole import refusing, write_text
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING, measured, missing_marks
-from engine.vocabulary.headings import ID, Heading
+from engine.vocabulary.headings import ID, Heading, plain
 from engine.vocabulary.identifiers import tells_who
 from engine.vocabulary.row import Row
-from engine.vocabulary.units import sizes
+from engine.vocabulary.units import factor, known, sizes
 
 KINDS = ("id", "number", "category", "leave out")
 KEYS = {"Name", "Kind", "Units", "Minimum", "Maximum", "Levels", "Missing", "Derived", "Description", "Question"}
@@ -35,7 +35,7 @@ OPEN = "?"
 MOST_LEVELS = 40
 #: where the median of a cohort's column lies, and of the body mass index that height and weight make
 USUAL = {name: one.possible for name, one in CATALOGUE.items() if one.possible}
-USUAL |= {"age": (0.0, 110.0), "height": (130.0, 210.0), "weight": (35.0, 120.0)}
+USUAL |= {"age": (0.0, 110.0), "height": (130.0, 210.0), "weight": (35.0, 120.0), "liver_pdff": (1.0, 60.0)}
 USUAL_BMI = (15.0, 38.0)
 
 
@@ -282,6 +282,7 @@ def unit_doubts(
     """By name, a question for each well-known column whose unit nobody says, and whose numbers are usual in another one."""
     medians: dict[str, float] = {}
     said: set[str] = set()
+    found: dict[str, str] = {}
     for text, one in headings.items():
         if one.name not in USUAL:
             continue
@@ -290,16 +291,27 @@ def unit_doubts(
             medians[one.name] = float(np.median(values))
         if one.unit or about.get(one.name, {}).get("Units"):
             said.add(one.name)
-    found = {}
+        elif unit := _in_words(one.name, str(about.get(one.name, {}).get("Description", ""))):
+            found[one.name] = f"the description of {one.name} speaks of {unit}: write its unit into Units"
     for name, median in medians.items():
         own = CATALOGUE[name].unit
-        if name in said or _usual(name, median, medians, said):
+        if name in {*said, *found} or _usual(name, median, medians, said):
             continue
         could = {unit: median * size for unit, size in sizes(name).items()}
         usual = {unit: value for unit, value in could.items() if _usual(name, value, medians, said)}
         if listed := " or ".join(f"{_short(value)} {own} if {unit}" for unit, value in usual.items()):
             found[name] = f"the middle {name} is {median:g}, unusual in {own} ({listed}): write its unit into Units"
     return found
+
+
+def _in_words(name: str, description: str) -> str:
+    """A unit other than the column's own that its description speaks of alone; "" where there is none.
+
+    >>> _in_words("age", "Age in months"), _in_words("age", "years, to the nearest month"), _in_words("height", "measured in cm")
+    ('months', '', '')
+    """
+    words = [word for word in plain(description).split() if len(word) > 1 and word != "in" and known(name, word)]
+    return words[0] if words and all(factor(name, word) != 1 for word in words) else ""
 
 
 def _short(value: float) -> str:

@@ -29,6 +29,7 @@ from engine.storage import strict_json
 from engine.storage.whole import whole_file
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import Row, parse_rows
+from engine.vocabulary.columns import level_of
 from engine.vocabulary.headings import ID, Heading, named, plain
 from engine.vocabulary.identifiers import tells_who
 from engine.vocabulary.schema import AttributeSchema, Category, Derived, Number
@@ -36,6 +37,10 @@ from engine.vocabulary.units import factor
 
 #: the part of a description that is of the cohort and not of a column, unless a column is named so
 WHOLE = "Cohort"
+#: how many times the most that a model of adults takes no body has
+BEYOND = 3.0
+#: what feet are followed by in inches, and stones in pounds, of two digits
+INCHES, POUNDS = ("10", "11"), ("10", "11", "12", "13")
 #: the part of the people who test
 TEST = 0.2
 #: most decimals that a column is taken to be recorded to; more are computed
@@ -131,7 +136,7 @@ def read_named(
     cells = read_file(path)
     if needed and not cells.rows:
         raise TableError(f"{path} has no rows; give a CSV file with a header and one person a row")
-    raws, described = cells.rows, dictionary(path.with_suffix(".json")) if plan is None else plan.dictionary()
+    raws, described = cells.rows, beside(path) if plan is None else plan.dictionary()
     found, notes = named(cells.headings, wanted)
     of_persons(path, found, raws)
     doubts: dict[str, str] = {}
@@ -150,6 +155,8 @@ def read_named(
             notes = [note for note in notes if not note.endswith(f"taken as {ID}")]
     about = _by_column(described, found)
     factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
+    for text, one in found.items():
+        _not_two_units(one, [raw[text].strip() for raw in raws], factors.get(one.name, 1.0), path)
     if plan is None and wanted:
         doubts = unit_doubts(found, raws, about)
     rows = []
@@ -187,10 +194,43 @@ def typed_rows(cells: Sequence[Mapping[str, str]], table: NamedTable | None) -> 
     missing."""
     about = codes(table.about) if table else {}
     known = {name: tuple(CATALOGUE[name].levels) for name in about if name in CATALOGUE and CATALOGUE[name].levels}
+    counted = {name: about.pop(name) for name in list(about) if name in CATALOGUE and CATALOGUE[name].possible}
+    cells, coded = _uncoded(cells, counted)
     rows, flagged = parse_rows(cells, about, known)
+    flagged = [*coded, *flagged, *_beyond(rows)]
     if table and table.plan:
         flagged += table.plan.checked(rows)
     return rows, flagged
+
+
+def _uncoded(
+    cells: Sequence[Mapping[str, str]], counted: Mapping[str, Mapping[str, str]]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The cells without codes in columns of numbers, where a 1 may stand for 18 to 30 years; and a sentence for each."""
+    out, flagged = [], []
+    for row in cells:
+        codes_of = {name: code for name in counted if (code := level_of((row.get(name) or "").strip(), counted[name]))}
+        for name, code in codes_of.items():
+            means = f"{name} {code} stands for {counted[name][code]!r} by its Levels, which is no number"
+            flagged.append({ID: row[ID], "reason": f"{means}; give the number or leave it n/a"})
+        out.append({**row, **dict.fromkeys(codes_of, "n/a")})
+    return out, flagged
+
+
+def _beyond(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Set missing, in place, what no body has of the columns that tables are not held to otherwise; a sentence for each."""
+    flagged = []
+    for name, one in CATALOGUE.items():
+        if one.plausible or not one.possible:
+            continue
+        high = min(BEYOND * one.possible[1], 100.0 if one.unit == "%" else math.inf)
+        for row in rows:
+            value = row.get(name)
+            if isinstance(value, float) and not 0 <= value <= high:
+                row[name] = None
+                reason = f"{name} {value:g} lies outside 0 to {high:g} {one.unit}; correct the cell or leave it n/a"
+                flagged.append({ID: str(row[ID]), "reason": reason})
+    return flagged
 
 
 def _by_column(described: Mapping[str, Any], found: Mapping[str, Heading]) -> dict[str, Any]:
@@ -209,6 +249,17 @@ def _factor(one: Heading, about: Mapping[str, Any]) -> float:
             f"column {one.text} is in {one.unit} by its heading and in {said} by its dictionary; correct one"
         )
     return factor(one.name, one.unit) if one.unit else by
+
+
+def _not_two_units(one: Heading, cells: Sequence[str], by: float, path: Path) -> None:
+    """Raises where a point may stand between feet and inches, or stones and pounds: 5.11 is 5 ft 11 in, or 5.11 ft."""
+    for name, unit, words, seconds in (("height", "ft", "inches", INCHES), ("weight", "st", "pounds", POUNDS)):
+        behind = [cell.partition(".")[2] for cell in cells if len(cell.partition(".")[2]) > 1]
+        if one.name == name and by == factor(name, unit) and behind and set(behind) <= {*seconds}:
+            cell = next(cell for cell in cells if cell.endswith(tuple(f".{end}" for end in seconds)))
+            raise TableError(
+                f"{path}: {one.text} {cell} may be {unit} and {words} or {unit} with decimals; give it in {CATALOGUE[name].unit}"
+            )
 
 
 def in_own_unit(text: str, by: float) -> str:
@@ -380,6 +431,21 @@ def codes(about: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     return found
 
 
+def in_words(row: Mapping[str, str], table: NamedTable) -> dict[str, str]:
+    """A row whose codes are replaced by what the table's own dictionary says that they mean."""
+    means = codes(table.about)
+    return {name: means.get(name, {}).get(text.strip(), text).strip() for name, text in row.items()}
+
+
+def beside(path: Path) -> dict[str, Any]:
+    """The data dictionary of a table; of one person's sessions or scans also that of the whole data set, above it."""
+    kind = path.stem.split("_")[-1]
+    above = [folder / f"{kind}.json" for folder in path.parents[:4]] if kind in ("sessions", "scans") else []
+    return dictionary(
+        next((file for file in [path.with_suffix(".json"), *above] if file.is_file()), path.with_suffix(".json"))
+    )
+
+
 def dictionary(file: Path) -> dict[str, Any]:
     """A data dictionary, one object a column; empty where there is no such file. Raises :class:`TableError`."""
     if not file.is_file():
@@ -390,4 +456,10 @@ def dictionary(file: Path) -> dict[str, Any]:
         raise TableError(f"{file} cannot be read ({error}); mend or remove it") from None
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
         raise TableError(f"{file} is no data dictionary; make it an object with one object a column")
-    return found
+    return {column: {_key(key): value for key, value in said.items()} for column, said in found.items()}
+
+
+def _key(key: str) -> str:
+    """A key of a data dictionary as BIDS writes it."""
+    known = {"unit": "Units", "units": "Units", "level": "Levels", "levels": "Levels", "description": "Description"}
+    return known.get(key.casefold(), key)

@@ -32,6 +32,7 @@ from engine.imaging.dicom.series import (
     sayings,
     side_by_side,
     those_wanted,
+    unbroken,
 )
 from engine.imaging.grid import MOST_PHASES, frames, plausible_cycle
 from engine.imaging.volume import Volume, VolumeError, sized
@@ -75,6 +76,7 @@ def read_cine(source: Origin, channel: str = "cine", wanted: str | Chooser = "")
     broken = [fault.reason for fault in every.faults if fault.series in {"", *(image.series for image in chosen)}]
     if broken:
         raise VolumeError(broken[0])
+    unbroken(chosen, every)
 
     firsts, shear = in_order([place[0] for place in slices])
     height = {id(first): k for k, first in enumerate(firsts)}

@@ -7,6 +7,7 @@ groups (PS3.3 C.7.6.16). Both become the same :class:`Image`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,14 @@ TAGS: list[Any] = [
     "InversionTime",
     "FlipAngle",
     "DiffusionBValue",
+    "AngioFlag",
+    "AcquisitionContrast",
+    "ComplexImageComponent",
+    "VolumeBasedCalculationTechnique",
+    "PresentationLUTShape",
+    "ImagesInAcquisition",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
     "InstanceNumber",
     *BEAT_TAGS,
     "ImagePositionPatient",
@@ -70,7 +79,9 @@ TAGS: list[Any] = [
 ]
 #: words in ImageType
 SCOUTS, PARTS = ("LOCALIZER", "SCOUT"), ("P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "VELOCITY")
-PROJECTIONS = ("PROJECTION IMAGE", "MIP", "MINIP", "MIN IP", "CPR", "CSA MPR")
+PROJECTIONS = ("PROJECTION IMAGE", "MIN IP", "MAX IP", "CPR", "CSA MPR", "VOLUME RENDER", "SURFACE RENDER")
+#: the same as parts of a word: CSA MIP THICK
+PROJECTED = frozenset({"MIP", "MINIP", "MNIP", "MAXIP", "VRT"})
 #: words of images that are computed from others and show no tissue as a scanner sees it; any word that ends in MAP is one too
 MAPS = ("ADC", "FA", "TRACEW", "DIFFUSION", "PERFUSION", "RCBF", "RCBV", "RELCBF", "RELCBV", "MTT", "TTP", "TMAX")
 MAPS += (
@@ -86,7 +97,33 @@ MAPS += (
     "B0",
     "B1",
 )
+MAPS += (
+    "EADC",
+    "COLFA",
+    "TENSOR",
+    "TRACE",
+    "CBF",
+    "CBV",
+    "KTRANS",
+    "SUB",
+    "STD",
+    "STDDEV",
+    "T2*",
+    "R2*",
+    "SWI",
+    "ASL",
+    "FMRI",
+)
+MAPS += ("WASHIN", "WASHOUT", "FRACTION", "WATER_FRACTION", "SCREEN SAVE", "CSA REPORT")
 MAPS += ("ISOTROPIC", "ANISOTROPY", "T1_MAP", "T2_MAP", "T2_STAR_MAP", "PHASE_DIFFERENCE", "VELOCITY_MAP")
+#: what a description calls a series that only places the next; and, of images that say DERIVED, one that is computed
+PLANNING = frozenset({"scout", "localizer", "localiser", "loc", "survey", "smartbrain", "aascout"})
+COMPUTED = frozenset(
+    {"adc", "dadc", "eadc", "fa", "map", "maps", "sub", "subtraction", "subtracted", "mip", "minip", "cbf", "cbv"}
+)
+COMPUTED |= {"mtt", "ttp", "pdff", "tensor", "trace", "coefficient", "fraction"}
+#: contrasts of an enhanced image, or of angiography, that are not T1-weighted
+OTHER_CONTRASTS = ("DIFFUSION", "FLOW_ENCODED", "PERFUSION", "TAGGING", "T2", "T2_STAR", "TOF")
 #: elements without which an image has no place
 PLACED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 WATER, FAT = ("W", "WATER"), ("F", "FAT")
@@ -96,16 +133,40 @@ LACKING = "a DICOM file is damaged or lacks its geometry ({}); export the series
 MOST_PIXELS = 2**29
 
 
+def is_map(word: str) -> bool:
+    """Whether a word of an image's type says that it was computed from others.
+
+    >>> is_map("ADC"), is_map("R2_STAR_MAP"), is_map("T1")
+    (True, True, False)
+    """
+    return word in MAPS or re.split(r"[\W_]+", word)[-1] in ("MAP", "MAPS")
+
+
+def plans(description: str) -> bool:
+    """Whether a description is that of a series that only places the next."""
+    return bool(_words(description) & PLANNING)
+
+
+def computes(description: str) -> bool:
+    """Whether a description of images that say DERIVED is that of a map, a difference or a projection."""
+    return bool(_words(description) & COMPUTED)
+
+
+def _words(description: str) -> set[str]:
+    return set(re.split(r"[\W_\d]+", description.casefold()))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Image:
     """One slice: ``frame`` of file number ``file``, ``position`` (3,) and ``axes`` (2, 3) in LPS mm, ``spacing`` between rows and
     between columns in mm, ``shape`` in rows and columns.
 
     ``series`` is the instance's identifier, ``kind`` the words of its image type, ``echo`` its time in ms (NaN: unknown), ``time`` its
-    place among repetitions, ``number`` that in the series, ``stack`` the part of an enhanced image. ``timing`` are repetition and
-    inversion time in ms, flip angle in degrees and b value in s/mm² (NaN: unknown). ``scale`` are slope and intercept, ``padding`` the
-    stored values (from, to) that are no signal, ``beat`` its place in a heartbeat, ``person`` cells of a table: age, sex, height in
-    cm, weight in kg. ``owner`` tells one person's images from another's.
+    place among repetitions, ``number`` that in the series, ``contrast`` what the header calls its weighting, ``counted`` how many
+    images its acquisition has by the header (0: unknown), ``part`` which of how many files of one image it stands in, ``stack`` the
+    part of an enhanced image. ``timing`` are repetition and inversion time in ms, flip angle in degrees and b value in s/mm² (NaN:
+    unknown). ``scale`` are slope and intercept, ``padding`` the stored values (from, to) that are no signal, ``beat`` its place in a
+    heartbeat, ``person`` cells of a table: age, sex, height in cm, weight in kg. ``owner`` tells one person's images from another's.
     """
 
     file: int
@@ -126,12 +187,17 @@ class Image:
     lossy: bool = False
     padding: tuple[int, int] | None = None
     beat: Beat = UNKNOWN
+    contrast: str = ""
+    counted: int = 0
+    part: tuple[int, int] = (1, 1)
     owner: str = ""
     person: dict[str, str] = field(default_factory=dict)
 
     @property
     def scout(self) -> bool:
-        return any(word in self.kind for word in (*SCOUTS, *PROJECTIONS))
+        parts = {part for word in self.kind for part in re.split(r"[\W_]+", word)}
+        named = any(word.replace("_", " ") in (*SCOUTS, *PROJECTIONS) for word in self.kind)
+        return named or bool(parts & PROJECTED) or plans(self.words)
 
     @property
     def magnitude(self) -> bool:
@@ -140,8 +206,8 @@ class Image:
     @property
     def map(self) -> bool:
         """Whether the image is computed from others, or weighted by diffusion."""
-        named = any(word in MAPS or word.split()[-1:] == ["MAP"] for word in self.kind)
-        return named or self.timing[3] > 0
+        named = any(is_map(word) for word in self.kind)
+        return named or self.timing[3] > 0 or ("DERIVED" in self.kind and computes(self.words))
 
     @property
     def scan(self) -> bool:
@@ -233,7 +299,8 @@ def _refused(image: Any) -> str:
         return "the DICOM files have text burned into their pixels, which may name the person; export them without it"
     if image.get("SamplesPerPixel", 1) != 1:
         return "the DICOM files are in colour, so they are no scan; pack the series of the scan itself"
-    if image.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2":
+    inverse = image.get("PresentationLUTShape") == "INVERSE"
+    if inverse or image.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2":
         return "the DICOM files are not grey with black as 0 (MONOCHROME2); export the series of the scan itself"
     if "MOSAIC" in kind:
         return "the DICOM files are mosaics, many slices in one image; convert the series to NIfTI (dcm2niix)"
@@ -275,6 +342,8 @@ def _classic(image: Any, file: int) -> Image:
             lossy=str(image.get("LossyImageCompression", "00")) == "01",
             padding=_padding(image),
             beat=beat_of(image),
+            contrast="TOF" if str(image.get("AngioFlag", "")).strip() == "Y" else _contrast(image),
+            counted=_whole(image, "ImagesInAcquisition"),
             owner=str(image.get("PatientID") or "").strip(),
             person=person_of(image),
         )
@@ -306,9 +375,8 @@ def _frames(image: Any, file: int) -> Iterator[Image]:
             return otherwise
 
         kind = words_of(said("MRImageFrameTypeSequence", "FrameType") or image.get("ImageType"))
-        complexity = str(said("MRImageFrameTypeSequence", "ComplexImageComponent", "MAGNITUDE"))
-        if complexity in ("PHASE", "REAL", "IMAGINARY"):
-            kind |= {complexity}
+        for name in ("ComplexImageComponent", "VolumeBasedCalculationTechnique"):  # MAX_IP is no slice of a scan
+            kind |= words_of(said("MRImageFrameTypeSequence", name) or image.get(name)) - {"MAGNITUDE", "NONE"}
         echo, time = said("MREchoSequence", "EffectiveEchoTime"), said("FrameContentSequence", "TemporalPositionIndex")
         timing = [number_or(said(*where), math.nan) for where in TIMING]
         slope = said("PixelValueTransformationSequence", "RescaleSlope", 1.0)
@@ -335,10 +403,22 @@ def _frames(image: Any, file: int) -> Iterator[Image]:
                 lossy=str(image.get("LossyImageCompression", "00")) == "01",
                 padding=_padding(image),
                 beat=beat_of_frame(said),
+                contrast=str(said("MRImageFrameTypeSequence", "AcquisitionContrast") or _contrast(image)),
+                part=(_whole(image, "InConcatenationNumber") or 1, _whole(image, "InConcatenationTotalNumber") or 1),
                 owner=str(image.get("PatientID") or "").strip(),
                 person=person,
             )
         )
+
+
+def _contrast(image: Any) -> str:
+    return str(image.get("AcquisitionContrast") or "").strip()
+
+
+def _whole(image: Any, name: str) -> int:
+    """A whole number that an image may have; 0 where it has none."""
+    number = number_in(image, name)
+    return int(number) if math.isfinite(number) else 0
 
 
 def _checked(image: Image) -> Image:

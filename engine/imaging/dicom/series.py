@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.imaging.dicom.files import Origin, files
-from engine.imaging.dicom.images import Fault, Image, images_of
+from engine.imaging.dicom.images import OTHER_CONTRASTS, Fault, Image, images_of
 from engine.imaging.dicom.pixels import voxels_of
 from engine.imaging.pair import CHANNELS, paired
 from engine.imaging.volume import Volume, VolumeError, sized
@@ -30,6 +30,8 @@ FEWEST = 8
 UNEVEN, MISSING = 0.1, 1.5
 #: how far directions (cosines), sizes (share) and places across the stack (mm) of one series' slices may differ
 SAME_AXES, SAME_SIZE, STRAIGHT = 2e-3, 1e-3, 0.5
+#: share by which the echo times of one series' slices may differ
+OTHER_ECHO = 0.2
 #: cosine between the normal and the stack from which on its shear is said
 SHEARED = 0.9998
 #: cosine between two normals below which they are two planes of a localizer
@@ -68,6 +70,7 @@ def read_series(source: Origin, channel: str = "T1w", wanted: str | Chooser = ""
     if channel == "T1w" and stacks:
         stacks = _short_ones(stacks)
     chosen, notes = _largest(stacks, every)
+    unbroken(chosen, every)
     return _read(source, chosen, channel, [*notes, *sayings(chosen, every)])
 
 
@@ -86,6 +89,7 @@ def read_dixon(source: Origin, wanted: str | Chooser = "") -> Series:
                 f"no series says that it shows {channel}; pack the water and the fat images of a Dixon scan"
             )
         chosen, _ = _largest(shown, every)
+        unbroken(chosen, every)
         parts.append(_read(source, chosen, channel, sayings(chosen, every)))
     water, fat = parts
     notes = dict.fromkeys([*water.notes, *fat.notes])
@@ -121,6 +125,9 @@ def those_wanted(stacks: list[list[Image]], wanted: str | Chooser) -> list[list[
 
 def _short_ones(stacks: list[list[Image]]) -> list[list[Image]]:
     """Those that may be T1-weighted; raises where none may."""
+    if all(stack[0].contrast in OTHER_CONTRASTS for stack in stacks):
+        raise VolumeError(f"no series is T1-weighted: the header says {stacks[0][0].contrast}; pack the one that is")
+    stacks = [stack for stack in stacks if stack[0].contrast not in OTHER_CONTRASTS]
     short = [stack for stack in stacks if not stack[0].echo > LONGEST_ECHO]
     if not short:
         least = min(stack[0].echo for stack in stacks)
@@ -150,6 +157,10 @@ def images_in(source: Origin) -> Found:
     owners = {image.owner for image in images} - {""}
     if len(owners) > 1:
         raise VolumeError(f"the files are of {len(owners)} persons; give those of one")
+    if {"M", "F"} <= {image.person.get("sex", "") for image in images}:
+        raise VolumeError(
+            "the files are of a man and of a woman by their headers (PatientSex); give those of one person"
+        )
     return Found(images=images, faults=faults, copies=copies)
 
 
@@ -160,7 +171,7 @@ def _stacks(images: Iterable[Image]) -> list[list[Image]]:
         key = (image.series, image.shape, image.scout, image.magnitude, image.map, image.dixon, image.stack)
         alike = groups.setdefault(key, [])
         for stack in alike:
-            if side_by_side(stack[0], image):
+            if side_by_side(stack[0], image) and not _other_echo(stack[0], image):
                 stack.append(image)
                 break
         else:
@@ -171,6 +182,11 @@ def _stacks(images: Iterable[Image]) -> list[list[Image]]:
 def side_by_side(one: Image, other: Image) -> bool:
     same = np.abs(one.axes - other.axes).max() < SAME_AXES
     return bool(same) and np.allclose(one.spacing, other.spacing, rtol=SAME_SIZE)
+
+
+def _other_echo(one: Image, other: Image) -> bool:
+    """Whether two images are of two echoes; the last digits of one echo time may differ."""
+    return abs(one.echo - other.echo) > OTHER_ECHO * max(one.echo, other.echo)
 
 
 #: by what images at the same place are told apart, in this order
@@ -221,6 +237,7 @@ def _largest(stacks: Sequence[list[Image]], every: Found) -> tuple[list[Image], 
 def nothing_in(every: Found) -> NoReturn:
     """Raises :class:`VolumeError` for a source without an image of a scan."""
     if every.images:
+        refuse_localizer(every.images)
         raise VolumeError(
             "there are only localizers, projections or phase images, or maps computed from scans; pack the series of the scan itself"
         )
@@ -287,7 +304,18 @@ def sayings(chosen: Sequence[Image], every: Found) -> list[str]:
     alone = sum(image.series == chosen[0].series for image in every.images) == len(chosen)
     if alone and len(numbers) == len(chosen) and len(set(numbers)) == len(numbers) and numbers[0] > 1:
         said.append(f"Its images are numbered from {numbers[0]}, so some at its end may be missing.")
+    most = max(image.counted for image in chosen)
+    if alone and most > len(chosen):
+        said.append(f"Its header counts {most} images, {len(chosen)} are here, so some may be missing.")
     return said
+
+
+def unbroken(chosen: Sequence[Image], every: Found) -> None:
+    """Raises where an image is spread over several files (a concatenation) and some of them are not there."""
+    parts = {image.part[0] for image in every.images if image.series == chosen[0].series}
+    there, total = len(parts), max(image.part[1] for image in chosen)
+    if there < total:
+        raise VolumeError(f"{there} of the {total} files of one image are here (a concatenation); pack all of them")
 
 
 def _read(source: Origin, chosen: list[Image], channel: str, notes: Sequence[str]) -> Series:

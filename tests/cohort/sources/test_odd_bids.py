@@ -48,6 +48,8 @@ def test_a_file_in_another_s_folder_is_not_taken(tmp_path: Path, name: str, word
     [
         ("ses-2/anat/sub-01_ses-2", "ses-1/anat/sub-01_ses-1", "is of another session than the image"),
         ("anat/sub-01_run-1", "anat/sub-01_run-2", "is of another run than the image"),
+        ("anat/sub-01", "anat/sub-01_space-MNI152NLin6Asym", "lies in another space (MNI152NLin6Asym) than the image"),
+        ("anat/sub-01", "anat/sub-01_hemi-L", "is of L alone"),
     ],
 )
 def test_labels_of_another_scan_are_not_this_one_s(tmp_path: Path, image: str, label: str, words: str) -> None:
@@ -88,6 +90,13 @@ def test_what_is_known_of_the_scan_goes_before_what_is_known_of_the_person(tmp_p
     [
         ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "is no image of magnitudes, as its sidecar says"),
         ({"ImageType": ["DERIVED", "PRIMARY", "T1 MAP"]}, "is a map computed from scans, as its sidecar says"),
+        (
+            {"ImageType": ["DERIVED", "PRIMARY", "M"], "SeriesDescription": "SUB post - pre"},
+            "is a map computed from scans",
+        ),
+        ({"ComplexImageComponent": "PHASE"}, "is no image of magnitudes, as its sidecar says"),
+        ({"SeriesDescription": "AAHead_Scout"}, "is a scout, as its sidecar says"),
+        ({"Modality": "CT"}, "is no MR image, as its sidecar says"),
         ({"EchoTime": 0.1}, "has an echo time of 100 ms in its sidecar, so it is not T1-weighted"),
     ],
 )
@@ -110,3 +119,64 @@ def test_an_image_is_chosen_by_what_its_sidecar_says(tmp_path: Path) -> None:
     found, said = dataset(tmp_path, [], {}, series="inversion_time > 3")
     assert found.images == {}
     assert "is not the one that is asked for" in said
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "taken"), [("T1w.json", 0), ("sub-01/sub-01_T1w.json", 0), ("acq-fast_T1w.json", 1), ("T2w.json", 1)]
+)
+def test_a_sidecar_above_is_inherited(tmp_path: Path, sidecar: str, taken: int) -> None:
+    found, _ = dataset(tmp_path, ["sub-01/anat/sub-01_T1w.nii.gz"], {sidecar: json.dumps({"EchoTime": 0.1})})
+    assert len(found.images) == taken
+    own = {"sub-01/anat/sub-01_T1w.json": json.dumps({"EchoTime": 0.003})}
+    assert len(dataset(tmp_path, [], own)[0].images) == 1
+
+
+SESSION = ["sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "row", "words"),
+    [
+        ({"sessions.json": {"age": {"Units": "months"}}}, {"age": 3.0}, ""),
+        (
+            {"participants.json": {"age": {"Units": "months"}}},
+            {"age": 40 / 12},
+            "sessions.tsv gives age without a unit",
+        ),
+        ({"sub-01/sub-01_sessions.tsv": "session_id\tage\nses-2\t36\n"}, {"age": 40.0}, "has no row for ses-1"),
+        (
+            {
+                "participants.tsv": "participant_id\tsex\nsub-01\t1\n",
+                "participants.json": {"sex": {"Levels": {"1": "male", "2": "female"}}},
+                "sub-01/sub-01_sessions.tsv": "session_id\tsex\nses-1\t1\n",
+                "sessions.json": {"sex": {"Levels": {"1": "female", "2": "male"}}},
+            },
+            {"sex": "F"},
+            "",
+        ),
+    ],
+)
+def test_a_table_of_sessions_is_read_by_its_own_dictionary(tmp_path: Path, texts: dict, row: dict, words: str) -> None:
+    """That of the whole data set was passed over: months were years, and its codes were read as those of participants.tsv."""
+    given = {"sub-01/sub-01_sessions.tsv": "session_id\tage\nses-1\t36\n"} | texts
+    found, said = dataset(tmp_path, SESSION, {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items()})
+    assert found.rows == [{"participant_id": "sub-01", **{name: pytest.approx(value) for name, value in row.items()}}]
+    assert words in said
+
+
+def test_a_row_of_one_session_has_no_scan_of_another(tmp_path: Path) -> None:
+    table = {"participants.tsv": "participant_id\tsession_id\tage\nsub-01\tses-2\t42\n"}
+    found, said = dataset(tmp_path, SESSION, table)
+    assert found.images == {}
+    assert "is not of the session of its row (ses-2)" in said
+    found, _ = dataset(tmp_path, ["sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"], table)
+    assert found.images["sub-01"].name == "sub-01_ses-2_T1w.nii.gz"
+
+
+def test_a_sex_that_table_and_sidecar_disagree_on_is_said(tmp_path: Path) -> None:
+    texts = {
+        "participants.tsv": "participant_id\tsex\nsub-01\tM\n",
+        "sub-01/anat/sub-01_T1w.json": json.dumps({"PatientSex": "F"}),
+    }
+    _, said = dataset(tmp_path, ["sub-01/anat/sub-01_T1w.nii.gz"], texts)
+    assert "the table says sex M and the sidecar of the scan F" in said

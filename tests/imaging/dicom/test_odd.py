@@ -66,7 +66,26 @@ def test_padding_as_dark_as_air_changes_nothing() -> None:
     assert same(files) == ()
 
 
-MAPS = ["T1 MAP", "DIFFUSION", "ADC", "FA", "SUBTRACTION", "B1 MAP", "PERFUSION", "MASK", "VELOCITY MAP", "FF"]
+MAPS = [
+    "ECV_MAP",
+    "R2_STAR_MAP",
+    "SUB",
+    "SWI",
+    "KTRANS",
+    "TRACE",
+    "CSA MIP THICK",
+    "MAX_IP",
+    "T1 MAP",
+    "DIFFUSION",
+    "ADC",
+    "FA",
+    "SUBTRACTION",
+    "B1 MAP",
+    "PERFUSION",
+    "MASK",
+    "VELOCITY MAP",
+    "FF",
+]
 
 
 @pytest.mark.parametrize("word", MAPS)
@@ -75,6 +94,82 @@ def test_a_map_that_was_computed_is_no_scan(word: str) -> None:
         read_series(zipped(made(ImageType=["DERIVED", "PRIMARY", word])))
     scan = made(ImageType=["DERIVED", "PRIMARY", "M", "UNI"])
     assert same([*scan, *made(ImageType=["DERIVED", "PRIMARY", word])])[0].startswith("The archive holds 2 series")
+
+
+@pytest.mark.parametrize(
+    ("kind", "description"),
+    [
+        ("ORIGINAL", "AAHead_Scout_32ch"),
+        ("ORIGINAL", "3-plane Localizer"),
+        ("ORIGINAL", "SmartBrain Survey"),
+        ("DERIVED", "Apparent Diffusion Coefficient (mm2/s)"),
+        ("DERIVED", "SUB t1 post - pre"),
+    ],
+)
+def test_a_description_tells_what_no_image_type_does(kind: str, description: str) -> None:
+    """A scout of more slices was taken in place of the scan."""
+    larger = series(Volume(np.ones((8, 9, 14), np.float32), SCAN.affine), 1)
+    for file in larger:
+        file.ImageType, file.SeriesDescription = [kind, "PRIMARY", "OTHER"], description
+    assert same([*made(SeriesDescription="t1 localised head"), *larger])[0].startswith("The archive holds 2 series")
+    with pytest.raises(VolumeError, match="only localizers, projections or phase images, or maps"):
+        read_series(zipped(larger))
+
+
+@pytest.mark.parametrize(
+    ("elements", "sentence"),
+    [
+        ({"ComplexImageComponent": "PHASE"}, "only localizers, projections or phase images"),
+        ({"VolumeBasedCalculationTechnique": "MAX_IP"}, "only localizers, projections or phase images"),
+        ({"AcquisitionContrast": "T2"}, "no series is T1-weighted: the header says T2"),
+        ({"InConcatenationNumber": 1, "InConcatenationTotalNumber": 2}, "1 of the 2 files of one image are here"),
+    ],
+)
+def test_what_an_enhanced_image_says_as_a_whole_counts(elements: dict[str, Any], sentence: str) -> None:
+    """It was read only of each frame, and half a head was a head."""
+    image = enhanced(SCAN, 1)
+    for group in image.PerFrameFunctionalGroupsSequence:
+        del group.MRImageFrameTypeSequence
+    read_series(zipped([image]))
+    for name, value in elements.items():
+        setattr(image, name, value)
+    with pytest.raises(VolumeError, match=sentence):
+        read_series(zipped([image]))
+
+
+def test_slices_of_two_echoes_are_never_one_scan() -> None:
+    """Where they do not lie at the same places they were stacked."""
+    first, second = made(EchoTime=5), made(EchoTime=20)
+    for k, file in enumerate(second):
+        file.SeriesInstanceUID = first[0].SeriesInstanceUID
+        file.ImagePositionPatient = [*first[k].ImagePositionPatient[:2], first[k].ImagePositionPatient[2] + 1.5]
+    with pytest.raises(VolumeError, match="2 series of 10 slices each, with echo times of 5, 20 ms"):
+        read_series(zipped([*first, *second]))
+
+
+def test_files_that_the_header_counts_and_that_are_not_here_are_said() -> None:
+    assert same(made(ImagesInAcquisition=10)) == ()
+    assert same(made(ImagesInAcquisition=20)) == ("Its header counts 20 images, 10 are here, so some may be missing.",)
+
+
+def test_a_man_and_a_woman_of_one_number_are_two_persons() -> None:
+    mine, other = made(PatientID="ANON", PatientSex="M"), made(PatientID="ANON", PatientSex="F")
+    with pytest.raises(VolumeError, match=r"of a man and of a woman by their headers \(PatientSex\)"):
+        read_series(zipped([*mine, *other[:9]]))
+    assert read_series(zipped(mine)).row == {"sex": "M"}
+
+
+def test_what_two_visits_say_of_a_person_is_left_open(tmp_path: Path) -> None:
+    """The age of one visit stood beside the scan of the other."""
+    visits = (made(PatientID="1", PatientAge="045Y", PatientWeight="80"), made(PatientID="1", PatientAge="050Y")[:9])
+    for k, file in enumerate([*visits[0], *visits[1]]):
+        file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID
+        file.SeriesDescription = "t1 first" if k < len(visits[0]) else "t1 again"
+        file.save_as(tmp_path / f"{k}.dcm", enforce_file_format=True)
+    found = read_dicom(tmp_path)
+    assert found.rows == [{"participant_id": "sub-0001", "weight": 80.0}]
+    assert found.flagged[0]["reason"].startswith("the headers give 2 values of age (45, 50), so it is left open")
+    assert read_dicom(tmp_path, series="first").rows[0]["age"] == 45
 
 
 def test_an_image_weighted_by_diffusion_is_no_scan() -> None:
@@ -91,6 +186,8 @@ def test_an_image_weighted_by_diffusion_is_no_scan() -> None:
         ({"PixelSpacing": [0.002, 0.0015]}, r"voxels of 0.0015 x 0.002 x 3 mm, a scan's measure 0.05 to 50 mm"),
         ({"PixelSpacing": None}, r"lacks its geometry \(PixelSpacing\)"),
         ({"ImageOrientationPatient": None, "PixelSpacing": None}, r"\(ImageOrientationPatient, PixelSpacing\)"),
+        ({"AngioFlag": "Y"}, "no series is T1-weighted: the header says TOF"),
+        ({"PresentationLUTShape": "INVERSE"}, r"are not grey with black as 0 \(MONOCHROME2\)"),
         ({"EchoTime": "80"}, "the shortest echo time is 80 ms, 30 ms are the most; pack the one that is"),
     ],
 )
