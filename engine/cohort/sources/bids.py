@@ -12,10 +12,11 @@ from typing import Any
 
 from engine.cohort.sources.bids_files import choose, ignored_in, of_scan
 from engine.cohort.sources.delimited import TableError
+from engine.cohort.sources.dictionary import in_words
 from engine.cohort.sources.headers import sex_in_sidecar
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import measured_in, merged, reports_beside
-from engine.cohort.sources.table import NamedTable, in_words, read_named, typed_rows
+from engine.cohort.sources.table import NamedTable, read_named, typed_rows
 from engine.imaging.nifti import LABELS, load_volume
 from engine.imaging.volume import Volume, VolumeError
 from engine.vocabulary.catalogue import CATALOGUE
@@ -222,7 +223,9 @@ def _of_session(folder: Path, session: str, factors: Mapping[str, float]) -> tup
     for row in table.rows:
         said = row.get("session_id", "").strip()
         if (said if said.startswith("ses-") else f"ses-{said}") == session:
-            found = {k: v for k, v in in_words(row, table).items() if k in CATALOGUE and v.casefold() not in MISSING}
+            found = {
+                k: v for k, v in in_words(row, table.about).items() if k in CATALOGUE and v.casefold() not in MISSING
+            }
             open_ = [k for k in found if factors.get(k, 1) != 1 and not table.about.get(k, {}).get("Units")]
             said_of = [
                 f"{file.name} gives {k} without a unit, so it was not taken; write it into sessions.json" for k in open_

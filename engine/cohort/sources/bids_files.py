@@ -16,11 +16,12 @@ from pathspec import GitIgnoreSpec
 
 from engine.cohort.sources.choosing import chooser
 from engine.cohort.sources.delimited import TableError
+from engine.cohort.sources.dictionary import in_words
 from engine.cohort.sources.headers import described_in_sidecar, image_type, of_sidecar
-from engine.cohort.sources.table import in_words, read_named
-from engine.imaging.dicom.images import PARTS as NO_MAGNITUDE
-from engine.imaging.dicom.images import computes, is_map, plans
+from engine.cohort.sources.table import read_named
 from engine.imaging.dicom.series import LONGEST_ECHO
+from engine.imaging.dicom.words import PARTS as NO_MAGNITUDE
+from engine.imaging.dicom.words import computes, is_map, plans
 from engine.imaging.nifti import LABELS
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import MISSING, number_of
@@ -227,7 +228,9 @@ def of_scan(folder: Path, image: Path) -> tuple[dict[str, str], list[str]]:
                 said.append(f"{file.name} names {image.name} twice, so it was not read; leave one")
             elif rows:
                 cells |= {
-                    name: text for name, text in in_words(rows[0], table).items() if _kept(name, text, table.headings)
+                    name: text
+                    for name, text in in_words(rows[0], table.about).items()
+                    if _kept(name, text, table.headings)
                 }
     return cells, said
 

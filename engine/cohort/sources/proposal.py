@@ -37,6 +37,8 @@ MOST_LEVELS = 40
 USUAL = {name: one.possible for name, one in CATALOGUE.items() if one.possible}
 USUAL |= {"age": (0.0, 110.0), "height": (130.0, 210.0), "weight": (35.0, 120.0), "liver_pdff": (1.0, 60.0)}
 USUAL_BMI = (15.0, 38.0)
+#: what feet are followed by in inches, and stones in pounds, of two digits
+INCHES, POUNDS = ("10", "11"), ("10", "11", "12", "13")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +276,17 @@ def _proposed(one: Heading, cells: Sequence[str], said: Mapping[str, Any], doubt
         for code, word in levels.items()
     }
     return ColumnPlan(name=one.name, kind="category", levels=words, missing=missing, description=about)
+
+
+def not_two_units(one: Heading, cells: Sequence[str], by: float, path: Path) -> None:
+    """Raises where a point may stand between feet and inches, or stones and pounds: 5.11 is 5 ft 11 in, or 5.11 ft."""
+    for name, unit, words, seconds in (("height", "ft", "inches", INCHES), ("weight", "st", "pounds", POUNDS)):
+        behind = [cell.partition(".")[2] for cell in cells if len(cell.partition(".")[2]) > 1]
+        if one.name == name and by == factor(name, unit) and behind and set(behind) <= {*seconds}:
+            cell = next(cell for cell in cells if cell.endswith(tuple(f".{end}" for end in seconds)))
+            raise TableError(
+                f"{path}: {one.text} {cell} may be {unit} and {words} or {unit} with decimals; give it in {CATALOGUE[name].unit}"
+            )
 
 
 def unit_doubts(

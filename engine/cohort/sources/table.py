@@ -23,9 +23,9 @@ import numpy as np
 
 from engine.cohort.participants import Roles
 from engine.cohort.sources.delimited import TableError, of_persons, read_file
-from engine.cohort.sources.proposal import MOST_LEVELS, TablePlan, propose, unit_doubts
+from engine.cohort.sources.dictionary import beside, codes, dictionary
+from engine.cohort.sources.proposal import MOST_LEVELS, TablePlan, not_two_units, propose, unit_doubts
 from engine.cohort.split import Parts, split
-from engine.storage import strict_json
 from engine.storage.whole import whole_file
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.cells import Row, parse_rows
@@ -39,8 +39,6 @@ from engine.vocabulary.units import factor
 WHOLE = "Cohort"
 #: how many times the most that a model of adults takes no body has
 BEYOND = 3.0
-#: what feet are followed by in inches, and stones in pounds, of two digits
-INCHES, POUNDS = ("10", "11"), ("10", "11", "12", "13")
 #: the part of the people who test
 TEST = 0.2
 #: most decimals that a column is taken to be recorded to; more are computed
@@ -156,7 +154,7 @@ def read_named(
     about = _by_column(described, found)
     factors = {one.name: _factor(one, about) for one in found.values() if one.name in CATALOGUE}
     for text, one in found.items():
-        _not_two_units(one, [raw[text].strip() for raw in raws], factors.get(one.name, 1.0), path)
+        not_two_units(one, [raw[text].strip() for raw in raws], factors.get(one.name, 1.0), path)
     if plan is None and wanted:
         doubts = unit_doubts(found, raws, about)
     rows = []
@@ -249,17 +247,6 @@ def _factor(one: Heading, about: Mapping[str, Any]) -> float:
             f"column {one.text} is in {one.unit} by its heading and in {said} by its dictionary; correct one"
         )
     return factor(one.name, one.unit) if one.unit else by
-
-
-def _not_two_units(one: Heading, cells: Sequence[str], by: float, path: Path) -> None:
-    """Raises where a point may stand between feet and inches, or stones and pounds: 5.11 is 5 ft 11 in, or 5.11 ft."""
-    for name, unit, words, seconds in (("height", "ft", "inches", INCHES), ("weight", "st", "pounds", POUNDS)):
-        behind = [cell.partition(".")[2] for cell in cells if len(cell.partition(".")[2]) > 1]
-        if one.name == name and by == factor(name, unit) and behind and set(behind) <= {*seconds}:
-            cell = next(cell for cell in cells if cell.endswith(tuple(f".{end}" for end in seconds)))
-            raise TableError(
-                f"{path}: {one.text} {cell} may be {unit} and {words} or {unit} with decimals; give it in {CATALOGUE[name].unit}"
-            )
 
 
 def in_own_unit(text: str, by: float) -> str:
@@ -409,57 +396,3 @@ def _mass_index(rows: Sequence[Row], numbers: list[str]) -> Derived | None:
                     name=bmi, unit="kg/m²", low=low, high=high, scale=scale, powers=powers, description=about
                 )
     return None
-
-
-def codes(about: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """What the codes of each described category mean: ``Levels`` as an object of words (or of objects), or as a list."""
-    found = {}
-    for name, said in about.items():
-        if "Levels" not in said:
-            continue
-        levels = said["Levels"]
-        if isinstance(levels, list):
-            levels = {str(level): str(level) for level in levels}
-        if not isinstance(levels, dict):
-            raise TableError(
-                f"Levels of {name} is {levels!r}: give an object of level and meaning, or a list of levels"
-            )
-        found[name] = {
-            code: str(words.get("Description", code)) if isinstance(words, dict) else str(words)
-            for code, words in levels.items()
-        }
-    return found
-
-
-def in_words(row: Mapping[str, str], table: NamedTable) -> dict[str, str]:
-    """A row whose codes are replaced by what the table's own dictionary says that they mean."""
-    means = codes(table.about)
-    return {name: means.get(name, {}).get(text.strip(), text).strip() for name, text in row.items()}
-
-
-def beside(path: Path) -> dict[str, Any]:
-    """The data dictionary of a table; of one person's sessions or scans also that of the whole data set, above it."""
-    kind = path.stem.split("_")[-1]
-    above = [folder / f"{kind}.json" for folder in path.parents[:4]] if kind in ("sessions", "scans") else []
-    return dictionary(
-        next((file for file in [path.with_suffix(".json"), *above] if file.is_file()), path.with_suffix(".json"))
-    )
-
-
-def dictionary(file: Path) -> dict[str, Any]:
-    """A data dictionary, one object a column; empty where there is no such file. Raises :class:`TableError`."""
-    if not file.is_file():
-        return {}
-    try:
-        found = strict_json.parse(file.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TableError(f"{file} cannot be read ({error}); mend or remove it") from None
-    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
-        raise TableError(f"{file} is no data dictionary; make it an object with one object a column")
-    return {column: {_key(key): value for key, value in said.items()} for column, said in found.items()}
-
-
-def _key(key: str) -> str:
-    """A key of a data dictionary as BIDS writes it."""
-    known = {"unit": "Units", "units": "Units", "level": "Levels", "levels": "Levels", "description": "Description"}
-    return known.get(key.casefold(), key)

@@ -19,6 +19,7 @@ from pydicom.uid import UID
 from engine.imaging.dicom.elements import number_in, number_or, numbers_of, pair_of, person_of, words_of
 from engine.imaging.dicom.files import DAMAGED, is_dicom, parsed, quiet
 from engine.imaging.dicom.heartbeat import BEAT_TAGS, UNKNOWN, Beat, beat_of, beat_of_frame
+from engine.imaging.dicom.words import PARTS, PROJECTED, PROJECTIONS, SCOUTS, computes, is_map, plans
 from engine.imaging.volume import VolumeError
 
 #: classic, enhanced and legacy converted enhanced MR
@@ -77,53 +78,6 @@ TAGS: list[Any] = [
     "PixelData",
     GE_PART,
 ]
-#: words in ImageType
-SCOUTS, PARTS = ("LOCALIZER", "SCOUT"), ("P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "VELOCITY")
-PROJECTIONS = ("PROJECTION IMAGE", "MIN IP", "MAX IP", "CPR", "CSA MPR", "VOLUME RENDER", "SURFACE RENDER")
-#: the same as parts of a word: CSA MIP THICK
-PROJECTED = frozenset({"MIP", "MINIP", "MNIP", "MAXIP", "VRT"})
-#: words of images that are computed from others and show no tissue as a scanner sees it; any word that ends in MAP is one too
-MAPS = ("ADC", "FA", "TRACEW", "DIFFUSION", "PERFUSION", "RCBF", "RCBV", "RELCBF", "RELCBV", "MTT", "TTP", "TMAX")
-MAPS += (
-    "SUBTRACTION",
-    "MASK",
-    "FF",
-    "FAT_FRACTION",
-    "FATFRACTION",
-    "PDFF",
-    "R2STAR",
-    "T2STAR",
-    "FIELD_MAP",
-    "B0",
-    "B1",
-)
-MAPS += (
-    "EADC",
-    "COLFA",
-    "TENSOR",
-    "TRACE",
-    "CBF",
-    "CBV",
-    "KTRANS",
-    "SUB",
-    "STD",
-    "STDDEV",
-    "T2*",
-    "R2*",
-    "SWI",
-    "ASL",
-    "FMRI",
-)
-MAPS += ("WASHIN", "WASHOUT", "FRACTION", "WATER_FRACTION", "SCREEN SAVE", "CSA REPORT")
-MAPS += ("ISOTROPIC", "ANISOTROPY", "T1_MAP", "T2_MAP", "T2_STAR_MAP", "PHASE_DIFFERENCE", "VELOCITY_MAP")
-#: what a description calls a series that only places the next; and, of images that say DERIVED, one that is computed
-PLANNING = frozenset({"scout", "localizer", "localiser", "loc", "survey", "smartbrain", "aascout"})
-COMPUTED = frozenset(
-    {"adc", "dadc", "eadc", "fa", "map", "maps", "sub", "subtraction", "subtracted", "mip", "minip", "cbf", "cbv"}
-)
-COMPUTED |= {"mtt", "ttp", "pdff", "tensor", "trace", "coefficient", "fraction"}
-#: contrasts of an enhanced image, or of angiography, that are not T1-weighted
-OTHER_CONTRASTS = ("DIFFUSION", "FLOW_ENCODED", "PERFUSION", "TAGGING", "T2", "T2_STAR", "TOF")
 #: elements without which an image has no place
 PLACED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 WATER, FAT = ("W", "WATER"), ("F", "FAT")
@@ -131,29 +85,6 @@ DAMAGE = "a DICOM file is damaged or lacks its geometry; export the series again
 LACKING = "a DICOM file is damaged or lacks its geometry ({}); export the series again"
 #: pixels of all frames of a file at most
 MOST_PIXELS = 2**29
-
-
-def is_map(word: str) -> bool:
-    """Whether a word of an image's type says that it was computed from others.
-
-    >>> is_map("ADC"), is_map("R2_STAR_MAP"), is_map("T1")
-    (True, True, False)
-    """
-    return word in MAPS or re.split(r"[\W_]+", word)[-1] in ("MAP", "MAPS")
-
-
-def plans(description: str) -> bool:
-    """Whether a description is that of a series that only places the next."""
-    return bool(_words(description) & PLANNING)
-
-
-def computes(description: str) -> bool:
-    """Whether a description of images that say DERIVED is that of a map, a difference or a projection."""
-    return bool(_words(description) & COMPUTED)
-
-
-def _words(description: str) -> set[str]:
-    return set(re.split(r"[\W_\d]+", description.casefold()))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.imaging.dicom.files import Origin, files
-from engine.imaging.dicom.images import OTHER_CONTRASTS, Fault, Image, images_of
+from engine.imaging.dicom.images import Fault, Image, images_of
 from engine.imaging.dicom.pixels import voxels_of
+from engine.imaging.dicom.words import OTHER_CONTRASTS
 from engine.imaging.pair import CHANNELS, paired
 from engine.imaging.volume import Volume, VolumeError, sized
 from engine.vocabulary.cells import parse_rows
