@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine.cli.terminal import assignment, sweep
 
@@ -20,6 +20,17 @@ WHERE = (
 )
 CHUNKED = "store in chunks that are read on their own (zarr v3), as volumes of 8 MiB or more always are"
 STEPS = "network evaluations (default: 8, or 32 for tables)"
+
+
+class Once(argparse.Action):
+    """What is given once: a second time would take the place of the first without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "is given twice; give it once")
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
@@ -153,7 +164,7 @@ def _generate(command: Callable[[str, str], Parser]) -> None:
     text = "BIDS with NIfTI (nifti says the same) or with DICOM series under sourcedata; or rows.parquet and volumes.zarr (default: bids)"
     generate.add_argument("--format", choices=("bids", "nifti", "dicom", "parquet+zarr"), default="bids", help=text)
     text = "draw scans for this segmentation (NIfTI dseg or DICOM-SEG), by a model that knows masks"
-    generate.add_argument("--mask", metavar="FILE", type=Path, help=text)
+    generate.add_argument("--mask", metavar="FILE", type=Path, action=Once, help=text)
     generate.add_argument("--labels", action="store_true", help="each person with its mask")
     generate.add_argument("--sr", action="store_true", help="each person's row also as DICOM-SR, under sourcedata")
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="new or empty folder")
@@ -223,9 +234,9 @@ def _about_a_scan(command: Callable[[str, str], Parser]) -> None:
     text = "what is to be otherwise, such as bmi=36; may be repeated"
     whatif.add_argument("--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
     text = "the person's segmentation as it is to be (NIfTI dseg or DICOM-SEG), by a model that knows masks"
-    whatif.add_argument("--mask", metavar="FILE", type=Path, help=text)
+    whatif.add_argument("--mask", metavar="FILE", type=Path, action=Once, help=text)
     text = "one attribute through COUNT values, such as bmi=18:45:10"
-    whatif.add_argument("--sweep", metavar="NAME=FROM:TO:COUNT", type=sweep, help=text)
+    whatif.add_argument("--sweep", metavar="NAME=FROM:TO:COUNT", type=sweep, action=Once, help=text)
     text = "a given attribute of a scan's person that follows the others; may be repeated"
     whatif.add_argument("--free", metavar="NAME", action="append", default=[], help=text)
     text = "an attribute of a synthetic person, not given, that stays as it was drawn; may be repeated"

@@ -111,8 +111,10 @@ def run_whatif(args: argparse.Namespace, meter: Meter) -> None:
     meter.show("loading the model and the scan", None, now=True)
     model = load(args.checkpoint, args.device)
     given, changed = attributes_of(model, args.given), attributes_of(model, args.set)
+    if args.sweep and args.sweep[0] in changed:
+        raise RequestError(f"{args.sweep[0]} is to be otherwise by --set and by --sweep; leave it out of one")
     rows = [{**changed, args.sweep[0]: v} for v in args.sweep[1]] if args.sweep else [changed]
-    after = read_mask(model, args.mask)
+    after = read_mask(model, args.mask, args.scan)
     if not any(rows) and after is None:
         raise RequestError("nothing is to be otherwise; give --set, --sweep or --mask")
     if args.scan and (args.hold or args.seed is not None):

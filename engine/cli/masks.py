@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from engine.inference.generate import Model
 
 
-def read_mask(model: Model, path: Path | None) -> Segmentation | None:
-    """The mask in a file, on the model's grid; what was done to it is said on stderr. None: none is given."""
+def read_mask(model: Model, path: Path | None, scan: Path | None = None) -> Segmentation | None:
+    """The mask in a file (of a ``scan``, or of nobody), on the model's grid; what was done to it is said on stderr. None: none is
+    given."""
     from engine.inference.masks import admit_mask
 
     if path is None:
         return None
-    mask, notes = admit_mask(model, path)
+    mask, notes = admit_mask(model, path, scan)
     for note in notes:
         print(f"somatwin: {path.name}: {note}", file=sys.stderr)
     return mask

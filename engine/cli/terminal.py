@@ -8,8 +8,9 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from engine.vocabulary.row import NUMBER
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -75,15 +76,14 @@ def sweep(text: str) -> tuple[str, list[float]]:
     ('bmi', [18.0, 21.0, 24.0])
     """
     name, _, span = text.partition("=")
-    first, last, n = 0.0, 0.0, 0
-    with suppress(ValueError):
-        low, high, count = span.split(":")
-        first, last, n = float(low), float(high), int(count)
-    if not name.strip() or not 2 <= n <= 1000:
+    ends = [part.strip() for part in span.split(":")]
+    numbers = len(ends) == 3 and all(NUMBER.fullmatch(end) for end in ends)
+    if not name.strip() or not numbers or float(ends[2]) not in range(2, 1001):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not NAME=FROM:TO:COUNT with 2 or more values, such as bmi=18:45:10"
         )
-    return name.strip(), [round(first + (last - first) * i / (n - 1), 4) for i in range(n)]
+    first, last, n = float(ends[0]), float(ends[1]), int(float(ends[2]))
+    return name.strip(), [float(f"{first + (last - first) * i / (n - 1):.10g}") for i in range(n)]
 
 
 def cell(text: str) -> int | float | str:
@@ -92,11 +92,9 @@ def cell(text: str) -> int | float | str:
     >>> cell("60"), cell("61.50"), cell("F"), cell("nan")
     (60, 61.5, 'F', 'nan')
     """
-    if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+    if re.fullmatch(r"[+-]?\d{1,15}", text, re.ASCII):
         return int(text)
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
-        return float(text)
-    return text
+    return float(text) if NUMBER.fullmatch(text) else text
 
 
 def attributes_of(model: Model, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:

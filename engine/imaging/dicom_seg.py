@@ -128,6 +128,7 @@ def read_dicom_seg(path: str | Path) -> tuple[np.ndarray, np.ndarray, dict[int, 
         try:
             image = dcmread(path)
             _refuse_other(image, path.name)
+            _refuse_lost(image, path.name)
             seg = Seg.from_dataset(image, copy=False)
             names = {n: str(seg.get_segment_description(n).segment_label) for n in seg.segment_numbers}
             volume = seg.get_volume(combine_segments=True)
@@ -278,6 +279,19 @@ def _refuse_other(image: Dataset, name: str) -> None:
         raise VolumeError(f"{name} is a DICOM {what}, no segmentation (SEG); give the SEG object, or a NIfTI label map")
     if (kind := str(image.get("SegmentationType", ""))) not in ("BINARY", "LABELMAP"):
         raise VolumeError(f"{name} is a segmentation of type {kind or 'unknown'}, no labels; export it as BINARY")
+
+
+def _refuse_lost(image: Dataset, name: str) -> None:
+    """Refuse frames that would be left out without a word: those beyond the number stated, and of segments not described."""
+    frames, said = image.get("PerFrameFunctionalGroupsSequence", ()), int(image.get("NumberOfFrames") or 0)
+    if frames and len(frames) != said:
+        raise VolumeError(f"{name} says it has {said} frames and describes {len(frames)}; {AGAIN}")
+    told = {int(one.SegmentNumber) for one in image.get("SegmentSequence", ())}
+    shown = {
+        int(one.ReferencedSegmentNumber) for frame in frames for one in frame.get("SegmentIdentificationSequence", ())
+    }
+    if strange := sorted(shown - told):
+        raise VolumeError(f"{name} has frames of segment {strange[0]}, which it does not describe; {AGAIN}")
 
 
 def _file(image: Dataset) -> bytes:

@@ -30,6 +30,8 @@ MOST_CODES = 2**24
 COVERS = 0.8
 #: share of a class's volume from which on a piece is another organ, and no islet
 PIECE = 0.15
+#: folders in which a label map's table is looked for: its own up to a data set's, above ``sub-01/ses-1/anat``
+ABOVE = 4
 #: classes in a label map of bytes
 MOST_CLASSES = 256
 #: voxels of a source by which samples are moved, so that the middle between two is always the same one of them
@@ -84,14 +86,16 @@ def read_segmentation(
     grid: tuple[int, int, int],
     affine: np.ndarray,
     single: Sequence[str] = (),
+    aligned: bool = False,
 ) -> tuple[Segmentation, list[str]]:
     """A label map (NIfTI or DICOM-SEG) as a model's ``classes`` on its ``grid``, and notes on what was done.
 
-    Names are those of a SEG's segments, or of the table beside a NIfTI: ``X_dseg.tsv``, ``X.tsv``, or ``dseg.tsv``
-    there or up to two folders above; without one, codes are indices into ``classes``. Labels come onto the grid by the
-    nearest neighbour. ``single`` are the classes that a person has one of. Raises :class:`VolumeError` for a file that
-    cannot be read, is not 3D, or holds no whole numbers; a label that means no class of the model's; nothing but
-    background, or all else outside the grid; and a ``single`` class in two large pieces.
+    Names are those of a SEG's segments, or of the table beside a NIfTI: ``X_dseg.tsv``, ``X.tsv``, or the one that it
+    inherits in BIDS, such as ``dseg.tsv`` up to three folders above; without one, codes are indices into ``classes``.
+    Labels come onto the grid by the nearest neighbour. ``single`` are the classes that a person has one of; ``aligned``
+    asks for voxels that are the grid's own. Raises :class:`VolumeError` for a file that cannot be read, is not 3D, or
+    holds no whole numbers; a label that means no class of the model's; nothing but background, or all else outside the
+    grid; and a ``single`` class in two large pieces.
     """
     path = Path(path)
     source, names, table, dicom = _read(path)
@@ -100,6 +104,11 @@ def read_segmentation(
     whole = Volume(index[source.data], source.affine, ("dseg",))
     if not whole.data.any():
         raise VolumeError(f"{path.name} holds nothing but background (0); save the labels of its structures in it")
+    if aligned and not _aligned(whole, grid, affine):
+        raise VolumeError(
+            f"{path.name} does not lie on the model's grid, onto which the scan is moved; edit the mask that the command "
+            "segment finds in the scan"
+        )
     labels, moved = _on_grid(whole, grid, affine, path.name)
     if not labels.any():
         raise VolumeError(
@@ -163,11 +172,21 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _table_of(path: Path) -> Path | None:
-    """The BIDS table of a label map's codes, the nearest one."""
+    """The BIDS table of a label map's codes: its own, else by the inheritance principle the nearest one whose name has no
+    entity that the map's does not have, of several in a folder the one with the most. Raises where two have as many."""
     stem = path.name.removesuffix(".gz").rpartition(".")[0]
     beside = [path.with_name(f"{stem}_dseg.tsv"), path.with_name(f"{stem}.tsv")]
-    above = [folder / "dseg.tsv" for folder in path.absolute().parents[:3]]
-    return next((table for table in (*beside, *above) if table.is_file()), None)
+    if own := next((table for table in beside if table.is_file()), None):
+        return own
+    for folder in path.absolute().parents[:ABOVE]:
+        tables = [(table.stem.split("_"), table) for table in sorted(folder.glob("*dseg.tsv")) if table.is_file()]
+        fits = [(len(words), t) for words, t in tables if words[-1] == "dseg" and {*words[:-1]} <= {*stem.split("_")}]
+        most = [table for count, table in fits if count == max(fits)[0]]
+        if len(most) > 1:
+            raise VolumeError(f"{most[0].name} and {most[1].name} both name the labels of {path.name}; keep one")
+        if most:
+            return most[0]
+    return None
 
 
 def _names(table: Path) -> dict[int, str]:
@@ -180,6 +199,8 @@ def _names(table: Path) -> dict[int, str]:
     if not {"index", "name"} <= set(columns):
         has = ", ".join(columns) or "none"
         raise VolumeError(f"{table.name} has the columns {has}; a table of labels has index and name, parted by tabs")
+    if twice := [column for column in ("index", "name") if columns.count(column) > 1]:
+        raise VolumeError(f"{table.name} has two columns {twice[0]}; keep one")
     names: dict[int, str] = {}
     for line in lines[1:]:
         cells = dict(zip(columns, line, strict=False))
@@ -253,6 +274,15 @@ def _on_grid(
     to_source = np.linalg.inv(turned.affine) @ target.affine
     placed = turned.resampled(grid, turned.affine @ nudge @ to_source, order=0).data
     return placed, [f"{name} was resampled from {_size(turned)} to the model's {_size(target)}, nearest neighbour."]
+
+
+def _aligned(source: Volume, grid: tuple[int, int, int], affine: np.ndarray) -> bool:
+    """Whether each voxel of a file is one of the grid's."""
+    turned = source.reoriented(Volume(np.empty(grid, np.uint8), affine).axcodes)
+    to_grid = np.linalg.inv(affine) @ turned.affine
+    first = np.rint(to_grid[:3, 3])
+    same = np.allclose(to_grid[:3, :3], np.eye(3), atol=1e-3) and np.allclose(to_grid[:3, 3], first, atol=0.01)
+    return bool(same and first.min() >= 0 and (first + turned.grid <= grid).all())
 
 
 def _size(volume: Volume) -> str:

@@ -49,6 +49,24 @@ def admit(
     return volume, [*brought.notes, *doubts]
 
 
+def moves(model: Model, scan: Volume | str | Path) -> bool:
+    """Whether a scan is moved on its way to the model's grid, and does not lie on it already or is resampled where it lies."""
+    given = _volume(model, scan)[0].reoriented("RAS")
+    return not _lies_on(model, given) and (_settings(model) is not None or given.phases > 1)
+
+
+def _lies_on(model: Model, scan: Volume) -> bool:
+    grid = model.checkpoint.model.config.image.grid
+    return scan.grid == grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01)
+
+
+def _settings(model: Model) -> PreprocessConfig | None:
+    """How the scans of the model's region are preprocessed, where they are."""
+    config = model.checkpoint.config
+    region = region_of(config.channels)
+    return config.preprocessing if region is not None and region.intake == "preprocessed" else None
+
+
 def intake(model: Model, scan: Volume | str | Path, masker: BrainMasker | None = None) -> Volume:
     """A scan, or the one at a path (either file of a torso's pair), on the model's grid, float32 in 0..1.
 
@@ -97,14 +115,13 @@ class _Brought:
 def _brought(model: Model, scan: Volume | str | Path, masker: BrainMasker | None) -> _Brought:
     if not model.has_image:
         raise RequestError(f"{model.name} knows tables only: give a model that knows scans")
-    config, image = model.checkpoint.config, model.checkpoint.model.config.image
+    image = model.checkpoint.model.config.image
     given, notes = _volume(model, scan)
     scan = given.reoriented("RAS")
-    if scan.grid == image.grid and np.allclose(scan.affine, model.checkpoint.affine, atol=0.01):
+    if _lies_on(model, scan):
         return _Brought(_on_grid(model, scan), [], notes)
     scan = black_at_zero(scan)
-    region = region_of(config.channels)
-    if region is not None and region.intake == "preprocessed" and (settings := config.preprocessing) is not None:
+    if (settings := _settings(model)) is not None:
         return _Brought(*_preprocessed(model, scan, settings, masker), notes)
     if scan.phases > 1:
         return _beating(model, scan, notes)

@@ -9,14 +9,17 @@ from engine.anatomy import region_of
 from engine.imaging.segmentation import Segmentation, read_segmentation
 from engine.imaging.volume import Volume
 from engine.inference.generate import Model
+from engine.inference.intake import moves
 from engine.inference.mask_edit import MaskEdit, volume_ratios
 from engine.inference.segment import check_masks, segment
 from engine.vocabulary.schema import Row
 
 
-def admit_mask(model: Model, path: str | Path) -> tuple[Segmentation, list[str]]:
+def admit_mask(model: Model, path: str | Path, scan: str | Path | None = None) -> tuple[Segmentation, list[str]]:
     """The segmentation at ``path`` (NIfTI with or without a BIDS table of its labels, or DICOM-SEG) as ``model`` takes it, and
     what was done to it.
+
+    Where it is of a ``scan`` that the model moves, it has to lie on the model's grid: it would stay where the scan was.
 
     Raises :class:`RequestError` for a model without masks, :class:`engine.imaging.volume.VolumeError` for a file that is no
     mask of its classes: unknown labels, none at all, numbers that are no labels, an organ twice.
@@ -31,6 +34,7 @@ def admit_mask(model: Model, path: str | Path) -> tuple[Segmentation, list[str]]
         grid=config.model.image.grid,
         affine=model.checkpoint.affine,
         single=region.single if region else (),
+        aligned=scan is not None and moves(model, scan),
     )
 
 

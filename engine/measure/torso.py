@@ -124,6 +124,9 @@ COUNTED = {
 IN_UNITS = ("waist", "liver_pdff")
 #: share of surely subcutaneous fat that shows more water than fat, from which an exchange is told
 EXCHANGED = 0.01
+#: share of the body that is clearly water, and clearly fat: by how much the one outshines the other there, and from which share of
+#: the brightest on a voxel is body
+PURE, OUTSHINES, BODY = 0.005, 1.25, 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +188,16 @@ class TorsoMeasure(LearnedRuler[TorsoMeasureConfig]):
         torso = self.framed(finite(volume))
         if float(torso.data.max()) - float(torso.data.min()) < 1e-6:
             raise VolumeError("there is nothing to see in this scan: every voxel has the same value")
+        if all(n <= least for n, least in zip(torso.grid, self.config.segmenter.multiples, strict=True)):
+            size = " x ".join(f"{n * mm / 10:.0f}" for n, mm in zip(torso.grid, torso.spacing, strict=True))
+            raise VolumeError(
+                f"a field of view of {size} cm is smaller than a torso; correct its units or give it whole"
+            )
+        if (share := least_pure(torso)) < PURE:
+            raise VolumeError(
+                f"only {share:.1%} of the body shows clearly more of the one image than of the other, so they are no water "
+                "and fat images but, say, in phase and opposed phase; give water and fat"
+            )
         torso, probabilities, notes = self.classified(torso)
         return replace(self.read(torso, probabilities), notes=notes)
 
@@ -254,6 +267,16 @@ class TorsoMeasure(LearnedRuler[TorsoMeasureConfig]):
             told = f"water and fat are exchanged in about {share:.0%} of the subcutaneous fat; values there may be off"
             return torso, probabilities, (told,)
         return torso, probabilities, ()
+
+
+def least_pure(torso: Volume) -> float:
+    """Share of the body that is clearly water, or clearly fat where that is less: next to none where both images are the same, one is
+    empty, or one is the sum of water and fat, which nowhere is less than either or their difference."""
+    water, fat = torso.data[CHANNELS.index(WATER)], torso.data[CHANNELS.index(FAT)]
+    brighter = np.maximum(water, fat)
+    body = brighter > BODY * float(np.quantile(brighter, 0.99))
+    pairs = ((water[body], fat[body]), (fat[body], water[body]))
+    return min(float((one > OUTSHINES * other).mean()) for one, other in pairs) if body.any() else 0.0
 
 
 def exchanged(torso: Volume, probabilities: Float[np.ndarray, "k x y z"]) -> float:

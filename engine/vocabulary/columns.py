@@ -22,7 +22,7 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from engine.vocabulary.refusal import Refusal
-from engine.vocabulary.row import Cell
+from engine.vocabulary.row import NUMBER, Cell
 
 #: fewest persons behind each stored quantile of a large cohort, and most quantiles of a small and of a large one
 BEHIND, FEW_KNOTS, MANY_KNOTS = 24, 33, 257
@@ -68,11 +68,8 @@ class Number:
 
     def check(self, value: Any) -> float:
         """``value`` as a float; raises :class:`AttributeValueError` when it is no number or impossible."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not self.low <= number <= self.high:
+        number = _as_number(value)
+        if number is None or not self.low <= number <= self.high:
             bounds = f"{self.low:g} to {self.high:g} {self.unit}".rstrip()
             raise AttributeValueError(f"{self.name} {value!r} is not possible here: give a number from {bounds}")
         return number
@@ -235,9 +232,11 @@ def level_of(value: Any, levels: Iterable[str]) -> str | None:
 
 
 def _as_number(value: Any) -> float | None:
+    if isinstance(value, str) and not NUMBER.fullmatch(value.strip()):
+        return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

@@ -2,5 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 Cell = float | int | str | None
 Row = dict[str, Cell]
+
+#: how a number is written: in no other digits, and without the underscores that Python would take
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -21,7 +21,7 @@ import engine.cohort.ingest
 import engine.evaluation.bench.sampling
 import engine.inference.generate
 from engine.__main__ import main
-from engine.cli.terminal import Meter, cell
+from engine.cli.terminal import Meter, cell, sweep
 from engine.imaging.dicom import read_series
 from engine.inference.generate import Model
 from tests.conftest import contents
@@ -230,6 +230,13 @@ def test_numbers_are_numbers_and_all_else_is_text() -> None:
     cells = [cell(t) for t in ("60", "-3", "61.50", ".5", "1e2", "F", "nan", "inf", "1_0", "0x10", "٣")]
     assert cells == [60, -3, 61.5, 0.5, 100.0, "F", "nan", "inf", "1_0", "0x10", "٣"]
     assert [type(c) for c in cells[:3]] == [int, int, float]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"), [("x=0.00001:0.00003:3", [1e-5, 2e-5, 3e-5]), ("x=0:1:4", [0, 0.3333333333, 0.6666666667, 1])]
+)
+def test_a_sweep_has_the_values_asked_for(text: str, values: list[float]) -> None:
+    assert sweep(text) == ("x", values)
 
 
 def run_python(*argv: str) -> subprocess.CompletedProcess[str]:

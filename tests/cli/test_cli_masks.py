@@ -123,6 +123,21 @@ def test_a_mask_that_is_none_is_refused(masked: str, refused: Callable[..., str]
     assert "background, brain, ventricles, other" in said or "brain, ventricles, other" in said
 
 
+def test_a_mask_of_a_scan_that_is_moved_has_to_lie_where_it_is_moved_to(
+    masked: str, person: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    """The scan's brain comes to the middle of the model's grid; the mask would stay 30 mm beside it."""
+    for name in ("sub-0001_T1w.nii.gz", "sub-0001_dseg.nii.gz"):
+        volume = load_volume(person / name)
+        volume.affine[0, 3] += 30
+        volume.save(tmp_path / name)
+    given = [tmp_path / "sub-0001_T1w.nii.gz", "--mask", tmp_path / "sub-0001_dseg.nii.gz", "--out", tmp_path / "out"]
+    said = refused("whatif", masked, *given)
+    assert said.startswith(
+        "somatwin: sub-0001_dseg.nii.gz does not lie on the model's grid, onto which the scan is moved"
+    )
+
+
 def test_masks_as_dicom(masked: str, person: Path, tmp_path: Path) -> None:
     """A synthetic person's and that of a scan: a SEG beside the slices it refers to, read again with the same labels."""
     out = tmp_path / "dicom"

@@ -235,6 +235,23 @@ def test_what_is_damaged_is_refused(segmentation: Segmentation, sources: list[Da
         assert "seg.dcm" in refusal(saved(tmp_path, data[:cut]))
 
 
+@pytest.mark.parametrize(
+    ("number", "frames", "said"),
+    [
+        (9, None, "seg.dcm has frames of segment 1, which it does not describe; export it again, or save it as NIfTI"),
+        (1, 2, "seg.dcm says it has 2 frames and describes 8; export it again, or save it as NIfTI"),
+    ],
+)
+def test_frames_are_not_left_out(
+    segmentation: Segmentation, sources: list[Dataset], tmp_path: Path, number: int, frames: int | None, said: str
+):
+    image = opened(write_dicom_seg(segmentation, sources, **ABOUT))
+    image.SegmentSequence[0].SegmentNumber = number
+    image.NumberOfFrames = frames or image.NumberOfFrames
+    image.save_as(tmp_path / "seg.dcm")
+    assert refusal(tmp_path / "seg.dcm") == said
+
+
 def test_slices_that_are_no_series_are_refused(segmentation: Segmentation, sources: list[Dataset]):
     for some, said in (
         (sources[:1], "1 images given; give all of one series"),

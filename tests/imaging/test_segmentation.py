@@ -130,6 +130,61 @@ def test_the_table_may_stand_where_bids_has_it(labels: np.ndarray, tmp_path: Pat
     np.testing.assert_array_equal(read(path)[0].labels, labels[..., ::-1])
 
 
+@pytest.mark.parametrize(
+    ("tables", "taken"),
+    [
+        (["dseg.tsv", "desc-a_dseg.tsv"], "desc-a_dseg.tsv"),
+        (["dseg.tsv", "sub-1/sub-1_dseg.tsv"], "sub-1/sub-1_dseg.tsv"),
+        (["dseg.tsv", "sub-1/ses-1/anat/sub-1_desc-b_dseg.tsv"], "dseg.tsv"),
+        (["desc-a_dseg.tsv", "sub-1_dseg.tsv"], None),
+    ],
+)
+def test_a_table_is_inherited_as_in_bids(labels: np.ndarray, tmp_path: Path, tables: list[str], taken: str | None):
+    """The nearest of those that are meant for the map, the one that says most of it; never one for another map."""
+    folder = tmp_path / "sub-1" / "ses-1" / "anat"
+    folder.mkdir(parents=True)
+    path = write(folder, labels, name="sub-1_ses-1_desc-a_dseg.nii.gz")
+    for table in tables:
+        first, second = ("liver", "spleen") if table == taken else ("spleen", "liver")
+        (tmp_path / table).write_text(f"index\tname\n1\t{first}\n2\tleft kidney\n3\t{second}\n", "utf-8")
+    if taken is None:
+        said = "desc-a_dseg.tsv and sub-1_dseg.tsv both name the labels of sub-1_ses-1_desc-a_dseg.nii.gz; keep one"
+        assert refusal(path) == said
+    else:
+        np.testing.assert_array_equal(read(path)[0].labels, labels)
+
+
+@pytest.mark.parametrize("column", ["index", "name"])
+def test_a_column_twice_is_refused(labels: np.ndarray, tmp_path: Path, column: str):
+    path = write(tmp_path, labels)
+    (tmp_path / "x.tsv").write_text(f"index\tname\t{column}\n1\tliver\t2\n", "utf-8")
+    assert refusal(path) == f"x.tsv has two columns {column}; keep one"
+
+
+@pytest.mark.parametrize(
+    ("axcodes", "part", "shift", "fits"),
+    [
+        ("RAS", slice(None), 0.0, True),
+        ("LPS", slice(2, 8), 0.0, True),
+        ("RAS", slice(None), 0.7, False),
+        ("RAS", slice(None), 2.0, False),
+    ],
+)
+def test_a_map_that_has_to_be_aligned(
+    labels: np.ndarray, tmp_path: Path, axcodes: str, part: slice, shift: float, fits: bool
+):
+    """The grid's own voxels are taken, turned or a part of them; others are refused, and without the condition resampled."""
+    whole = Volume(labels, AFFINE).reoriented(axcodes)
+    affine = whole.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (part.start or 0) + np.array([shift, 0, 0])
+    path = write(tmp_path, whole.data[:, :, part], affine)
+    assert read(path)[0].labels.any()
+    if fits:
+        assert read(path, aligned=True)[0].labels.any()
+    else:
+        assert "x.nii.gz does not lie on the model's grid" in refusal(path, aligned=True)
+
+
 def test_what_is_missing_is_said(labels: np.ndarray, tmp_path: Path):
     labels[labels == 3] = 0
     found, notes = read(write(tmp_path, labels[:6], table="1\tliver\n2\tleft kidney\n"))

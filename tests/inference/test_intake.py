@@ -132,6 +132,9 @@ def test_whatif_from_the_command_line(tiny_checkpoint: Path, scan: Path, tmp_pat
     for wrong, sentence in (
         (["--set", "bmi=20"], "exists already"),
         (["--sweep", "bmi=20"], "is not NAME=FROM:TO:COUNT"),
+        (["--sweep", "bmi=1_8:4_5:2"], "is not NAME=FROM:TO:COUNT"),
+        (["--sweep", "bmi=18:30:2", "--sweep", "age=20:60:2"], "--sweep: is given twice; give it once"),
+        (["--set", "bmi=20", "--sweep", "bmi=18:30:2"], "bmi is to be otherwise by --set and by --sweep"),
         ([], "nothing is to be otherwise"),
     ):
         assert main([*command, *wrong]) == 2

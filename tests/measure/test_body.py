@@ -107,6 +107,10 @@ def test_another_grid_keeps_place_and_amount(bare: TorsoMeasure, person: Phantom
         (lambda v: replace(v, data=v.data * np.float32("nan")), "NaN or infinite"),
         (lambda v: replace(v, data=np.zeros_like(v.data)), "nothing to see"),
         (lambda v: replace(v, affine=v.affine @ np.diag([9.0, 9, 9, 1])), "larger than a torso"),
+        (lambda v: replace(v, affine=v.affine @ np.diag([0.02, 0.02, 0.02, 1])), "smaller than a torso"),
+        (lambda v: replace(v, data=v.data[[0, 0]]), "no water and fat images"),
+        (lambda v: replace(v, data=v.data * np.float32([1, 0]).reshape(2, 1, 1, 1)), "no water and fat images"),
+        (lambda v: replace(v, data=np.stack([v.data[0] + 0.0 + v.data[1], v.data[1]])), "no water and fat images"),
     ],
 )
 def test_what_is_no_torso_gets_a_sentence(bare: TorsoMeasure, person: PhantomPerson, change, words: str):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from engine.vocabulary.columns import Category, Number
+from engine.vocabulary.columns import AttributeValueError, Category, Number
 
 
 def income(n: int, seed: int = 0) -> np.ndarray:
@@ -75,3 +75,11 @@ def test_an_ordered_category_has_the_normal_scores_of_its_levels() -> None:
     assert kstest(codes[:, 0], "norm").statistic < 0.04
     drawn = column.decode(np.random.default_rng(1).normal(size=(10000, 1)))
     assert drawn.count("daily") / 10000 == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["6_0", "６０", "1" * 5000, "nan", "inf", ""])
+def test_text_that_is_no_plain_number_is_refused(text: str) -> None:
+    column = Number(name="age", unit="years", low=18, high=100)
+    assert column.check(" 60.0 ") == 60
+    with pytest.raises(AttributeValueError, match="is not possible here: give a number from 18 to 100 years"):
+        column.check(text)
