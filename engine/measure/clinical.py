@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from engine.measure.ruler import Ruler, stated_error
+from engine.measure.ruler import Measured, Stated, stated_error
 from engine.phantom.heart.reference import ABSOLUTE
 
 #: a sex of the schema, or everybody
@@ -161,7 +161,12 @@ class Change:
         return {**record, "interpretable": interpretable(self.size, self.error)}
 
 
-def changes(ruler: Ruler, readings: Sequence[Mapping[str, float]]) -> list[Change]:
+@runtime_checkable
+class Reader(Measured, Stated, Protocol):
+    """What has measures in units, and says how far it errs."""
+
+
+def changes(ruler: Reader, readings: Sequence[Mapping[str, float]]) -> list[Change]:
     """What changed, one a measure that is in all of the ``readings``: before, after and, where nothing is set, before and after."""
     before, after, *rest = readings
     found = []
