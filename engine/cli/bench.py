@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.terminal import Meter
+
+if TYPE_CHECKING:
+    from engine.cohort.store import CohortStore
 
 Progress = Callable[[str, int, int], None]
 
@@ -31,22 +35,32 @@ def run_bench(args: argparse.Namespace, meter: Meter) -> None:
 
 def _on_a_store(args: argparse.Namespace, progress: Progress) -> dict[str, Any] | None:
     """What is measured beside the persons of a store; None where none is given."""
-    from engine.cohort.store import CohortStore
-
+    how: dict[str, Any] = {"device": args.device, "progress": progress}
     if args.infer:
         from engine.evaluation.bench.infer import benchmark_infer
 
-        return benchmark_infer(args.checkpoint, CohortStore.open(args.infer), device=args.device, progress=progress)
+        return benchmark_infer(args.checkpoint, _judging(args.checkpoint, args.infer), **how)
     if args.few:
         from engine.evaluation.bench.steps import benchmark_steps
 
-        return benchmark_steps(args.checkpoint, CohortStore.open(args.few), device=args.device, progress=progress)
+        return benchmark_steps(args.checkpoint, _judging(args.checkpoint, args.few), **how)
     if args.masks:
         from engine.evaluation.bench.masks import benchmark_masks
 
-        store = CohortStore.open(args.masks)
-        return benchmark_masks(args.checkpoint, store, baseline=args.segresnet, device=args.device, progress=progress)
+        return benchmark_masks(args.checkpoint, _judging(args.checkpoint, args.masks), baseline=args.segresnet, **how)
     return None
+
+
+def _judging(checkpoint: str, folder: str) -> CohortStore:
+    """The store in a folder, its parts as the checkpoint knows them: nobody is judged on whom it was trained."""
+    from engine.checkpoints.files import find
+    from engine.cohort.participants import judged, read_participants
+    from engine.cohort.store import CohortStore
+
+    path = find(checkpoint)
+    store, said = judged(CohortStore.open(folder), read_participants(path), path.name)
+    print(said, file=sys.stderr)
+    return store
 
 
 def _alone(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
