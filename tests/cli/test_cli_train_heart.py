@@ -65,6 +65,7 @@ def heart_store(path: Path, persons: int = 40, *, labels: bool = True) -> Cohort
     return builder.finish(rows)
 
 
+@pytest.mark.slow
 def test_a_heart_ruler_is_trained_by_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

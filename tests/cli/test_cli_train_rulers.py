@@ -103,6 +103,7 @@ def test_a_head_ruler_is_trained_by_the_command(
     assert (tmp_path / "run" / "progress.jsonl").is_file()
 
 
+@pytest.mark.slow
 def test_a_torso_ruler_is_trained_by_the_command(
     torsos: CohortStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

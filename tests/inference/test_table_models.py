@@ -150,6 +150,7 @@ def test_a_row_does_not_depend_on_how_many_are_asked_for(model: Model) -> None:
     assert model.generate(n=1, seed=72)[0].attributes == many[69].attributes
 
 
+@pytest.mark.slow
 def test_missing_cells_are_filled_from_those_present(people: Path, model: Model) -> None:
     """Present cells come back; fat is filled near its regression on sex and body mass; other draws differ."""
     rows = [dict(row) for row in TableCohort.open(people).rows[:200]]

@@ -156,6 +156,7 @@ def test_orientation_and_scale_do_not_matter(shipped: TorsoMeasure, person: Phan
     assert shipped.measure(scaled) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_exchanged_channels_are_put_right_and_told(shipped: TorsoMeasure, person: PhantomPerson):
     scan = scan_of(person)
     assert shipped.examine(scan).notes == ()

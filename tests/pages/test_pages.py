@@ -108,7 +108,7 @@ def test_live_mode_follows_a_slider(app: AppTest):
     [
         ({"age": "-3"}, "age '-3' is not possible here"),
         ({"sex": "X"}, "sex 'X' is unknown here"),
-        ({"bmi": "900"}, "bmi '900' is not possible here"),
+        ({"bmi": "900"}, "BMI '900' is not possible here"),
         ({"shoe": "42"}, "there is no column 'shoe' here"),
         ({"seed": "abc"}, "seed 'abc' is not possible here"),
         ({"model": "../../etc"}, "there is no model '../../etc' here"),

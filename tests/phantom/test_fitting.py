@@ -108,6 +108,7 @@ def test_a_fitted_person_depends_on_no_company_and_few_bodies() -> None:
     assert max(drawn.count(seed) for seed in (8, 9, 10)) <= BODIES / 2
 
 
+@pytest.mark.slow
 def test_the_rest_of_the_person_fits_what_is_given() -> None:
     """Much subcutaneous fat means a high BMI, and more often a woman; much muscle a man."""
     plain = sample_people(range(40))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from engine.checkpoints.checkpoint import load_checkpoint
@@ -64,6 +65,7 @@ def test_a_painting_that_was_stopped_ends_as_if_it_was_not(
         assert torch.equal(value, other.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_recipe_with_texture_paints_at_the_end(
     mask_recipe: Recipe, labelled_store: CohortStore, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_nobody_labelled_is_refused(tiny_store: CohortStore, tmp_path: Path) -> 
         next(iter(fit_atlas(coder_of(tiny_store), tiny_store, np.array([0, 1]), CONFIG, run_dir=tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_recipe_with_an_atlas_draws_masks_through_it(
     mask_recipe: Recipe, labelled_store: CohortStore, tmp_path: Path
 ) -> None:
