@@ -239,6 +239,8 @@ def write_counterfactuals(
         for k, intervention in enumerate(interventions, 1):
             there = counterfactual(model, scan, factual=factual, intervention=intervention, edit=edit, **how)
             known: Row = {**factual, **intervention}
+            if edit is not None:  # volumes that the edit moved are now what it made of them
+                known |= {name: there.row[name] for name in free if name in factual}
             undone = {name: there.factual[name] for name in intervention}
             reverse = None if edit is None else MaskEdit(before=edit.after, after=edit.before)
             back = counterfactual(model, there.volume, factual=known, intervention=undone, edit=reverse, **how)
