@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run_impute(args: argparse.Namespace, meter: Meter) -> None:
     """A table with its missing cells filled, as a new file; on stdout the file."""
-    from engine.cohort.sources.dictionary import codes
+    from engine.cohort.dictionary import codes
     from engine.cohort.sources.table import read_named, write_table
     from engine.inference.generate import load
     from engine.inference.impute import impute

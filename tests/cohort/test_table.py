@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.cohort.sources.dictionary import codes
+from engine.cohort.dictionary import codes
 from engine.cohort.sources.table import TableCohort, TableError
 from engine.vocabulary.schema import Category
 

@@ -16,8 +16,8 @@ import numpy as np
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
+from engine.cohort.dictionary import dictionary
 from engine.cohort.sources.bids import read_bids
-from engine.cohort.sources.dictionary import dictionary
 from engine.cohort.sources.table import TableCohort, read_named
 from engine.imaging.dicom import read_dixon, read_series
 from engine.imaging.nifti import load_volume, read_volume

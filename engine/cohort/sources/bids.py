@@ -10,9 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from engine.cohort.dictionary import in_words
 from engine.cohort.sources.bids_files import choose, ignored_in, of_scan
 from engine.cohort.sources.delimited import TableError
-from engine.cohort.sources.dictionary import in_words
 from engine.cohort.sources.headers import sex_in_sidecar
 from engine.cohort.sources.proposal import TablePlan
 from engine.cohort.sources.reports import measured_in, merged, reports_beside

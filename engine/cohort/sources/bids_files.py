@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from engine.cohort.dictionary import in_words
 from engine.cohort.sources.choosing import chooser
 from engine.cohort.sources.delimited import TableError
-from engine.cohort.sources.dictionary import in_words
 from engine.cohort.sources.headers import described_in_sidecar, image_type, of_sidecar
 from engine.cohort.sources.table import read_named
 from engine.imaging.dicom.series import LONGEST_ECHO

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.cohort.dictionary import beside, codes, dictionary
 from engine.cohort.participants import Roles
 from engine.cohort.sources.delimited import TableError, of_persons, read_file
-from engine.cohort.sources.dictionary import beside, codes, dictionary
 from engine.cohort.sources.proposal import MOST_LEVELS, TablePlan, not_two_units, propose, unit_doubts
 from engine.cohort.split import Parts, split
 from engine.storage.whole import whole_file

@@ -20,6 +20,7 @@ from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume
 from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import Model, load
+from engine.inference.mask_edit import RIM
 from engine.inference.masks import edit_of_scan
 from engine.inference.segment import check_masks, segment
 from engine.measure.ruler import Classes
@@ -37,8 +38,8 @@ class Classifier(Protocol):
     def classes_on(self, volume: Volume) -> Classes: ...
 
 
-#: the region that is grown, by what factor, and how far from it nothing should change, mm
-GROWN, FACTOR, RIM = "liver", 1.3, 15.0
+#: the region that is grown, and by what factor
+GROWN, FACTOR = "liver", 1.3
 #: steps of a what-if each way
 STEPS = 16
 
