@@ -13,7 +13,7 @@ from torch import Tensor
 
 #: whose tensors are compact, from how many numbers on
 COMPACT = (
-    *("autoencoder.", "mask_autoencoder.", "refiner.", "detail.net.", "tissues.net."),
+    *("autoencoder.", "mask_autoencoder.", "refiner.", "detail.net.", "tissues.net.", "mask_detail.net."),
     *("velocity_net.blocks.", "rows.velocity_net.blocks.", "image_loadings", "mask_loadings", "correction"),
 )
 LEAST = 2**14

@@ -184,14 +184,15 @@ class Model:
             known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=draws_mask)
             for state in self._integrate(noise, known, weight, times):
                 tally.add()
-            drawn, field = model.seen_mask(state.mask) if draws_mask else (None, None)
-            scans, volumes = None, [None] * len(seeds)
-            if self.has_image:
-                shown = drawn if labels is None else labels.to(state.image.device).expand(len(seeds), -1, -1, -1)
-                scans = model.decode(state.image)
+            scans = model.decode(state.image) if self.has_image else None
+            volumes, drawn, field = [None] * len(seeds), None, None
+            if draws_mask and scans is not None:
+                # a draft's mask is the likeliest
+                drawn, field = model.drawn_mask(state.mask, scans, seeds) if detail else model.seen_mask(state.mask)
             tally.add()
             if scans is not None:
                 if detail:
+                    shown = drawn if labels is None else labels.to(scans.device).expand(len(seeds), -1, -1, -1)
                     scans = model.detailed(scans, shown, seeds, DETAIL_STEPS, field=field)
                 volumes = scans.cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)

@@ -102,20 +102,26 @@ class MaskConfig:
 class DetailConfig:
     """The network of detail: ``widths`` are its channels at 1/2, 1/4 and 1/8 of the resolution, multiples of 8, ``blocks`` how
     many it has at 1/8. In a model without a mask ``classes`` are told apart in every frame of the decoded scan first (none: they
-    are not), with the ``codes`` of each in the label maps of the cohort; what is in none is the last. Raises
+    are not), with the ``codes`` of each in the label maps of the cohort; what is in none is the last. ``mask_steps``
+    evaluations of a network of these sizes draw the detail of a mask, or of those classes in all frames (0: of each voxel the
+    likeliest is taken). ``class_widths`` are those of the networks that tell or draw these classes (none: ``widths``). Raises
     :class:`ConfigError`."""
 
     widths: tuple[int, int, int] = (32, 64, 96)
     blocks: int = 2
     classes: tuple[str, ...] = ()
     codes: tuple[tuple[int, ...], ...] = ()
+    mask_steps: int = 0
+    class_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.codes) != len(self.classes):
             raise ConfigError(f"{len(self.codes)} lists of codes do not go with {len(self.classes)} classes")
-        if len(self.widths) != 3 or any(_whole(width, "widths", 8) % 8 for width in self.widths):
-            raise ConfigError(f"widths {self.widths} are not three multiples of 8; change them")
+        for widths in (self.widths, self.class_widths or self.widths):
+            if len(widths) != 3 or any(_whole(width, "widths", 8) % 8 for width in widths):
+                raise ConfigError(f"widths {widths} are not three multiples of 8; change them")
         _whole(self.blocks, "blocks", 1)
+        _whole(self.mask_steps, "mask_steps", 0)
 
 
 #: of a model that knows tables only
@@ -163,6 +169,8 @@ class ModelConfig:
             raise ConfigError(
                 f"a mask's tokens are cubes of {FACTOR} voxels a side, the scan's are {self.image.patch}; leave it out"
             )
+        if self.mask and self.mask.atlas and self.detail and self.detail.mask_steps:
+            raise ConfigError("a mask that is an atlas' has its detail; leave mask_steps at 0")
         if self.mask and not self.image.tokens:
             raise ConfigError("a mask stands on the grid of a scan; leave it out of a model that knows tables only")
 

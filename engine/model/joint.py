@@ -13,11 +13,11 @@ from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
 from engine.model.nn import large
-from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
+from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, mask_autoencoder
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail, Refiner, Tissues
 from engine.model.nn.embedding import Fusion
-from engine.model.nn.mask_autoencoder import MaskAutoencoder
+from engine.model.nn.mask_detail import CELL, CODE, MaskDetail
 from engine.model.nn.transformer import JointTransformer
 from engine.model.prior import (
     FactorPrior,
@@ -27,32 +27,13 @@ from engine.model.prior import (
     fit_column_factors,
     fit_image_factors,
     fit_slopes,
+    row_terms,
 )
 from engine.model.sampler import Known, person_noise
 from engine.vocabulary.schema import AttributeSchema
 
-
-def extended(model: JointModel, config: ModelConfig, seed: int) -> JointModel:
-    """The ``model`` with the parts of ``config`` that it lacks, a network of rows, a mask or detail, made from ``seed``."""
-    wanted = replace(
-        model.config,
-        rows=model.config.rows or config.rows,
-        mask=model.config.mask or config.mask,
-        detail=model.config.detail or config.detail,
-    )
-    if wanted == model.config:
-        return model
-    torch.manual_seed(seed)
-    made = JointModel(wanted, model.schema).to(model.centre.device)
-    made.load_state_dict({**made.state_dict(), **model.state_dict()})
-    return made
-
-
-def _mask_autoencoder(config: ModelConfig) -> MaskAutoencoder:
-    assert config.mask is not None
-    if config.mask.atlas:
-        return AtlasAutoencoder(config.mask, config.image.grid, config.image.channels)
-    return MaskAutoencoder(config.mask, config.image.grid)
+#: what is added to a seed for the noise of its mask's detail
+MASK_STREAM = 2**62
 
 
 class JointModel(nn.Module):
@@ -65,7 +46,7 @@ class JointModel(nn.Module):
     person's row is drawn, before the scan is drawn for that row: p(table) p(scan | table). It is a model of tables, which
     learns from whole rows at a hundredth of the cost of a step with image tokens; None leaves that side to the joint network.
 
-    ``correction`` is the regression on the row (:func:`row_terms`) of what the network's mean image of that row lacks,
+    ``correction`` is the regression on the row (:func:`engine.model.prior.row_terms`) of what the network's mean image of that row lacks,
     by which a scan drawn for a whole row is moved (:mod:`engine.training.stages.correction`).
     """
 
@@ -116,7 +97,7 @@ class JointModel(nn.Module):
         if self.has_image:
             self.register_buffer("correction", torch.zeros(2 * int(codes.sum()) + 1, tokens, latent))
         if config.mask:
-            self.mask_autoencoder = _mask_autoencoder(config)
+            self.mask_autoencoder = mask_autoencoder(config.mask, config.image.grid, config.image.channels)
             self._register_mask(tokens, self.mask_latent, factors)
         if config.detail:
             classes = len((config.mask or config.detail).classes)
@@ -125,6 +106,9 @@ class JointModel(nn.Module):
                 self.refiner = Refiner(config.detail, config.image.channels, classes, config.image.grid)
             elif classes:
                 self.tissues = Tissues(config.detail, config.image.channels, config.image.grid)
+            if self.draws_masks:
+                frames, maps = config.image.channels, 1 if config.mask else config.image.channels
+                self.mask_detail = MaskDetail(config.detail, frames, classes, config.image.grid, maps=maps)
 
     def _register_mask(self, tokens: int, latent: int, factors: int) -> None:
         """The standardisation and the linear Gaussian part of the mask."""
@@ -154,6 +138,11 @@ class JointModel(nn.Module):
     def tells_tissues(self) -> bool:
         """Whether the detail goes by classes that are told apart in the decoded scan, without a mask."""
         return self.config.detail is not None and self.config.mask is None and bool(self.config.detail.classes)
+
+    @property
+    def draws_masks(self) -> bool:
+        """Whether the detail of masks, or of tissues, is drawn."""
+        return self.config.detail is not None and self.config.detail.mask_steps > 0
 
     @property
     def mask_latent(self) -> int:
@@ -330,7 +319,7 @@ class JointModel(nn.Module):
                 field = large.field(coder, large.encoded_mask(coder, labels))
             base, template = large.on_atlas(coder, field, base)
         if labels is None and self.tells_tissues:
-            labels = self.tissues.labels(base)
+            labels = self.drawn_tissues(base, seeds)
         if labels is None:
             labels = torch.full(
                 (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device
@@ -342,8 +331,7 @@ class JointModel(nn.Module):
     def on_atlas(
         self, base: Float[Tensor, "b c x y z"], tokens: Float[Tensor, "b n m"]
     ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"] | None]:
-        """Decoded scans with the atlas laid on them by the mask autoencoder's ``tokens``, and its mean scan there; as they are, and
-        None, where there is no atlas."""
+        """Decoded scans with the atlas laid on them by the mask's ``tokens``, and its mean scan; as they are, and None, without one."""
         coder = self.atlas
         if coder is None:
             return base, None
@@ -362,6 +350,35 @@ class JointModel(nn.Module):
     ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
         """As :meth:`decode_mask`, and the field through which the atlas was seen, where there is one."""
         return large.decoded_mask(self.mask_autoencoder, self._mask_axes.restore(mask))
+
+    def drawn_mask(
+        self, mask: Float[Tensor, "b n m"], base: Float[Tensor, "b c x y z"], seeds: list[int]
+    ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
+        """As :meth:`seen_mask`, with its detail beside the decoded scan ``base``, where the model draws it, each from its own seed."""
+        if not self.draws_masks:
+            return self.seen_mask(mask)
+        tokens = self._mask_axes.restore(mask)
+        return large.drawn_mask(
+            self.mask_detail, base, self.mask_autoencoder, tokens, *self._drawing(base, seeds)
+        ), None
+
+    def drawn_tissues(self, base: Float[Tensor, "b f x y z"], seeds: list[int]) -> UInt8[Tensor, "b f x y z"]:
+        """What is seen in every frame of decoded scans; drawn from a seed, all frames together, or of each voxel the likeliest."""
+        if not self.draws_masks:
+            return self.tissues.labels(base)
+        scores = self.tissues(base, [(0, 0, 0)] * len(base))
+        return self.mask_detail.draw(base, scores, *self._drawing(base, seeds))
+
+    def _drawing(
+        self, base: Float[Tensor, "b c x y z"], seeds: list[int]
+    ) -> tuple[Float[Tensor, "b d m x2 y2 z2"], int]:
+        """The noise of each seed for the detail of a mask, and the evaluations of a draw."""
+        assert self.config.detail is not None
+        # another stream than those of the tokens' noise and of the scan's detail
+        streams = [torch.Generator().manual_seed(seed + MASK_STREAM) for seed in seeds]
+        sizes = (CODE, self.mask_detail.maps, *(n // CELL for n in base.shape[2:]))
+        noise = torch.stack([torch.randn(sizes, generator=stream) for stream in streams])
+        return noise.to(base.device), self.config.detail.mask_steps
 
     def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
         """E[mask | scan] of the diffused mask state, beside the columns that are ``known``, if any; by one evaluation, at t = 1,
@@ -383,9 +400,3 @@ class JointModel(nn.Module):
         if self.config.detail:
             scores = self.refiner(scan, scores, [(0, 0, 0)] * len(scan))
         return scores.argmax(1).to(torch.uint8)
-
-
-def row_terms(table: Float[Tensor, "b k d"], codes: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:
-    """What an image is regressed on: every number of a row's code, its square less 1, and a constant."""
-    code = table.flatten(1)[:, codes.flatten()]
-    return torch.cat([code, code**2 - 1, torch.ones_like(code[:, :1])], 1)

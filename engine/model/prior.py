@@ -205,3 +205,9 @@ def _shared(
     values, vectors = torch.linalg.eigh((covariance - taken @ taken.T) / (scale[:, None] * scale))
     lengths = (values.flip(0)[:rank] - UNIQUE).clamp(min=0).sqrt()
     return (vectors.flip(1)[:, :rank] * lengths * scale[:, None]).reshape(*slopes.shape[:2], rank)
+
+
+def row_terms(table: Float[Tensor, "b k d"], codes: Bool[Tensor, "k d"]) -> Float[Tensor, "b f"]:
+    """What an image is regressed on: every number of a row's code, its square less 1, and a constant."""
+    code = table.flatten(1)[:, codes.flatten()]
+    return torch.cat([code, code**2 - 1, torch.ones_like(code[:, :1])], 1)

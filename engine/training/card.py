@@ -1,11 +1,17 @@
-"""The card of a finished joint model: what it is, what it saw and what it is not for."""
+"""The finished joint model as a checkpoint, and its card: what it is, what it saw and what it is not for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from engine.checkpoints.checkpoint import save_checkpoint
 from engine.cohort.missing import missing_cells
+from engine.cohort.participants import recorded
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
@@ -83,3 +89,24 @@ def _image_size(store: CohortStore, recipe: Recipe) -> dict[str, Any]:
         "image_tokens": recipe.model.image.tokens,
         "decoder_mflop_per_voxel": round(decoder_flops(recipe.model.image) / 1e6, 4),
     }
+
+
+def save_model(
+    path: Path, model: JointModel, recipe: Recipe, store: CohortStore | TableCohort, training: dict[str, Any]
+) -> None:
+    """The finished model as a checkpoint."""
+    provenance = {"recipe": recipe.name, "seed": recipe.seed, **training}
+    provenance |= {key: store.meta[key] for key in SOURCE if key in store.meta}
+    save_checkpoint(
+        path,
+        model,
+        name=recipe.name.replace("_", "-"),
+        title=recipe.title,
+        affine=store.affine if isinstance(store, CohortStore) else np.eye(4),
+        channels=store.channels,
+        preprocess=asdict(recipe.preprocess) if recipe.preprocess else {},
+        provenance=provenance,
+        guidance=recipe.guidance,
+        card=model_card(model, recipe, store, provenance),
+        participants=recorded(store),
+    )

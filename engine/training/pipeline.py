@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,16 +13,17 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.checkpoints.typicality import write_fingerprint
 from engine.cohort.filter import narrowed
-from engine.cohort.participants import inherited, read_participants, recorded
+from engine.cohort.participants import inherited, read_participants
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.imaging.grid import in_words
-from engine.model.joint import JointModel, extended
+from engine.model.extended import extended
+from engine.model.joint import JointModel
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
-from engine.training.card import SOURCE, model_card
+from engine.training.card import save_model
 from engine.training.claim import claim_together, claimed
 from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
@@ -32,6 +33,7 @@ from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import Latents, encode_cohort, train_flow
 from engine.training.stages.local.detail import train_detail
+from engine.training.stages.local.mask_detail import train_mask_detail
 from engine.training.stages.local.painting import train_painting
 from engine.training.stages.local.refiner import train_refiner
 from engine.training.stages.local.spectrum import fit_spectrum
@@ -69,12 +71,12 @@ def train(
 
     ``where`` leaves persons out (:func:`engine.cohort.filter.narrowed`).
 
-    The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call, each stage to its share of
-    it in the ``recipe``. Raises :class:`RunError` for a run directory of another
-    recipe, store, source or ``where``, and for a source of another recipe, at the call and not at the first step.
+    The same call again resumes; a finished stage is not repeated. ``minutes`` limits this call, each stage to its share of it in the
+    ``recipe``. Raises :class:`RunError` for a run directory of another recipe, store, source or ``where``, and for a
+    source of another recipe, at the call and not at the first step.
 
-    Under several ranks (``world``) autoencoder, rows and flow are trained by all of them, latents encoded a person by one; the
-    other stages, and what is closed-form, are done by rank 0, and the others wait for it and then have the result.
+    Under several ranks (``world``) autoencoder, rows and flow are trained by all of them, latents encoded a person by one; all else
+    is done by rank 0, and the others then have the result.
     """
     with world.together(prompt=True):
         begun = None if source is None else load_checkpoint(source, device)
@@ -191,7 +193,6 @@ class _Stages:
         people = [self.store.rows[i] for i in rows]
         device = self.model.centre.device.type
         self.facts.update(persons=len(rows), device=device)
-
         latents = Latents.of_rows(len(rows))
         if isinstance(self.store, CohortStore):
             latents = yield from self._image(self.store, rows)
@@ -200,15 +201,14 @@ class _Stages:
         if isinstance(self.store, CohortStore):
             yield from self._local(self.store, rows)
             yield from self._texture(self.store, rows)
-
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]
             self.facts["from"] = f"{self.begun.config.name} {self.begun.digest}, after {steps} steps"
         yield from self.world.led(self._written(device))
 
     def _written(self, device: str) -> Iterator[Progress]:
-        """The checkpoint, and what its training cohort looks like."""
-        _save(self.run_dir / "checkpoint", self.model, self.recipe, self.store, self.facts)
+        """The checkpoint and its fingerprint."""
+        save_model(self.run_dir / "checkpoint", self.model, self.recipe, self.store, self.facts)
         if isinstance(self.store, CohortStore):
             yield Progress("fingerprint", 0, 1, 0.0, {})
             write_fingerprint(self.run_dir / "checkpoint", self.store, device)
@@ -236,8 +236,9 @@ class _Stages:
             )
             yield from self._led("mask_steps", how.steps, steps, coder)
         path = self.run_dir / "latents.safetensors"
-        coded = encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed, world=self.world)
-        return (yield from coded)
+        return (
+            yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed, world=self.world)
+        )
 
     def _atlas(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The atlas, where masks are decoded to one, and how its persons lie in it."""
@@ -289,7 +290,10 @@ class _Stages:
                 **self._shared(),
             )
             yield from self._counted("adapter_steps", how.steps, steps)
-        samples = _samples(self.store, recipe, self.run_dir) if isinstance(self.store, CohortStore) else None
+        store, samples = self.store, None
+        if isinstance(store, CohortStore):
+            where = {"run_dir": self.run_dir, "affine": store.affine, "channels": store.channels}
+            samples = Samples(**where, guidance=recipe.guidance)
         steps = train_flow(
             model,
             latents,
@@ -303,8 +307,8 @@ class _Stages:
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
         if model.has_image:
-            limit = self._until(self._flow_ends)
-            steps = fit_correction(model, latents.image, people, seed=recipe.seed, deadline=limit)
+            until = self._until(self._flow_ends)
+            steps = fit_correction(model, latents.image, people, seed=recipe.seed, deadline=until)
             yield from self.world.led(steps)
             self.world.settle_buffers(model)
 
@@ -314,7 +318,7 @@ class _Stages:
         recipe = self.recipe
         after = recipe.texture_share if recipe.texture else 0.0
         if self.model.config.detail:
-            after += recipe.detail_share + recipe.refiner_share
+            after += recipe.detail_share + recipe.refiner_share + self.model.draws_masks * recipe.mask_detail_share
         return 1 - after
 
     def _local(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
@@ -322,35 +326,38 @@ class _Stages:
         recipe, model = self.recipe, self.model
         if model.config.detail is None:
             return
+        ends = self._flow_ends + recipe.refiner_share
+        until, detail = self._until(ends), recipe.detail_training
         if model.has_mask:
-            limit = self._until(self._flow_ends + recipe.refiner_share)
-            steps = train_refiner(model, store, rows, recipe.refiner, deadline=limit, **self._settings())
+            steps = train_refiner(model, store, rows, recipe.refiner, deadline=until, **self._settings())
             yield from self._led("refiner_steps", recipe.refiner.steps, steps, model.refiner)
         if model.tells_tissues:
-            limit, how = self._until(self._flow_ends + recipe.refiner_share), recipe.detail_training
-            steps = train_tissues(model, store, rows, recipe.refiner, how, deadline=limit, **self._settings())
+            steps = train_tissues(model, store, rows, recipe.refiner, detail, deadline=until, **self._settings())
             yield from self._led("tissue_steps", recipe.refiner.steps, steps, model.tissues)
-        limit = self._until(self._flow_ends + recipe.refiner_share + recipe.detail_share)
-        how = recipe.detail_training
-        steps = train_detail(model, store, rows, how, deadline=limit, fields=self.fields, **self._settings())
-        yield from self._led("detail_steps", how.steps, steps, model.detail)
+        if model.draws_masks:
+            ends, masks = ends + recipe.mask_detail_share, recipe.mask_detail
+            steps = train_mask_detail(model, store, rows, masks, deadline=self._until(ends), **self._settings())
+            yield from self._led("mask_detail_steps", masks.steps, steps, model.mask_detail)
+        until = self._until(ends + recipe.detail_share)
+        steps = train_detail(model, store, rows, detail, deadline=until, fields=self.fields, **self._settings())
+        yield from self._led("detail_steps", detail.steps, steps, model.detail)
         with self.world.together():
             if self.world.leads:
-                fit_spectrum(model, store, rows, how, seed=recipe.seed)
+                fit_spectrum(model, store, rows, detail, seed=recipe.seed)
         self.world.settle(model.detail)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
         """The texture of scans, where the recipe has this stage: the detail's, or the decoder's where there is no detail."""
-        recipe, model, until = self.recipe, self.model, self._until(1)
-        if recipe.texture is None:
+        recipe, model, how, until = self.recipe, self.model, self.recipe.texture, self._until(1)
+        if how is None:
             return
         if model.config.detail:
-            how, masks = recipe.texture, recipe.detail_training
+            masks = recipe.detail_training
             steps = train_painting(model, store, rows, how, masks, deadline=until, **self._settings())
         else:
             table = model.schema.encode(store.rows)
-            steps = train_texture(model, store, rows, table, recipe.texture, deadline=until, **self._settings())
-        yield from self._led("texture_steps", recipe.texture.steps, steps, model)
+            steps = train_texture(model, store, rows, table, how, deadline=until, **self._settings())
+        yield from self._led("texture_steps", how.steps, steps, model)
 
     def _settings(self) -> _Settings:
         return {"run_dir": self.run_dir, "seed": self.recipe.seed, "save_every": self.save_every}
@@ -373,28 +380,3 @@ class _Stages:
         for progress in stage:
             yield progress
             self.facts[fact] = progress.step
-
-
-def _samples(store: CohortStore, recipe: Recipe, run_dir: Path) -> Samples:
-    return Samples(run_dir=run_dir, affine=store.affine, channels=store.channels, guidance=recipe.guidance)
-
-
-def _save(
-    path: Path, model: JointModel, recipe: Recipe, store: CohortStore | TableCohort, training: dict[str, Any]
-) -> None:
-    """The finished model as a checkpoint."""
-    source = {key: store.meta[key] for key in SOURCE if key in store.meta}
-    provenance = {"recipe": recipe.name, "seed": recipe.seed, **training, **source}
-    save_checkpoint(
-        path,
-        model,
-        name=recipe.name.replace("_", "-"),
-        title=recipe.title,
-        affine=store.affine if isinstance(store, CohortStore) else np.eye(4),
-        channels=store.channels,
-        preprocess=asdict(recipe.preprocess) if recipe.preprocess else {},
-        provenance=provenance,
-        guidance=recipe.guidance,
-        card=model_card(model, recipe, store, provenance),
-        participants=recorded(store),
-    )

@@ -34,6 +34,7 @@ from engine.training.stages.flow import FlowTraining
 from engine.training.stages.heart.measure import HeartRecipe, train_heart
 from engine.training.stages.labelled_torsos import train_body_on
 from engine.training.stages.local.detail import DetailTraining
+from engine.training.stages.local.mask_detail import MaskDetailTraining
 from engine.training.stages.local.refiner import RefinerTraining
 from engine.training.stages.local.texture import TextureTraining
 from engine.training.stages.mask import MaskTraining
@@ -50,8 +51,9 @@ class Recipe:
     ``preprocess`` is None where the store is computed and not ingested, ``rows`` where the model has no network of rows,
     ``texture`` where the decoder is left as it is; ``mask`` is the segmentation that a model learns from a cohort with label
     maps, whose ``atlas`` is registered first where masks are decoded to one, and ``detail`` the local networks that it then has.
-    ``autoencoder_share``, ``mask_share``, ``rows_share``, ``refiner_share``, ``detail_share`` and ``texture_share`` are the parts
-    of a limited training time that go to these stages, ``guidance`` is the default weight of the finished model.
+    ``autoencoder_share``, ``mask_share``, ``rows_share``, ``refiner_share``, ``mask_detail_share``, ``detail_share`` and
+    ``texture_share`` are the parts of a limited training time that go to these stages, ``guidance`` is the default weight of the
+    finished model.
     """
 
     name: str
@@ -69,9 +71,11 @@ class Recipe:
     detail: DetailConfig | None = None
     detail_training: DetailTraining = field(default_factory=DetailTraining)
     refiner: RefinerTraining = field(default_factory=RefinerTraining)
+    mask_detail: MaskDetailTraining = field(default_factory=MaskDetailTraining)
     autoencoder_share: float = 0.4
     mask_share: float = 0.15
     refiner_share: float = 0.1
+    mask_detail_share: float = 0.15
     detail_share: float = 0.15
     rows_share: float = 0.1
     texture_share: float = 0.0
@@ -164,7 +168,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
         mask=mask_of(TORSO_CODES, latent=128),
-        detail=DetailConfig(),
+        detail=DetailConfig(mask_steps=6),
         autoencoder_share=0.4,
         texture_share=0.3,
     )
@@ -202,7 +206,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
             mixture=WHOLE_ROWS,
         ),
         rows=of_rows(steps=2000),
-        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values())),
+        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values()), mask_steps=6),
         autoencoder_share=0.4,
         mask_share=0,
         refiner_share=0.15,

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from engine.inference.conditioning import given_rows, with_masks
 from engine.model.config import MaskConfig, ModelConfig
+from engine.model.extended import extended
 from engine.model.flow import Joint, Levels
-from engine.model.joint import JointModel, extended
+from engine.model.joint import JointModel
 from engine.model.nn.mask_autoencoder import LEAST, MaskAutoencoder, log_shares
 from engine.model.prior import covariance_beside_scans, factor_scores, factor_velocity, fit_slopes
 from engine.model.sampler import person_noise, sample

@@ -15,7 +15,7 @@ import torch
 from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.participants import read_participants
 from engine.cohort.store import CohortStore
-from engine.model.joint import extended
+from engine.model.extended import extended
 from engine.training.augment import Augmentation, augment
 from engine.training.ema import PowerEMA
 from engine.training.pipeline import train

@@ -84,3 +84,8 @@ def laid(base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"])
     """The atlas' mean scan in a person, made as bright as the decoded ``base`` is on the scale of :data:`SHADING` voxels: what the
     tokens tell is coarse, what is finer is the atlas'. A deformable template and its intensities, (T + dI) o phi."""
     return torch.stack([t + blurred(d - t, SHADING) for d, t in zip(base, template, strict=True)]).clamp(0, 1)
+
+
+def mask_autoencoder(config: MaskConfig, grid: tuple[int, int, int], channels: int) -> MaskAutoencoder:
+    """The mask autoencoder of a configuration, decoded through an atlas of scans of so many ``channels`` or by itself."""
+    return AtlasAutoencoder(config, grid, channels) if config.atlas else MaskAutoencoder(config, grid)

@@ -69,28 +69,44 @@ class LevelledBlock(nn.Module):
 
 class LocalNet(nn.Module):
     """From ``inputs`` to ``outputs`` channels of every voxel by what is near it and by its place: three levels, nothing wide at
-    full resolution. Whole volumes, or crops that begin at multiples of :data:`FOLD`. Its output starts at 0."""
+    full resolution. Whole volumes, or crops that begin at multiples of :data:`FOLD`. ``coarse`` inputs are told at half the
+    resolution. Its output, a convolution over ``reach`` cells there, starts at 0."""
 
-    def __init__(self, config: DetailConfig, inputs: int, outputs: int, grid: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int, int],
+        blocks: int,
+        inputs: int,
+        outputs: int,
+        grid: tuple[int, int, int],
+        *,
+        coarse: int = 0,
+        reach: int = 3,
+    ) -> None:
         super().__init__()
-        w2, w4, w8 = config.widths
+        w2, w4, w8 = widths
         self.place = nn.Parameter(torch.zeros(w8, *(n // FOLD for n in grid)))
-        self.into = nn.Conv3d(8 * inputs, w2, 1)
+        self.into = nn.Conv3d(8 * inputs + coarse, w2, 1)
         self.down = nn.ModuleList([Down(w2, w4), Down(w4, w8)])
         self.up = nn.ModuleList([Up(w8, w4), Up(w4, w2)])
         self.first = nn.ModuleList([LevelledBlock(w2, w8), LevelledBlock(w4, w8)])
-        self.middle = nn.ModuleList([LevelledBlock(w8, w8) for _ in range(config.blocks)])
+        self.middle = nn.ModuleList([LevelledBlock(w8, w8) for _ in range(blocks)])
         self.last = nn.ModuleList([LevelledBlock(w4, w8), LevelledBlock(w2, w8)])
-        self.out = nn.Conv3d(w2, 8 * outputs, 3, padding=1)
+        self.out = nn.Conv3d(w2, 8 * outputs, reach, padding=reach // 2)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
 
     def forward(
-        self, seen: Float[Tensor, "b i x y z"], level: Float[Tensor, "b w"], corners: Sequence[Corner]
+        self,
+        seen: Float[Tensor, "b i x y z"],
+        level: Float[Tensor, "b w"],
+        corners: Sequence[Corner],
+        coarse: Float[Tensor, "b j x2 y2 z2"] | None = None,
     ) -> Float[Tensor, "b o x y z"]:
         """``level`` is what every voxel is told, each person's crop begins at its corner."""
-        x = self.into(space_to_depth(seen))
+        folded = space_to_depth(seen)
+        x = self.into(folded if coarse is None else torch.cat([folded, coarse], 1))
         skips = []
         for block, down in zip(self.first, self.down, strict=True):
             x = block(x, level)
@@ -134,7 +150,9 @@ class Detail(nn.Module):
         self.register_buffer("grain", torch.zeros(channels, classes + 1))
         self.embedding = nn.Embedding(classes + 1, EMBEDDING)
         self.noise = NoiseEmbedding(config.widths[-1])
-        self.net = LocalNet(config, 2 * channels + self.atlas + EMBEDDING * self.maps, channels, grid)
+        self.net = LocalNet(
+            config.widths, config.blocks, 2 * channels + self.atlas + EMBEDDING * self.maps, channels, grid
+        )
 
     def residual_sd(self) -> Float[Tensor, "c x y z"]:
         """SD of the residual at every voxel, of intensities 0 to 1."""
@@ -209,8 +227,11 @@ class Tissues(nn.Module):
     def __init__(self, config: DetailConfig, frames: int, grid: tuple[int, int, int]) -> None:
         super().__init__()
         self.classes = len(config.classes)
-        self.level = nn.Parameter(torch.zeros(config.widths[-1]))
-        self.net = LocalNet(config, frames, frames * self.classes, grid)
+        widths = config.class_widths or config.widths
+        self.level = nn.Parameter(torch.zeros(widths[-1]))
+        # a convolution to so many scores would be most of a wide network
+        reach = 1 if config.class_widths else 3
+        self.net = LocalNet(widths, config.blocks, frames, frames * self.classes, grid, reach=reach)
 
     def forward(self, base: Float[Tensor, "b f x y z"], corners: Sequence[Corner]) -> Float[Tensor, "b k f x y z"]:
         """Class scores (logits) of decoded scans in 0..1, or of their crops."""
@@ -230,7 +251,7 @@ class Refiner(nn.Module):
         super().__init__()
         self.level = nn.Parameter(torch.zeros(config.widths[-1]))
         self.shares = nn.Conv3d(classes, EMBEDDING, 1)
-        self.net = LocalNet(config, channels + EMBEDDING, classes, grid)
+        self.net = LocalNet(config.widths, config.blocks, channels + EMBEDDING, classes, grid)
 
     def forward(
         self, scan: Float[Tensor, "b c x y z"], scores: Float[Tensor, "b k x y z"], corners: Sequence[Corner]

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from engine.model.nn import tiled, tiled_atlas
+from engine.model.nn import tiled, tiled_atlas, tiled_mask
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
+from engine.model.nn.mask_detail import MaskDetail
 
 #: voxels above which a volume is computed in tiles
 LARGE = 2**22
@@ -56,6 +57,20 @@ def decoded_mask(
         return labels, None
     lies = field(coder, tokens)
     return tiled_atlas.labels(coder, lies) if tiles else _likeliest(coder.seen(lies)), lies
+
+
+def drawn_mask(
+    detail: MaskDetail,
+    base: Float[Tensor, "b c x y z"],
+    coder: MaskAutoencoder,
+    tokens: Float[Tensor, "b n m"],
+    noise: Float[Tensor, "b d 1 x2 y2 z2"],
+    evaluations: int,
+) -> UInt8[Tensor, "b x y z"]:
+    """Segmentations of tokens with their detail (:meth:`MaskDetail.draw`)."""
+    if pays(base.shape[2:]):
+        return tiled_mask.draw(detail, base, tiled.MaskScores(coder, tokens), noise, evaluations)[:, 0]
+    return detail.draw(base, coder.decode(tokens)[:, :, None], noise, evaluations)[:, 0]
 
 
 def _likeliest(scores: Float[Tensor, "b k x y z"]) -> UInt8[Tensor, "b x y z"]:

@@ -18,9 +18,22 @@ from torch import Tensor, nn
 
 from engine.model.nn.autoencoder import FACTOR, Autoencoder, Down, depth_to_space, space_to_depth
 from engine.model.nn.blur import gaussian
-from engine.model.nn.detail import BANDS, CUBE, LEAST, Detail, LocalNet
+from engine.model.nn.detail import BANDS, CUBE, FOLD, LEAST, Detail, LocalNet
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
-from engine.model.nn.tiles import SIDE, Box, Coarser, Finer, Near, chain_of, enlarged, in_tiles, passed, scaled
+from engine.model.nn.tiles import (
+    SIDE,
+    Box,
+    Chain,
+    Coarser,
+    Finer,
+    Near,
+    around,
+    chain_of,
+    enlarged,
+    in_tiles,
+    passed,
+    scaled,
+)
 
 
 def encode(coder: Autoencoder, volume: Float[Tensor, "b c x y z"], side: int = SIDE) -> Float[Tensor, "b n latent"]:
@@ -95,6 +108,11 @@ class MaskScores:
         made = depth_to_space(self.last(self.quarter[(..., *box)]))
         return made + enlarged(self.coarse, scaled(box, COARSE), COARSE)
 
+    def within(self, box: Box) -> Float[Tensor, "b k x y z"]:
+        """The logits of the voxels in a ``box`` of voxels, exactly."""
+        cuts = [around(part, n, self.chain) for part, n in zip(box, self.quarter.shape[2:], strict=True)]
+        return self.at(tuple(seen for seen, _ in cuts))[(..., *(inside for _, inside in cuts))]
+
     def labels(self) -> UInt8[Tensor, "b x y z"]:
         """Of each voxel the likeliest class."""
         cells = self.quarter.shape[2:]
@@ -109,17 +127,19 @@ def local(
     put: Callable[[Float[Tensor, "b o x y z"], Box], Tensor],
     out: Tensor,
     side: int = SIDE,
+    *,
+    then: Chain = (),
 ) -> Tensor:
-    """:meth:`LocalNet.forward` on whole volumes: ``seen`` gives the input of a box, ``put`` what goes into ``out`` (..., x, y, z)
-    of the net's output in a box. Whole are the maps that come back in the U."""
-    finest, x = _risen(net, level, seen, out.shape[-3:], side)
+    """:meth:`LocalNet.forward` on whole volumes: ``seen`` gives the folded input of a box, ``put`` what goes into ``out`` (..., x, y, z)
+    of the net's output in a box, by the layers ``then``. Whole are the maps that come back in the U."""
+    finest, x = _risen(net, level, seen, [FOLD * n for n in net.place.shape[1:]], side)
     up, block = net.up[1], net.last[1]
 
     def work(box: Box) -> Tensor:
         inner = block(up(x[(..., *box)]) + finest[(..., *scaled(box, 2))], level)
         return put(depth_to_space(net.out(nn.functional.silu(inner))), scaled(box, 4))
 
-    chain = (*chain_of(up), *chain_of(block), *chain_of(net.out), Finer(2))
+    chain = (*chain_of(up), *chain_of(block), *chain_of(net.out), Finer(2), *then)
     return in_tiles(work, chain, x.shape[2:], out, side=side)
 
 
@@ -134,7 +154,7 @@ def _risen(
     (first, second), persons = net.first, len(level)
     finest = level.new_empty(persons, net.into.out_channels, *(n // 2 for n in sides))
     chain = (Coarser(2), *chain_of(net.into), *chain_of(first))
-    in_tiles(lambda box: first(net.into(space_to_depth(seen(box))), level), chain, sides, finest, side=side)
+    in_tiles(lambda box: first(net.into(seen(box)), level), chain, sides, finest, side=side)
 
     down = net.down[0]
     assert isinstance(down, Down)
@@ -208,7 +228,7 @@ def _step(
     def seen(box: Box) -> Tensor:
         kinds = detail.embedding(labels[(..., *box)].long()).movedim(-1, 1)
         parts = [state[(..., *box)], 2 * base[(..., *box)] - 1, kinds]
-        return torch.cat(parts if template is None else [*parts, template[(..., *box)]], 1)
+        return space_to_depth(torch.cat(parts if template is None else [*parts, template[(..., *box)]], 1))
 
     def moved(learned: Tensor, box: Box) -> Tensor:
         here = state[(..., *box)]

@@ -145,12 +145,18 @@ def tiles(grid: Sequence[int], chain: Chain, side: int = SIDE) -> Iterator[Tile]
 
 def _along(n: int, start: int, stop: int, chain: Chain) -> tuple[slice, slice, slice]:
     """One axis of a tile: what it sees, what is kept and where that lies in what is made."""
+    kept = slice(*ahead(chain, (start, stop)))
+    seen, inside = around(kept, n, chain)
+    return seen, kept, inside
+
+
+def around(kept: slice, n: int, chain: Chain) -> tuple[slice, slice]:
+    """The part of an axis of ``n`` cells that the ``kept`` cells of the output depend on, and where these lie in what is made of it."""
     step = grain(chain)
-    kept = ahead(chain, (start, stop))
-    low, high = needed(chain, kept)
+    low, high = needed(chain, (kept.start, kept.stop))
     low, high = max(0, low // step * step), min(n, -(-high // step) * step)
     first = ahead(chain, (low, high))[0]
-    return slice(low, high), slice(*kept), slice(kept[0] - first, kept[1] - first)
+    return slice(low, high), slice(kept.start - first, kept.stop - first)
 
 
 def scaled(box: Box, by: int) -> Box:

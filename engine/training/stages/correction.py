@@ -2,7 +2,7 @@
 
 A flow that has not learned for long draws scans that follow their row too little. At t = 1, where the image is noise alone,
 its velocity is e - E[image | row], so its mean can be read off, person by person, and what training persons differ from it
-is regressed on their rows (:func:`engine.model.joint.row_terms`) by ridge regression; its weight is the one with the least
+is regressed on their rows (:func:`engine.model.prior.row_terms`) by ridge regression; its weight is the one with the least
 leave-one-out error (Allen 1974), or none. By the normal equations nothing linear in the image is then left that goes with
 a term of the row.
 """
@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.model.flow import Joint, Levels
-from engine.model.joint import JointModel, row_terms
+from engine.model.joint import JointModel
+from engine.model.prior import row_terms
 from engine.training.run import Progress
 
 #: persons at most, and at once
