@@ -75,7 +75,9 @@ def short(mask_recipe: Recipe) -> Recipe:
     )
 
 
-def test_a_person_is_drawn_for_a_mask_of_the_same_seed(short: Recipe, labelled_store: CohortStore, tmp_path: Path) -> None:
+def test_a_person_is_drawn_for_a_mask_of_the_same_seed(
+    short: Recipe, labelled_store: CohortStore, tmp_path: Path
+) -> None:
     stages = dict.fromkeys(p.stage for p in train(short, labelled_store, tmp_path / "run"))
     order = list(stages)
     assert order.index("refiner") < order.index("mask_detail") < order.index("detail")
@@ -83,7 +85,9 @@ def test_a_person_is_drawn_for_a_mask_of_the_same_seed(short: Recipe, labelled_s
     assert model.checkpoint.model.draws_masks
     assert model.card["training"]["mask_detail_steps"] == 6
     one, again, other = (model.generate(seed=seed, with_mask=True)[0] for seed in (3, 3, 4))
-    assert one.mask is not None and again.mask is not None and other.mask is not None
+    assert one.mask is not None
+    assert again.mask is not None
+    assert other.mask is not None
     assert (one.mask.labels == again.mask.labels).all()
     assert (one.mask.labels != other.mask.labels).any()
     # two at once are what each is alone, and a scan is painted for the mask that is returned

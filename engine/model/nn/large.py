@@ -14,7 +14,7 @@ from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
-from engine.model.nn.mask_detail import MaskDetail
+from engine.model.nn.mask_detail import MaskDetail, drawn_within
 
 #: voxels above which a volume is computed in tiles
 LARGE = 2**22
@@ -70,7 +70,9 @@ def drawn_mask(
     """Segmentations of tokens with their detail (:meth:`MaskDetail.draw`)."""
     if pays(base.shape[2:]):
         return tiled_mask.draw(detail, base, tiled.MaskScores(coder, tokens), noise, evaluations)[:, 0]
-    return detail.draw(base, coder.decode(tokens)[:, :, None], noise, evaluations)[:, 0]
+    parts = (base, coder.decode(tokens)[:, :, None], noise)
+    each = zip(*(part.split(1) for part in parts), strict=True)
+    return torch.cat([drawn_within(detail, *one, evaluations) for one in each])[:, 0]
 
 
 def _likeliest(scores: Float[Tensor, "b k x y z"]) -> UInt8[Tensor, "b x y z"]:

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from engine.model.config import DetailConfig
 from engine.model.flow import shifted
-from engine.model.nn.detail import EMBEDDING, Corner, LocalNet
+from engine.model.nn.detail import EMBEDDING, FOLD, Corner, LocalNet
 from engine.model.nn.embedding import NoiseEmbedding
 
 #: numbers of a class' code
 CODE = 6
-#: voxels a side of what shares a mean code
-CELL = 2
+#: voxels a side of what shares a mean code, and about a person what is drawn too
+CELL, MARGIN = 2, 4
 #: shift of the noise level, of one map: neighbours of one class tell together what one of them does not, so that little noise
 #: hides nothing; of m maps it is the root of m times as much (arXiv 2403.03206, equation 23)
 SHIFT = 4.0
@@ -119,14 +119,37 @@ class MaskDetail(nn.Module):
         scores: Float[Tensor, "b k m x y z"],
         noise: Float[Tensor, "b d m x2 y2 z2"],
         evaluations: int,
+        corners: Sequence[Corner] | None = None,
     ) -> UInt8[Tensor, "b m x y z"]:
-        """Segmentations of whole persons from ``noise`` by Euler's rule; of each voxel the likeliest class of the last evaluation."""
-        state, corners, found = noise, [(0, 0, 0)] * len(base), scores
+        """Segmentations of persons, whole or in crops that begin at ``corners``, from ``noise`` by Euler's rule; of each voxel the
+        likeliest class of the last evaluation."""
+        state, found, corners = noise, scores, corners or [(0, 0, 0)] * len(base)
         for t, s in self.times(evaluations):
             found = self(state, torch.full((len(base),), t, device=base.device), base, scores, corners)
             mean = self.mean(found)
             state = mean + s / t * (state - mean)
         return found.argmax(1).to(torch.uint8)
+
+
+def drawn_within(
+    detail: MaskDetail,
+    base: Float[Tensor, "1 c x y z"],
+    scores: Float[Tensor, "1 k 1 x y z"],
+    noise: Float[Tensor, "1 d 1 x2 y2 z2"],
+    evaluations: int,
+) -> UInt8[Tensor, "1 1 x y z"]:
+    """:meth:`MaskDetail.draw` in the box about what is not the background (class 0), and :data:`MARGIN` voxels; the rest stays."""
+    likeliest = scores.argmax(1).to(torch.uint8)
+    there, box = likeliest[0, 0] > 0, []
+    for axis in range(3):
+        along = there.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()[:, 0].tolist() or [0]
+        low, high = max(0, along[0] - MARGIN), min(there.shape[axis], along[-1] + 1 + MARGIN)
+        box.append(slice(low // FOLD * FOLD, -(-high // FOLD) * FOLD))
+    cells = [slice(side.start // CELL, side.stop // CELL) for side in box]
+    x, y, z = (side.start for side in box)
+    parts = (base[(..., *box)], scores[(..., *box)], noise[(..., *cells)])
+    likeliest[(..., *box)] = detail.draw(*parts, evaluations, [(x, y, z)])
+    return likeliest
 
 
 def in_cells(codes: Float[Tensor, "b d m x y z"]) -> Float[Tensor, "b d m x2 y2 z2"]:

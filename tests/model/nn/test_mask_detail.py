@@ -10,7 +10,7 @@ import torch
 from engine.model.config import DetailConfig, MaskConfig
 from engine.model.nn import tiled, tiled_mask
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
-from engine.model.nn.mask_detail import CELL, CODE, MaskDetail, class_codes
+from engine.model.nn.mask_detail import CELL, CODE, MaskDetail, class_codes, drawn_within
 from tests.model.nn.test_tiled import CLASSES, SHAPES, numbers, shaken
 
 GRID = (32, 32, 32)
@@ -49,6 +49,23 @@ def test_what_is_certain_stays() -> None:
     with torch.inference_mode():
         drawn = net.draw(numbers(1, 2, *GRID), scores, torch.randn(1, CODE, 1, *CELLS), 4)
     assert torch.equal(drawn.long(), labels)
+
+
+def test_nothing_is_drawn_far_from_a_person() -> None:
+    """What is drawn in the box about a person is what a crop of that box gives; all else is background."""
+    net = detail_of(3, (48, 48, 32))
+    shaken(net)
+    scores = torch.zeros(1, 3, 1, 48, 48, 32)
+    scores[:, 0] = 6.0
+    scores[:, 1:, :, 20:30, 18:22, 12:20] = 8.0
+    base, noise = numbers(1, 2, 48, 48, 32), torch.randn(1, CODE, 1, 24, 24, 16)
+    with torch.inference_mode():
+        drawn = drawn_within(net, base, scores, noise, 3)
+        box = (..., slice(16, 40), slice(8, 32), slice(8, 24))
+        cells = (..., slice(8, 20), slice(4, 16), slice(4, 12))
+        crop = net.draw(base[box], scores[box], noise[cells], 3, [(16, 8, 8)])
+    assert torch.equal(drawn[box], crop)
+    assert int((drawn > 0).sum()) == int((crop > 0).sum()) > 0
 
 
 def test_the_levels_fall_from_noise_to_none() -> None:
