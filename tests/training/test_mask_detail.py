@@ -38,7 +38,7 @@ def read(step: int) -> tuple[list[Tensor], list[tuple[int, int, int]], torch.Gen
 def test_draws_are_whole_and_of_both_kinds() -> None:
     torch.manual_seed(0)
     net = MaskDetail(DetailConfig(widths=(16, 16, 16), blocks=1, mask_steps=6), 1, 2, (SIDE, SIDE, SIDE))
-    optimizer, objective = torch.optim.Adam(net.parameters(), lr=3e-3), labels_error(net, read, False)
+    optimizer, objective = torch.optim.Adam(net.parameters(), lr=3e-3), labels_error(net, read, 0.0, False)
 
     def drawn() -> Tensor:
         """How much of the left half is of class 1, and of the right half, of 16 draws."""

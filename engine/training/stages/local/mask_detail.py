@@ -30,7 +30,8 @@ REDRAWN_STEPS, REDRAWN = 6, 2
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDetailTraining:
-    """How the masks' detail is learned, on ``crops``. The share ``redrawn`` of the persons has tokens that the flow ended, from a
+    """How the masks' detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), which is all
+    that a draw of one evaluation sees, in the others t is even, and shifted. The share ``redrawn`` of the persons has tokens that the flow ended, from a
     low noise level on: as a draw's are, and still theirs."""
 
     steps: int = 4000
@@ -38,6 +39,7 @@ class MaskDetailTraining:
     rate: float = 1e-3
     warmup: int = 50
     constant: int = 1000
+    mean: float = 0.9
     redrawn: float = 0.5
     bfloat16: bool = True
 
@@ -58,7 +60,7 @@ def train_mask_detail(
 ) -> Iterator[Progress]:
     """Train ``model.mask_detail`` on those of the store's ``rows`` who have labels, until ``config.steps`` or the ``deadline``;
     yields progress. Resumes from ``run_dir``; ends with the averaged weights in ``model``. Losses are cross-entropies in nats a
-    voxel, ``high`` of the noisier half of the levels. Raises :class:`RunError` for a store without labels."""
+    voxel, ``mean`` of noise alone. Raises :class:`RunError` for a store without labels."""
     rows = rows[store.labelled[rows]]
     classes = model.config.mask or model.config.detail
     if not len(rows) or classes is None:
@@ -80,7 +82,7 @@ def train_mask_detail(
         return base[0], scores[0].half(), labels.reshape(net.maps, *store.grid)
 
     def objective(read: ReadAhead[Read]) -> Objective:
-        return labels_error(net, read, fast)
+        return labels_error(net, read, config.mean, fast)
 
     crops = Crops(make, rows, store.grid, config.crops, seed + 52)
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every)
@@ -125,13 +127,15 @@ def _tokens(
     return last.image, last.mask
 
 
-def labels_error(net: MaskDetail, read: ReadAhead[Read], fast: bool) -> Objective:
-    """Cross-entropy of the classes beside a state of any noise level, of what a base decodes to, scores and classes."""
+def labels_error(net: MaskDetail, read: ReadAhead[Read], mean: float, fast: bool) -> Objective:
+    """Cross-entropy of the classes beside a state of any noise level, in the share ``mean`` of noise alone; ``read`` gives decoded
+    scans, scores and classes."""
 
     def loss(step: int) -> Loss:
         (base, scores, labels), corners, generator = read(step)
         device = base.device
-        t = shifted(torch.rand(len(base), generator=generator), net.shift).to(device)
+        t = shifted(torch.rand(len(base), generator=generator), net.shift)
+        t = torch.where(torch.rand(len(base), generator=generator) < mean, 1.0, t).to(device)
         codes = in_cells(net.codes[labels.long()].movedim(-1, 1))
         noise = torch.randn(codes.shape, generator=generator).to(device)
         at = t.reshape(-1, 1, 1, 1, 1, 1)
@@ -139,8 +143,8 @@ def labels_error(net: MaskDetail, read: ReadAhead[Read], fast: bool) -> Objectiv
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             found = net(state, t, base, scores.float(), corners)
         error = torch.nn.functional.cross_entropy(found.float(), labels.long(), reduction="none").flatten(1).mean(1)
-        high = t > shifted(0.5, net.shift)
-        some = error[high].mean() if bool(high.any()) else error.mean()
-        return Loss(error.mean(), {"entropy": error.mean(), "high": some})
+        alone = t == 1
+        some = error[alone].mean() if bool(alone.any()) else error.mean()
+        return Loss(error.mean(), {"entropy": error.mean(), "mean": some})
 
     return loss
