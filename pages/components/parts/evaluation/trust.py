@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.anatomy.words import within
 from pages.components.parts.evaluation.grade import Grade, from_words
 from pages.components.state.person_table import label
 
@@ -57,8 +58,7 @@ def _measure(name: str, title: str, grades: Iterable[Grade]) -> Trust:
     poor: list[str] = []
     for grade in grades:
         if (found := SLOPE.fullmatch(grade.name)) and found["measure"] == name and grade.verdict:
-            attribute = label(found["attribute"])
-            attribute = attribute if attribute.isupper() else attribute.lower()
+            attribute = within(label(found["attribute"]))
             steep = f"{grade.figure.value:.1f} times as steeply"
             (good if grade.good else poor).append(attribute if grade.good else f"{attribute} {steep}")
         elif (found := STAYS.fullmatch(grade.name)) and name in re.split(r",\s*", found["measures"]):
