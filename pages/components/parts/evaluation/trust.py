@@ -14,6 +14,9 @@ from pages.components.state.person_table import label
 Level = Literal["good", "part", "poor", "unknown"]
 SIGNS: dict[Level, str] = {"good": "●", "part": "◐", "poor": "▲", "unknown": "○"}
 NAMES: dict[Level, str] = {"good": "trust", "part": "trust in part", "poor": "do not trust", "unknown": "not evaluated"}
+UNEVALUATED = (
+    "This model has not been evaluated yet, so nothing says how far its measures or its texture may be believed."
+)
 #: a figure's name: how a measure goes with an attribute, and whether an organ's look is that of real scans
 SLOPE = re.compile(r"(?P<measure>\w+) on (?P<attribute>\w+): synthetic over real slope")
 STAYS = re.compile(r"(?P<attribute>\w+): change of (?P<measures>[\w, ]+) that should stay, SD")
@@ -48,9 +51,20 @@ def grades_of(card: Mapping[str, Any]) -> list[Grade]:
 
 
 def trust_of(card: Mapping[str, Any], measures: Mapping[str, str]) -> dict[str, Trust]:
-    """A line for each of the ``measures`` (name and title), by name."""
+    """A line for each of the ``measures`` (name and title), by name; none where nothing was evaluated of any."""
     grades = grades_of(card)
-    return {name: _measure(name, title, grades) for name, title in measures.items()}
+    found = {name: _measure(name, title, grades) for name, title in measures.items()}
+    return found if any(one.level != "unknown" for one in found.values()) else {}
+
+
+def trust_in_words(trust: Mapping[str, Trust], texture: Trust) -> str:
+    """A line for each measure that was evaluated; those that were not by name on one line, or that nothing was."""
+    every = [*trust.values(), texture]
+    known = [f"* {one.line()}" for one in every if one.level != "unknown"]
+    unknown = [one.title for one in every if one.level == "unknown"]
+    if not known:
+        return UNEVALUATED
+    return "\n".join([*known, *([f"* {SIGNS['unknown']} Not evaluated: {', '.join(unknown)}."] if unknown else [])])
 
 
 def _measure(name: str, title: str, grades: Iterable[Grade]) -> Trust:

@@ -45,8 +45,9 @@ class Shown:
         return found if isinstance(found, str) else None
 
 
-def heart_panel(hearts: Sequence[Shown], *, key: str) -> None:
-    """Show one heart, or two side by side; of more the reader chooses. Nothing where there is none."""
+def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True) -> None:
+    """Show one heart, or two side by side; of more the reader chooses. Nothing where there is none. Without ``table`` on a page
+    that has another of the same measures."""
     if not hearts:
         return
     from engine.figures.heart import Cycle, bullseye_figure, volume_figure
@@ -66,8 +67,9 @@ def heart_panel(hearts: Sequence[Shown], *, key: str) -> None:
             st.plotly_chart(figure, key=f"{key} wall", config=_CHART)
         else:
             st.caption("The wall's thickness could not be read: too few slices show the whole ring of it.")
-    st.table(function_table(shown))
-    st.caption(f"{NOTE} {sources(shown)}")
+    if table:
+        st.table(function_table(shown))
+    st.caption(f"{NOTE} {sources(shown)}" if table else NOTE)
 
 
 def _end_diastolic_wall(reading: HeartReading) -> np.ndarray | None:

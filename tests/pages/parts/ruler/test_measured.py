@@ -26,8 +26,8 @@ from engine.measure.ruler import StatedError
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.evaluation.trust import Trust
 from pages.components.parts.ruler import measured
-from pages.components.parts.ruler.measured import Findings, Told, keys_of, labelled_scene, rows
-from pages.components.parts.ruler.numbers import Offset, change_in_words
+from pages.components.parts.ruler.measured import Findings, keys_of, labelled_scene, rows, tables
+from pages.components.parts.ruler.numbers import Offset, Told, change_in_words
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, scene_of
 from tests.pages.conftest import ROOT, WAIT
@@ -82,6 +82,20 @@ def test_numbers_are_rounded_to_what_is_known_and_placed_among_the_same_sex_and_
     assert waist["limit"].startswith("above 88 cm")
     assert change_in_words(0.1, 0.2, "l").endswith("L, do not interpret")
     assert "interpret" not in change_in_words(0.9, 0.2, "l")
+
+
+def test_offsets_of_all_measures_are_said_in_one_sentence():
+    apart = {"vat": Offset(mean=0.9, n=24), "waist": Offset(mean=-4.0, n=24)}
+    columns = (VAT, Number(name="waist", unit="cm", low=10, high=200, knots=(60.0, 90.0), scores=(-1.0, 1.0)))
+    schema, ruler = AttributeSchema(columns=columns), torso_ruler()
+    person = SimpleNamespace(attributes={"vat": 2.5, "waist": 90.0, "sex": "F"})
+    reading = Findings({"vat": 3.4, "waist": 86.0, "lungs": 3.0})
+    found = tables(ruler, schema, SimpleNamespace(people=[person]), [reading], told=Told(offsets=apart))
+    note = found["people"][0]["note"]
+    assert note.startswith(
+        "On 24 persons of this model these are read otherwise than drawn: Visceral fat 0.90 L higher, Waist 4.00 cm lower."
+    )
+    assert note.count("smoother than real scans") == 1
 
 
 def table(app: AppTest) -> dict:
