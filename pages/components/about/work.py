@@ -38,12 +38,11 @@ def energy(card: Mapping[str, Any]) -> str:
 
 
 def training_time(card: Mapping[str, Any]) -> str:
-    """``90 minutes on cpu``, as far as the card says; empty where it says nothing."""
+    """``90 minutes on cpu``, as far as the card says; empty where it says nothing of the time."""
     facts = card.get("training")
-    if not isinstance(facts, Mapping):
+    if not isinstance(facts, Mapping) or "minutes" not in facts:
         return ""
-    parts = [f"{facts['minutes']} minutes"] if "minutes" in facts else []
-    return " ".join([*parts, *([f"on {facts['device']}"] if "device" in facts else [])])
+    return f"{facts['minutes']} minutes" + (f" on {facts['device']}" if "device" in facts else "")
 
 
 def origin(kept: Kept) -> dict[str, str]:
@@ -57,8 +56,9 @@ def origin(kept: Kept) -> dict[str, str]:
         "Licence": str(card.get("licence", "not recorded")),
         "Acknowledgement": thanks,
         "Contains": str(card.get("contains", "")),
-        "Training": training_time(card) or "time not recorded",
-        "Energy": energy(card) or "not recorded",
+        "Training": training_time(card),
+        "Energy": energy(card),
+        "Format": f"version {kept.config['version']}" if "version" in kept.config else "",
         "Weights": kept.digest,
         "SHA-256 of the file": kept.sha256,
     }

@@ -103,7 +103,7 @@ def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
         digits = 1 if of == "mm" else 0
         row = {"": f"{words[0].upper()}{words[1:]}, {unit(of)}"}
         for one, found in zip(hearts, values, strict=True):
-            row[one.title or "Read"] = f"{found[name]:.{digits}f}{_mark(name, found[name], one.sex)}"
+            row[one.title or "Read"] = f"{found[name]:.{digits}f}{mark(name, found[name], one.sex)}"
         if len(hearts) == MOST:
             row["Change"] = signed(values[1][name] - values[0][name], digits)
         row["Reference limit"] = _limit(name, hearts)
@@ -111,7 +111,8 @@ def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("")
 
 
-def _mark(name: str, value: float, sex: str | None) -> str:
+def mark(name: str, value: float, sex: str | None) -> str:
+    """An arrow behind a value beyond its reference limit; nothing behind any other."""
     limit = LIMITS.get(name)
     if limit is None or not limit.crossed(value, sex):
         return ""
