@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.components.about.work import origin, shortcuts
+from pages.components.about.work import origin, purpose, shortcuts
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import facts_list
 from pages.components.parts.frame import training_data
@@ -27,7 +27,7 @@ def versions(found: list[Kept]) -> pd.DataFrame:
         rows.append(
             {
                 "Checkpoint": kept.name,
-                "Does": "draws people" if kept.draws else "measures scans",
+                "Does": purpose(kept),
                 "Weights": kept.digest,
                 "On disk": "as saved" if intact(kept, str(kept.path), kept.sha256, changed) else "damaged: restore it",
             }

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.anatomy import regions
+from engine.checkpoints.files import ANATOMY
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import program_version
 
@@ -35,6 +37,15 @@ def energy(card: Mapping[str, Any]) -> str:
         if any(word in str(key).lower() for word in ENERGY) and not isinstance(value, Mapping)
     ]
     return ", ".join(said)
+
+
+def purpose(kept: Kept) -> str:
+    """What a checkpoint is for, in two words."""
+    if kept.draws:
+        return "draws people"
+    if kept.config.get("format") == ANATOMY:
+        return "shapes in-silico bodies"
+    return "compares scans" if kept.name in {region.features for region in regions()} else "measures scans"
 
 
 def training_time(card: Mapping[str, Any]) -> str:

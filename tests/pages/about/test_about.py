@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.cli.arguments import parser
-from pages.components.about.work import KEYS, citation, energy, origin, shortcuts, training_time
+from pages.components.about.work import KEYS, citation, energy, origin, purpose, shortcuts, training_time
 from pages.components.parts.checkpoint_cards import kept_checkpoints
 from tests.pages.conftest import ROOT
 
@@ -45,6 +45,15 @@ def test_checkpoints_are_told_by_their_own_cards(models: Path):
     assert not {"Training", "Energy"} & origin(damaged).keys(), "what is not recorded is left out"
     assert f"good (weights {good.digest})" in citation([good])
     assert citation([good]).endswith("Thanks to everybody.")
+
+
+def test_a_checkpoint_is_said_to_do_what_it_does(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SOMATWIN_CHECKPOINTS", raising=False)
+    found = {kept.name: purpose(kept) for kept in kept_checkpoints()}
+    assert found["head-t1"] == "draws people"
+    assert found["measure-head"] == "measures scans"
+    assert found["features-head"] == "compares scans"
+    assert found["anatomy-torso"] == "shapes in-silico bodies"
 
 
 def test_the_keys_are_those_the_viewer_obeys():
