@@ -27,10 +27,12 @@ function measuredTable({ people, beside, cohort }) {
   const { title, rows, problem, note } = people[shown];
   // a column that would be empty is left out
   const [limited, trusted] = ["limit", "trust"].map((name) => rows.some((row) => row[name]));
-  const columns = [...(beside ? ["Drawn", "Difference"] : []), cohort, ...(limited ? ["Reference limit"] : []), ...(trusted ? ["Trust"] : [])];
-  const head = headOf(title, "Measured", ...columns);
+  const columns = ["Measured", ...(beside ? ["Drawn", "Difference"] : []), cohort, ...(limited ? ["Reference limit"] : []), ...(trusted ? ["Trust"] : [])];
+  const head = headOf(title, ...columns);
   if (!rows.length) return [element("p", {}, title, element("span", { class: "note" }, ` ${problem}`))];
   const table = element("table", {}, head, element("tbody", {}, ...rows.map((row) => measuredRow(row, { beside, limited, trusted }))));
+  // what a column is called stands in its cells where a phone shows them below each other
+  for (const row of table.tBodies[0].rows) [...row.querySelectorAll("td")].forEach((cell, i) => (cell.dataset.head = columns[i]));
   const offset = rows.find((row) => row.name === "vat" && row.source);
   const below = [...(note ? [`* ${note}`] : []), ...(offset ? [`${offset.title}: ${offset.source}`] : [])];
   return [table, ...below.map((text) => element("p", { class: "note" }, text))];

@@ -162,14 +162,21 @@ def _trusted(model: Model, measures: Collection[str], known: Told) -> None:
             st.caption(
                 TRUSTED, help=terms("percentile", *(name for name in ("SAT", "VAT") if name.lower() in measures))
             )
-        sources = [f"* {name}: {limit.source}" for name, limit in named_limits(measures)]
-        if sources:
-            st.markdown("**Sources of the reference limits**\n\n" + "\n".join(sources))
+        if sources := sources_in_words(measures):
+            st.markdown(f"**Sources of the reference limits**\n\n{sources}")
 
 
 def named_limits(measures: Collection[str]) -> list[tuple[str, Limit]]:
     """The limits of measures, with the measure in words."""
     return [(measure_title(name), LIMITS[name]) for name in measures if name in LIMITS]
+
+
+def sources_in_words(measures: Collection[str]) -> str:
+    """Where the limits of measures stand, a line a source."""
+    named: dict[str, list[str]] = {}
+    for name, limit in named_limits(measures):
+        named.setdefault(limit.source, []).append(name)
+    return "\n".join(f"* {', '.join(names)}: {source}" for source, names in named.items())
 
 
 def _asked(model: Model, drawn: Drawn, readings: Sequence[Findings | None], names: Sequence[str]) -> None:
