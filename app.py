@@ -53,6 +53,8 @@ for name in names:
             continue
         model_card(name, model)
         cards.append(model.card)
-    with cases.popover(f"Teaching cases: {model.card.get('title', name)}", icon=":material/school:"):
+    # "(computed persons)" stands in the card below
+    short = str(model.card.get("title", name)).partition(" (")[0]
+    with cases.popover(f"Teaching cases: {short}", icon=":material/school:"):
         case_links(name, cases_of(model.schema))
 trained_on(*cards)

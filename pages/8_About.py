@@ -1,4 +1,4 @@
-"""Limits, licences, keys, versions, what the models have cost, how to cite and where to turn."""
+"""Limits, licences, keys, versions, where the models come from, how to cite and where to turn."""
 
 import streamlit as st
 

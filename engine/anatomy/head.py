@@ -21,6 +21,12 @@ HEAD = Region(
     largest_mm=320.0,
     coarsest_mm=3.0,
     cortex=("brain",),
+    measures={
+        "ventricles_ml": "Ventricles",
+        "brain_ml": "Brain",
+        "neck_ml": "Neck soft tissue",
+        "intracranial_ml": "Intracranial space",
+    },
     areas={
         "brain": Area(words="the brain and the fluid around it", classes=INTRACRANIAL),
         "soft": Area(words="the soft tissue outside the brain", classes=INTRACRANIAL, around=True),

@@ -70,6 +70,8 @@ class Region:
     ``planes`` are what the planes across the grid's z, y and x are called, ``ends`` what lies at the low and the high end of its
     x, y and z: of a grid that lies in the body RAS+.
 
+    ``measures`` are what its ruler measures, by name, as a reader calls it.
+
     ``areas`` by name, and ``expected`` the area that an attribute changes (any other attribute: the body);
     ``unmoved`` the measures that an attribute leaves where they are. ``relations`` are pairs of an attribute and the
     measure that follows it most closely. ``tissues`` are coloured in slices, ``surfaces`` shown as surfaces.
@@ -96,6 +98,7 @@ class Region:
     cortex: tuple[str, ...] = ()
     planes: tuple[str, str, str] = PLANES
     ends: tuple[tuple[str, str], ...] = ENDS
+    measures: Mapping[str, str] = field(default_factory=dict)
     areas: Mapping[str, Area] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     unmoved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -80,12 +80,13 @@ def ladder_figure(
     *,
     span: tuple[float, float],
     marks: Mapping[float, str],
+    title: str,
     band: tuple[float, float] | None = None,
 ) -> go.Figure:
     """Figures on one scale, each a point (value, low, high) on a line of its own, the first on top.
 
     ``good`` are circles, the others diamonds; a value beyond ``span`` is a triangle at its edge. ``marks`` are named places on
-    the scale, ``band`` is where real data lie.
+    the scale, ``band`` is where real data lie, ``title`` says what the scale is.
     """
     figure, low, high = go.Figure(), *span
     rows = ["<br>".join(textwrap.wrap(name, NAME_WIDTH)) for name in names]
@@ -96,7 +97,7 @@ def ladder_figure(
         figure.add_vline(x=place, line=line, annotation={"text": text, "yref": "paper", "y": 1, "yanchor": "bottom"})
     cut = np.clip(np.array(places, float).reshape(-1, 3), low, high)
     beyond = ["triangle-right" if v > high else "triangle-left" if v < low else "" for v, _, _ in places]
-    for title, wanted, symbol in (("As real", True, "circle-open"), ("Not as real", False, "diamond")):
+    for name, wanted, symbol in (("As real", True, "circle-open"), ("Not as real", False, "diamond")):
         mine = [i for i, each in enumerate(good) if each is wanted]
         if not mine:
             continue
@@ -105,7 +106,7 @@ def ladder_figure(
             x=cut[mine, 0],
             y=[rows[i] for i in mine],
             mode="markers",
-            name=title,
+            name=name,
             marker={"symbol": symbols, "size": 11, "color": f"rgb({SYNTHETIC})", "line": {"width": 2}},
             error_x={
                 "array": cut[mine, 2] - cut[mine, 0],
@@ -116,19 +117,33 @@ def ladder_figure(
             hovertemplate="%{text}<extra></extra>",
         )
     figure.update_layout(
-        xaxis={"range": [low - 0.03 * (high - low), high + 0.03 * (high - low)], "zeroline": False},
-        yaxis={"categoryorder": "array", "categoryarray": rows[::-1], "automargin": True, "tickfont": {"size": 12}},
-        legend={"orientation": "h", "y": 0, "yanchor": "top", "yref": "container", "x": 0},
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        height=130 + sum(18 + 15 * (1 + row.count("<br>")) for row in rows),
+        xaxis={"range": [low - 0.03 * (high - low), high + 0.03 * (high - low)], "zeroline": False, "title": title},
+        yaxis={
+            "categoryorder": "array",
+            "categoryarray": rows[::-1],
+            "range": [-0.8, len(rows) - 0.2],
+            "automargin": True,
+            "tickfont": {"size": 12},
+        },
+        legend={"orientation": "h", "y": 0, "yanchor": "bottom", "yref": "container", "x": 0, "xref": "container"},
+        margin={"l": 10, "r": 10, "t": 30, "b": 100},
+        height=170 + sum(18 + 15 * (1 + row.count("<br>")) for row in rows),
     )
     return marked(figure)
 
 
 def heat_figure(
-    cells: Sequence[Sequence[float | None]], columns: Sequence[str], rows: Sequence[str], *, digits: int = 2
+    cells: Sequence[Sequence[float | None]],
+    columns: Sequence[str],
+    rows: Sequence[str],
+    *,
+    titles: tuple[str, str],
+    digits: int = 2,
 ) -> go.Figure:
-    """A table of signed numbers, purple above 0 and orange below (told apart without colour vision), each written in its cell."""
+    """A table of signed numbers, purple above 0 and orange below (told apart without colour vision), each written in its cell.
+
+    ``titles`` are of the columns and of the rows.
+    """
     reach = max([abs(cell) for row in cells for cell in row if cell is not None] + [1e-9])
     text = [["" if cell is None else f"{cell:+.{digits}f}" for cell in row] for row in cells]
     heat = go.Heatmap(
@@ -149,8 +164,8 @@ def heat_figure(
     figure.update_layout(
         height=110 + 28 * len(rows),
         margin={"l": 10, "r": 10, "t": 10, "b": 30},
-        yaxis={"autorange": "reversed", "automargin": True, "showgrid": False},
-        xaxis={"side": "top", "showgrid": False},
+        yaxis={"autorange": "reversed", "automargin": True, "showgrid": False, "title": titles[1]},
+        xaxis={"side": "top", "automargin": True, "showgrid": False, "title": titles[0]},
     )
     return marked(figure, below=True)
 

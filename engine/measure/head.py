@@ -36,12 +36,7 @@ CLASSES = ("background", "fluid", "brain", "ventricles")
 FLUID_CODES = (1, 46)
 VENTRICLE_CODES = (4, 11, 49, 50, 51, 52)
 #: what :meth:`HeadMeasure.measure` returns, in words; the unit is ml
-MEASURES = {
-    "ventricles_ml": "Ventricles",
-    "brain_ml": "Brain",
-    "neck_ml": "Neck soft tissue",
-    "intracranial_ml": "Intracranial space",
-}
+MEASURES = HEAD.measures
 DEFINITIONS = {
     "ventricles_ml": "Ventricles: lateral, third and fourth.",
     "brain_ml": "Brain: grey and white matter with cerebellum and brainstem, without fluid.",

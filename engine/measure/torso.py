@@ -57,22 +57,7 @@ CODES = {
 }
 CLASSES = (*CODES, "other")
 #: what :meth:`TorsoMeasure.measure` returns, in words and with its unit
-MEASURES = {
-    "sat": "Subcutaneous fat",
-    "vat": "Visceral fat",
-    "muscle": "Muscle",
-    "liver_volume": "Liver",
-    "liver_pdff": "Liver fat fraction",
-    "waist": "Waist",
-    "lungs": "Lungs",
-    "spleen": "Spleen",
-    "kidneys": "Kidneys",
-    "psoas": "Psoas",
-    "paraspinal": "Paraspinal muscle",
-    "thigh": "Thigh muscle",
-    "heart": "Heart",
-    "marrow": "Vertebrae",
-}
+MEASURES = TORSO.measures
 UNITS = {
     "sat": "l",
     "vat": "l",

@@ -48,7 +48,9 @@ def test_a_ladder_keeps_what_is_beyond_it_at_its_edge():
         ["a", "b"],
         span=(-0.5, 1.5),
         marks={0: "real", 1: "broken"},
+        title="0: as real",
     )
+    assert figure.layout.xaxis.title.text == "0: as real"
     good, bad = figure.data
     assert (list(good.x), good.marker.symbol, list(good.error_x.array)) == ([0.5], ("circle-open",), [1.0])
     assert (list(bad.x), bad.marker.symbol, list(bad.error_x.array)) == ([1.5], ("triangle-right",), [0.0])
@@ -56,7 +58,9 @@ def test_a_ladder_keeps_what_is_beyond_it_at_its_edge():
 
 
 def test_a_heat_map_is_symmetric_about_zero_and_writes_its_numbers():
-    (heat,) = heat_figure([[0.25, None], [-0.5, 0.1]], ["a", "b"], ["x", "y"]).data
+    figure = heat_figure([[0.25, None], [-0.5, 0.1]], ["a", "b"], ["x", "y"], titles=("Column", "Group"))
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("Column", "Group")
+    (heat,) = figure.data
     assert (heat.zmin, heat.zmax) == (-0.5, 0.5)
     assert [list(row) for row in heat.text] == [["+0.25", ""], ["-0.50", "+0.10"]]
 

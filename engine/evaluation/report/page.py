@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
+from engine.anatomy.words import in_words
 from engine.checkpoints.card import one_line
+from engine.evaluation.report.words import described, glosses, plot_in_words, sheet_in_words
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b2733; --soft: #5b6b7a; --line: #d9e0e6; --paper: #fff; --bad: #a33a00; --good: #00617a; }
@@ -104,18 +106,21 @@ def _section(section: Mapping[str, Any]) -> str:
     ]
     if section["entries"]:
         parts.append(_figures(section["entries"]))
+        parts.append(_glosses(section["entries"]))
         parts.append(_ladder(section["entries"]))
-    parts += [_sheet(sheet) for sheet in section["sheets"]]
-    parts.append('<div class="grid">' + "".join(_plot(plot) for plot in section["plots"]) + "</div>")
+    parts += [_sheet(sheet_in_words(sheet)) for sheet in section["sheets"]]
+    parts.append('<div class="grid">' + "".join(_plot(plot_in_words(plot)) for plot in section["plots"]) + "</div>")
     if section["missing"]:
         parts.append(
-            "<p>Not computed:</p><ul>" + "".join(f"<li>{escape(m)}</li>" for m in section["missing"]) + "</ul>"
+            "<p>Not computed:</p><ul>"
+            + "".join(f"<li>{escape(in_words(m))}</li>" for m in section["missing"])
+            + "</ul>"
         )
     return "".join(parts)
 
 
 def _figures(figures: Sequence[Mapping[str, Any]]) -> str:
-    head = "".join(f"<th>{h}</th>" for h in ("figure", "this model", "real", "broken", "p", "verdict", ""))
+    head = "".join(f"<th>{h}</th>" for h in ("figure", "verdict", "this model", "real", "broken", "p", ""))
     rows = []
     for reported in figures:
         tone = "" if not reported["verdict"] else "good" if reported["verdict"] in GOOD else "bad"
@@ -125,11 +130,23 @@ def _figures(figures: Sequence[Mapping[str, Any]]) -> str:
             else cell(reported["floor"])
         )
         rows.append(
-            f"<tr><td>{escape(reported['name'])}</td><td>{cell(reported['figure'])} {escape(reported['unit'])}</td><td>{floor}</td>"
-            f"<td>{cell(reported['ceiling'])}</td><td>{cell(reported['p'])}</td><td class='{tone}'>{escape(reported['verdict'])}</td>"
+            f"<tr><td>{escape(described(reported['name']).title)}</td><td class='{tone}'>{escape(reported['verdict'])}</td>"
+            f"<td>{cell(reported['figure'])} {escape(reported['unit'])}</td><td>{floor}</td>"
+            f"<td>{cell(reported['ceiling'])}</td><td>{cell(reported['p'])}</td>"
             f"<td class='soft'>{escape(reported['note'])}</td></tr>"
         )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _glosses(figures: Sequence[Mapping[str, Any]]) -> str:
+    """What each kind of figure measures, and which values are bad."""
+    found = glosses([str(reported["name"]) for reported in figures])
+    items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(gloss)}</dd>" for term, gloss in found.items())
+    return (
+        f'<details class="method"><summary>What these figures measure</summary><dl>{items}</dl></details>'
+        if items
+        else ""
+    )
 
 
 def cell(value: Any) -> str:
@@ -176,7 +193,7 @@ def _ladder(figures: Sequence[Mapping[str, Any]]) -> str:
         if zero is None or one is None or abs(one - zero) < 1e-12:
             continue
         values = [(reported["figure"][k] - zero) / (one - zero) for k in ("value", "low", "high")]
-        placed.append((reported["name"], *values))
+        placed.append((described(reported["name"]).title, *values))
     if not placed:
         return ""
     names, value, low, high = zip(*reversed(placed), strict=True)
@@ -220,7 +237,8 @@ def _plot(plot: Mapping[str, Any]) -> str:
             showscale=False,
         )
         figure = go.Figure(heat)
-        figure.update_layout(height=140 + 26 * len(rows), yaxis={"autorange": "reversed"})
+        axes = {"xaxis_title": plot["x"], "yaxis_title": plot["y"]}
+        figure.update_layout(height=140 + 26 * len(rows), yaxis={"autorange": "reversed"}, **axes)
     else:
         figure = go.Figure()
         for name, values in series.items():

@@ -13,24 +13,27 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from engine.anatomy.heart import HEART
+from engine.anatomy.words import within
 from engine.phantom.heart import tissue
 from engine.phantom.heart.counts import ejection_fraction, volumes
 from engine.phantom.heart.segments import Ring, ring_thickness, rings
 from engine.vocabulary.refusal import ConfigError, RequestError
 
-#: by measure: its name in words and its unit
-MEASURES = {
-    "lv_edv": ("left ventricular end-diastolic volume", "mL"),
-    "lv_esv": ("left ventricular end-systolic volume", "mL"),
-    "lv_ef": ("left ventricular ejection fraction", "%"),
-    "lv_mass": ("left ventricular mass", "g"),
-    "rv_edv": ("right ventricular end-diastolic volume", "mL"),
-    "rv_esv": ("right ventricular end-systolic volume", "mL"),
-    "rv_ef": ("right ventricular ejection fraction", "%"),
-    "wall_thickness": ("thickness of the thickest segment at end-diastole", "mm"),
-    "wall_thickening": ("mean thickening of the wall from end-diastole to end-systole", "%"),
-    "circumferential_strain": ("circumferential strain halfway through the wall, middle third", "%"),
+UNITS = {
+    "lv_edv": "mL",
+    "lv_esv": "mL",
+    "lv_ef": "%",
+    "lv_mass": "g",
+    "rv_edv": "mL",
+    "rv_esv": "mL",
+    "rv_ef": "%",
+    "wall_thickness": "mm",
+    "wall_thickening": "%",
+    "circumferential_strain": "%",
 }
+#: by measure: its name in words and its unit
+MEASURES = {name: (within(HEART.measures[name]), unit) for name, unit in UNITS.items()}
 #: fewest slices with a whole ring of wall in which segments can be told
 FEWEST_RINGS = 3
 

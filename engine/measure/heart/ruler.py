@@ -18,16 +18,14 @@ from engine.anatomy.heart import HEART, LEFT, RIGHT, WALL
 from engine.imaging.volume import Volume, VolumeError, finite
 from engine.measure.heart.classes import CLASSES, INPUTS, over_cycle
 from engine.measure.heart.framing import CineFrame, framed, window_about
-from engine.measure.heart.reading import MEASURES as READ
-from engine.measure.heart.reading import HeartCodes, HeartReading, read
+from engine.measure.heart.reading import UNITS, HeartCodes, HeartReading, read
 from engine.measure.ruler import Classes, LearnedRuler, Reading, RulerKind, StatedError, fields
 from engine.measure.segmenter import SegmenterConfig
 from engine.vocabulary.refusal import RequestError
 
 NAME = HEART.ruler
 #: what :meth:`HeartMeasure.measure` returns, in words and with its unit
-MEASURES = {name: words[0].upper() + words[1:] for name, (words, _) in READ.items()}
-UNITS = {name: unit for name, (_, unit) in READ.items()}
+MEASURES = HEART.measures
 DEFINITIONS = {
     "lv_edv": "Left ventricular end-diastolic volume: the greatest of the cycle, papillary muscles counted as blood.",
     "lv_esv": "Left ventricular end-systolic volume: the least of the cycle.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.components.about.work import energy, origin, shortcuts, training_time
+from pages.components.about.work import origin, purpose, shortcuts
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import facts_list
 from pages.components.parts.frame import training_data
@@ -19,7 +19,7 @@ def intact(_kept: Kept, path: str, sha256: str, changed: float) -> bool:
 
 
 def versions(found: list[Kept]) -> pd.DataFrame:
-    """One row a checkpoint: what it does, its hash, whether it is whole, what it has cost."""
+    """One row a checkpoint: what it does, its hash, whether it is whole. What it has cost stands with the rest of its card below."""
     rows = []
     for kept in found:
         weights = kept.path / "weights.safetensors"
@@ -27,12 +27,9 @@ def versions(found: list[Kept]) -> pd.DataFrame:
         rows.append(
             {
                 "Checkpoint": kept.name,
-                "Does": "draws people" if kept.draws else "measures scans",
-                "Format": f"version {kept.config.get('version', 'unknown')}",
+                "Does": purpose(kept),
                 "Weights": kept.digest,
                 "On disk": "as saved" if intact(kept, str(kept.path), kept.sha256, changed) else "damaged: restore it",
-                "Training": training_time(kept.card) or "not recorded",
-                "Energy": energy(kept.card) or "not recorded",
             }
         )
     return pd.DataFrame(rows).set_index("Checkpoint")
@@ -43,7 +40,7 @@ def checkpoints_shown(found: list[Kept]) -> None:
     if not found:
         st.info("There is no checkpoint here yet.")
         return
-    st.table(versions(found), alt="Checkpoints, their hashes and what they have cost")
+    st.table(versions(found), alt="Checkpoints, their hashes and whether they are whole")
     for kept in found:
         with st.expander(f"{kept.card.get('title', kept.name)} ({kept.name})"):
             facts_list({"Cohort": training_data(kept.card), **origin(kept)})

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.anatomy import regions
+from engine.checkpoints.files import ANATOMY
 from pages.components.parts.checkpoint_cards import Kept
 from pages.components.parts.facts import program_version
 
@@ -37,13 +39,21 @@ def energy(card: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
+def purpose(kept: Kept) -> str:
+    """What a checkpoint is for, in two words."""
+    if kept.draws:
+        return "draws people"
+    if kept.config.get("format") == ANATOMY:
+        return "shapes in-silico bodies"
+    return "compares scans" if kept.name in {region.features for region in regions()} else "measures scans"
+
+
 def training_time(card: Mapping[str, Any]) -> str:
-    """``90 minutes on cpu``, as far as the card says; empty where it says nothing."""
+    """``90 minutes on cpu``, as far as the card says; empty where it says nothing of the time."""
     facts = card.get("training")
-    if not isinstance(facts, Mapping):
+    if not isinstance(facts, Mapping) or "minutes" not in facts:
         return ""
-    parts = [f"{facts['minutes']} minutes"] if "minutes" in facts else []
-    return " ".join([*parts, *([f"on {facts['device']}"] if "device" in facts else [])])
+    return f"{facts['minutes']} minutes" + (f" on {facts['device']}" if "device" in facts else "")
 
 
 def origin(kept: Kept) -> dict[str, str]:
@@ -57,8 +67,9 @@ def origin(kept: Kept) -> dict[str, str]:
         "Licence": str(card.get("licence", "not recorded")),
         "Acknowledgement": thanks,
         "Contains": str(card.get("contains", "")),
-        "Training": training_time(card) or "time not recorded",
-        "Energy": energy(card) or "not recorded",
+        "Training": training_time(card),
+        "Energy": energy(card),
+        "Format": f"version {kept.config['version']}" if "version" in kept.config else "",
         "Weights": kept.digest,
         "SHA-256 of the file": kept.sha256,
     }

@@ -87,7 +87,7 @@ def compare_shown() -> None:
 
 def files_shown() -> None:
     """The library as a file, saved and opened."""
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="medium")
     entries = library().entries
     with left.container(border=True, height="stretch"):
         st.markdown("**Save the library**")

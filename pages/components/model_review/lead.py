@@ -101,20 +101,19 @@ def _beside(folder: str, name: str) -> Path | None:
 
 
 def to_csv(review: Review) -> bytes:
-    """A figure a row: value, interval, what real persons score, verdict, and what it means where it fails."""
+    """A figure a row: its recorded name, its title, value, interval, what real persons score, verdict, and what it means where it fails."""
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(
-        ["part", "figure", "value", "low", "high", "unit", "n", "real", "p", "verdict", "meaning", "notice"]
+        ["part", "figure", "title", "value", "low", "high", "unit", "n", "real", "p", "verdict", "meaning", "notice"]
     )
     for part in review.parts:
         for grade in part.grades:
             meaning = explained(grade)[1] if grade.verdict and not grade.good else ""
             real = _plain(grade.real.value) if grade.real else _plain(grade.target)
             numbers = [_plain(x) for x in (grade.figure.value, grade.figure.low, grade.figure.high)]
-            writer.writerow(
-                [part.title, grade.name, *numbers, grade.unit, grade.n, real, grade.p, grade.verdict, meaning, BANNER]
-            )
+            verdict = [real, grade.p, grade.verdict, meaning, BANNER]
+            writer.writerow([part.title, grade.name, grade.title, *numbers, grade.unit, grade.n, *verdict])
     return stream.getvalue().encode("utf-8-sig")
 
 
@@ -150,7 +149,9 @@ def side_by_side(one: tuple[str, Review], other: tuple[str, Review]) -> pd.DataF
     """The figures that two reviews share, a row each, with their verdicts."""
     mine, theirs = ({grade.name: grade for part in review.parts for grade in part.grades} for _, review in (one, other))
     rows = [
-        {"Figure": name, one[0]: _said(mine[name]), other[0]: _said(theirs[name])} for name in mine if name in theirs
+        {"Figure": mine[name].title, one[0]: _said(mine[name]), other[0]: _said(theirs[name])}
+        for name in mine
+        if name in theirs
     ]
     return pd.DataFrame(rows).set_index("Figure") if rows else pd.DataFrame()
 

@@ -10,7 +10,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.anatomy.words import column_title, in_words
 from engine.evaluation.report.page import number
+from engine.evaluation.report.words import glosses, label_in_words, plot_in_words, sheet_in_words
 from engine.figures.charts import heat_figure, ladder_figure, lines_figure
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
@@ -21,6 +23,7 @@ from pages.components.parts.model_picker import load_model
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.address import Request
 from pages.components.state.generation import draw
+from pages.components.state.person_table import capital
 
 LADDER = (
     "0 is what real people score among themselves, 1 is what broken data score. Circles are as real, diamonds are not; "
@@ -30,6 +33,9 @@ BESIDE = (
     "0 is what real people score among themselves, and the grey band their 95 % interval. Which side is worse depends on "
     "the figure: circles are as real, diamonds are not; triangles lie beyond the scale."
 )
+#: titles of the two scales, short enough for a phone
+TO_BROKEN = "0: as real persons,<br>1: as broken data"
+OFF_REAL = "Half widths of the<br>real 95 % interval"
 ANOTHER = "The report is of other weights ({report}) than {name} here ({model}), which would draw other people."
 QUIET = {"displaylogo": False}
 
@@ -64,7 +70,7 @@ def parts_shown(review: Review) -> Part:
     for sheet in part.sheets:
         _sheet(sheet)
     if part.missing:
-        st.info("Not computed:" + "".join(f"\n* {sentence}" for sentence in dict.fromkeys(part.missing)))
+        st.info("Not computed:" + "".join(f"\n* {in_words(sentence)}" for sentence in dict.fromkeys(part.missing)))
     if part.method:
         with st.expander("Method"):
             st.write(part.method)
@@ -73,28 +79,35 @@ def parts_shown(review: Review) -> Part:
 
 def _grades(part: Part) -> None:
     grades = list(part.grades)
+    meant = glosses([grade.name for grade in grades])
     if any(grade.verdict and not grade.good for grade in grades) and any(not g.verdict or g.good for g in grades):
         only = st.toggle("Only what is not as real", key=f"review.only.{part.key}")
         grades = [grade for grade in grades if grade.verdict and not grade.good] if only else grades
     st.table(grade_table(grades), alt=f"Figures of {part.title}")
+    if meant:
+        with st.expander("What these figures measure", icon=":material/menu_book:"):
+            facts_list(meant)
     ladder = [(grade, place) for grade in grades if (place := grade.on_ladder())]
     rest = [(grade, place) for grade in grades if not grade.on_ladder() and (place := grade.beside_real())]
     if ladder:
         st.caption(LADDER)
-        _ladder(part, ladder, (-0.6, 1.6), {0: "real", 1: "broken"}, None)
+        _ladder(part, ladder, (-0.6, 1.6), {0: "real", 1: "broken"}, None, TO_BROKEN)
     if rest:
         st.caption(BESIDE)
-        _ladder(part, rest, (-3.0, 3.0), {0: "real"}, (-1.0, 1.0))
+        _ladder(part, rest, (-3.0, 3.0), {0: "real"}, (-1.0, 1.0), OFF_REAL)
 
 
-def _ladder(part: Part, placed: list, span: tuple[float, float], marks: dict, band: tuple[float, float] | None) -> None:
+def _ladder(
+    part: Part, placed: list, span: tuple[float, float], marks: dict, band: tuple[float, float] | None, title: str
+) -> None:
     figure = ladder_figure(
-        [grade.name for grade, _ in placed],
+        [grade.title for grade, _ in placed],
         [place for _, place in placed],
         [grade.good or not grade.verdict for grade, _ in placed],
         [hover(grade) for grade, _ in placed],
         span=span,
         marks=marks,
+        title=title,
         band=band,
     )
     st.plotly_chart(figure, key=f"ladder {part.key} {len(marks)}", config=QUIET)
@@ -102,22 +115,21 @@ def _ladder(part: Part, placed: list, span: tuple[float, float], marks: dict, ba
 
 def hover(grade: Grade) -> str:
     """A figure in a few lines."""
-    lines = [grade.name, f"this model: {grade.figure} {grade.unit}".rstrip(), f"real: {grade.real}"]
+    lines = [grade.title, f"this model: {grade.figure} {grade.unit}".rstrip(), f"real: {grade.real}"]
     lines += [f"broken: {grade.broken}"] if grade.broken else []
     return "<br>".join(escape(line) for line in [*lines, grade.verdict] if line)
 
 
 def grade_table(grades: Sequence[Grade]) -> pd.DataFrame:
-    """One row a figure, in words; columns that nobody fills are left out."""
+    """One row a figure, the verdict beside its title, so that it stays in sight where little fits; columns that nobody fills are
+    left out."""
     rows = [
         {
-            "Figure": grade.name.replace("autoencoder", "reconstruction"),
-            "This model": f"{grade.figure} {grade.unit}".rstrip(),
-            "Real": _real(grade),
-            "Broken": _text(grade.broken),
-            "n": _text(grade.n),
-            "p": _text(grade.p),
+            "Figure": grade.title,
             "Verdict": _verdict(grade),
+            "This model": _own(grade),
+            "Real persons": _real(grade),
+            "Broken data": _text(grade.broken),
             "Note": grade.note,
         }
         for grade in grades
@@ -133,12 +145,19 @@ def _real(grade: Grade) -> str:
     return _text(grade.real)
 
 
+def _own(grade: Grade) -> str:
+    """What the model scores, over how many persons."""
+    scored = f"{grade.figure} {grade.unit}".rstrip()
+    return f"{scored}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{grade.n}" if grade.n else scored
+
+
 def _verdict(grade: Grade) -> str:
-    """The verdict behind its sign, in one line."""
+    """The verdict behind its sign, which stays on its line, and the p of its test."""
     if not grade.verdict:
         return ""
     sign = "●" if grade.good else "▲"
-    return f"{sign} {grade.verdict}".replace(" ", "\N{NO-BREAK SPACE}")
+    tested = "" if grade.p is None else f", p = {number(grade.p)}"
+    return f"{sign}\N{NO-BREAK SPACE}{grade.verdict}{tested}"
 
 
 def _text(value: object) -> str:
@@ -151,7 +170,8 @@ def _text(value: object) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def _sheet(sheet: Mapping[str, Any]) -> None:
+def _sheet(recorded: Mapping[str, Any]) -> None:
+    sheet = sheet_in_words(recorded)
     st.markdown(f"**{sheet['title']}**")
     columns = [str(name) or " " for name in sheet["columns"]]
     columns = [name if columns.index(name) == k else f"{name} ({k})" for k, name in enumerate(columns)]
@@ -165,17 +185,26 @@ def _plots(part: Part) -> None:
     cells, columns, rows = groups_heat(part)
     if len(cells) > 1:
         st.markdown("**Reading error of a group beside the mean of all groups, %**")
-        st.plotly_chart(heat_figure(cells, columns, rows, digits=0), key=f"heat {part.key}", config=QUIET)
-    lines = [plot for plot in part.plots if plot["kind"] == "line"]
+        figure = heat_figure(
+            cells,
+            [column_title(name) for name in columns],
+            [label_in_words(row) for row in rows],
+            titles=("Attribute that is read", "Group"),
+            digits=0,
+        )
+        st.plotly_chart(figure, key=f"heat {part.key}", config=QUIET)
+    plots = [plot_in_words(plot) for plot in part.plots]
+    lines = [plot for plot in plots if plot["kind"] == "line"]
     for place, plot in zip(st.columns(2) * len(lines), lines, strict=False):
         place.markdown(f"**{plot['title']}**")
-        figure = lines_figure(plot["series"], (str(plot["x"]), str(plot["y"])))
+        figure = lines_figure(plot["series"], (capital(plot["x"]), capital(plot["y"])))
         place.plotly_chart(figure, key=f"{part.key} {plot['title']}", config=QUIET)
         place.caption(str(plot["note"]))
-    for plot in [p for p in part.plots if p["kind"] == "heat" and p["series"]["rows"]]:
+    for plot in [p for p in plots if p["kind"] == "heat" and p["series"]["rows"]]:
         series = plot["series"]
         st.markdown(f"**{plot['title']}**")
-        figure = heat_figure(series["rows"], series["labels"], series.get("rows_labels", series["labels"]))
+        rows, titles = series.get("rows_labels", series["labels"]), (capital(plot["x"]), capital(plot["y"]))
+        figure = heat_figure(series["rows"], series["labels"], rows, titles=titles)
         st.plotly_chart(figure, key=f"{part.key} {plot['title']}", config=QUIET)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.anatomy.words import column_title, within
 from engine.evaluation.report.page import TITLES
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.evaluation.grade import Grade, Span, from_words, span_of
@@ -79,7 +80,8 @@ class Worst:
     expected: float
 
     def in_words(self) -> str:
-        return f"seed {self.seed}: {self.attribute} {self.asked:g} asked, {self.read:.1f} read, {self.expected:.1f} expected"
+        what = within(column_title(self.attribute))
+        return f"seed {self.seed}: {what} {self.asked:g} asked, {self.read:.1f} read, {self.expected:.1f} expected"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ CARDS = {
     ),
     "About": (
         ":material/info:",
-        "Limits, licences, keyboard shortcuts, and what the models have cost.",
+        "Limits, licences, keyboard shortcuts, and where the models come from.",
     ),
 }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import gc
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from engine.evaluation.report.words import described
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.facts import facts_list, refused
@@ -23,6 +25,8 @@ WEIGHTS = (
     "The hash of this model: weights and settings together. It stands on every page and in every file, so that a person can be "
     "drawn again exactly."
 )
+#: parts of a card whose lines are figures
+FIGURES = ("evaluation", "privacy audit")
 #: keys of a model card that its short form shows
 FACTS = {"what_it_is": "What it is", "what_it_is_not": "What it is not", "licence": "Licence"}
 
@@ -93,7 +97,16 @@ def model_card(name: str, model: Model) -> None:
     st.subheader(card.get("title", name), anchor=False)
     facts_list({"Name": name, **facts})
     with st.expander("Model card"):
-        st.markdown(model.card_markdown)
+        st.markdown(card_in_words(card, model.card_markdown))
+
+
+def card_in_words(card: Mapping[str, Any], markdown: str) -> str:
+    """A card's text with its figures called as Model review calls them."""
+    figures = [card[part] for part in FIGURES if isinstance(card.get(part), Mapping)]
+    for name, text in (line for part in figures for line in part.items()):
+        recorded = f"* {str(name).replace('_', ' ')}: {text}"
+        markdown = markdown.replace(recorded, f"* {described(str(name)).title}: {text}")
+    return markdown
 
 
 def columns_in_words(schema: AttributeSchema) -> str:

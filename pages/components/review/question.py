@@ -58,7 +58,7 @@ def set_up(name: str, model: Model) -> None:
     with st.container(border=True):
         st.markdown("**New rating**")
         source = _source(kept, model)
-        first, second, third = st.columns([2, 2, 1], gap="large")
+        first, second, third = st.columns([2, 3, 1], gap="medium")
         who = first.text_input("Your name or a code", kept["name"], max_chars=NAME, key="rating.name")
         kept["name"] = (who or "").strip()
         with second:

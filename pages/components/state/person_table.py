@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.anatomy.words import column_title
 from engine.vocabulary.catalogue import CATALOGUE
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Derived, Number
 from engine.vocabulary.units import written_unit
@@ -13,7 +14,7 @@ Column = Number | Category | Derived
 
 
 def label(name: str) -> str:
-    return CATALOGUE[name].label if name in CATALOGUE else name.replace("_", " ").capitalize()
+    return column_title(name)
 
 
 def level(name: str, value: object) -> str:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from engine.measure.clinical import written
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.heart.panel import heart_panel
 from pages.components.parts.mask.asked import NOTE
-from pages.components.parts.ruler.numbers import change_in_words, greyed, signed_known
+from pages.components.parts.ruler.numbers import greyed
 from pages.components.parts.session_file import session_of_whatif
 from pages.components.parts.viewer.films import KINDS, marks_in_words
 from pages.components.parts.viewer.page import scene_page
 from pages.components.parts.viewer.viewer import sweep_viewer, viewer
 from pages.components.state.intervention import Question
 from pages.components.state.person_table import label, unit
-from pages.components.whatif.answer import NOTHING_SET, RECONSTRUCTED, Answer
+from pages.components.whatif.answer import NOTHING_SET, Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.question import grid_controls, sweep_controls
 from pages.components.whatif.sweep import (
@@ -34,60 +31,28 @@ from pages.components.whatif.sweep import (
     sweep_scene,
     whatif_sheet,
 )
+from pages.components.whatif.tables import (
+    CHANGE,
+    DRIFT,
+    MEASURED,
+    NULL,
+    OWN_ERROR,
+    SIZES,
+    limits_in_words,
+    measure_table,
+    place_table,
+    places_in_words,
+    sex_of,
+)
 from pages.components.whatif.upload import Scan
 from pages.components.whatif.visit import Plan, visit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
-    from engine.measure.clinical import Change
     from engine.measure.ruler import Ruler
 
-MEASURED = (
-    "± is the measuring network's stated error, as if it erred anew in each of the two scans: the most it can be. "
-    "Nothing set: what the measure changes when nothing is set, the error of the model itself. A reading may lie higher or lower "
-    "than the attribute of the same name, which is what was asked: compare readings with readings."
-)
-#: the column of changes
-CHANGE = "Change ± error"
 #: which of the scenes is shown, and the name of the sweep among them
 SHOWN, SWEPT = "whatif.shown", "Sweep"
-#: dB from which two volumes are called equal
-EQUAL = 90.0
-
-
-def measure_table(measured: Sequence[Change], asked: Mapping[str, object] = MappingProxyType({})) -> pd.DataFrame:
-    """One row a measure, rounded to what is known: before, after, the change with its error, and what changes with nothing set; beside
-    the name what was ``asked`` of the attribute of that name."""
-    rows = []
-    for row in measured:
-        error, units = row.error, unit(row.unit)
-        before, after = written(row.before, error), written(row.after, error)
-        # of the values as they are written, so that the line adds up
-        change = float(after) - float(before)
-        rows.append(
-            {
-                "Measured": f"{row.title}, {units}" + (f" (asked: {asked[row.name]})" if row.name in asked else ""),
-                "Before": before,
-                "What if": after,
-                CHANGE: change_in_words(change, error, units),
-                NOTHING_SET: signed_known(row.drift, error) if math.isfinite(row.drift) else "",
-            }
-        )
-    return pd.DataFrame(rows).set_index("Measured") if rows else pd.DataFrame()
-
-
-def place_table(answer: Answer) -> pd.DataFrame:
-    """Mean absolute change inside and outside of where it is expected, and the share of it outside."""
-    rows = [
-        {
-            "Mean change, % of white": name,
-            "inside": f"{place.inside:.2f}",
-            "outside": f"{place.outside:.2f}",
-            "share outside": f"{place.share:.0%}" if place.inside or place.outside else "no change",
-        }
-        for name, place in answer.places.items()
-    ]
-    return pd.DataFrame(rows).set_index("Mean change, % of white")
 
 
 def answer_shown(model: Model, found: Answer | None, current: Question) -> None:
@@ -194,16 +159,21 @@ def show_tables(answer: Answer) -> None:
     with left:
         st.header("Measured on both scans", anchor=False)
         if answer.measured:
-            st.table(greyed(measure_table(answer.measured, dict(answer.question.change)), CHANGE))
-            st.caption(MEASURED)
+            sexes = (sex_of(answer.rows[0]), sex_of(answer.rows[1]))
+            table = measure_table(answer.measured, dict(answer.question.change), sexes)
+            drift = DRIFT if NOTHING_SET in table else ""
+            st.table(greyed(table, CHANGE))
+            st.caption(f"{MEASURED}{drift}{limits_in_words(answer.measured, sexes)}")
         else:
             st.caption(f"Nothing is measured: {answer.problem}." if answer.problem else "Nothing is measured.")
         _asked(answer)
     with right:
         st.header("Where the change lies", anchor=False)
-        st.table(place_table(answer))
+        places = place_table(answer)
+        st.table(places)
+        st.caption(f"{SIZES}{NULL if OWN_ERROR in places.index else ''}")
         st.caption(places_in_words(answer))
-    heart_panel(answer.hearts, key="whatif")
+    heart_panel(answer.hearts, key="whatif", table=not answer.measured)  # it would repeat the one above
 
 
 def _asked(answer: Answer) -> None:
@@ -217,30 +187,6 @@ def _asked(answer: Answer) -> None:
         with st.expander("Mask against scan", icon=":material/compare_arrows:", expanded=True):
             st.table(answer.asked)
             st.caption(NOTE)
-
-
-def places_in_words(answer: Answer) -> str:
-    """What the shares mean, and how faithful the model is when nothing is set."""
-    share = answer.places["This what-if"].share
-    if answer.nothing:
-        found = "Nothing is set, and no voxel differs."
-    else:
-        even = f"an even change of the whole picture would have {answer.even:.0%} there"
-        found = f"{share:.0%} of the change lies outside {answer.expected}, where it is not expected; {even}."
-    return f"{found} {_faithful(answer)} Change in the wrong place is the known weakness of such models."
-
-
-def _faithful(answer: Answer) -> str:
-    """The decibels in words."""
-    null = answer.psnr.get(NOTHING_SET, math.nan)
-    if RECONSTRUCTED not in answer.psnr:
-        same = "is the same to the last voxel" if null > EQUAL else f"comes back at {null:.1f} dB (PSNR)"
-        return (
-            f"Drawn again with nothing set, the person {same}; no scan was encoded, so nothing was lost in compression."
-        )
-    alone = f"its compression alone reaches {answer.psnr[RECONSTRUCTED]:.1f} dB"
-    guess = "what they draw finer than that is plausible, not the person's"
-    return f"With nothing set the model returns the scan at {null:.1f} dB (PSNR); {alone}; {guess}."
 
 
 def show_sweep(model: Model, plan: Plan, answers: Mapping[Question, Answer], titles: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.cli.arguments import parser
-from pages.components.about.work import KEYS, citation, energy, shortcuts, training_time
+from pages.components.about.work import KEYS, citation, energy, origin, purpose, shortcuts, training_time
 from pages.components.parts.checkpoint_cards import kept_checkpoints
 from tests.pages.conftest import ROOT
 
@@ -39,8 +39,21 @@ def test_checkpoints_are_told_by_their_own_cards(models: Path):
     assert training_time(good.card) == "3 minutes on cpu"
     assert energy(good.card) == "energy kwh: 0.02"
     assert energy({"training": {"minutes": 3}}) == ""
+    assert training_time({"training": {"device": "cpu"}}) == "", "a device alone is no time"
+    told = origin(good)
+    assert (told["Training"], told["Energy"]) == ("3 minutes on cpu", "energy kwh: 0.02")
+    assert not {"Training", "Energy"} & origin(damaged).keys(), "what is not recorded is left out"
     assert f"good (weights {good.digest})" in citation([good])
     assert citation([good]).endswith("Thanks to everybody.")
+
+
+def test_a_checkpoint_is_said_to_do_what_it_does(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SOMATWIN_CHECKPOINTS", raising=False)
+    found = {kept.name: purpose(kept) for kept in kept_checkpoints()}
+    assert found["head-t1"] == "draws people"
+    assert found["measure-head"] == "measures scans"
+    assert found["features-head"] == "compares scans"
+    assert found["anatomy-torso"] == "shapes in-silico bodies"
 
 
 def test_the_keys_are_those_the_viewer_obeys():
@@ -56,7 +69,7 @@ def test_the_page_shows_hashes_licences_keys_and_commands_that_exist(models: Pat
     table = app.table[0].value
     assert table.loc["good", "On disk"] == "as saved"
     assert table.loc["damaged", "On disk"] == "damaged: restore it"
-    assert table.loc["good", "Energy"] == "energy kwh: 0.02"
+    assert list(table.columns) == ["Does", "Weights", "On disk"], "no wider than a phone"
     assert len(table.loc["good", "Weights"]) == 12
     commands, cited = app.code
     for line in commands.value.splitlines():

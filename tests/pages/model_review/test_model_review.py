@@ -164,6 +164,24 @@ def app(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).switch_page(PAGE).run()
 
 
+def chart_of(app: AppTest, place: int) -> dict:
+    return json.loads(app.get("plotly_chart")[place].proto.spec)
+
+
+def test_a_shipped_card_is_shown_in_the_terms_of_the_field(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SOMATWIN_CHECKPOINTS", raising=False)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).switch_page(PAGE).run()
+    app.selectbox(key="review.model").set_value("head-t1").run()
+    assert not app.exception
+    titles = list(app.table[0].value.index)
+    assert "Brain on age: slope, synthetic over real" in titles
+    assert "Kernel distance (KID, radiomics)" in titles
+    assert "Reconstruction PSNR, whole volume" in titles
+    assert not [title for title in titles if "_" in title or "autoencoder" in title or "made" in title.split()]
+    (meant,) = [html.value for html in app.get("html") if "Squared maximum mean discrepancy" in html.value]
+    assert meant.count("<dt>Fréchet distance</dt>") == meant.count("<dt>Kernel distance (KID)</dt>") == 1
+
+
 def shown(app: AppTest) -> str:
     return "\n".join(str(each.value) for each in (*app.markdown, *app.caption, *app.header, *app.subheader, *app.info))
 
@@ -172,9 +190,12 @@ def test_a_card_is_shown_with_verdicts_and_a_report_takes_its_place(app: AppTest
     assert not app.exception
     table = app.table[0].value
     assert list(table.index) == [entry.name for entry in ENTRIES]
-    assert table.loc["distance", "This model"] == "1,230 (900 to 1,500)"
-    assert table.loc["distance", "Real"] == "2 (1 to 4)"
-    assert table.loc["distance", "Verdict"].split() == ["▲", "worse", "than", "real"]
+    assert next(iter(table.columns)) == "Verdict", "in sight where little fits"
+    assert table.loc["distance", "This model"] == "1,230 (900 to 1,500), n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}28"
+    assert table.loc["distance", "Real persons"] == "2 (1 to 4)"
+    assert table.loc["distance", "Verdict"] == "▲\N{NO-BREAK SPACE}worse than real, p = 0.002"
+    scales = [chart_of(app, k)["layout"]["xaxis"]["title"]["text"] for k in range(len(app.get("plotly_chart")))]
+    assert scales == ["Half widths of the<br>real 95 % interval"]
     assert "2 of 4 as real" in shown(app)
     app.toggle(key="review.only.evaluation").set_value(True).run()
     assert list(app.table[0].value.index) == ["distance", "test"]
@@ -183,9 +204,13 @@ def test_a_card_is_shown_with_verdicts_and_a_report_takes_its_place(app: AppTest
     assert not app.exception
     assert "Evaluation of tiny" in shown(app)
     assert "Nothing fits." in shown(app)
-    assert app.table[0].value.loc["rung", "Broken"] == "10 (8 to 12)"
+    assert app.table[0].value.loc["rung", "Broken data"] == "10 (8 to 12)"
+    assert chart_of(app, 0)["layout"]["xaxis"]["title"]["text"] == "0: as real persons,<br>1: as broken data"
     app.segmented_control(key="review.part").set_value("subgroups").run()
-    assert [json.loads(chart.proto.spec)["data"][0]["type"] for chart in app.get("plotly_chart")] == ["heatmap"] * 2
+    charts = [chart_of(app, k) for k in range(2)]
+    assert [chart["data"][0]["type"] for chart in charts] == ["heatmap"] * 2
+    assert charts[0]["layout"]["xaxis"]["title"]["text"] == "Attribute that is read"
+    assert list(app.table[0].value.columns) == ["share of real", "age: reading error"]
     app.text_input(key="review.folder").set_value("/no/such").run()
     assert not app.exception
     assert "There is no report.json to read in /no/such" in app.error[0].value

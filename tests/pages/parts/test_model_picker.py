@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.components.parts.model_picker import card_in_words
+
 
 def page() -> None:
     import streamlit as st
@@ -45,3 +47,10 @@ def test_an_address_asks_for_a_model_and_one_that_is_gone_back_to_too(app: AppTe
     assert chosen(app.run()) == "a"
     app.query_params["model"] = "b"
     assert chosen(app.run()) == "b"
+
+
+def test_a_card_calls_its_figures_as_model_review_does():
+    name, text = "brain_ml on age: synthetic over real slope", "0.578 (n = 60); as real"
+    card = {"evaluation": {"how": "somatwin evaluate", name: text}}
+    shown = card_in_words(card, f"## Evaluation\n\n* how: somatwin evaluate\n* {name.replace('_', ' ')}: {text}\n")
+    assert shown.splitlines()[2:] == ["* how: somatwin evaluate", f"* Brain on age: slope, synthetic over real: {text}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,10 @@ from engine.anatomy.head import HEAD
 from engine.imaging.volume import Volume
 from engine.measure.clinical import Change
 from pages.components.parts.ruler.reader import Seen
+from pages.components.whatif.answer import NOTHING_SET
 from pages.components.whatif.figures import PIXEL, axial_slice
-from pages.components.whatif.regions import expected, spread
-from pages.components.whatif.view import CHANGE, measure_table
+from pages.components.whatif.regions import Spread, expected, spread
+from pages.components.whatif.tables import BRIGHTNESS, CHANGE, OWN_ERROR, limits_in_words, measure_table, place_table
 
 
 def test_where_a_change_lies_is_counted():
@@ -57,3 +60,32 @@ def test_the_table_of_measures_says_what_was_asked():
     one = Change(name="lv_ef", title="Ejection fraction", unit="%", before=62, after=35, error=3)
     (name,) = measure_table([one], {"lv_ef": 25, "age": 60}).index
     assert name == "Ejection fraction, % (asked: 25)"
+
+
+def test_readings_beyond_a_reference_limit_are_marked_and_sourced():
+    ef = Change(name="lv_ef", title="Ejection fraction", unit="%", before=62, after=35, error=3, drift=0.0)
+    mass = Change(name="lv_mass", title="Mass", unit="g", before=100, after=100, error=10, drift=0.0)
+    table = measure_table([ef, mass], sexes=("M", "M"))
+    assert list(table.loc["Ejection fraction, %", ["Before", "What if"]]) == ["62", "35 ↓"]
+    assert list(table.loc["Mass, g", ["Before", "What if"]]) == ["100", "100"]
+    assert "Nothing set" not in table, "a column of nothing is left out"
+    said = limits_in_words([ef, mass], ("M", "M"))
+    assert said.startswith(
+        " ↑ ↓ beyond the reference limit: Ejection fraction below 48 %: reduced left ventricular ejection"
+    )
+    assert "Petersen" in said
+    assert "Mass" not in said
+    assert limits_in_words([mass], ("M", "M")) == ""
+    assert "100 ↑" in list(measure_table([mass], sexes=("M", "F")).loc["Mass, g"]), "of the sex of each person"
+
+
+def test_the_models_own_error_is_named_with_its_unit_and_left_out_where_it_is_none():
+    whatif, null = Spread(inside=9.0, outside=4.0, share=0.4), Spread(inside=7.28, outside=3.3, share=0.3)
+    table = place_table(SimpleNamespace(places={"This what-if": whatif, NOTHING_SET: null}))
+    assert table.index.name == BRIGHTNESS == "Mean change of brightness, % of white"
+    assert list(table.index) == ["This what-if", OWN_ERROR]
+    assert list(table.loc[OWN_ERROR]) == ["7.28", "3.30", "30%"]
+    still = Spread(inside=0.0, outside=0.0, share=0.0)
+    assert list(place_table(SimpleNamespace(places={"This what-if": whatif, NOTHING_SET: still})).index) == [
+        "This what-if"
+    ]

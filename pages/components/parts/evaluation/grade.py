@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.evaluation.report.page import GOOD, number
+from engine.evaluation.report.words import described
 
 _N = r"(?:[-+]?\d+\.?\d*(?:e[-+]?\d+)?|undefined)"
 _LINE = re.compile(
@@ -33,7 +34,8 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Grade:
-    """One figure: what the model scores, what ``real`` data score among themselves, what ``broken`` data score."""
+    """One figure under its recorded ``name``: what the model scores, what ``real`` data score among themselves, what ``broken``
+    data score."""
 
     name: str
     figure: Span
@@ -45,6 +47,11 @@ class Grade:
     p: float | None = None
     verdict: str = ""
     note: str = ""
+
+    @property
+    def title(self) -> str:
+        """The ``name`` in the field's terms."""
+        return described(self.name).title
 
     @property
     def good(self) -> bool:

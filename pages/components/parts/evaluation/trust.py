@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.anatomy.words import within
 from pages.components.parts.evaluation.grade import Grade, from_words
 from pages.components.state.person_table import label
 
 Level = Literal["good", "part", "poor", "unknown"]
 SIGNS: dict[Level, str] = {"good": "●", "part": "◐", "poor": "▲", "unknown": "○"}
 NAMES: dict[Level, str] = {"good": "trust", "part": "trust in part", "poor": "do not trust", "unknown": "not evaluated"}
+UNEVALUATED = (
+    "This model has not been evaluated yet, so nothing says how far its measures or its texture may be believed."
+)
 #: a figure's name: how a measure goes with an attribute, and whether an organ's look is that of real scans
 SLOPE = re.compile(r"(?P<measure>\w+) on (?P<attribute>\w+): synthetic over real slope")
 STAYS = re.compile(r"(?P<attribute>\w+): change of (?P<measures>[\w, ]+) that should stay, SD")
@@ -47,9 +51,20 @@ def grades_of(card: Mapping[str, Any]) -> list[Grade]:
 
 
 def trust_of(card: Mapping[str, Any], measures: Mapping[str, str]) -> dict[str, Trust]:
-    """A line for each of the ``measures`` (name and title), by name."""
+    """A line for each of the ``measures`` (name and title), by name; none where nothing was evaluated of any."""
     grades = grades_of(card)
-    return {name: _measure(name, title, grades) for name, title in measures.items()}
+    found = {name: _measure(name, title, grades) for name, title in measures.items()}
+    return found if any(one.level != "unknown" for one in found.values()) else {}
+
+
+def trust_in_words(trust: Mapping[str, Trust], texture: Trust) -> str:
+    """A line for each measure that was evaluated; those that were not by name on one line, or that nothing was."""
+    every = [*trust.values(), texture]
+    known = [f"* {one.line()}" for one in every if one.level != "unknown"]
+    unknown = [one.title for one in every if one.level == "unknown"]
+    if not known:
+        return UNEVALUATED
+    return "\n".join([*known, *([f"* {SIGNS['unknown']} Not evaluated: {', '.join(unknown)}."] if unknown else [])])
 
 
 def _measure(name: str, title: str, grades: Iterable[Grade]) -> Trust:
@@ -57,8 +72,7 @@ def _measure(name: str, title: str, grades: Iterable[Grade]) -> Trust:
     poor: list[str] = []
     for grade in grades:
         if (found := SLOPE.fullmatch(grade.name)) and found["measure"] == name and grade.verdict:
-            attribute = label(found["attribute"])
-            attribute = attribute if attribute.isupper() else attribute.lower()
+            attribute = within(label(found["attribute"]))
             steep = f"{grade.figure.value:.1f} times as steeply"
             (good if grade.good else poor).append(attribute if grade.good else f"{attribute} {steep}")
         elif (found := STAYS.fullmatch(grade.name)) and name in re.split(r",\s*", found["measures"]):

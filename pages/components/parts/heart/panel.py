@@ -45,8 +45,9 @@ class Shown:
         return found if isinstance(found, str) else None
 
 
-def heart_panel(hearts: Sequence[Shown], *, key: str) -> None:
-    """Show one heart, or two side by side; of more the reader chooses. Nothing where there is none."""
+def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True) -> None:
+    """Show one heart, or two side by side; of more the reader chooses. Nothing where there is none. Without ``table`` on a page
+    that has another of the same measures."""
     if not hearts:
         return
     from engine.figures.heart import Cycle, bullseye_figure, volume_figure
@@ -66,8 +67,9 @@ def heart_panel(hearts: Sequence[Shown], *, key: str) -> None:
             st.plotly_chart(figure, key=f"{key} wall", config=_CHART)
         else:
             st.caption("The wall's thickness could not be read: too few slices show the whole ring of it.")
-    st.table(function_table(shown))
-    st.caption(f"{NOTE} {sources(shown)}")
+    if table:
+        st.table(function_table(shown))
+    st.caption(f"{NOTE} {sources(shown)}" if table else NOTE)
 
 
 def _end_diastolic_wall(reading: HeartReading) -> np.ndarray | None:
@@ -101,7 +103,7 @@ def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
         digits = 1 if of == "mm" else 0
         row = {"": f"{words[0].upper()}{words[1:]}, {unit(of)}"}
         for one, found in zip(hearts, values, strict=True):
-            row[one.title or "Read"] = f"{found[name]:.{digits}f}{_mark(name, found[name], one.sex)}"
+            row[one.title or "Read"] = f"{found[name]:.{digits}f}{mark(name, found[name], one.sex)}"
         if len(hearts) == MOST:
             row["Change"] = signed(values[1][name] - values[0][name], digits)
         row["Reference limit"] = _limit(name, hearts)
@@ -109,7 +111,8 @@ def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("")
 
 
-def _mark(name: str, value: float, sex: str | None) -> str:
+def mark(name: str, value: float, sex: str | None) -> str:
+    """An arrow behind a value beyond its reference limit; nothing behind any other."""
     limit = LIMITS.get(name)
     if limit is None or not limit.crossed(value, sex):
         return ""

@@ -1,7 +1,7 @@
 // What was measured in the scan of the person whom the viewer above shows.
 
 /** The value with its error, how it differs from what was drawn, its place, its limit, and how far to trust it. */
-function measuredRow(row, beside) {
+function measuredRow(row, { beside, limited, trusted }) {
   const value = row.value === null ? "not seen" : row.value;
   const unit = row.value === null ? "" : `${row.error} ${row.unit}`;
   return element("tr", { "data-measure": row.name },
@@ -9,8 +9,8 @@ function measuredRow(row, beside) {
     element("td", { class: "value" }, value, element("small", {}, unit)),
     ...(beside ? [element("td", {}, row.sampled), element("td", { class: "change", title: row.note }, ...differing(row))] : []),
     placed(row),
-    element("td", { class: "limit", title: row.source }, row.limit),
-    element("td", { class: "trust", title: row.why }, row.trust));
+    ...(limited ? [element("td", { class: "limit", title: row.source }, row.limit)] : []),
+    ...(trusted ? [element("td", { class: "trust", title: row.why }, row.trust)] : []));
 }
 
 const differing = (row) => (row.note && row.difference ? [row.difference, element("sup", {}, "*")] : [row.difference]);
@@ -24,14 +24,17 @@ function placed(row) {
 
 function measuredTable({ people, beside, cohort }) {
   const shown = Math.min(Number(document.documentElement.dataset.person ?? 0), people.length - 1);
-  const { title, rows, problem } = people[shown];
-  const drawn = beside ? ["Drawn", "Difference"] : [];
-  const head = headOf(title, "Measured", ...drawn, cohort, "Reference limit", "Trust");
+  const { title, rows, problem, note } = people[shown];
+  // a column that would be empty is left out
+  const [limited, trusted] = ["limit", "trust"].map((name) => rows.some((row) => row[name]));
+  const columns = ["Measured", ...(beside ? ["Drawn", "Difference"] : []), cohort, ...(limited ? ["Reference limit"] : []), ...(trusted ? ["Trust"] : [])];
+  const head = headOf(title, ...columns);
   if (!rows.length) return [element("p", {}, title, element("span", { class: "note" }, ` ${problem}`))];
-  const table = element("table", {}, head, element("tbody", {}, ...rows.map((row) => measuredRow(row, beside))));
-  const notes = rows.filter((row) => row.note && row.difference).map((row) => `${row.title}: ${row.note}`);
+  const table = element("table", {}, head, element("tbody", {}, ...rows.map((row) => measuredRow(row, { beside, limited, trusted }))));
+  // what a column is called stands in its cells where a phone shows them below each other
+  for (const row of table.tBodies[0].rows) [...row.querySelectorAll("td")].forEach((cell, i) => (cell.dataset.head = columns[i]));
   const offset = rows.find((row) => row.name === "vat" && row.source);
-  const below = [...notes.map((text) => `* ${text}`), ...(offset ? [`${offset.title}: ${offset.source}`] : [])];
+  const below = [...(note ? [`* ${note}`] : []), ...(offset ? [`${offset.title}: ${offset.source}`] : [])];
   return [table, ...below.map((text) => element("p", { class: "note" }, text))];
 }
 

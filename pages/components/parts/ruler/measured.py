@@ -20,19 +20,21 @@ from streamlit.components.v2 import component
 from engine.anatomy.head import HEAD
 from engine.anatomy.region import Region
 from engine.anatomy.torso import TORSO
+from engine.anatomy.words import measure_title
 from engine.imaging.volume import Volume
 from engine.measure.clinical import LIMITS, Limit, written
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import AttributeSchema
-from pages.components.parts.evaluation.trust import Trust, texture_trust, trust_of
+from pages.components.parts.evaluation.trust import UNEVALUATED, texture_trust, trust_in_words, trust_of
 from pages.components.parts.heart.panel import Shown, heart_panel
 from pages.components.parts.mask.asked import NOTE, asked_table
 from pages.components.parts.ruler.numbers import (
-    Offset,
+    Told,
     column_like,
     error_of,
     limit_words,
     offsets,
+    offsets_in_words,
     place,
     signed_known,
 )
@@ -43,7 +45,7 @@ from pages.components.parts.viewer.viewer import TABLE_SCRIPT, TABLE_STYLE, scri
 from pages.components.state.generation import Drawn, Report, scene_of, time_left
 from pages.components.state.job import Job, session_is_open
 from pages.components.state.overlay import titles_of
-from pages.components.state.person_table import label, level, summary, unit
+from pages.components.state.person_table import level, summary, unit
 from pages.components.state.scene import fingerprint
 
 if TYPE_CHECKING:
@@ -139,10 +141,10 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         _component(data=tables(ruler, model.schema, drawn, readings, names, known), key="measured")
         told = any(reading.labels for reading in readings if reading) and not model.has_mask
         st.caption(f"{ABOUT.get(ruler.region.name, READ)} {LABELS if told else ''}")
-        _trusted(model, known)
+        _trusted(model, ruler.measures, known)
         if model.has_mask:
             _asked(model, drawn, readings, names)
-        heart_panel(_hearts(drawn, readings, names), key="measured")
+        heart_panel(_hearts(drawn, readings, names), key="measured", table=False)  # it would repeat the one above
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
@@ -151,20 +153,30 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         job.check()
 
 
-def _trusted(model: Model, known: Told) -> None:
+def _trusted(model: Model, measures: Collection[str], known: Told) -> None:
     """How far what is drawn may be believed, a line a measure; what is read otherwise than drawn, and the limits' sources."""
     with st.expander("How far to trust it", icon=":material/verified_user:"):
-        lines = [*(trust.line() for trust in known.trust.values()), texture_trust(model.card).line()]
-        st.markdown("\n".join(f"* {line}" for line in lines))
-        st.caption(TRUSTED, help=terms("percentile", *(name for name in ("SAT", "VAT") if name.lower() in known.trust)))
-        sources = [f"* {name}: {limit.source}" for name, limit in named_limits(known.trust)]
-        if sources:
-            st.markdown("**Sources of the reference limits**\n\n" + "\n".join(sources))
+        said = trust_in_words(known.trust, texture_trust(model.card))
+        st.markdown(said)
+        if said != UNEVALUATED:
+            st.caption(
+                TRUSTED, help=terms("percentile", *(name for name in ("SAT", "VAT") if name.lower() in measures))
+            )
+        if sources := sources_in_words(measures):
+            st.markdown(f"**Sources of the reference limits**\n\n{sources}")
 
 
 def named_limits(measures: Collection[str]) -> list[tuple[str, Limit]]:
     """The limits of measures, with the measure in words."""
-    return [(label(name), LIMITS[name]) for name in measures if name in LIMITS]
+    return [(measure_title(name), LIMITS[name]) for name in measures if name in LIMITS]
+
+
+def sources_in_words(measures: Collection[str]) -> str:
+    """Where the limits of measures stand, a line a source."""
+    named: dict[str, list[str]] = {}
+    for name, limit in named_limits(measures):
+        named.setdefault(limit.source, []).append(name)
+    return "\n".join(f"* {', '.join(names)}: {source}" for source, names in named.items())
 
 
 def _asked(model: Model, drawn: Drawn, readings: Sequence[Findings | None], names: Sequence[str]) -> None:
@@ -307,6 +319,8 @@ def tables(
         }
         for i, (person, reading) in enumerate(zip(drawn.people, readings, strict=True))
     ]
+    for person in people:
+        person["note"] = offsets_in_words([row for row in person["rows"] if row["note"] and row["difference"]], told)
     beside = any(column_like(schema, name, ruler) is not None for name in ruler.measures)
     return {"people": people, "beside": beside, "cohort": "Percentile, sex and age"}
 
@@ -348,6 +362,7 @@ def rows(
                 "sampled": "" if sampled is None else written(float(sampled), error),
                 "difference": signed_known(value - float(sampled), error) if seen and sampled is not None else "",
                 "note": told.note(name, unit(ruler.units[name]), error),
+                "offset": told.offset(name, unit(ruler.units[name]), error),
                 "percentile": percentile,
                 "among": among,
                 "cohort": "" if percentile is not None else _cohort(ruler, name, attributes),
@@ -358,21 +373,6 @@ def rows(
             }
         )
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What the checkpoint's evaluation and example say of measures, by name."""
-
-    trust: Mapping[str, Trust] = field(default_factory=dict)
-    offsets: Mapping[str, Offset] = field(default_factory=dict)
-
-    def note(self, name: str, units: str, error: float) -> str:
-        """Why a reading differs from what was drawn; nothing where it does not, on average."""
-        offset = self.offsets.get(name)
-        if offset is None or (math.isfinite(error) and abs(offset.mean) <= error):
-            return ""
-        return offset.in_words(units, error)
 
 
 def told_of(model: Model, ruler: Ruler) -> Told:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from engine.measure.clinical import LIMITS, NO_LIMIT, digits_known, interpretable, written
 from engine.vocabulary.schema import AttributeSchema, Number
+from pages.components.parts.evaluation.trust import Trust
 from pages.components.state.person_table import level, unit
 
 if TYPE_CHECKING:
@@ -34,14 +35,49 @@ class Offset:
     mean: float
     n: int
 
-    def in_words(self, units: str, error: float) -> str:
-        """``On 24 persons of this model it is read 3.8 percentage points higher than drawn: ...``."""
+    def size(self, units: str, error: float) -> str:
+        """``3.8 percentage points higher``."""
         more = "higher" if self.mean > 0 else "lower"
-        size = f"{written(abs(self.mean), error)} {'percentage points' if units == '%' else units}".rstrip()
         return (
-            f"On {self.n} persons of this model it is read {size} {more} than drawn: what is drawn is smoother than real scans, on "
-            "which the measuring network was calibrated. Compare readings with readings."
+            f"{written(abs(self.mean), error)} {'percentage points' if units == '%' else units}".rstrip() + f" {more}"
         )
+
+
+def in_words(n: int, what: str) -> str:
+    """``On 24 persons of this model`` so and so, and why."""
+    return (
+        f"On {n} persons of this model {what}. What is drawn is smoother than real scans, on which the measuring network was "
+        "calibrated: compare readings with readings."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the checkpoint's evaluation and example say of measures, by name."""
+
+    trust: Mapping[str, Trust] = field(default_factory=dict)
+    offsets: Mapping[str, Offset] = field(default_factory=dict)
+
+    def note(self, name: str, units: str, error: float) -> str:
+        """Why a reading differs from what was drawn; nothing where it does not, on average."""
+        size = self.offset(name, units, error)
+        return in_words(self.offsets[name].n, f"it is read {size} than drawn") if size else ""
+
+    def offset(self, name: str, units: str, error: float) -> str:
+        """By how much a reading is higher or lower than what was drawn; nothing where it is not, on average."""
+        offset = self.offsets.get(name)
+        if offset is None or (math.isfinite(error) and abs(offset.mean) <= error):
+            return ""
+        return offset.size(units, error)
+
+
+def offsets_in_words(rows: Sequence[Mapping[str, Any]], told: Told | None) -> str:
+    """Why the readings of these rows differ from what was drawn, in one sentence."""
+    if not rows or told is None:
+        return ""
+    sizes = ", ".join(f"{row['title']} {row['offset']}" for row in rows)
+    n = max(told.offsets[row["name"]].n for row in rows)
+    return in_words(n, f"these are read otherwise than drawn: {sizes}")
 
 
 def offsets(example: Example | None, schema: AttributeSchema, ruler: Ruler) -> dict[str, Offset]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pages.components.parts.evaluation.trust import texture_trust, trust_of
+from pages.components.parts.evaluation.trust import UNEVALUATED, texture_trust, trust_in_words, trust_of
 
 AS = "1.1 (0.8 to 1.7, n = 100); as real"
 NOT = "1.59 (1.23 to 2.06, n = 100); differs from real"
@@ -26,7 +26,17 @@ def test_a_measure_is_trusted_as_far_as_it_follows(age: str, height: str, level:
     found = trust_of({"evaluation": slopes}, TITLES)
     assert (found["brain_ml"].level, found["brain_ml"].words) == (level, words)
     assert found["neck_ml"].level == "unknown"
-    assert trust_of({}, TITLES)["brain_ml"].level == "unknown"
+    assert trust_of({}, TITLES) == {}
+
+
+def test_of_a_model_without_an_evaluation_one_line_says_so():
+    assert trust_in_words(trust_of({}, TITLES), texture_trust({})) == UNEVALUATED
+    assert "\n" not in UNEVALUATED
+    some = {"evaluation": {"brain_ml on age: synthetic over real slope": AS}}
+    assert trust_in_words(trust_of(some, TITLES), texture_trust(some)).splitlines() == [
+        "* ● **Brain**: follows age as in real persons (trust).",
+        "* ○ Not evaluated: Ventricles, Neck, Fine texture.",
+    ]
 
 
 def test_a_measure_that_moves_although_it_should_stay_is_trusted_in_part():

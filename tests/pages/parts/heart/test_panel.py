@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from streamlit.testing.v1 import AppTest
 
 from engine.measure.heart.reading import HeartReading
 from pages.components.parts.heart.panel import Shown, function_table, sources
@@ -42,3 +43,20 @@ def test_sources_are_named_and_of_one_heart_there_is_no_change():
     assert list(function_table([one]).columns) == ["Read", "Reference limit"]
     assert "Petersen et al., J Cardiovasc Magn Reson 2017;19:18" in sources([one])
     assert "Eur Heart J 2014;35:2733" in sources([one])
+
+
+def test_a_page_with_a_table_of_the_measures_shows_no_other():
+    """The curves and the wall stay; the table, which would repeat the page's own, goes."""
+
+    def page(table: bool) -> None:
+        from pages.components.parts.heart.panel import heart_panel
+        from tests.pages.parts.heart.test_panel import heart
+
+        heart_panel([heart("", 60, "F")], key="one", table=table)
+
+    for table in (True, False):
+        app = AppTest.from_function(page, kwargs={"table": table}, default_timeout=60).run()
+        assert not app.exception
+        assert len(app.get("plotly_chart")) == 2
+        assert len(app.table) == int(table)
+        assert ("Sources:" in app.caption[-1].value) == table

@@ -26,8 +26,8 @@ from engine.measure.ruler import StatedError
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.evaluation.trust import Trust
 from pages.components.parts.ruler import measured
-from pages.components.parts.ruler.measured import Findings, Told, keys_of, labelled_scene, rows
-from pages.components.parts.ruler.numbers import Offset, change_in_words
+from pages.components.parts.ruler.measured import Findings, keys_of, labelled_scene, rows, sources_in_words, tables
+from pages.components.parts.ruler.numbers import Offset, Told, change_in_words
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, scene_of
 from tests.pages.conftest import ROOT, WAIT
@@ -82,6 +82,29 @@ def test_numbers_are_rounded_to_what_is_known_and_placed_among_the_same_sex_and_
     assert waist["limit"].startswith("above 88 cm")
     assert change_in_words(0.1, 0.2, "l").endswith("L, do not interpret")
     assert "interpret" not in change_in_words(0.9, 0.2, "l")
+
+
+def test_offsets_of_all_measures_are_said_in_one_sentence():
+    apart = {"vat": Offset(mean=0.9, n=24), "waist": Offset(mean=-4.0, n=24)}
+    columns = (VAT, Number(name="waist", unit="cm", low=10, high=200, knots=(60.0, 90.0), scores=(-1.0, 1.0)))
+    schema, ruler = AttributeSchema(columns=columns), torso_ruler()
+    person = SimpleNamespace(attributes={"vat": 2.5, "waist": 90.0, "sex": "F"})
+    reading = Findings({"vat": 3.4, "waist": 86.0, "lungs": 3.0})
+    found = tables(ruler, schema, SimpleNamespace(people=[person]), [reading], told=Told(offsets=apart))
+    note = found["people"][0]["note"]
+    assert note.startswith(
+        "On 24 persons of this model these are read otherwise than drawn: Visceral fat 0.90 L higher, Waist 4.00 cm lower."
+    )
+    assert note.count("smoother than real scans") == 1
+
+
+def test_a_source_of_several_limits_stands_once():
+    said = sources_in_words(["lv_edv", "lv_ef", "wall_thickness", "lungs"]).splitlines()
+    assert [line.partition(": ")[0] for line in said] == [
+        "* Left ventricular end-diastolic volume, Left ventricular ejection fraction",
+        "* Thickness of the thickest segment at end-diastole",
+    ]
+    assert "Petersen" in said[0]
 
 
 def table(app: AppTest) -> dict:
@@ -159,3 +182,8 @@ def test_the_measured_are_those_of_the_person_on_screen(visit: Callable[..., Vis
     expect(found.locator("thead")).to_contain_text("Person 1")
     assert found.locator("tbody").inner_text() not in ("", second)
     assert len(here.sent) == sent
+    here.page.set_viewport_size({"width": 414, "height": 896})
+    here.page.wait_for_function("document.documentElement.clientWidth <= 414")
+    assert found.evaluate("e => e.scrollWidth - e.clientWidth") <= 0, "nothing is cut on a phone"
+    assert brain.evaluate("e => getComputedStyle(e, '::before').content") == '"Measured"'
+    expect(found.get_by_text("not evaluated")).to_have_count(0)

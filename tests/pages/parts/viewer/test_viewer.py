@@ -198,6 +198,18 @@ def test_the_3d_view_shows_each_preset(torso: Visit, preset: str):
     select.select_option("Skin")
 
 
+def test_label_surfaces_name_their_colours(torso: Visit):
+    """The legend stands while colours are on screen: as surfaces, or on the planes."""
+    select, legend = torso.viewer.get_by_label("3D view"), torso.viewer.locator(".legend button")
+    expect(legend).to_have_count(0)
+    select.select_option("Label surfaces")
+    expect(legend).to_have_text(["Cube"])
+    assert legend.locator("i").evaluate("dot => getComputedStyle(dot).backgroundColor") == "rgb(255, 0, 0)"
+    expect(torso.viewer.get_by_label("Opacity")).to_have_count(0)
+    select.select_option("Skin")
+    expect(legend).to_have_count(0)
+
+
 def test_a_beside_b_share_window_and_crosshair(pair: Visit):
     pair.press("Full")
     assert [colour(pair, BODY, pane) for pane in (0, 4)] == [[153] * 3] * 2

@@ -104,10 +104,12 @@ function buildScale(view) {
   return [element("div", { class: "scale" }, canvas), element("span", { class: "hint" }, BLACK)];
 }
 
-/** The names of the labels, each of which can be hidden, or the scale of a difference. */
+/** The names of the labels, each of which can be hidden, and the scale of a difference. */
 function buildLegend(view) {
-  if (view.mode === "difference") return buildScale(view);
-  if (!view.labels || !view.overlay) return [];
+  const scale = view.mode === "difference" ? buildScale(view) : [];
+  // in a difference the planes show no labels, the surfaces do
+  const labelled = scale.length ? view.labels && view.surfaces[view.preset]?.labelled : coloursShown(view);
+  if (!labelled) return scale;
   const chip = ([value, name, colour]) => {
     const dot = element("i");
     dot.style.background = colour;
@@ -123,7 +125,8 @@ function buildLegend(view) {
     view.opacity = event.target.value / 100;
     requestDraw(view);
   };
-  return [slider("Opacity", view.opacity, dim), ...view.header.legend.map(chip)];
+  const opacity = view.overlay && !scale.length ? [slider("Opacity", view.opacity, dim)] : [];
+  return [...scale, ...opacity, ...view.header.legend.map(chip)];
 }
 
 function buildHelp(view) {

@@ -34,7 +34,7 @@ function pictureWords(view) {
 
 /** The labels drawn, each with its place in rows of the given width. */
 function layLegend(context, view, width) {
-  if (!view.labels || !view.overlay || view.mode === "difference") return [];
+  if (!coloursShown(view) || view.mode === "difference") return [];
   let [x, row] = [0, 0];
   return view.header.legend.filter(([value]) => !view.hidden.has(value)).map(([, name, colour]) => {
     const long = context.measureText(name).width + 34 * dots();

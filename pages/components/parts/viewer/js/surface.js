@@ -41,6 +41,9 @@ function neighbours(shape) {
 
 const LABELS = { of: labelMask, threshold: 128, labelled: true };
 
+/** Do colours on screen stand for labels: on the planes, or as surfaces? */
+const coloursShown = (view) => view.labels && (view.overlay || view.surfaces[view.preset]?.labelled);
+
 /** The renderer of one person for the preset chosen, made once; see createRaycaster. */
 function rendererOf(view, person) {
   const { shape, spacing } = view.header;
