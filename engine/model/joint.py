@@ -17,7 +17,7 @@ from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, mask_autoencoder
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail, Refiner, Tissues
 from engine.model.nn.embedding import Fusion
-from engine.model.nn.mask_detail import CELL, CODE, MaskDetail
+from engine.model.nn.mask_detail import MaskDetail
 from engine.model.nn.transformer import JointTransformer
 from engine.model.prior import (
     FactorPrior,
@@ -31,9 +31,6 @@ from engine.model.prior import (
 )
 from engine.model.sampler import Known, person_noise
 from engine.vocabulary.schema import AttributeSchema
-
-#: what is added to a seed for the noise of its mask's detail
-MASK_STREAM = 2**62
 
 
 class JointModel(nn.Module):
@@ -374,11 +371,7 @@ class JointModel(nn.Module):
     ) -> tuple[Float[Tensor, "b d m x2 y2 z2"], int]:
         """The noise of each seed for the detail of a mask, and the evaluations of a draw."""
         assert self.config.detail is not None
-        # another stream than those of the tokens' noise and of the scan's detail
-        streams = [torch.Generator().manual_seed(seed + MASK_STREAM) for seed in seeds]
-        sizes = (CODE, self.mask_detail.maps, *(n // CELL for n in base.shape[2:]))
-        noise = torch.stack([torch.randn(sizes, generator=stream) for stream in streams])
-        return noise.to(base.device), self.config.detail.mask_steps
+        return self.mask_detail.noise_of(seeds, base.shape[2:]).to(base.device), self.config.detail.mask_steps
 
     def mask_mean(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> Float[Tensor, "b n m"]:
         """E[mask | scan] of the diffused mask state, beside the columns that are ``known``, if any; by one evaluation, at t = 1,

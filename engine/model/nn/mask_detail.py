@@ -33,6 +33,8 @@ CELL, MARGIN = 2, 4
 SHIFT = 4.0
 #: the least noise level that a cell's own evidence is computed for: what little noise says is not of cells of several classes
 LEAST = 0.5
+#: what is added to a person's seed
+STREAM = 2**62
 #: steps and rate of the repulsion that spreads codes
 REPULSIONS, REPULSION = 300, 0.1
 
@@ -112,6 +114,12 @@ class MaskDetail(nn.Module):
         """Noise levels of each evaluation and of what follows it, from 1 to 0."""
         levels = [shifted(1 - k / evaluations, self.shift) for k in range(evaluations + 1)]
         return list(itertools.pairwise(levels))
+
+    def noise_of(self, seeds: Sequence[int], grid: Sequence[int]) -> Float[Tensor, "b d m x2 y2 z2"]:
+        """The noise of each seed, of another stream than those of the tokens and of the scan's detail."""
+        streams = [torch.Generator().manual_seed(seed + STREAM) for seed in seeds]
+        sizes = (CODE, self.maps, *(n // CELL for n in grid))
+        return torch.stack([torch.randn(sizes, generator=stream) for stream in streams])
 
     def draw(
         self,

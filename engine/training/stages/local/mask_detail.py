@@ -30,9 +30,9 @@ REDRAWN_STEPS, REDRAWN = 6, 2
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDetailTraining:
-    """How the masks' detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), which is all
-    that a draw of one evaluation sees, in the others t is even, and shifted. The share ``redrawn`` of the persons has tokens that the flow ended, from a
-    low noise level on: as a draw's are, and still theirs."""
+    """How the masks' detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), all
+    that a draw of one evaluation sees, in the others t is even, and shifted. The share ``redrawn`` of the persons has tokens that
+    the flow ended, from a low noise level on: as a draw's are, and still theirs."""
 
     steps: int = 4000
     crops: CropConfig = field(default_factory=CropConfig)
