@@ -42,7 +42,13 @@ def test_a_reader_finds_the_words(tmp_path):
 
 
 LONG = [
-    ["", "Before: BMI 22 kg/m², Age 70 years", "What if: BMI 34 kg/m², Age 70 years", "", "Percentile in the training cohort"],
+    [
+        "",
+        "Before: BMI 22 kg/m², Age 70 years",
+        "What if: BMI 34 kg/m², Age 70 years",
+        "",
+        "Percentile in the training cohort",
+    ],
     *[[f"Left ventricular mass {k}", "1234.5 mL/m²", "1234.5 mL/m²", "computed", "100"] for k in range(14)],
 ]
 
@@ -59,14 +65,25 @@ def test_no_cell_of_a_table_runs_into_the_next_one_or_over_the_edge():
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext")
 def test_no_words_of_a_full_page_stand_on_others(tmp_path):
     """Two wide pictures, long names and fourteen rows: the boxes of all lines are apart, and within the page."""
-    facts = {"model": "heart-cine", "seed": "none, a scan was given", "steps": "16", "weights": "0123456789ab", "more": "word " * 30}
+    facts = {
+        "model": "heart-cine",
+        "seed": "none, a scan was given",
+        "steps": "16",
+        "weights": "0123456789ab",
+        "more": "word " * 30,
+    }
     grey = np.full((500, 900), 128, np.uint8)
     pictures = [Picture(name, grey) for name in LONG[0][1:3]]
     title = f"What if: {', '.join(LONG[0][1:3])}"
-    (tmp_path / "a.pdf").write_bytes(sheet(title, "About them. " * 12, pictures, LONG, facts=facts, note="A note. " * 30))
+    (tmp_path / "a.pdf").write_bytes(
+        sheet(title, "About them. " * 12, pictures, LONG, facts=facts, note="A note. " * 30)
+    )
     command = ["pdftotext", "-bbox-layout", str(tmp_path / "a.pdf"), "-"]
     text = subprocess.run(command, capture_output=True, text=True).stdout
-    boxes = [[float(x) for x in found] for found in re.findall(r'<word xMin="(.*?)" yMin="(.*?)" xMax="(.*?)" yMax="(.*?)"', text)]
+    boxes = [
+        [float(x) for x in found]
+        for found in re.findall(r'<word xMin="(.*?)" yMin="(.*?)" xMax="(.*?)" yMax="(.*?)"', text)
+    ]
     assert len(boxes) > 150
     assert max(box[2] for box in boxes) < 72 * PAGE[0]
     assert max(box[3] for box in boxes) < 72 * PAGE[1]

@@ -171,7 +171,9 @@ def test_every_slice_names_its_channel_and_its_sides_clear_of_each_other(
 @pytest.mark.parametrize("wide", [120, 300, 900])
 def test_a_title_stands_above_the_line_and_within_the_picture(wide: int):
     """However long it is; every frame of a film has the same size."""
-    long = captioned(np.zeros((480, wide), np.uint8), "What if: BMI 34 kg/m², age 70 years, male, non-smoker", MARKS, 0.5)
+    long = captioned(
+        np.zeros((480, wide), np.uint8), "What if: BMI 34 kg/m², age 70 years, male, non-smoker", MARKS, 0.5
+    )
     short = captioned(np.zeros((480, wide), np.uint8), "BMI 22", MARKS, 0.5)
     assert long.shape == short.shape
     head = long[: long.shape[0] - 480]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -62,6 +63,19 @@ def model_picker() -> tuple[str, Model]:
     names = checkpoint_names()
     if not names:
         refuse("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
+    name = chosen_model(names)
+    try:
+        model = load_model(name)
+    except Refusal as error:
+        refuse(refused(error))
+    st.caption(f"Weights {model.digest}", help=WEIGHTS)
+    trained_on(model.card)
+    return name, model
+
+
+def chosen_model(names: Sequence[str]) -> str:
+    """One of the models ``names``: the one in the address, or else the one chosen last on whatever page. It joins the address where
+    nothing else stands there, so that it is the same after a reload."""
     asked = st.query_params.get("model")
     state = st.session_state
     if asked in names and state.get("model asked") != asked:
@@ -71,16 +85,19 @@ def model_picker() -> tuple[str, Model]:
             state["model"] = asked
     elif "model" not in state and state.get("model last") in names:
         state["model"] = state["model last"]
-    name = state["model last"] = st.selectbox(
-        "Model", names, key="model", help="A checkpoint: its weights, its columns and its card."
+    if state.get("model") not in names:
+        state["model"] = names[0]
+    name = state["model last"] = str(
+        st.selectbox("Model", names, key="model", help="A checkpoint: its weights, its columns and its card.")
     )
-    try:
-        model = load_model(name)
-    except Refusal as error:
-        refuse(refused(error))
-    st.caption(f"Weights {model.digest}", help=WEIGHTS)
-    trained_on(model.card)
-    return name, model
+    if st.query_params.to_dict() != {"model": name} and not {*st.query_params} - {"model"}:
+        st.query_params["model"] = state["model written"] = name
+    return name
+
+
+def asks_for_nothing(address: Mapping[str, str]) -> bool:
+    """Is an address bare, or does it hold no more than the model that a page wrote into it?"""
+    return not address or address == {"model": st.session_state.get("model written")}
 
 
 def model_card(name: str, model: Model) -> None:

@@ -42,9 +42,9 @@ Encoder = Callable[[Sequence[Frame], float, str], bytes]
 KINDS: dict[str, tuple[Encoder, str]] = {"mp4": (to_mp4, "video/mp4"), "gif": (to_gif, "image/gif")}
 
 
-def marks_in_words(model: str, seed: object, weights: str) -> str:
-    """The line that is burned into every picture."""
-    return f"{FOOTER} · {model}, seed {seed}, weights {weights}"
+def marks_in_words(model: str, origin: str, weights: str) -> str:
+    """The line that is burned into every picture; ``origin``: a seed, or that a scan was given."""
+    return f"{FOOTER} · {model}, {origin}, weights {weights}"
 
 
 def ends_of(volume: Volume) -> Ends:
@@ -156,14 +156,14 @@ def printed(
 
 def turn_of(person: Person, drawn: Drawn, region: Region | None, kind: str) -> bytes:
     """A turn of one of the people shown."""
-    marks = marks_in_words(drawn.request.model, person.seed, drawn.digest)
+    marks = marks_in_words(drawn.request.model, f"seed {person.seed}", drawn.digest)
     return turn_movie(person.volume, person.mask, region, summary(person.attributes), marks, kind)
 
 
 def movie_of_cycle(people: Sequence[Person], drawn: Drawn, kind: str) -> bytes:
     """The cycle of one of the people shown, or of one before and after an edit."""
     names = [summary(person.attributes) for person in people]
-    marks = marks_in_words(drawn.request.model, people[-1].seed, drawn.digest)
+    marks = marks_in_words(drawn.request.model, f"seed {people[-1].seed}", drawn.digest)
     titles = ("", *names) if len(people) > 1 else (names[0], "")
     return cycle_movie([person.volume for person in people], titles, marks, kind)
 

@@ -10,10 +10,10 @@ import pytest
 from imageio_ffmpeg import count_frames_and_secs
 from PIL import Image
 
-from engine.imaging.grid import frames
-from engine.imaging.volume import Volume, centred_affine
 from engine.imaging.film.turntable import Body, turned
+from engine.imaging.grid import frames
 from engine.imaging.surface import Surface, surface
+from engine.imaging.volume import Volume, centred_affine
 from pages.components.parts.viewer import films
 from pages.components.parts.viewer.films import LOOPS, SIDES, cycle_movie, ends_of, sweep_movie
 

@@ -53,7 +53,8 @@ PANES = """root => root.somatwin.panes.filter(({ node }) => !node.classList.cont
   const range = document.createRange();
   range.selectNodeContents(caption);
   const place = range.getBoundingClientRect();
-  const own = { left: place.left - box.left, right: place.right - box.left, top: place.top - box.top + 4, bottom: place.bottom - box.top - 4 };
+  const [left, right] = [place.left - box.left, place.right - box.left];
+  const own = { left, right, top: place.top - box.top + 4, bottom: place.bottom - box.top - 4 };
   return { words: [...words, { text: caption.textContent, ...own }], width: box.width, height: box.height };
 })"""
 NAMED = """root => root.somatwin.header.people.forEach((one, i) => {
@@ -74,7 +75,10 @@ def overprints(drawn: dict) -> list[tuple[str, str]]:
     cut = [
         (one["text"], "the edge")
         for one in words
-        if one["left"] < -1 or one["right"] > drawn["width"] + 1 or one["top"] < -1 or one["bottom"] > drawn["height"] + 1
+        if one["left"] < -1
+        or one["right"] > drawn["width"] + 1
+        or one["top"] < -1
+        or one["bottom"] > drawn["height"] + 1
     ]
     return found + cut
 
