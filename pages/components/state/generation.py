@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
-#: seconds after which the time left can be told
-SOON = 2.0
+#: seconds, and the share of the work, before which the time left cannot be told: the first step is slower than others
+SOON, EARLY = 2.0, 0.1
 #: what decides who a person is: weights, given cells, seed, steps, and whether their scan has its detail
 Key = tuple[str, tuple[tuple[str, Cell], ...], int, int, bool]
 #: called with a fraction done and a sentence; every call is a point at which a newer request takes over
@@ -182,7 +182,7 @@ def step_in_words(done: int, total: int) -> str:
 def time_left(began: float, share: float) -> str:
     """``, about 3 s left``, for a run of which ``share`` was done since ``began``; nothing while too little is done to say."""
     gone = time.monotonic() - began
-    if share <= 0 or gone < SOON:
+    if share < EARLY or gone < SOON:
         return ""
     seconds = max(1, round(gone * (1 / share - 1)))
     return f", about {seconds} s left" if seconds < 90 else f", about {round(seconds / 60)} min left"

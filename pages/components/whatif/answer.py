@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,9 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
         request = Request(model=question.model, given=tuple(given.items()), seed=question.seed, steps=question.steps)
         asked.append(request)
         place = max(0, len(asked) - 1 - had)
-        ((found,), _) = people_of(model, request, lambda share, text: report((place + share) / parts, text))
+        who = "What if" if len(asked) == drawn else "Before"
+        said = partial(_of_whom, report, who, place / parts, 1 / parts)
+        ((found,), _) = people_of(model, request, said)
         return found.person
 
     given, change = dict(question.before), dict(question.change)
@@ -228,6 +231,11 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
         psnr={NOTHING_SET: psnr(null.data, one.volume.data)} if null else {},
         masks=(one.mask, other.mask) if one.mask and other.mask else None,
     )
+
+
+def _of_whom(report: Report, who: str, start: float, part: float, share: float, text: str) -> object:
+    """Report a ``share`` of the ``part`` of a run that draws one person, beginning with who that is."""
+    return report(start + part * share, f"{who}, {text[:1].lower()}{text[1:]}")
 
 
 def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, whole: bool) -> Made:

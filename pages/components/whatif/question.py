@@ -125,9 +125,9 @@ def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | 
         _asked_so_far(seen, OWN, model, {name: before[name] for name in before if name in known}, change, edit)
         asked = replace(asked, unread=tuple(sorted(unread)))
         return replace(asked, before=tuple(before.items()), change=change, loose=loose, edit=edit), scan, []
+    seen = st.container()
     left, right = st.columns(2)
     asked = replace(asked, seed=_count("seed", SYNTHETIC, left), steps=_count("steps", SYNTHETIC, right))
-    seen = st.container()
     before = _person_before(model.schema)
     how, change = _changes(SYNTHETIC, model.schema, before, set(before))
     held = tuple(sorted(column for column in how if column not in before and how[column] == STAYS))
@@ -156,11 +156,12 @@ def _asked_so_far(
     said = [f"**{title}:** {words}" for title, words in parts if words]
     if not change and edit is None:
         said.append("Nothing is set.")
-    place.markdown("  \n".join(said))
+    row = place.container(horizontal=True, vertical_alignment="center")
+    row.markdown("  \n".join(said))
     if given or change or edit:
-        place.button(
-            "Clear all", key=f"whatif.clear.{WHOSE[source]}", on_click=clear, args=(source, model.schema), width="stretch",
-            icon=":material/restart_alt:", help=f"Nothing {known.lower()}, nothing set: all controls as they were at first.",
+        row.button(
+            "Clear all", key=f"whatif.clear.{WHOSE[source]}", on_click=clear, args=(source, model.schema), width="content",
+            help=f"Nothing {known.lower()}, nothing set: all controls as they were at first.",
         )  # fmt: skip
 
 

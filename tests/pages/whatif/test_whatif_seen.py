@@ -148,7 +148,7 @@ def test_the_time_left_is_that_of_all_that_was_asked(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(work, "bars", lambda places, stop: lambda share, text: shown.append((share, text)))
     monkeypatch.setattr(work.st, "rerun", lambda: None)
 
-    def answered(model: object, question: Question, scan: object, ruler: object, report, whole: bool) -> None:
+    def answered(of: object, question: Question, scan: object, ruler: object, report, whole: bool) -> None:
         clock["now"] += 10
         report(0.5, "Step 4 of 8")
 

@@ -183,7 +183,7 @@ function nameCorner(context, pane, letter, name) {
   const left = inset + tile + 7 * dots();
   const words = { weight: 500, align: "left" };
   if (left + long < middle) write(context, name, left, y, "#dfe6e9", { size: 12, ...words });
-  else write(context, name, inset, y + step, "#dfe6e9", { size: 12 * Math.min(1, (edge - 1.5 * inset) / long), ...words });
+  else write(context, name, inset, y + step, "#dfe6e9", { size: 12 * Math.min(1, (edge - 2 * inset) / long), ...words });
 }
 
 /** Who is shown where, when two are compared. */
