@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
+#: what is said while another session has the model: how long that takes nobody knows
+WAITING = "Waiting for another reader's turn"
 #: seconds, and the share of the work, before which the time left cannot be told: the first step is slower than others
 SOON, EARLY = 2.0, 0.1
 #: what decides who a person is: weights, given cells, seed, steps, and whether their scan has its detail
@@ -193,7 +195,7 @@ def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
     """Hold the model; say so while another session has it."""
     started = time.monotonic()
     while not lock.acquire(timeout=0.2):
-        report(0.0, f"Waiting for another reader's turn to end, {time.monotonic() - started:.0f} s")
+        report(0.0, f"{WAITING} to end, {time.monotonic() - started:.0f} s")
     try:
         yield
     finally:

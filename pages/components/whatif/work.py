@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.refusal import Refusal
-from pages.components.state.generation import Report, time_left
+from pages.components.state.generation import WAITING, Report, time_left
 from pages.components.state.intervention import Question
 from pages.components.state.job import bars
 from pages.components.whatif.answer import answer, export
@@ -61,7 +61,8 @@ def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | 
     began, before = (here.asked, here.had / len(here.wanted)) if several else (time.monotonic(), 0.0)
 
     def told(share: float, text: str) -> None:
-        left = time_left(began, (share - before) / (1 - before))
+        waits = WAITING.lower() in text.lower()
+        left = "" if waits else time_left(began, (share - before) / (1 - before))
         moved(share, f"{text}{left}{' in all' if left and several else ''}")
 
     try:

@@ -82,7 +82,9 @@ def test_all_stays_at_first_but_what_a_body_is_made_of():
         "liver_pdff",
     )
     assert [name for name in names if follows_at_first(name)] == ["lv_edv", "vat", "liver_pdff"]
-    heart = AttributeSchema(columns=tuple(CATALOGUE[name].number() for name in ("age", "heart_rate", "lv_edv", "lv_ef")))
+    heart = AttributeSchema(
+        columns=tuple(CATALOGUE[name].number() for name in ("age", "heart_rate", "lv_edv", "lv_ef"))
+    )
     assert at_first_in_words(heart) == ("At first what the body is made of (LV EDV, LV EF) follows, all else stays.")
 
 
@@ -151,14 +153,17 @@ def test_the_time_left_is_that_of_all_that_was_asked(monkeypatch: pytest.MonkeyP
     def answered(of: object, question: Question, scan: object, ruler: object, report, whole: bool) -> None:
         clock["now"] += 10
         report(0.5, "Step 4 of 8")
+        report(0.5, "Before, waiting for another reader's turn to end, 3 s")
 
     monkeypatch.setattr(work, "answer", answered)
     done = total > 1
     work.carry_out(lambda report: work._draw(None, None, None, here.wanted[done], (int(done), total), report), [])  # pyright: ignore[reportArgumentType]
+    waits = "Before, waiting for another reader's turn to end, 3 s"
     if total == 1:
-        assert shown == [(0.5, "Step 4 of 8, about 10 s left")]
+        assert shown == [(0.5, "Step 4 of 8, about 10 s left"), (0.5, waits)]
     else:
-        assert shown == [(0.375, "Picture 2 of 4: Step 4 of 8, about 50 s left in all")]
+        said = "Picture 2 of 4: Step 4 of 8, about 50 s left in all"
+        assert shown == [(0.375, said), (0.375, f"Picture 2 of 4: {waits}")]
 
 
 def test_a_whatif_counts_its_persons_one_after_the_other(model: engine.Model):  # noqa: F811
