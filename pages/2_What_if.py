@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.components.parts.frame import frame
+from pages.components.parts.frame import YOUR_SCAN, frame, real_scans_shown
 
 status = frame("What if")
 with st.spinner("Starting the engine"):
@@ -11,7 +11,7 @@ with st.spinner("Starting the engine"):
     from pages.components.parts.onward import onward_from_whatif
     from pages.components.parts.ruler.reader import ruler_for
     from pages.components.whatif.question import arrive, question_controls, remember
-    from pages.components.whatif.upload import WAITING
+    from pages.components.whatif.upload import WAITING, scan_in_use
     from pages.components.whatif.view import answer_shown, concluded, plans_shown, scan_shown
     from pages.components.whatif.visit import visit
     from pages.components.whatif.work import asked_at, carry_out, next_work
@@ -27,6 +27,8 @@ with st.sidebar:
         places = {"draw": st.empty()}
 if files:
     visit().read(files)
+if scan_in_use(model):
+    real_scans_shown(YOUR_SCAN)
 ruler, why_not = ruler_for(model)
 notice = st.empty()  # holds its place, so that nothing below moves when it goes
 if visit().problems:

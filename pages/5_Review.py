@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.components.parts.frame import frame
+from pages.components.parts.frame import BLIND, frame, real_scans_shown
 
 status = frame("Review")
 with st.spinner("Starting the engine"):
@@ -38,6 +38,8 @@ if session is None:
 else:
     st.empty()  # in the place of the set-up, which would stay, greyed, while scans are drawn
     side(session)
+    if session.plan.source == "store":
+        real_scans_shown(BLIND)
     if session.finished:
         results_shown(session)
     elif len(visit().scenes) < session.plan.scans:

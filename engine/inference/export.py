@@ -44,6 +44,9 @@ from engine.vocabulary.schema import Category, Row
 
 #: dB stated where two volumes are equal
 PERFECT = 99.0
+#: what the head of a NIfTI file of a what-if says: of the scan that was given, and of all that is made of it
+REAL = "Real scan as given, on the model's grid: not synthetic. Not for diagnosis."
+MADE = "Synthetic what-if. Associations, not causes. Not for diagnosis."
 Form = Literal["nifti", "dicom", "parquet+zarr"]
 
 
@@ -245,7 +248,7 @@ def write_counterfactuals(
             reverse = None if edit is None else MaskEdit(before=edit.after, after=edit.before)
             back = counterfactual(model, there.volume, factual=known, intervention=undone, edit=reverse, **how)
             if k == 1:
-                _save(scan, part / "scan")
+                _save(scan, part / "scan", REAL)
                 _save(there.reconstruction, part / "reconstruction")
                 _save_masks(edit, part)
             for name, volume in (("counterfactual", there.volume), ("restored", there.restored)):
@@ -256,6 +259,7 @@ def write_counterfactuals(
             found.append(_figures(k, {*factual, *free}, intervention, there, scan, back.volume) | measured)
         more = {"steps": steps, "free": list(free), "warnings": list(warnings)}
         more |= _edited(edit)
+        more["files"] = {"scan": REAL, "all others": MADE}
         _write_whatif(part, model, ruler, {**more, "given": dict(factual), "counterfactuals": found})
     return out
 
@@ -377,9 +381,9 @@ def _figures(
     }
 
 
-def _save(volume: Volume, stem: Path) -> None:
-    """One NIfTI file a channel, named by it where there are several."""
+def _save(volume: Volume, stem: Path, said: str = MADE) -> None:
+    """One NIfTI file a channel, named by it where there are several; ``said`` stands in its header."""
     parts = volume.apart()
     for part in parts:
         name = f"{stem.name}.nii.gz" if len(parts) == 1 else f"{stem.name}_{part.kinds[0]}.nii.gz"
-        part.save(stem.with_name(name), "Synthetic what-if. Associations, not causes. Not for diagnosis.")
+        part.save(stem.with_name(name), said)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.imaging.film.movie import MovieError, to_gif, to_mp4
 from engine.imaging.film.turntable import Body, turned
-from engine.imaging.pictures import AMBER, body_box, captioned, montage, planes
+from engine.imaging.pictures import AMBER, body_box, captioned, cuts, lettered, montage, planes, words
 from engine.imaging.surface import Surface, surface
 from engine.imaging.volume import Volume
 
@@ -135,3 +135,50 @@ def test_the_coronal_picture_goes_through_the_body_wherever_it_lies():
     data = np.zeros((20, 40, 30), np.float32)
     data[4:16, 3:9, 5:25] = 0.8
     assert planes(Volume(data, np.eye(4)), 1.0).coronal.max() > 150
+
+
+HEART = (("Lat", "Sep"), ("Inf", "Ant"), ("Apex", "Base"))
+
+
+@pytest.mark.parametrize("ends", [(("L", "R"), ("P", "A"), ("I", "S")), HEART])
+@pytest.mark.parametrize("shape", [(40, 30, 80), (40, 48, 44), (60, 60, 12)])
+@pytest.mark.parametrize("channels", [("water", "fat"), ("T1w",)])
+@pytest.mark.parametrize("high", [160, 420, 720, 1000])
+def test_every_slice_names_its_channel_and_its_sides_clear_of_each_other(
+    ends: tuple, shape: tuple[int, int, int], channels: tuple[str, ...], high: int
+):
+    data = np.full((len(channels), *shape), 0.5, np.float32)
+    volume = Volume(data if len(channels) > 1 else data[0], np.diag([5.0, 5.0, 5.0, 1.0]), channels)
+    box = body_box([volume])
+    found = cuts(volume, box, high)
+    written = words(found, ends)
+    assert lettered(volume, box, high, ends).shape == (*montage(volume, box, high).shape, 3)
+    for k, one in enumerate(written):
+        for other in written[k + 1 :]:
+            beside = one.right <= other.left or other.right <= one.left
+            assert beside or one.bottom <= other.top or other.bottom <= one.top, (one, other)
+    for cut in found:
+        tall, wide = cut.pixels.shape
+        mine = [w for w in written if cut.left <= w.left < cut.left + wide and cut.top <= w.top < cut.top + tall]
+        if not mine:
+            assert min(tall, wide) < 90, "there is no room for letters that can be read"
+            continue
+        name = cut.channel[0].upper() + cut.channel[1:]
+        assert [w.text for w in mine] == [name, *(ends[1][::-1] if cut.sagittal else ends[0][::-1])]
+        assert all(w.right <= cut.left + wide and w.bottom <= cut.top + tall for w in mine)
+
+
+@pytest.mark.parametrize("wide", [120, 300, 900])
+def test_a_title_stands_above_the_line_and_within_the_picture(wide: int):
+    """However long it is; every frame of a film has the same size."""
+    long = captioned(
+        np.zeros((480, wide), np.uint8), "What if: BMI 34 kg/m², age 70 years, male, non-smoker", MARKS, 0.5
+    )
+    short = captioned(np.zeros((480, wide), np.uint8), "BMI 22", MARKS, 0.5)
+    assert long.shape == short.shape
+    head = long[: long.shape[0] - 480]
+    ink = (head.min(-1) > 180) & (np.ptp(head, axis=-1) < 30)
+    line = np.abs(head[:100].astype(int) - (80, 92, 100)).sum(-1) < 12
+    assert ink[:60].any()
+    assert np.flatnonzero(ink[:60].any(1)).max() < np.flatnonzero(line.sum(1) > wide // 3).min()
+    assert not ink[:60, -2:].any()

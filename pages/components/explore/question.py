@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.components.explore.edit import arrive_edit, split_address
 from pages.components.explore.work import DRAFT_STEPS, visit
 from pages.components.parts.attribute_controls import COUNT_TEXTS, attribute_controls, restore_controls
+from pages.components.parts.model_picker import asks_for_nothing
 from pages.components.state.address import COUNTS, Request, read_query
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def arrive(name: str, model: Model) -> None:
     """Take over a new address, or another model; on the way back from another page, bring back who was shown."""
     here, address = visit(), st.query_params.to_dict()
-    fresh = address not in ({}, here.address)
+    fresh = not asks_for_nothing(address) and address != here.address
     if not fresh and here.controls == model.digest and "seed" in st.session_state:
         return
 

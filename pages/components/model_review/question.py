@@ -7,6 +7,7 @@ import streamlit as st
 from pages.components.model_review.work import Source, visit
 from pages.components.parts.checkpoint_cards import Kept, kept_checkpoints
 from pages.components.parts.frame import refuse
+from pages.components.parts.model_picker import chosen_model
 
 FOLDER = "What `somatwin evaluate` or `somatwin audit` wrote with `--out`. Only its figures are read."
 
@@ -16,13 +17,11 @@ def sources() -> tuple[Kept, str]:
     models = {kept.name: kept for kept in kept_checkpoints() if kept.draws}
     if not models:
         refuse("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
-    here, state = visit(), st.session_state
-    last = here.source or Source(model=state.get("model last", ""), folder="")  # other pages forget controls
-    if state.get("review.model") not in models:
-        state["review.model"] = last.model if last.model in models else next(iter(models))
-    state.setdefault("review.folder", last.folder)
+    here = visit()
+    if here.source is not None:  # other pages forget controls
+        st.session_state.setdefault("review.folder", here.source.folder)
     with st.sidebar:
-        name = st.selectbox("Model", list(models), key="review.model")
+        name = chosen_model(list(models))
         folder = st.text_input(
             "Report folder", key="review.folder", placeholder="none: what the card says", help=FOLDER
         )

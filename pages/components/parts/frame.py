@@ -14,6 +14,9 @@ from pages.components.parts.teaching.tour import tour_bar
 
 HERE = Path(__file__).parent
 BANNER = "Synthetic. Associations, not causes. Not for diagnosis."
+#: in its place where a reader's scan is shown, and where real scans are among those to be told apart
+YOUR_SCAN = "Your scan is real, not synthetic. What a model draws from it is synthetic. Associations, not causes. Not for diagnosis."
+BLIND = "Real and synthetic scans, which is which is not said. Not for diagnosis."
 #: icon and one sentence for each page
 CARDS = {
     "Explore": (
@@ -113,10 +116,20 @@ def pages() -> list[tuple[str, str]]:
 def trained_on(*cards: Mapping[str, Any]) -> None:
     """Say in the banner what the models on this page were trained on."""
     sentences = " ".join(dict.fromkeys(training_data(card) for card in cards))
+    st.session_state["banner facts"] = sentences
+    _banner(BANNER, sentences)
+
+
+def real_scans_shown(notice: str) -> None:
+    """Say in the banner what on this page is real, in place of the word that all is synthetic."""
+    _banner(notice, st.session_state.get("banner facts", ""))
+
+
+def _banner(notice: str, sentences: str) -> None:
     trained = f"<span>{escape(sentences)}</span>" if sentences else ""
     # styles within what is drawn first, so that nothing jumps when they come; with them how Back and the Tab key behave
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("frame.css", "manners.js"))
-    banner = f'<div class="banner" role="note"><strong>{BANNER}</strong>{trained}</div>'
+    banner = f'<div class="banner" role="note"><strong>{escape(notice)}</strong>{trained}</div>'
     parts = f"<style>{style}</style>{banner}<script>{script}</script>"
     st.session_state["banner"].html(parts, unsafe_allow_javascript=True)
 

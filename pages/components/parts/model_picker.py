@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -66,18 +66,7 @@ def model_picker() -> tuple[str, Model]:
     names = checkpoint_names()
     if not names:
         refuse("There is no model here yet. Train one, or put a checkpoint folder under `checkpoints/`.")
-    asked = st.query_params.get("model")
-    state = st.session_state
-    if asked in names and state.get("model asked") != asked:
-        state["model asked"] = asked
-        # a page writes the model that it showed into its address: that asks for nothing, and another may be chosen since
-        if asked != state.get("model last"):
-            state["model"] = asked
-    elif "model" not in state and state.get("model last") in names:
-        state["model"] = state["model last"]
-    name = state["model last"] = st.selectbox(
-        "Model", names, key="model", help="A checkpoint: its weights, its columns and its card."
-    )
+    name = chosen_model(names)
     try:
         model = load_model(name)
     except Refusal as error:
@@ -85,6 +74,38 @@ def model_picker() -> tuple[str, Model]:
     st.caption(f"Weights {model.digest}", help=WEIGHTS)
     trained_on(model.card)
     return name, model
+
+
+def chosen_model(names: Sequence[str]) -> str:
+    """One of the models ``names``: the one in the address, or else the one chosen last on whatever page. It joins the address where
+    nothing else stands there, so that it is the same after a reload."""
+    state = st.session_state
+    name = state.get("model last")
+    asked = st.query_params.get("model")
+    # a page writes the model that it showed into its address: that asks for nothing, and another may be chosen since
+    own = asks_for_nothing(st.query_params.to_dict())
+    if asked in names and state.get("model asked") != asked:
+        state["model asked"] = asked
+        name = name if own and name in names else asked
+    if name not in names:
+        name = names[0]
+    state["model"] = state["model last"] = name  # other pages have a control of their own
+    st.selectbox(
+        "Model", names, key="model", on_change=_choose, help="A checkpoint: its weights, its columns and its card."
+    )
+    if not {*st.query_params} - {"model"} and st.query_params.get("model") != name:
+        st.query_params["model"] = name
+        state.setdefault("models written", set()).add(name)
+    return name
+
+
+def _choose() -> None:
+    st.session_state["model last"] = st.session_state["model"]
+
+
+def asks_for_nothing(address: Mapping[str, str]) -> bool:
+    """Is an address bare, or does it hold no more than the model that a page wrote into it?"""
+    return not address or (set(address) == {"model"} and address["model"] in st.session_state.get("models written", ()))
 
 
 def model_card(name: str, model: Model) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from engine.anatomy import regions
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.frame import CARDS
 from pages.components.parts.library.keep import ICON, keep_person, keep_whatif
@@ -14,8 +15,12 @@ from pages.components.state.address import Request
 from pages.components.state.intervention import Question
 
 PATHS = {"Explore": "pages/1_Explore.py", "What if": "pages/2_What_if.py"}
-#: who a person is, and stays in a what-if at first; what their body is made of follows
-STAYING = ("age", "sex", "height", "ethnicity", "smoking")
+
+
+def follows_at_first(name: str) -> bool:
+    """Does a column follow in a what-if unless the reader says otherwise? What a body is made of does, such as fat or a ventricle's
+    volume; all else stays."""
+    return any(name in region.composition for region in regions())
 
 
 def address(page: str, request: Request, schema: AttributeSchema) -> dict[str, str]:
@@ -24,7 +29,8 @@ def address(page: str, request: Request, schema: AttributeSchema) -> dict[str, s
     if page == "Explore":
         return query
     given = dict(request.given)
-    held = sorted(column.name for column in schema.columns if column.name in STAYING and column.name not in given)
+    free = [column.name for column in schema.columns if column.name not in given]
+    held = sorted(name for name in free if not follows_at_first(name))
     return {name: text for name, text in query.items() if name != "n"} | ({"hold": ",".join(held)} if held else {})
 
 

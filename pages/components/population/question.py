@@ -13,7 +13,7 @@ from pages.components.parts.attribute_controls import attribute_controls, restor
 from pages.components.parts.choice import one_of
 from pages.components.parts.facts import refused
 from pages.components.parts.frame import refuse, trained_on
-from pages.components.parts.model_picker import checkpoint_names, load_model, model_picker
+from pages.components.parts.model_picker import asks_for_nothing, checkpoint_names, load_model, model_picker
 from pages.components.population.filters import Filters, narrowed, span
 from pages.components.population.work import FEWEST, MOST, Cohort, draw, read_cohort, visit
 from pages.components.state.address import COUNTS, Request
@@ -59,7 +59,7 @@ def arrive(name: str, model: Model) -> None:
     here = visit()
     state = st.session_state
     address = st.query_params.to_dict()
-    fresh = address not in ({}, here.address)
+    fresh = not asks_for_nothing(address) and address != here.address
     if not fresh and here.controls == model.digest and "population.n" in state:
         return
 

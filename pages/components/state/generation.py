@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
+#: what is said while another session has the model: how long that takes nobody knows
+WAITING = "Waiting for another reader's turn"
+#: seconds, and the share of the work, before which the time left cannot be told: the first step is slower than others
+SOON, EARLY = 2.0, 0.1
 #: what decides who a person is: weights, given cells, seed, steps, and whether their scan has its detail
 Key = tuple[str, tuple[tuple[str, Cell], ...], int, int, bool]
 #: called with a fraction done and a sentence; every call is a point at which a newer request takes over
@@ -178,10 +182,11 @@ def step_in_words(done: int, total: int) -> str:
 
 
 def time_left(began: float, share: float) -> str:
-    """``, about 3 s left``, for a run of which ``share`` was done since ``began``; nothing while there is none."""
-    if share <= 0:
+    """``, about 3 s left``, for a run of which ``share`` was done since ``began``; nothing while too little is done to say."""
+    gone = time.monotonic() - began
+    if share < EARLY or gone < SOON:
         return ""
-    seconds = max(1, round((time.monotonic() - began) * (1 / share - 1)))
+    seconds = max(1, round(gone * (1 / share - 1)))
     return f", about {seconds} s left" if seconds < 90 else f", about {round(seconds / 60)} min left"
 
 
@@ -190,7 +195,7 @@ def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
     """Hold the model; say so while another session has it."""
     started = time.monotonic()
     while not lock.acquire(timeout=0.2):
-        report(0.0, f"Waiting for another reader's turn to end, {time.monotonic() - started:.0f} s")
+        report(0.0, f"{WAITING} to end, {time.monotonic() - started:.0f} s")
     try:
         yield
     finally:

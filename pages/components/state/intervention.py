@@ -41,6 +41,10 @@ class Question:
         """The request of the synthetic person before anything is otherwise."""
         return Request(model=self.model, given=self.before, seed=self.seed, steps=self.steps)
 
+    def origin(self) -> str:
+        """What it is drawn from, in words."""
+        return "from a real scan" if self.scan else f"seed {self.seed}"
+
     def to_query(self) -> dict[str, str]:
         """The address of exactly this what-if; a scan has none."""
         if self.scan:

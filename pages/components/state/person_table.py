@@ -88,3 +88,13 @@ def _text(name: str, value: Cell) -> str:
     if isinstance(value, str):
         return level(name, value)
     return f"{value:.1f}".removesuffix(".0")
+
+
+def cells_in_words(schema: AttributeSchema, cells: Mapping[str, Cell]) -> str:
+    """``Age 73 years, Sex male``."""
+    found = []
+    for name, value in cells.items():
+        column = schema[name]
+        shown = level(name, str(value)) if isinstance(column, Category) else f"{value:g} {unit(column.unit)}"
+        found.append(f"{label(name)} {shown}".rstrip())
+    return ", ".join(found)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,20 +17,28 @@ import pandas as pd
 
 from engine.imaging.volume import Volume
 from engine.vocabulary.refusal import RequestError
-from engine.vocabulary.schema import AttributeSchema, Row
+from engine.vocabulary.schema import Row
 from pages.components.parts.heart.panel import Shown
 from pages.components.parts.mask.asked import asked_table
 from pages.components.parts.mask.edited import edited_pair, masks_and_fact
 from pages.components.parts.ruler.reader import Seen, look, region_drawn
 from pages.components.state.address import Request
-from pages.components.state.generation import Report, engaged, marks, model_lock, people_of, step_in_words, turn
+from pages.components.state.generation import (
+    Report,
+    engaged,
+    model_lock,
+    people_of,
+    person_kept,
+    step_in_words,
+    turn,
+)
 from pages.components.state.intervention import Question
-from pages.components.state.overlay import overlaid, titles_of
-from pages.components.state.person_table import person_rows, summary
+from pages.components.state.overlay import titles_of
 from pages.components.state.region_edit import RegionEdit
-from pages.components.state.scene import FOOTER, coded, payload
+from pages.components.state.scene import coded
 from pages.components.whatif.figures import axial_slice
-from pages.components.whatif.regions import RIM, Spread, expected, rim, spread
+from pages.components.whatif.regions import Spread, expected, spread
+from pages.components.whatif.scenes import WITH_DETAIL, pair_scene, reasons
 from pages.components.whatif.upload import Scan
 
 if TYPE_CHECKING:
@@ -76,7 +85,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Made:
+class Made:
     """Volumes of one what-if: before and after as the model draws them, the null intervention and what it should equal. ``masks``:
     those that before and after were drawn for or with, and ``fact``, by name, what of an edited person stayed."""
 
@@ -125,7 +134,7 @@ def answer(
         axial=axial_slice(made.after),
         scan=coded(made.after),
         first=coded(made.before) if whole else None,
-        why=_reasons(model, question, made),
+        why=reasons(model, question, made),
         read=looked[0].values,
         problem=next((one.problem for one in looked if one.problem), ""),
         nothing=bool(np.array_equal(made.before.data, made.after.data)),
@@ -149,7 +158,7 @@ def _changes(ruler: Ruler | None, looked: list[Seen]) -> list[Change]:
     return changes(ruler, [before, after, *reversed(rest)] if len(rest) == 2 else [before, after])
 
 
-def _hearts(made: _Made, looked: list[Seen]) -> tuple[Shown, ...]:
+def _hearts(made: Made, looked: list[Seen]) -> tuple[Shown, ...]:
     """The cycle before and after, where both were read."""
     pair = zip(("Before", "What if"), (made.before, made.after), (looked[1], looked[0]), made.rows, strict=True)
     found = [
@@ -160,12 +169,15 @@ def _hearts(made: _Made, looked: list[Seen]) -> tuple[Shown, ...]:
     return tuple(found) if len(found) == 2 else ()
 
 
-def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) -> dict[str, Any]:
+def _whole(model: Model, question: Question, made: Made, looked: list[Seen]) -> dict[str, Any]:
     """Scenes for the viewer, and where the change lies beside the error of the null intervention."""
     mask, words = expected(region_drawn(model), looked[1], looked[0], [name for name, _ in question.change])
     asked = pd.DataFrame()
     if question.edit and made.masks:
-        where, titles = rim(*made.masks), titles_of(model)
+        from engine.inference.mask_edit import RIM, MaskEdit, window
+
+        before, after = made.masks
+        where, titles = window(MaskEdit(before=before, after=after)) > 0, titles_of(model)
         mask = where | mask if question.change else where
         edited = f"what was edited and {RIM:g} mm around it"
         words = f"{edited}, and {words}" if question.change else edited
@@ -174,22 +186,30 @@ def _whole(model: Model, question: Question, made: _Made, looked: list[Seen]) ->
     places = {"This what-if": spread(made.after.data - made.before.data, mask)}
     if made.null is not None and made.origin is not None:
         places[NOTHING_SET] = spread(made.null.data - made.origin.data, mask)
-    scenes = {title: _scene(model, question, pair, made) for title, pair in made.shown.items()}
+    scenes = {title: pair_scene(model, question, title, made) for title in made.shown}
     even = float((~mask).mean())
     return {"scenes": scenes, "places": places, "expected": words, "psnr": made.psnr, "even": even, "asked": asked}
 
 
-def _synthetic(model: Model, question: Question, report: Report, whole: bool) -> _Made:
+def _synthetic(model: Model, question: Question, report: Report, whole: bool) -> Made:
     """The synthetic person and the same noise under the intervention; the first drawn once more is the null intervention."""
-    from engine.inference.counterfactual import generated_counterfactual, psnr
+    from engine.inference.counterfactual import generated_counterfactual, generated_counterfactual_units, psnr
+    from engine.inference.generate import drawing_units
 
     asked: list[Request] = []
+    drawn = generated_counterfactual_units(model, question.steps, question.held) // drawing_units(question.steps)
+    # whoever was drawn before costs no time
+    had = int(person_kept(model, question.person()) is not None)
+    parts = drawn - had + int(whole)
 
     def draw(given: Row) -> Person:
         """Of whom was kept from before, or else anew."""
         request = Request(model=question.model, given=tuple(given.items()), seed=question.seed, steps=question.steps)
         asked.append(request)
-        ((found,), _) = people_of(model, request, lambda share, text: report(share / 2, text))
+        place = max(0, len(asked) - 1 - had)
+        who = "What if" if len(asked) == drawn else "Before"
+        said = partial(_of_whom, report, who, place / parts, 1 / parts)
+        ((found,), _) = people_of(model, request, said)
         return found.person
 
     given, change = dict(question.before), dict(question.change)
@@ -198,10 +218,10 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
     )
     null = None
     if whole:
-        null = _again(model, asked[-2], lambda share, text: report(0.5 + share / 2, text))
+        null = _again(model, asked[-2], lambda share, text: report((parts - 1 + share) / parts, text))
         if np.array_equal(null.data, one.volume.data):
             null = one.volume  # measured once
-    return _Made(
+    return Made(
         before=one.volume,
         after=other.volume,
         null=null,
@@ -213,7 +233,12 @@ def _synthetic(model: Model, question: Question, report: Report, whole: bool) ->
     )
 
 
-def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, whole: bool) -> _Made:
+def _of_whom(report: Report, who: str, start: float, part: float, share: float, text: str) -> object:
+    """Report a ``share`` of the ``part`` of a run that draws one person, beginning with who that is."""
+    return report(start + part * share, f"{who}, {text[:1].lower()}{text[1:]}")
+
+
+def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, whole: bool) -> Made:
     """The synthetic person for the mask as it was, and for the edited one under the intervention."""
     from engine.inference.counterfactual import psnr
 
@@ -233,7 +258,7 @@ def _edited(model: Model, question: Question, edit: RegionEdit, report: Report, 
         null = _again(model, asked, lambda share, text: report(0.75 + share / 4, text), pair.edit.before)
         if np.array_equal(null.data, one.volume.data):
             null = one.volume  # measured once
-    return _Made(
+    return Made(
         before=one.volume,
         after=other.volume,
         null=null,
@@ -260,7 +285,7 @@ def _again(model: Model, request: Request, report: Report, mask: Segmentation | 
     return person.volume
 
 
-def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report) -> _Made:
+def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report) -> Made:
     """The person in the scan, under the intervention."""
     if scan is None or scan.key != question.scan:
         raise RequestError(GONE)
@@ -278,13 +303,13 @@ def _of_scan(model: Model, question: Question, scan: Scan | None, report: Report
             edit=edit,
             progress=progress,
         )
-    return _Made(
+    return Made(
         before=made.null,
         after=made.volume,
         null=made.null,
         origin=scan.volume,
         rows=(dict(made.factual), dict(made.row)),
-        shown={"With the scan's detail": (scan.volume, made.restored), "As the model draws": (made.null, made.volume)},
+        shown={WITH_DETAIL: (scan.volume, made.restored), "As the model draws": (made.null, made.volume)},
         psnr={RECONSTRUCTED: made.autoencoder_psnr, NOTHING_SET: made.null_psnr},
         masks=(edit.before, edit.after) if edit else None,
         fact=[name for name, _ in question.before if name not in free],
@@ -305,65 +330,6 @@ def _scan_edit(
     follow = tuple(name for name in volume_ratios(model, edit) if name in known and name not in change)
     loose = () if question.edit.keep else question.loose
     return edit, tuple(dict.fromkeys([*loose, *follow])), follow
-
-
-def _scene(model: Model, question: Question, pair: tuple[Volume, Volume], made: _Made) -> bytes:
-    """Before and after, to be compared; beside each value after why it is so."""
-    name = "scan" if question.scan else f"{question.model}_seed-{question.seed}"
-    given = {column: value for column, value in question.before if column not in question.loose}
-    why = _reasons(model, question, made)
-    tables = [
-        [row for row in person_rows(model.schema, found, given) if _told(question, row["name"])] for found in made.rows
-    ]
-    tables[1] = [row | {"origin": why[row["name"]]} for row in tables[1]]
-    told = question.edit.in_words(titles_of(model).__getitem__) if question.edit else ""
-    said = [summary(made.rows[0]), " · ".join(filter(None, (told, summary(made.rows[1]))))]
-    seed = {} if question.scan else {"seed": question.seed}
-    says = says_of(model.schema, question, made.rows)
-    people = [
-        {"title": title, "subtitle": words, "file": f"{name}_{suffix}", "rows": table, "says": f"{title}{told}", **seed}
-        for title, suffix, words, table, told in zip(
-            ("Before", "What if"), ("before", "whatif"), said, tables, says, strict=True
-        )
-    ]
-    note = "Associations of the cohort, not causes: nobody's body is foretold."
-    marked = overlaid(model, made.masks) if made.masks else {}
-    footer = {"footer": f"A scan of the reader's changed by a model, {FOOTER}"} if question.scan else {}
-    facts = {"note": note, **marks(model), **footer, **marked}
-    return payload(list(pair), people, compare=True, model=question.model, draft=False, **facts)
-
-
-def says_of(schema: AttributeSchema, question: Question, rows: Sequence[Row]) -> list[str]:
-    """What is set, for each of the ``rows`` with its own values: ``: BMI 22 kg/m²``; nothing where nothing is set."""
-    names = [name for name, _ in question.change]
-    found = []
-    for row in rows:
-        cells = {cell["name"]: cell for cell in person_rows(schema, row, {})}
-        told = [f"{cells[name]['label']} {cells[name]['value']} {cells[name]['unit']}".strip() for name in names]
-        found.append(f": {', '.join(told)}" if told else "")
-    return found
-
-
-def _reasons(model: Model, question: Question, made: _Made) -> dict[str, str]:
-    """Why each column of the what-if is what it is, by name."""
-    given = {column: value for column, value in question.before if column not in question.loose}
-    return {row["name"]: _why(question, row, made) for row in person_rows(model.schema, made.rows[1], given)}
-
-
-def _told(question: Question, name: str) -> bool:
-    """Is a column shown? Not one that was not to be read off a scan."""
-    return name not in question.unread
-
-
-def _why(question: Question, row: Mapping[str, Any], made: _Made) -> str:
-    """Why a column is what it is in the what-if: it was set, was held, is computed, or follows what was set."""
-    if row["name"] in dict(question.change):
-        return "set"
-    if row["origin"] == "derived":
-        return "computed"
-    if question.edit:
-        return "held" if row["name"] in made.fact else "follows"
-    return "held" if row["origin"] == "given" or row["name"] in question.held else "follows"
 
 
 def export(model: Model, question: Question, scan: Scan | None, report: Report) -> bytes:

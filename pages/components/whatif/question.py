@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -15,36 +14,27 @@ from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.parts.attribute_controls import COUNT_TEXTS, FIRST, number_control
 from pages.components.parts.mask.controls import edit_controls, restore_edit
 from pages.components.parts.mask.edited import regions_volumes, stays_in_words
-from pages.components.parts.onward import STAYING
+from pages.components.parts.onward import follows_at_first
 from pages.components.state.address import COUNTS, seen_range, tidy
 from pages.components.state.generation import person_kept
 from pages.components.state.intervention import Cells, Question, read_question
-from pages.components.state.person_table import label, level, sentence, titled, unit
+from pages.components.state.overlay import titles_of
+from pages.components.state.person_table import cells_in_words, label, level, sentence, titled, unit
 from pages.components.state.region_edit import RegionEdit
-from pages.components.whatif.upload import File, Scan, likeliest, upload_panel
-from pages.components.whatif.visit import Plan, visit, with_cells
+from pages.components.whatif.upload import OWN, SYNTHETIC, File, Scan, likeliest, upload_panel
+from pages.components.whatif.visit import visit
 
 if TYPE_CHECKING:
     from engine.imaging.segmentation import Segmentation
     from engine.inference.generate import Model
 
-SYNTHETIC, OWN = "Synthetic", "Scan of yours"
 STAYS = "stays"
 FOLLOWS = "follows"
 SET = "set to"
 #: sampling steps at first: of a synthetic person, and of a scan, which is also run backwards
 STEPS = {SYNTHETIC: 8, OWN: 16}
-#: values of a sweep, least, at first and most; and along each side of a grid
-SWEEP, GRID = (3, 5, 11), 3
-#: how far into the seen range the ends of a grid lie
-ENDS = (0.1, 0.9)
-#: the attribute that is swept, and whether somebody chose it
-SWEPT, CHOSEN = "whatif.sweep.column", "whatif.sweep.chosen"
 PREFIX = "whatif."
-HOW = (
-    "Stays: held as before. Follows: moves with what is set, as in the cohort. Set to: what you ask for. "
-    "Who the person is stays at first; a computed column such as weight follows."
-)
+HOW = "Stays: held as before. Follows: moves with what is set, as in the cohort. Set to: what you ask for."
 WHY_OPT_IN = (
     "Off at first. Ethnicity is a social category, not a finding: what a model reads off a scan is a guess from how its cohort was "
     "labelled, is often wrong for those who were rare in it, and may harm whom it labels. Off: the model uses it unseen; it is "
@@ -113,7 +103,7 @@ def example(name: str, model: Model) -> Question:
     if chosen:
         low, high = seen_range(chosen)
         cells = [((chosen.name, tidy(chosen, low + share * (high - low))),) for share in (0.15, 0.85)]
-    apart = tuple(sorted(c.name for c in model.schema.columns if c is not chosen and c.name in STAYING))
+    apart = tuple(sorted(c.name for c in model.schema.columns if c is not chosen and not follows_at_first(c.name)))
     asked = Question(model=name, digest=model.digest, steps=STEPS[SYNTHETIC], held=apart)
     return replace(asked, before=cells[0], change=cells[1])
 
@@ -127,12 +117,15 @@ def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | 
         if scan is None:
             return None, None, files
         asked = replace(asked, scan=scan.key, steps=_count("steps", OWN))
+        seen = st.container()
         before, known, unread = _scan_before(scan, model.schema)
         how, change = _changes(OWN, model.schema, before, known, unread)
         loose = tuple(sorted(column for column in before if how[column] == FOLLOWS))
         edit = _edit(model, scan.mask)
+        _asked_so_far(seen, OWN, model, {name: before[name] for name in before if name in known}, change, edit)
         asked = replace(asked, unread=tuple(sorted(unread)))
         return replace(asked, before=tuple(before.items()), change=change, loose=loose, edit=edit), scan, []
+    seen = st.container()
     left, right = st.columns(2)
     asked = replace(asked, seed=_count("seed", SYNTHETIC, left), steps=_count("steps", SYNTHETIC, right))
     before = _person_before(model.schema)
@@ -140,7 +133,47 @@ def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | 
     held = tuple(sorted(column for column in how if column not in before and how[column] == STAYS))
     asked = replace(asked, before=tuple(before.items()), change=change, held=held)
     person = person_kept(model, asked.person()) if model.has_mask else None
-    return replace(asked, edit=_edit(model, person.mask if person else None)), None, []
+    edit = _edit(model, person.mask if person else None)
+    _asked_so_far(seen, SYNTHETIC, model, before, change, edit)
+    return replace(asked, edit=edit), None, []
+
+
+def _asked_so_far(
+    place: DeltaGenerator,
+    source: str,
+    model: Model,
+    given: Mapping[str, Cell],
+    change: Cells,
+    edit: RegionEdit | None,
+) -> None:
+    """What is given and set, wherever its control is, also of an example or from an earlier visit; one press clears it."""
+    known = {SYNTHETIC: "Given", OWN: "Corrected"}[source]
+    first = example(model.name, model)
+    if source == SYNTHETIC and change and (tuple(given.items()), change) == (first.before, first.change):
+        place.caption("An example, to begin with:")
+    parts = [(known, cells_in_words(model.schema, given)), ("Set", cells_in_words(model.schema, dict(change)))]
+    parts += [("Edited", edit.in_words(titles_of(model).__getitem__))] if edit else []
+    said = [f"**{title}:** {words}" for title, words in parts if words]
+    if not change and edit is None:
+        said.append("Nothing is set.")
+    row = place.container(horizontal=True, vertical_alignment="center")
+    row.markdown("  \n".join(said))
+    if given or change or edit:
+        row.button(
+            "Clear all", key=f"whatif.clear.{WHOSE[source]}", on_click=clear, args=(source, model.schema), width="content",
+            help=f"Nothing {known.lower()}, nothing set: all controls as they were at first.",
+        )  # fmt: skip
+
+
+def clear(source: str, schema: AttributeSchema) -> None:
+    """Bring the controls of one source back to where they were at first; counts and what may be read stay."""
+    state = st.session_state
+    for names in (state, state.get("kept whatif", {})):
+        for column in schema.columns:
+            for part in ("given", "how", "before", "after"):
+                names.pop(_key(source, column.name, part), None)
+        names.pop(EDITS, None)
+    restore_edit(EDIT, None)
 
 
 def _edit(model: Model, mask: Segmentation | None) -> RegionEdit | None:
@@ -236,7 +269,7 @@ def _changes(
     how: dict[str, str] = {}
     cells: dict[str, Cell] = {}
     st.markdown("**What if**")
-    st.caption(HOW)
+    st.caption(f"{HOW} {at_first_in_words(schema)}")
     how |= dict.fromkeys(unread, FOLLOWS)
     first, rest = ([column for column in part if column.name not in unread] for part in _ordered(schema))
     places = [(column, st.container()) for column in first]
@@ -248,7 +281,7 @@ def _changes(
         key, options = _key(source, name, "how"), [STAYS, FOLLOWS, SET]
         if source == SYNTHETIC and name in known:
             options.remove(FOLLOWS)
-        usual = STAYS if name in known or name in STAYING else FOLLOWS
+        usual = FOLLOWS if follows_at_first(name) and name not in known else STAYS
         if st.session_state.get(key) not in options:
             st.session_state[key] = usual
         with place:
@@ -256,6 +289,15 @@ def _changes(
             if how[name] == SET:
                 cells[name] = _value(column, _key(source, name, "after"), AFTER, before.get(name))
     return how, tuple(sorted(cells.items()))
+
+
+def at_first_in_words(schema: AttributeSchema) -> str:
+    """Which columns stay and which follow unless the reader says otherwise."""
+    made_of = ", ".join(label(column.name) for column in schema.columns if follows_at_first(column.name))
+    computed = ", ".join(label(column.name) for column in schema.derived)
+    said = [f"what the body is made of ({made_of}) follows"] if made_of else []
+    said += [f"what is computed ({computed}) follows"] if computed else []
+    return f"At first {', '.join([*said, 'all else stays'])}."
 
 
 def _start(column: Number | Category, value: Cell) -> Cell:
@@ -293,67 +335,3 @@ def apart_in_words(column: Number, before: float, after: float) -> str:
     apart = f"{abs(after - before):.1f}".removesuffix(".0")
     sign = "+" if after > before else "−"
     return f"{sign}{apart} {unit(column.unit)} from {before:g}".replace("  ", " ")
-
-
-def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
-    """Which attribute, between which ends, in how many steps; the what-ifs when the button was pressed."""
-    numbers = [column for column in schema.columns if isinstance(column, Number)]
-    left, middle, right, button = st.columns([2, 4, 1.4, 1.6], vertical_alignment="bottom")
-    names = [column.name for column in numbers]
-    if not st.session_state.get(CHOSEN) or st.session_state.get(SWEPT) not in names:
-        # until one is chosen, it is what the what-if changes
-        changed = [name for name, _ in question.change if name in names]
-        st.session_state[SWEPT] = changed[0] if changed else _first(numbers, "age")
-    name = left.selectbox("Attribute", names, key=SWEPT, format_func=label, on_change=_sweep_chosen)
-    column = next(c for c in numbers if c.name == name)
-    low, high = seen_range(column)
-    key = f"whatif.sweep.{question.model}.{name}.ends"
-    ends = st.session_state.get(key, (low, high))
-    st.session_state[key] = tuple(min(high, max(low, float(end))) for end in ends)
-    chosen: Any = middle.slider(  # a pair, since its state is one
-        f"From, to ({unit(column.unit)})", low, high, step=0.5, format="%g", key=key
-    )
-    start, stop = chosen
-    st.session_state.setdefault("whatif.sweep.n", SWEEP[1])
-    n = right.number_input("Values", SWEEP[0], SWEEP[2], key="whatif.sweep.n")
-    if not button.button("Sweep", width="stretch", icon=":material/play_arrow:", disabled=start == stop):
-        return None
-    values = dict.fromkeys(tidy(column, value) for value in np.linspace(start, stop, int(n)).tolist())
-    return Plan(
-        base=question, columns=(name,), questions=tuple(with_cells(question, {name: value}) for value in values)
-    )
-
-
-def _sweep_chosen() -> None:
-    st.session_state[CHOSEN] = True
-
-
-def grid_controls(schema: AttributeSchema, question: Question) -> Plan | None:
-    """Which two attributes; the what-ifs, row by row, when the button was pressed."""
-    numbers = [column for column in schema.columns if isinstance(column, Number)]
-    if len(numbers) < 2:
-        st.caption("A grid needs two columns that are numbers.")
-        return None
-    names = [column.name for column in numbers]
-    left, right, button = st.columns([3, 3, 2], vertical_alignment="bottom")
-    st.session_state.setdefault("whatif.grid.across", _first(numbers, "bmi"))
-    across = left.selectbox("Across", names, key="whatif.grid.across", format_func=label)
-    others = [name for name in names if name != across]
-    if st.session_state.get("whatif.grid.down") not in others:
-        st.session_state["whatif.grid.down"] = "age" if "age" in others else others[0]
-    down = right.selectbox("Down", others, key="whatif.grid.down", format_func=label)
-    if not button.button(f"Draw {GRID} x {GRID}", width="stretch", icon=":material/grid_on:"):
-        return None
-    one, other = (next(c for c in numbers if c.name == name) for name in (across, down))
-    questions = [with_cells(question, {across: x, down: y}) for y in _grid_values(other) for x in _grid_values(one)]
-    return Plan(base=question, columns=(across, down), questions=tuple(questions))
-
-
-def _grid_values(column: Number) -> list[Cell]:
-    low, high = seen_range(column)
-    return [tidy(column, low + share * (high - low)) for share in np.linspace(*ENDS, GRID)]
-
-
-def _first(numbers: list[Number], wish: str) -> str:
-    names = [column.name for column in numbers]
-    return wish if wish in names else names[0]

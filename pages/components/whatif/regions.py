@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.ndimage import binary_dilation
 
 from engine.anatomy.region import BODY, Region
 from pages.components.parts.ruler.reader import Seen
 
-if TYPE_CHECKING:
-    from engine.imaging.segmentation import Segmentation
-
 #: voxels by which a region is widened: an edge that moves is part of what changes
 MARGIN = 2
-#: mm around what an edit of the mask changes in which the scan is expected to change
-RIM = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +41,6 @@ def _either(before: Seen, after: Seen, names: Collection[str]) -> np.ndarray:
     """The areas ``names`` on either volume, a little widened."""
     mask = np.logical_or.reduce([seen.masks[name] for seen in (before, after) for name in names])
     return binary_dilation(mask, iterations=MARGIN)
-
-
-def rim(before: Segmentation, after: Segmentation) -> np.ndarray:
-    """Where an edit of the mask is expected to change the scan: voxels of another class than before, and :data:`RIM` around."""
-    changed = before.labels != after.labels
-    if not changed.any():
-        return changed
-    spacing = np.linalg.norm(before.affine[:3, :3], axis=0)
-    return np.asarray(distance_transform_edt(~changed, sampling=spacing)) <= RIM
 
 
 def spread(difference: np.ndarray, mask: np.ndarray) -> Spread:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from engine.vocabulary.catalogue import OPT_IN
-from engine.vocabulary.schema import Category
 from pages.components.parts.viewer.films import cycle_movie, marks_in_words, printed, sweep_movie
 from pages.components.state.generation import marks
 from pages.components.state.intervention import Question
-from pages.components.state.overlay import overlaid
-from pages.components.state.person_table import label, level, person_rows, summary, unit
+from pages.components.state.person_table import person_rows, summary
 from pages.components.state.scene import payload
-from pages.components.whatif.answer import Answer, says_of
-from pages.components.whatif.upload import Scan, likeliest
+from pages.components.whatif.answer import Answer
+from pages.components.whatif.scenes import pair_names, says_of
 from pages.components.whatif.visit import Plan
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
 
-NOT_SYNTHETIC = "A scan of the reader's - not for diagnosis"
 NOTE = "The same person, or the same noise, at each value. Associations of the cohort, not causes: nobody's body is foretold."
 
 
@@ -64,18 +60,16 @@ def movie_of_sweep(model: Model, plan: Plan, answers: Mapping[Question, Answer],
     """The sweep there and back as a file of a ``kind``."""
     found = drawn_of(plan, answers)
     words = [swept_in_words(model, answer, plan.columns[0]) for answer in found]
-    seed = "of a scan given" if plan.base.scan else plan.base.seed
-    return sweep_movie(
-        [answer.scan for answer in found], words, marks_in_words(plan.base.model, seed, model.digest), kind
-    )
+    marked = marks_in_words(plan.base.model, plan.base.origin(), model.digest)
+    return sweep_movie([answer.scan for answer in found], words, marked, kind)
 
 
 def movie_of_cycles(model: Model, answer: Answer, kind: str) -> bytes:
     """The heart before and after as a file of a ``kind``, beating together."""
     question = answer.question
     says = says_of(model.schema, question, answer.rows)
-    names = [f"{title}{told}" for title, told in zip(("Before", "What if"), says, strict=True)]
-    marks = marks_in_words(question.model, "of a scan given" if question.scan else question.seed, model.digest)
+    names = [f"{title}{told}" for title, told in zip(pair_names(question), says, strict=True)]
+    marks = marks_in_words(question.model, question.origin(), model.digest)
     assert answer.first is not None
     return cycle_movie([answer.first, answer.scan], ("", *names), marks, kind)
 
@@ -84,33 +78,19 @@ def whatif_sheet(model: Model, answer: Answer) -> bytes:
     """A page with both scans and both tables of a what-if."""
     question = answer.question
     says = says_of(model.schema, question, answer.rows)
-    names = [f"{title}{told}" for title, told in zip(("Before", "What if"), says, strict=True)]
+    names = [f"{title}{told}" for title, told in zip(pair_names(question), says, strict=True)]
     tables = [person_rows(model.schema, row, dict(question.before)) for row in answer.rows]
     tables[1] = [row | {"origin": answer.why.get(row["name"], row["origin"])} for row in tables[1]]
-    seed = "none, a scan was given" if question.scan else str(question.seed)
-    facts = {"model": question.model, "seed": seed, "steps": str(question.steps), "weights": question.digest}
-    about = (
-        "A scan that was given, and what the model makes of it."
-        if question.scan
-        else "A person who does not exist, twice."
-    )
+    facts = {
+        "model": question.model,
+        "seed": str(question.seed),
+        "steps": str(question.steps),
+        "weights": question.digest,
+    }
+    about = "A person who does not exist, twice."
+    if question.scan:
+        facts["seed"] = "none, a real scan was given"
+        about = "A real scan as the model redraws it, and what the model makes of it: both pictures are synthetic."
     assert answer.first is not None
-    return printed(f"What if: {', '.join(names)}", about, [answer.first, answer.scan], names, tables, facts)
-
-
-def scan_scene(model: Model, scan: Scan) -> bytes:
-    """What the viewer shows of an uploaded scan: the scan, and in place of a table what the model reads off it."""
-    rows = []
-    for column in (part for part in model.schema.columns if part.name not in OPT_IN):
-        found = scan.columns[column.name]
-        value, read = likeliest(column, found)
-        shown = level(column.name, value) if isinstance(column, Category) else f"{value:g}"
-        units = "" if isinstance(column, Category) else unit(column.unit)
-        about = f"{column.description}: {read}"
-        row = {"name": column.name, "label": label(column.name), "value": shown, "unit": units, "origin": "read"}
-        rows.append(row | {"percentile": None, "description": about, "range": read})
-    person = {"title": "Your scan", "subtitle": "on the model's grid, as read", "file": "scan", "rows": rows}
-    marked = overlaid(model, [scan.mask])
-    note = "Read off the scan by the model, with the range it thinks possible. Not a measurement, not for diagnosis."
-    facts = {"note": note, "footer": NOT_SYNTHETIC, "pictures": False, **marks(model), **marked}
-    return payload([scan.volume], [person], model=model.checkpoint.config.name, draft=False, **facts)
+    title = f"What if{says[1]}" if says[1] else "What if nothing is set"
+    return printed(title, about, [answer.first, answer.scan], names, tables, facts)

@@ -35,6 +35,9 @@ LIMIT_MB = 512
 #: draws from which the attributes are read, and network evaluations of them together
 DRAWS, STEPS = 24, 8
 
+#: who a what-if can be of
+SYNTHETIC, OWN = "Synthetic", "Scan of yours"
+
 WAITING = (
     "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, "
     "and the model reads age, sex and size off it; you correct them and say what is to be otherwise."
@@ -99,6 +102,12 @@ def _in_use(scan: Scan) -> None:
         st.warning(f"It does not look like the scans this model knows.{reasons}\n\nGive another scan, or:")
         st.checkbox("Use it all the same", key="whatif.agreed", help="What is drawn of it may mean nothing.")
     st.button("Forget this scan", on_click=forget, icon=":material/delete:", width="stretch")
+
+
+def scan_in_use(model: Model) -> bool:
+    """Does the page show a scan of the reader's?"""
+    scan = visit().scan
+    return st.session_state.get("whatif.source") == OWN and scan is not None and scan.digest == model.digest
 
 
 def forget() -> None:

@@ -22,12 +22,12 @@ from pages.components.state.intervention import Question
 from pages.components.state.person_table import label, unit
 from pages.components.whatif.answer import NOTHING_SET, Answer
 from pages.components.whatif.figures import grid_figure, sweep_figure
-from pages.components.whatif.question import grid_controls, sweep_controls
+from pages.components.whatif.plans import grid_controls, sweep_controls
+from pages.components.whatif.scenes import scan_scene
 from pages.components.whatif.sweep import (
     drawn_of,
     movie_of_cycles,
     movie_of_sweep,
-    scan_scene,
     sweep_scene,
     whatif_sheet,
 )
@@ -113,7 +113,8 @@ def _sweep_name(plan: Plan) -> str:
 def scan_shown(model: Model, scan: Scan) -> None:
     """An uploaded scan as it was taken in, beside what the model reads off it."""
     st.markdown(
-        "**Your scan, and what the model reads off it.** Correct on the left what you know, and say what is to be otherwise."
+        "**Your scan, real, not synthetic, and what the model reads off it.** Correct on the left what you know, and say what is "
+        "to be otherwise."
     )
     viewer(scan_scene(model, scan), key="whatif viewer")
 
@@ -246,8 +247,7 @@ def show_grid(schema: AttributeSchema, plan: Plan, answers: Mapping[Question, An
 
 def marks_of(question: Question) -> str:
     """The line below every figure of a what-if."""
-    seed = "of a scan given" if question.scan else question.seed
-    return marks_in_words(question.model, seed, question.digest)
+    return marks_in_words(question.model, question.origin(), question.digest)
 
 
 def charted(question: Question, what: str) -> dict[str, Any]:

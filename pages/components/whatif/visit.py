@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -43,13 +44,16 @@ def with_cells(question: Question, cells: Mapping[str, Cell]) -> Question:
 
 @dataclass
 class Visit:
-    """``answers`` by question; what is ``wanted``, files in ``reading``, the question in ``writing``; the question ``shown``, the
+    """``answers`` by question; what is ``wanted``, when (monotonic s) it was ``asked`` for and how much of it was ``had`` then; files in
+    ``reading``, the question in ``writing``; the question ``shown``, the
     ``file`` made of one, the plans of a ``sweep``
     (``swept``: asked for after the last draw, so to be shown) and a ``grid``, the ``scan`` in use; ``problems`` in sentences, the
     ``address`` taken over, and the digest of the model whose ``controls`` are shown."""
 
     answers: dict[Key, Answer] = field(default_factory=dict)
     wanted: tuple[Key, ...] = ()
+    asked: float = 0.0
+    had: int = 0
     reading: Sequence[File] = ()
     writing: Question | None = None
     shown: Question | None = None
@@ -65,6 +69,8 @@ class Visit:
     def want(self, questions: Sequence[Question], whole: bool) -> None:
         """Ask for answers."""
         self.wanted = tuple((one, whole) for one in questions)
+        self.asked = time.monotonic()
+        self.had = sum(key in self.answers for key in self.wanted)
         self.problems = ()
 
     def draw(self, question: Question) -> None:

@@ -10,11 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.refusal import Refusal
-from pages.components.state.generation import Report, time_left
+from pages.components.state.generation import WAITING, Report, time_left
 from pages.components.state.intervention import Question
 from pages.components.state.job import bars
 from pages.components.whatif.answer import answer, export
-from pages.components.whatif.upload import File, Scan, admitted
+from pages.components.whatif.question import clear
+from pages.components.whatif.upload import OWN, File, Scan, admitted
 from pages.components.whatif.visit import Key, visit
 
 if TYPE_CHECKING:
@@ -54,10 +55,18 @@ def asked_at(places: Mapping[str, DeltaGenerator]) -> DeltaGenerator | None:
 
 def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | None]) -> None:
     """Do a piece of work with progress in ``places``, then run the page again; refusals become sentences on the page."""
-    began = time.monotonic()
-    moved = bars(places, visit().stop)
+    here = visit()
+    moved = bars(places, here.stop)
+    several = len(here.wanted) > 1 and not here.reading and not here.writing
+    began, before = (here.asked, here.had / len(here.wanted)) if several else (time.monotonic(), 0.0)
+
+    def told(share: float, text: str) -> None:
+        waits = WAITING.lower() in text.lower()
+        left = "" if waits else time_left(began, (share - before) / (1 - before))
+        moved(share, f"{text}{left}{' in all' if left and several else ''}")
+
     try:
-        work(lambda share, text: moved(share, text + time_left(began, share)))
+        work(told)
     except Refusal as error:
         visit().stop()
         visit().problems = [str(error)]
@@ -67,12 +76,12 @@ def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | 
 def _draw(
     model: Model, scan: Scan | None, ruler: Ruler | None, key: Key, place: tuple[int, int], report: Report
 ) -> None:
-    """Answer one question, the ``place[0]``-th of ``place[1]``."""
+    """Answer one question of ``place[1]``, of which ``place[0]`` are answered; reports the share of all."""
     done, total = place
-    who = f"{done + 1} of {total}: " if total > 1 else ""
+    who = f"Picture {done + 1} of {total}: " if total > 1 else ""
 
     def within(share: float, text: str) -> None:
-        report(share, who + text)
+        report((done + share) / total, who + text)
 
     found = answer(model, key[0], scan, ruler, within, key[1])
     visit().keep(key, found)
@@ -83,6 +92,7 @@ def _read(model: Model, files: Sequence[File], report: Report) -> None:
     here = visit()
     here.reading = ()
     here.scan = admitted(model, files, report)
+    clear(OWN, model.schema)  # what was said of another scan's person
     here.problems = ()
 
 

@@ -217,7 +217,7 @@ def test_a_card_is_shown_with_verdicts_and_a_report_takes_its_place(app: AppTest
 
 
 def test_nothing_known_is_said(app: AppTest):
-    app.selectbox(key="review.model").set_value("unknown").run()
+    app.selectbox(key="model").set_value("unknown").run()
     assert not app.exception
     assert "Nothing is known of this model's quality yet" in app.info[0].value
 

@@ -62,5 +62,7 @@ def test_time_left_is_silent_before_there_is_any(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("pages.components.state.generation.time.monotonic", lambda: 100.0)
     assert time_left(90.0, 0.0) == ""
     assert time_left(90.0, 0.25) == ", about 30 s left"
-    assert time_left(90.0, 0.01) == ", about 16 min left"
+    assert time_left(90.0, 0.1) == ", about 2 min left"
+    assert time_left(90.0, 0.09) == "", "the first steps tell too little"
+    assert time_left(98.5, 0.5) == "", "nor do the first seconds"
     assert time_left(90.0, 1.0) == ", about 1 s left"

@@ -88,9 +88,9 @@ def test_at_first_somebody_gets_older(app: AppTest):
     before, after, why = column(app, "age")
     assert (why, int(after) - int(before) > 20) == ("set", True)
     assert column(app, "sex")[2] == column(app, "height")[2] == "held"
-    assert (column(app, "bmi")[2], column(app, "weight")[2]) == ("follows", "computed")
+    assert (column(app, "bmi")[2], column(app, "weight")[2]) == ("held", "computed")
     assert app.query_params["set.age"] == after
-    assert app.query_params["hold"] == "ethnicity,height,sex"
+    assert app.query_params["hold"] == "bmi,ethnicity,height,sex"
 
 
 def test_nothing_set_changes_no_voxel(app: AppTest):
@@ -245,7 +245,7 @@ def test_what_the_reader_corrects_is_held(app: AppTest, person: Volume):
     app.number_input(key="whatif.scan.steps.count").set_value(1).run()
     press(app, "Draw")
     assert column(app, "age") == ("44", "44", "held")
-    assert column(app, "bmi")[2] == "follows"
+    assert column(app, "bmi")[2] == "held"
 
 
 def test_files_for_download_hold_the_voxels_and_no_name(app: AppTest, person: Volume):

@@ -14,9 +14,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engine
+from engine.inference.mask_edit import MaskEdit, window
 from pages.components.state.intervention import Question, read_question
 from pages.components.state.region_edit import RegionEdit
-from pages.components.whatif.regions import rim
 from tests.imaging.dicom_files import series, zipped
 from tests.pages.conftest import ROOT
 
@@ -130,11 +130,13 @@ def test_a_given_scan_is_segmented_and_edited(app: AppTest, model: engine.Model)
     assert {row["origin"] for row in header["people"][1]["rows"]} == {"held", "computed"}
 
 
-def test_the_rim_is_what_changed_and_around(model: engine.Model):
+def test_a_change_is_expected_where_the_engine_lets_an_edit_reach(app: AppTest, model: engine.Model):
+    """The share of the picture where it is not expected is that of the window of the edit, the engine's own."""
+    visited(app, {"seed": "5", "steps": "2", "edit": "ventricles", "edit.times": "0.5"})
     (person,) = model.generate(seed=5, steps=2, with_mask=True)
     assert person.mask is not None
-    same = rim(person.mask, person.mask)
-    assert not same.any()
-    there = rim(person.mask, EDIT.on(person.mask))
-    assert there.any()
-    assert not there.all()
+    less = RegionEdit(region="ventricles", factor=0.5)
+    there = window(MaskEdit(before=person.mask, after=less.on(person.mask))) > 0
+    assert 0 < there.mean() < 1
+    found = next(iter(app.session_state["whatif"].answers.values()))
+    assert found.even == pytest.approx(1 - there.mean())

@@ -73,7 +73,8 @@ def tour() -> Tour:
 
 
 def start_link(model: str) -> None:
-    """A button that begins the tour with a model."""
+    """A button that begins the tour with the model that was chosen last, at first with ``model``."""
+    model = str(st.session_state.get("model last", model))
     if st.button("Guided tour, five steps", icon=":material/tour:", type="primary"):
         st.session_state["tour"] = Tour(on=True, model=model)
         st.switch_page(STEPS[0].path, query_params=_query(STEPS[0], model))

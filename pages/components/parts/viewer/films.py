@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.anatomy import regions
+from engine.anatomy.region import ENDS
 from engine.figures.sheet import Picture, sheet
 from engine.imaging.film.movie import Frame, to_gif, to_mp4
 from engine.imaging.film.turntable import FRAMES, Body, turned
-from engine.imaging.pictures import body_box, captioned, montage
+from engine.imaging.pictures import Ends, body_box, captioned, lettered
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.ruler.surfaces import surfaces_of
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 HIGH, ROW, TURN, PRINTED = 720, 420, (720, 720), 1000
 #: ms for which a value of a sweep stays, and a frame of a turn
 SWEEP_MS, TURN_MS = 500, 90
+#: from where a turning body is seen, a quarter of a turn each
+SIDES = ("from the front", "from the patient's right", "from behind", "from the patient's left")
 #: seconds of a cycle whose length nobody knows, as the viewer plays it, and how often an MP4 shows it
 CYCLE, LOOPS = 1.0, 3
 #: of a surface that turns: so much is seen of the skin before what is inside
@@ -38,9 +42,14 @@ Encoder = Callable[[Sequence[Frame], float, str], bytes]
 KINDS: dict[str, tuple[Encoder, str]] = {"mp4": (to_mp4, "video/mp4"), "gif": (to_gif, "image/gif")}
 
 
-def marks_in_words(model: str, seed: object, weights: str) -> str:
-    """The line that is burned into every picture."""
-    return f"{FOOTER} · {model}, seed {seed}, weights {weights}"
+def marks_in_words(model: str, origin: str, weights: str) -> str:
+    """The line that is burned into every picture; ``origin``: a seed, or that a scan was given."""
+    return f"{FOOTER} · {model}, {origin}, weights {weights}"
+
+
+def ends_of(volume: Volume) -> Ends:
+    """What lies at the ends of a scan's axes: left and right, or what its region calls them."""
+    return next((region.ends for region in regions() if region.channels == volume.kinds), ENDS)
 
 
 def turn_movie(
@@ -57,16 +66,28 @@ def turn_movie(
         )
         for part in parts
     ]
-    frames = [captioned(frame, title, marks) for frame in turned(bodies, TURN, FRAMES)]
+    frames = [
+        captioned(frame, f"{title}, {side_seen(k / FRAMES)}", marks)
+        for k, frame in enumerate(turned(bodies, TURN, FRAMES))
+    ]
     return KINDS[kind][0](frames, TURN_MS, marks)
+
+
+def side_seen(share: float) -> str:
+    """From where a body is seen after this share of a turn.
+
+    >>> [side_seen(share) for share in (0, 0.25, 0.5, 0.75, 0.9)]
+    ['from the front', "from the patient's right", 'from behind', "from the patient's left", 'from the front']
+    """
+    return SIDES[round(len(SIDES) * share) % len(SIDES)]
 
 
 def sweep_movie(volumes: Sequence[Volume], titles: Sequence[str], marks: str, kind: str) -> bytes:
     """People on one grid one after the other and back again, as slices in one fixed window; each with its title."""
-    box = body_box(volumes)
+    box, ends = body_box(volumes), ends_of(volumes[0])
     last = max(1, len(volumes) - 1)
     frames = [
-        captioned(montage(volume, box, HIGH), title, marks, k / last)
+        captioned(lettered(volume, box, HIGH, ends), title, marks, k / last)
         for k, (volume, title) in enumerate(zip(volumes, titles, strict=True))
     ]
     return KINDS[kind][0]([*frames, *frames[-2:0:-1]], SWEEP_MS, marks)
@@ -76,12 +97,13 @@ def cycle_movie(volumes: Sequence[Volume], titles: Sequence[str], marks: str, ki
     """Cines on one grid, one below the other, a whole cycle at the first one's own rate: a GIF repeats it, an MP4 has it
     :data:`LOOPS` times. The others are shown at the same share of theirs, in the nearest phase."""
     box, first = body_box(volumes), volumes[0]
+    ends = ends_of(first)
     seconds = first.cycle or CYCLE
     frames = []
     for phase in range(first.phases):
         share = phase / first.phases
         rows = [
-            captioned(montage(one.at_phase(round(share * one.phases) % one.phases), box, ROW), title, "")
+            captioned(lettered(one.at_phase(round(share * one.phases) % one.phases), box, ROW, ends), title, "")
             for one, title in zip(volumes, titles[1:], strict=True)
         ]
         told = f"{titles[0]}, {1000 * seconds * share:.0f} of {1000 * seconds:.0f} ms".removeprefix(", ")
@@ -120,27 +142,28 @@ def printed(
     facts: dict[str, str],
 ) -> bytes:
     """A page with the slices of one person, or of two, and their tables side by side."""
-    box = body_box(volumes)
-    pictures = [Picture(name, montage(one, box, PRINTED)) for one, name in zip(volumes, names, strict=True)]
+    box, ends = body_box(volumes), ends_of(volumes[0])
+    pictures = [Picture(name, lettered(one, box, PRINTED, ends)) for one, name in zip(volumes, names, strict=True)]
     lines = [["", *(names if len(tables) > 1 else ["Value"]), "", "Percentile in the training cohort"]]
     for rows in zip(*tables, strict=True):
         last = rows[-1]
         place = "" if last["percentile"] is None else f"{last['percentile']:.0f}"
         lines.append([last["label"], *(f"{row['value']} {row['unit']}".strip() for row in rows), last["origin"], place])
-    note = "Associations of the cohort, not causes: nobody's body is foretold. The patient's right is on the left."
+    right = " The patient's right is on the left." if ends == ENDS else ""
+    note = f"Associations of the cohort, not causes: nobody's body is foretold.{right}"
     return sheet(title, about, pictures, lines, facts=facts, note=note)
 
 
 def turn_of(person: Person, drawn: Drawn, region: Region | None, kind: str) -> bytes:
     """A turn of one of the people shown."""
-    marks = marks_in_words(drawn.request.model, person.seed, drawn.digest)
+    marks = marks_in_words(drawn.request.model, f"seed {person.seed}", drawn.digest)
     return turn_movie(person.volume, person.mask, region, summary(person.attributes), marks, kind)
 
 
 def movie_of_cycle(people: Sequence[Person], drawn: Drawn, kind: str) -> bytes:
     """The cycle of one of the people shown, or of one before and after an edit."""
     names = [summary(person.attributes) for person in people]
-    marks = marks_in_words(drawn.request.model, people[-1].seed, drawn.digest)
+    marks = marks_in_words(drawn.request.model, f"seed {people[-1].seed}", drawn.digest)
     titles = ("", *names) if len(people) > 1 else (names[0], "")
     return cycle_movie([person.volume for person in people], titles, marks, kind)
 

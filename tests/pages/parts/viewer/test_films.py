@@ -10,9 +10,12 @@ import pytest
 from imageio_ffmpeg import count_frames_and_secs
 from PIL import Image
 
+from engine.imaging.film.turntable import Body, turned
 from engine.imaging.grid import frames
+from engine.imaging.surface import Surface, surface
 from engine.imaging.volume import Volume, centred_affine
-from pages.components.parts.viewer.films import LOOPS, cycle_movie
+from pages.components.parts.viewer import films
+from pages.components.parts.viewer.films import LOOPS, SIDES, cycle_movie, ends_of, sweep_movie
 
 MARKS = "SYNTHETIC - not for diagnosis · tiny, seed 5, weights abc"
 
@@ -59,3 +62,34 @@ def test_an_mp4_has_the_whole_cycle_three_times(tmp_path: Path):
     path = tmp_path / "cycle.mp4"
     path.write_bytes(cycle_movie([cine(12, 0.9)], ("a heart", ""), MARKS, "mp4"))
     assert count_frames_and_secs(path)[1] == pytest.approx(LOOPS * 0.9, abs=0.15)
+
+
+def ball(x: float) -> Surface:
+    grid = np.stack(np.meshgrid(*(np.arange(40.0),) * 3, indexing="ij"), -1)
+    return surface((5 - np.linalg.norm(grid - (x, 20, 20), axis=-1)).astype(np.float32), np.eye(4), level=0.0)
+
+
+def test_a_turn_says_from_which_side_the_body_is_seen():
+    """Red lies to the patient's right and hides green where it is seen from there."""
+    views = turned([Body(ball(32), (255, 0, 0)), Body(ball(8), (0, 255, 0))], (160, 120), 4)
+    seen = {side: [(view[..., k] > 150).any() for k in (0, 1)] for side, view in zip(SIDES, views, strict=True)}
+    assert seen["from the patient's right"] == [True, False]
+    assert seen["from the patient's left"] == [False, True]
+    assert seen["from the front"] == seen["from behind"] == [True, True]
+
+
+def test_every_slice_of_a_film_is_told_its_sides(monkeypatch: pytest.MonkeyPatch):
+    """Of a torso left and right, of a heart what its region calls them."""
+    torso = Volume(np.full((2, 30, 24, 60), 0.5, np.float32), np.eye(4) * 5, ("water", "fat"))
+    assert [ends[0] for ends in map(ends_of, (torso, cine(4, 0.8)))] == [("L", "R"), ("Lat", "Sep")]
+    asked: list[tuple] = []
+    plain = films.lettered
+
+    def noted(*given: object) -> np.ndarray:
+        asked.append(given)
+        return plain(*given)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(films, "lettered", noted)
+    sweep_movie([torso, torso], ["BMI 20", "BMI 30"], MARKS, "gif")
+    cycle_movie([cine(4, 0.8)], ("a heart", ""), MARKS, "gif")
+    assert [given[3] for given in asked] == [ends_of(torso)] * 2 + [ends_of(cine(4, 0.8))] * 4

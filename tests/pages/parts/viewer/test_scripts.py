@@ -10,7 +10,7 @@ from pages.components.parts.viewer.viewer import script
 
 
 def test_what_is_sent_again_with_every_scene_is_small():
-    assert len(script().encode()) < 64_000
+    assert len(script().encode()) < 66_000
     assert "/**" not in script()
 
 

@@ -81,6 +81,7 @@ function drawPlane(view, pane) {
   const count = view.header.shape[plane.through];
   const name = planeName(view, plane);
   const words = `${name}  ${index + 1} / ${count}`;
+  placeCaption(context, pane, words, pane.letters.bottom);
   if (pane.caption.textContent === words) return;
   pane.caption.textContent = words;
   canvas.setAttribute("aria-label", `${name} slice ${index + 1} of ${count}. Arrow keys scroll.`);
@@ -118,6 +119,29 @@ function write(context, text, x, y, colour, { size = 13, weight = 600, align = "
   context.fillText(text, x, y);
 }
 
+/** Pixels of a caption's letters, of its left end from the pane's, of its middle from the lower edge, and where it is raised. */
+const CAPTION = { size: 12, left: 12, low: 14, raised: 33 };
+
+/** How wide words are, in dots. */
+function widthOf(context, text, size, weight = 600) {
+  context.font = `${weight} ${size * dots()}px ${FONT}`;
+  return context.measureText(text).width;
+}
+
+/** From the middle of an edge to where words may begin beside its letter. */
+const clearOf = (context, letter) => (letter ? widthOf(context, letter, 13) / 2 + 6 * dots() : 0);
+
+/** A pane's caption is as large as fits, and stands above the letter at the lower edge where there is no room beside it. */
+function placeCaption(context, pane, words, letter = "") {
+  const { width } = context.canvas;
+  const room = width - (CAPTION.left + 4) * dots();
+  const long = widthOf(context, words, CAPTION.size, 400);
+  pane.captionSize = CAPTION.size * Math.min(1, room / long);
+  pane.raised = Boolean(letter) && CAPTION.left * dots() + long > width / 2 - clearOf(context, letter);
+  pane.node.classList.toggle("raised", pane.raised);
+  pane.caption.style.fontSize = long > room ? `${pane.captionSize.toFixed(1)}px` : "";
+}
+
 function drawLetters(context, { left, right, top, bottom }) {
   const { width, height } = context.canvas;
   const inset = 15 * dots();
@@ -127,49 +151,66 @@ function drawLetters(context, { left, right, top, bottom }) {
   write(context, bottom, width / 2, height - inset, AMBER);
 }
 
-/** A letter on a white tile, unlike those of the patient's sides, and who that is as far as there is room. */
-function drawTile(context, letter, name, x, y, room) {
-  const side = 18 * dots();
-  context.font = `700 ${12 * dots()}px ${FONT}`;
-  const width = Math.max(side, context.measureText(letter).width + 10 * dots());
+/** Pixels of a tile's side, and from one line of words to the next. */
+const [TILE, LINE] = [18, 20];
+
+/** A letter on a white tile, unlike those of the patient's sides; returns its width. */
+function drawTile(context, letter, x, y, room = Infinity) {
+  const side = TILE * dots();
+  const full = widthOf(context, letter, 12, 700);
+  const size = 12 * Math.min(1, (room - 10 * dots()) / full);
+  const width = Math.max(side, widthOf(context, letter, size, 700) + 10 * dots());
   context.fillStyle = "#e8eef0";
   context.fillRect(x, y - side / 2, width, side);
   context.fillStyle = "#0b0f12";
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.fillText(letter, x + width / 2, y + dots());
-  context.font = `400 ${12 * dots()}px ${FONT}`;
-  const long = context.measureText(name).width;
-  if (!name || x + long > context.canvas.width) return;
-  // beside the letter as far as there is room, else below
-  const beside = long + width < room;
-  const [left, line] = beside ? [x + width + 7 * dots(), y] : [x, y + 19 * dots()];
-  write(context, name, left, line, "#dfe6e9", { size: 12, weight: 500, align: "left" });
+  return width;
+}
+
+/** A tile in a pane's upper left corner and who that is, clear of the letter in the middle of the upper edge. */
+function nameCorner(context, pane, letter, name) {
+  const [inset, step] = [10 * dots(), LINE * dots()];
+  const edge = context.canvas.width;
+  const middle = pane.letters ? edge / 2 - clearOf(context, pane.letters.top) : edge;
+  const wide = Math.max(TILE * dots(), widthOf(context, letter, 12, 700) + 10 * dots());
+  const y = 18 * dots() + (inset + wide > middle ? step : 0);
+  const tile = drawTile(context, letter, inset, y, edge - 2 * inset);
+  if (!name) return;
+  const long = widthOf(context, name, 12, 500);
+  // beside the tile as far as there is room, else below and as large as fits
+  const left = inset + tile + 7 * dots();
+  const words = { weight: 500, align: "left" };
+  if (left + long < middle) write(context, name, left, y, "#dfe6e9", { size: 12, ...words });
+  else write(context, name, inset, y + step, "#dfe6e9", { size: 12 * Math.min(1, (edge - 2 * inset) / long), ...words });
 }
 
 /** Who is shown where, when two are compared. */
 function drawNames(context, view, pane, fit) {
   const { people } = view.header;
-  const [y, inset] = [18 * dots(), 10 * dots()];
-  // up to the letter at the top
-  const room = context.canvas.width / 2 - 50 * dots();
-  const tile = (letter, name, x, at = y) => drawTile(context, letter, name, x, at, room);
-  if (view.mode === "single" && people[view.shown].says) tile(people[view.shown].says, "", inset);
+  const corner = (letter, name = "") => nameCorner(context, pane, letter, name);
+  if (view.mode === "single" && people[view.shown].says) corner(people[view.shown].says);
   if (view.mode === "side") {
     const { title, says } = people[pane.second ? view.other : 0];
-    tile(pane.second ? "B" : "A", says || title, inset);
+    corner(pane.second ? "B" : "A", says || title);
   }
-  if (view.mode === "difference") tile("B − A", "", inset);
+  if (view.mode === "difference") corner("B − A");
   if (view.mode !== "wipe") return;
-  const [x, below] = [fit.left + fit.width * view.wipe, fit.top + fit.height * GRIP];
-  tile("A", "", x - 34 * dots(), below);
-  tile("B", "", x + 16 * dots(), below);
+  const x = fit.left + fit.width * view.wipe;
+  const y = gripHeight(context, fit);
+  const aside = 34 * dots();
+  if (x >= aside) drawTile(context, "A", x - aside, y);
+  if (x + aside <= context.canvas.width) drawTile(context, "B", x + aside - TILE * dots(), y);
 }
+
+/** How far down the grip of the wipe sits, above what stands at the lower edge. */
+const gripHeight = ({ canvas }, fit) => Math.min(fit.top + fit.height * GRIP, canvas.height - 54 * dots());
 
 function drawDivider(context, view, fit) {
   if (view.mode !== "wipe") return;
   const x = Math.round(fit.left + fit.width * view.wipe) + 0.5;
-  const middle = fit.top + fit.height * GRIP;
+  const middle = gripHeight(context, fit);
   context.strokeStyle = "#fff";
   context.lineWidth = 1.5 * dots();
   context.beginPath();
@@ -206,8 +247,12 @@ function drawRuler(context, view, plane, fit) {
   }
   context.restore();
   const { width, height } = context.canvas;
-  const [x, y] = [clamp((x0 + x1) / 2, 40, width - 40), clamp((y0 + y1) / 2 - 14 * dots(), 12, height - 12)];
-  write(context, rulerInWords(view), x, y, RULER);
+  // off the letters at the edges, the names at the top and the caption at the foot
+  const words = rulerInWords(view);
+  const half = Math.min(widthOf(context, words, 13) / 2 + 28 * dots(), width / 2);
+  const [high, low] = [66 * dots(), height - 54 * dots()];
+  const y = clamp((y0 + y1) / 2 - 14 * dots(), Math.min(high, low), Math.max(high, low));
+  write(context, words, clamp((x0 + x1) / 2, half, width - half), y, RULER);
 }
 
 const rulerInWords = (view) => `${distance(view.header, view.ruler.from, view.ruler.to).toFixed(1)} mm`;
@@ -222,8 +267,11 @@ function drawScale(context, view, left, top, width) {
   const signal = signalOf(view);
   const end = `${view.range.toFixed(signal.digits)}${signal.unit}`;
   const y = top + height + 10 * dots();
-  const label = (text, x, align) => write(context, text, x, y, "#c9d3d8", { size: 11, weight: 400, align });
-  label(`−${end} less in B`, left, "left");
+  const [less, more] = [`−${end} less in B`, `more in B +${end}`];
+  const needed = 2 * Math.max(...[less, more].map((words) => widthOf(context, words, 11, 400))) + 30 * dots();
+  const size = 11 * Math.min(1, width / needed);
+  const label = (text, x, align) => write(context, text, x, y, "#c9d3d8", { size, weight: 400, align });
+  label(less, left, "left");
   label("0", left + width / 2, "center");
-  label(`more in B +${end}`, left + width, "right");
+  label(more, left + width, "right");
 }

@@ -20,24 +20,23 @@ function shownPeople(view) {
 
 const MODES = { single: "", side: "A beside B", wipe: "Wipe between A and B", difference: "Difference B − A" };
 
-/** What the picture shows, in sentences. */
+/** What the picture shows, in sentences: the model and the view, then a line for each person. */
 function pictureWords(view) {
-  const { model } = view.header;
   const facts = (rows) => (rows ?? []).map((row) => `${row.label} ${row.value} ${row.unit}`.trim()).join(", ");
   const who = shownPeople(view).map(([letter, { title, subtitle, rows }]) =>
-    `${letter}${[title, subtitle].filter(Boolean).join(", ")}: ${facts(rows)}`);
+    letter + [title, subtitle, facts(rows)].filter(Boolean).join("  ·  "));
   const mode = view.mode === "wipe" ? `${MODES.wipe} at ${Math.round(view.wipe * 100)} %` : MODES[view.mode];
-  const how = [mode, ...added("picture", view), signalOf(view).name, windowInWords(view), placeInWords(view),
+  const how = [view.header.model, mode, ...added("picture", view), signalOf(view).name, windowInWords(view), placeInWords(view),
     view.radiological ? "radiological" : "neurological", view.ruler ? `distance ${rulerInWords(view)}` : ""];
-  return [`${model ? `${model}, ` : ""}${who[0]}`, ...who.slice(1), how.filter(Boolean).join("  ·  ")];
+  return [how.filter(Boolean).join("  ·  "), ...who];
 }
 
-/** The labels drawn, each with its place in rows of the given width. */
-function layLegend(context, view, width) {
+/** The labels drawn, each with its place in rows of the given width; `scale`: dots a pixel of the words. */
+function layLegend(context, view, width, scale) {
   if (!coloursShown(view) || view.mode === "difference") return [];
   let [x, row] = [0, 0];
   return view.header.legend.filter(([value]) => !view.hidden.has(value)).map(([, name, colour]) => {
-    const long = context.measureText(name).width + 34 * dots();
+    const long = context.measureText(name).width + 34 * scale;
     if (x && x + long > width) [x, row] = [0, row + 1];
     x += long;
     return { name, colour, row, x: x - long };
@@ -65,12 +64,12 @@ function around(panes) {
 
 /** Some panes as they stand within a rectangle, with their captions. */
 function copyPanes(context, panes, box) {
-  for (const { canvas, caption } of panes) {
+  for (const { canvas, caption, captionSize, raised } of panes) {
     const place = canvas.getBoundingClientRect();
     const [x, y] = [place.left - box.left, place.top - box.top].map((length) => Math.round(length * dots()));
     context.drawImage(canvas, x, y);
-    const [left, low] = [x + 12 * dots(), y + canvas.height - 14 * dots()];
-    write(context, caption.textContent, left, low, "#9aa6ad", { size: 12, weight: 400, align: "left" });
+    const low = y + canvas.height - (raised ? CAPTION.raised : CAPTION.low) * dots();
+    write(context, caption.textContent, x + CAPTION.left * dots(), low, "#9aa6ad", { size: captionSize, weight: 400, align: "left" });
   }
 }
 
@@ -81,45 +80,46 @@ function footerInWords(view) {
   return [footer, seeds.length && `seed ${seeds.join(", ")}`, weights && `weights ${weights}`].filter(Boolean).join("  ·  ");
 }
 
+/** Pixels to which the words below a picture are set, so that those of a narrow one have room. */
+const NARROW = 420;
+
 /** Some panes as shown, with the warning and the persons burned in. */
 function composePicture(view, panes) {
-  const scale = dots();
-  const margin = 12 * scale;
   const box = around(panes);
-  const [width, top] = [Math.round(box.width * scale), Math.round(box.height * scale)];
+  const [width, top] = [box.width, box.height].map((length) => Math.round(length * dots()));
+  const scale = Math.min(dots(), width / NARROW);
+  const margin = 12 * scale;
   const canvas = element("canvas");
   const context = canvas.getContext("2d");
   const small = `400 ${12 * scale}px ${FONT}`;
+  const large = `600 ${14 * scale}px ${FONT}`;
   context.font = small;
   const lines = pictureWords(view).flatMap((text) => wrapText(context, text, width - 2 * margin));
-  context.font = `600 ${14 * scale}px ${FONT}`;
+  const labels = layLegend(context, view, width - 2 * margin, scale);
+  context.font = large;
   const warning = wrapText(context, footerInWords(view), width - 2 * margin);
-  context.font = small;
-  const labels = layLegend(context, view, width - 2 * margin);
   const rows = labels.length ? labels.at(-1).row + 1 : 0;
-  const legend = view.mode === "difference" ? 34 * scale : rows * 20 * scale + (rows ? 6 * scale : 0);
+  const legend = view.mode === "difference" ? 34 * dots() : rows * 20 * scale + (rows ? 6 * scale : 0);
   Object.assign(canvas, { width, height: Math.round(top + legend + (lines.length * 18 + warning.length * 19 + 25) * scale) });
   context.fillStyle = "#000";
   context.fillRect(0, 0, canvas.width, canvas.height);
   canvas.ariaLabel = [...lines, ...warning].join("\n");
   copyPanes(context, panes, box);
   if (view.mode === "difference") {
-    drawScale(context, view, margin, top + 8 * scale, Math.min(width - 2 * margin, 420 * scale));
+    drawScale(context, view, margin, top + 8 * dots(), Math.min(width - 2 * margin, 420 * dots()));
   }
+  const put = (text, x, y, font, colour) => {
+    Object.assign(context, { font, fillStyle: colour, textAlign: "left", textBaseline: "middle" });
+    context.fillText(text, x, y);
+  };
   for (const { name, colour, row, x } of labels) {
     const y = top + (16 + 20 * row) * scale;
     context.fillStyle = colour;
     context.fillRect(margin + x, y - 5 * scale, 10 * scale, 10 * scale);
-    write(context, name, margin + x + 16 * scale, y, "#c9d3d8", { size: 12, weight: 400, align: "left" });
+    put(name, margin + x + 16 * scale, y, small, "#c9d3d8");
   }
-  context.textBaseline = "alphabetic";
-  context.textAlign = "left";
-  context.font = small;
-  context.fillStyle = "#c9d3d8";
-  lines.forEach((line, i) => context.fillText(line, margin, top + legend + (18 * (i + 1) + 4) * scale));
-  context.fillStyle = AMBER;
-  context.font = `600 ${14 * scale}px ${FONT}`;
-  warning.reverse().forEach((line, i) => context.fillText(line, margin, canvas.height - (14 + 19 * i) * scale));
+  lines.forEach((line, i) => put(line, margin, top + legend + (18 * i + 18) * scale, small, "#c9d3d8"));
+  warning.reverse().forEach((line, i) => put(line, margin, canvas.height - (19 + 19 * i) * scale, large, AMBER));
   return canvas;
 }
 

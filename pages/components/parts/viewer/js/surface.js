@@ -133,6 +133,7 @@ function drawSurface(view, pane, coarse) {
   drawDivider(context, view, fit);
   drawNames(context, view, pane, fit);
   if (coarse) pace(view, (performance.now() - began) * (view.mode === "side" ? 2 : 1));
+  placeCaption(context, pane, view.preset);
   pane.caption.textContent = view.preset;
   const opened = cut ? ", cut open at the crosshair" : "";
   canvas.setAttribute("aria-label", `${view.preset} in 3D${opened}. Arrow keys turn it.`);
