@@ -316,8 +316,9 @@ def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit |
     # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
     if net.config.detail is None or net.has_atlas:
         return base
-    labels, field = net.seen_mask(net.mask_mean(base)) if net.has_mask else (None, None)
-    return net.detailed(base, labels, [0] * len(base), 1, field=field)
+    seeds = [0] * len(base)
+    labels, field = net.drawn_mask(net.mask_mean(base), base, seeds) if net.has_mask else (None, None)
+    return net.detailed(base, labels, seeds, 1, field=field)
 
 
 def add_back(

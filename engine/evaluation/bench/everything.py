@@ -100,13 +100,13 @@ def _parts(model: Model, top: Roof, runs: int, report: Progress) -> dict[str, An
     state, levels = _state(net, 1)
     with torch.inference_mode():
         base = net.decode(state.image)
-        labels = net.decode_mask(state.mask) if config.mask else None
+        labels = net.drawn_mask(state.mask, base, [0])[0] if config.mask else None
     work: dict[str, Callable[[], object]] = {
         "evaluation": lambda: net.velocity(state, levels),
         "decoding": lambda: net.decode(state.image),
     }
     if config.mask:
-        work["mask"] = lambda: net.decode_mask(state.mask)
+        work["mask"] = lambda: net.drawn_mask(state.mask, base, [0])
     if config.detail:
         work["detail"] = lambda: net.detailed(base, labels, [0], DETAIL_STEPS)
     training = {

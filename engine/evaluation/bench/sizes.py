@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.evaluation.bench.cost import child_lines, flop_of
@@ -23,6 +24,8 @@ from engine.inference.generate import DETAIL_STEPS, Model, choose_device
 from engine.model.config import FACTOR
 from engine.model.flow import Joint, Levels
 from engine.model.joint import JointModel
+from engine.model.nn import large
+from engine.model.nn.mask_detail import CELL, CODE
 from engine.vocabulary.refusal import RequestError
 
 Grid = tuple[int, int, int]
@@ -135,6 +138,15 @@ def untrained(checkpoint: str, grid: Grid, device: str = "cpu") -> Model:
     return Model(Checkpoint(shipped.path, net, made, *about), device)
 
 
+def _mask(net: JointModel, mask: Tensor, base: Tensor) -> Tensor:
+    """A mask, drawn in detail where the model does so: of a volume in one piece, whole, where a person fills about half of it."""
+    config = net.config.detail
+    if config is None or not net.draws_masks or large.pays(base.shape[2:]):
+        return net.drawn_mask(mask, base, [0])[0]
+    noise = torch.zeros(1, CODE, 1, *(n // CELL for n in base.shape[2:]))
+    return net.mask_detail.draw(base, net.mask_scores(mask)[:, :, None], noise, config.mask_steps)
+
+
 def sample_flop(checkpoint: str, grid: Grid) -> dict[str, int]:
     """FLOP of the networks in a sample's parts, the tiles' halo counted, its row left out; nothing is computed."""
     shipped = load_checkpoint(checkpoint, "cpu")
@@ -151,10 +163,10 @@ def sample_flop(checkpoint: str, grid: Grid) -> dict[str, int]:
         steps = Model(shipped).steps
         found = {"sampling": steps * flop_of(lambda: net.velocity_net(state, state, levels))}
         found["decoding"] = flop_of(lambda: net.decode(state.image))
+        base = torch.zeros(1, config.image.channels, *grid)
         if config.mask:
-            found["mask"] = flop_of(lambda: net.decode_mask(state.mask))
+            found["mask"] = flop_of(lambda: _mask(net, state.mask, base))
         if config.detail:
-            base = torch.zeros(1, config.image.channels, *grid)
             found["detail"] = flop_of(lambda: net.detailed(base, None, [0], DETAIL_STEPS))
     return found
 

@@ -105,9 +105,9 @@ def _mean(model: JointModel, person: Decoded) -> Float[Tensor, "c x y z"]:
     net, base, labels, template = model.detail, person.base[None], person.mask[None], None
     if model.config.mask is not None and bool((labels != net.unknown).any()):
         tokens = model.mask_autoencoder.encode(labels)
-        labels = model.mask_autoencoder.decode(tokens).argmax(1).to(torch.uint8)
+        labels = model.drawn_mask(model.standardise_mask(tokens), base, [0])[0]
         base, template = model.on_atlas(base, tokens)
     if model.tells_tissues:
-        labels = model.tissues.labels(base)
+        labels = model.drawn_tissues(base, [0])
     found = net(torch.zeros_like(base), torch.ones(1, device=base.device), base, labels, [(0, 0, 0)], template)
     return (base + net.residual_sd() * found).clamp(0, 1)[0]
