@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.training.stages.local.spectrum import _quietest, finest, noise_variance
+from engine.model.nn.blur import bands, blurred
+from engine.model.nn.detail import BANDS
+from engine.training.stages.local.spectrum import (
+    EDGES,
+    _quietest,
+    finest,
+    fitted_gain,
+    noise_variance,
+    ring_powers,
+)
 
 GRID = (32, 32, 32)
 
@@ -40,3 +49,18 @@ def test_a_class_of_much_structure_is_not_taken_for_noise() -> None:
     excess = torch.tensor([[0.04, 0.09, 0.01, 0.0], [0.0, 0.0, 0.02, 0.0]])
     counts = torch.tensor([500.0, 500.0, 1.0, 300.0])
     assert _quietest(excess, counts).tolist() == [[pytest.approx(0.04)], [0.0]]
+
+
+def test_white_noise_has_its_variance_in_every_ring() -> None:
+    noise = torch.randn(2, 48, 40, 32, generator=torch.Generator().manual_seed(0))
+    found = ring_powers(noise) / noise[0].numel()
+    assert found.shape == (2, len(EDGES) - 1)
+    torch.testing.assert_close(found[:, 3:], torch.ones(2, len(EDGES) - 4), rtol=0, atol=0.15)
+
+
+@pytest.mark.parametrize("gains", [(1.0, 1.0), (1.8, 0.85), (1.5, 1.4)])
+def test_what_was_amplified_is_found(gains: tuple[float, float]) -> None:
+    scan = blurred(torch.randn(1, 64, 64, 64, generator=torch.Generator().manual_seed(1)), 0.6)
+    sharper = scan + sum((g - 1) * band for g, band in zip(gains, bands(scan, BANDS), strict=True))
+    found = fitted_gain(ring_powers(sharper), ring_powers(scan))
+    torch.testing.assert_close(found, torch.tensor([gains]), rtol=0, atol=0.06)

@@ -1,7 +1,8 @@
 """After the detail: how much finer and noisier scans are than the means that are drawn.
 
-A posterior mean lacks power where it is unsure. Its bands are amplified to the power that scans have (an equaliser, as templates
-are sharpened after averaging: Avants et al., NeuroImage 49, 2010); what is noise in scans is measured class by class and added. A
+A posterior mean lacks power where it is unsure. Its bands are amplified so that its power is, frequency by frequency, as near to
+that of scans as two bands come (an equaliser, as templates are sharpened after averaging: Avants et al., NeuroImage 49, 2010);
+what is noise in scans is measured class by class and added. A
 scanner's noise is independent from voxel to voxel, so the finest band of an orthonormal Haar transform has its variance whole, and of
 anatomy least, whose few large coefficients leave the median alone (Donoho and Johnstone, Biometrika 81, 1994).
 """
@@ -19,15 +20,16 @@ from torch import Tensor
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import space_to_depth
-from engine.model.nn.blur import bands
 from engine.model.nn.detail import BANDS
 from engine.training.run import step_generator
 from engine.training.stages.local.detail import Decoded, DetailTraining, decoded
 
 #: persons it is measured in, at most, and the least cubes of a class that count
 PERSONS, FEWEST = 32, 50
-#: no band is amplified beyond this
-MOST = 3.0
+#: no band is amplified beyond the last, or weakened beyond the first
+GAINS = (0.5, 3.0)
+#: edges of the rings that powers are compared in, cycles a voxel: .05 to .8 of Nyquist
+EDGES = torch.linspace(0.025, 0.4, 16)
 #: signs of the voxels of a cube of 2 x 2 x 2 in its finest coefficient
 SIGNS = (1, -1, -1, 1, -1, 1, 1, -1)
 #: the share of a body that is enough to measure noise in
@@ -70,9 +72,8 @@ def fit_spectrum(
     chosen = rows[:: max(1, len(rows) // PERSONS)][:PERSONS]
     people = [decoded(model, store, int(row), config, step_generator(seed + 25, k)) for k, row in enumerate(chosen)]
     means = [_mean(model, person) for person in people]
-    powers = torch.stack([_powers(p.scan) / PERSONS for p in people]).sum(0)
-    drawn = torch.stack([_powers(mean) / PERSONS for mean in means]).sum(0)
-    net.gain.copy_((powers / drawn.clamp(min=1e-12)).sqrt().clamp(1, MOST))
+    powers = torch.stack([ring_powers(p.scan) for p in people]).mean(0)
+    net.gain.copy_(fitted_gain(powers, torch.stack([ring_powers(mean) for mean in means]).mean(0)))
 
     if model.tells_tissues:  # a scanner's noise is one everywhere
         people = [p._replace(mask=torch.zeros_like(p.mask[0])) for p in people]
@@ -95,9 +96,27 @@ def _quietest(excess: Float[Tensor, "c k"], counts: Float[Tensor, " k"]) -> Floa
     return torch.where(noisy.isinf(), 0.0, noisy)
 
 
-def _powers(scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c k"]:
-    """Mean squares of a scan's bands."""
-    return torch.stack([band.square().mean((1, 2, 3)) for band in bands(scan, BANDS)], 1)
+def ring_powers(scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c r"]:
+    """The mean power of each channel in each ring of :data:`EDGES`."""
+    spectrum = torch.fft.fftn(scan - scan.mean((1, 2, 3), keepdim=True), dim=(1, 2, 3)).abs().square()
+    axes = [torch.fft.fftfreq(n, device=scan.device) for n in scan.shape[1:]]
+    radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
+    ring = torch.bucketize(radius, EDGES.to(scan.device)).flatten()
+    total = scan.new_zeros(len(scan), len(EDGES) + 1).index_add_(1, ring, spectrum.flatten(1))
+    return (total / torch.bincount(ring, minlength=len(EDGES) + 1).clamp(min=1))[:, 1:-1]
+
+
+def fitted_gain(real: Float[Tensor, "c r"], drawn: Float[Tensor, "c r"]) -> Float[Tensor, "c k"]:
+    """The gains of the bands by which powers in rings become those of ``real`` scans: least squares of amplitudes, since amplified
+    bands multiply an amplitude by 1 + sum of (gain - 1) times what the band passes."""
+    frequency = ((EDGES[1:] + EDGES[:-1]) / 2).to(real)
+    left, passed = torch.ones_like(frequency), []
+    for sd in BANDS:
+        blur = torch.exp(-2 * (torch.pi * sd * frequency) ** 2)
+        passed.append(left * (1 - blur))
+        left = left * blur
+    wanted = (real / drawn.clamp(min=1e-12)).sqrt() - 1
+    return (1 + torch.linalg.lstsq(torch.stack(passed, 1), wanted.T).solution.T).clamp(*GAINS)
 
 
 def _mean(model: JointModel, person: Decoded) -> Float[Tensor, "c x y z"]:
