@@ -171,7 +171,7 @@ def chart_of(app: AppTest, place: int) -> dict:
 def test_a_shipped_card_is_shown_in_the_terms_of_the_field(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SOMATWIN_CHECKPOINTS", raising=False)
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).switch_page(PAGE).run()
-    app.selectbox(key="review.model").set_value("head-t1").run()
+    app.selectbox(key="model").set_value("head-t1").run()
     assert not app.exception
     titles = list(app.table[0].value.index)
     assert "Brain on age: slope, synthetic over real" in titles
