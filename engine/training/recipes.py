@@ -168,7 +168,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
         rows=of_rows(steps=2000),
         texture=TextureTraining(),
         mask=mask_of(TORSO_CODES, latent=128),
-        detail=DetailConfig(mask_steps=6),
+        detail=DetailConfig(mask_steps=1),
         autoencoder_share=0.4,
         texture_share=0.3,
     )
@@ -206,7 +206,8 @@ def heart_cine(size: str = "cpu") -> Recipe:
             mixture=WHOLE_ROWS,
         ),
         rows=of_rows(steps=2000),
-        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values()), mask_steps=6),
+        # twelve frames at once: wider where they are told apart
+        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values()), class_widths=(80, 64, 64)),
         autoencoder_share=0.4,
         mask_share=0,
         refiner_share=0.15,
