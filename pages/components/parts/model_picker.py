@@ -93,7 +93,8 @@ def chosen_model(names: Sequence[str]) -> str:
     st.selectbox(
         "Model", names, key="model", on_change=_choose, help="A checkpoint: its weights, its columns and its card."
     )
-    if not {*st.query_params} - {"model"} and st.query_params.get("model") != name:
+    # an unknown one is left for the page to refuse
+    if not {*st.query_params} - {"model"} and asked != name and (asked is None or asked in names):
         st.query_params["model"] = name
         state.setdefault("models written", set()).add(name)
     return name
