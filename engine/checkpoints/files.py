@@ -41,8 +41,9 @@ def sizes_of(model: ModelConfig) -> dict[str, Any]:
         found["mask"] = {k: v for k, v in asdict(model.mask).items() if k != "atlas"}
     if set(model.image.patch) == {FACTOR}:
         found["image"] = {k: v for k, v in asdict(model.image).items() if k != "patch"}
-    if model.detail and not model.detail.classes:
-        found["detail"] = {k: v for k, v in asdict(model.detail).items() if k not in ("classes", "codes")}
+    if model.detail:
+        later = ("classes", "codes", "mask_steps", "class_widths")
+        found["detail"] = {k: v for k, v in asdict(model.detail).items() if v or k not in later}
     return found
 
 

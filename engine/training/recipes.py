@@ -206,8 +206,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
             mixture=WHOLE_ROWS,
         ),
         rows=of_rows(steps=2000),
-        # twelve frames at once: wider where they are told apart
-        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values()), class_widths=(80, 64, 64)),
+        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values())),
         autoencoder_share=0.4,
         mask_share=0,
         refiner_share=0.15,
