@@ -81,7 +81,8 @@ def test_the_mask_autoencoder_is_the_same_in_tiles(grid: tuple[int, int, int], s
 def test_detail_is_the_same_in_tiles(grid: tuple[int, int, int], side: int, evaluations: int) -> None:
     detail = Detail(DetailConfig(widths=(8, 16, 16), blocks=2), 2, len(CLASSES), grid)
     shaken(detail)
-    base, labels, noise = numbers(1, 2, *grid), classes(1, *grid), torch.randn(1, 2, *grid)
+    base, labels = numbers(1, 2, *grid), classes(1, *grid)
+    noise = torch.randn(1, 2, *grid, generator=torch.Generator().manual_seed(7))
     kept = noise.clone()
     with torch.inference_mode():
         whole = detail.draw(base, labels, noise, evaluations)
@@ -98,9 +99,10 @@ def test_an_atlas_and_the_detail_on_it_are_the_same_in_tiles(grid: tuple[int, in
         coder.anatomy.copy_((blocks * 3).to(torch.uint8))
         coder.template.copy_(numbers(2, *grid))
     shaken(coder)
-    base, noise = numbers(2, 2, *grid, seed=5), torch.randn(2, 2, *grid)
+    generator = torch.Generator().manual_seed(7)
+    base, noise = numbers(2, 2, *grid, seed=5), torch.randn(2, 2, *grid, generator=generator)
     with torch.inference_mode():
-        tokens = 10 * torch.randn(2, math.prod(n // 16 for n in grid), 5)
+        tokens = 10 * torch.randn(2, math.prod(n // 16 for n in grid), 5, generator=generator)
         whole = coder.field(tokens)
         assert float(whole.abs().max()) > 2
         close(tiled_atlas.field(coder, tokens, side), whole)
@@ -111,6 +113,8 @@ def test_an_atlas_and_the_detail_on_it_are_the_same_in_tiles(grid: tuple[int, in
         close(tiled_atlas.lay(base, mean, side), laid(base, mean))
         detail = Detail(DetailConfig(widths=(8, 16, 16), blocks=1), 2, len(CLASSES), grid, atlas=True)
         shaken(detail)
+        # a residual of tenths, as scans have: what is clipped to 0..1 afterwards has no larger errors of rounding before
+        detail.variance.clamp_(max=0.04)
         for template in (mean, None):
             drawn = detail.draw(base, found, noise, 1, template)
             close(tiled.draw(detail, base, found, noise, 1, template, side), drawn)
