@@ -74,7 +74,7 @@ class LocalNet(nn.Module):
 
     def __init__(
         self,
-        widths: tuple[int, int, int],
+        widths: Sequence[int],
         blocks: int,
         inputs: int,
         outputs: int,

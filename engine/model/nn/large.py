@@ -70,9 +70,9 @@ def drawn_mask(
     """Segmentations of tokens with their detail (:meth:`MaskDetail.draw`)."""
     if pays(base.shape[2:]):
         return tiled_mask.draw(detail, base, tiled.MaskScores(coder, tokens), noise, evaluations)[:, 0]
-    parts = (base, coder.decode(tokens)[:, :, None], noise)
-    each = zip(*(part.split(1) for part in parts), strict=True)
-    return torch.cat([drawn_within(detail, *one, evaluations) for one in each])[:, 0]
+    scores = coder.decode(tokens)[:, :, None]
+    each = zip(base.split(1), scores.split(1), noise.split(1), strict=True)
+    return torch.cat([drawn_within(detail, b, s, n, evaluations) for b, s, n in each])[:, 0]
 
 
 def _likeliest(scores: Float[Tensor, "b k x y z"]) -> UInt8[Tensor, "b x y z"]:

@@ -87,7 +87,7 @@ def chosen_model(names: Sequence[str]) -> str:
     if asked in names and state.get("model asked") != asked:
         state["model asked"] = asked
         name = name if own and name in names else asked
-    if name not in names:
+    if name is None or name not in names:
         name = names[0]
     state["model"] = state["model last"] = name  # other pages have a control of their own
     st.selectbox(
