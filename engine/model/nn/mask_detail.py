@@ -134,8 +134,9 @@ class MaskDetail(nn.Module):
         state, found, corners = noise, scores, corners or [(0, 0, 0)] * len(base)
         for t, s in self.times(evaluations):
             found = self(state, torch.full((len(base),), t, device=base.device), base, scores, corners)
-            mean = self.mean(found)
-            state = mean + s / t * (state - mean)
+            if s > 0:
+                mean = self.mean(found)
+                state = mean + s / t * (state - mean)
         return found.argmax(1).to(torch.uint8)
 
 
