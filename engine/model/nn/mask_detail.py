@@ -23,6 +23,7 @@ from engine.model.config import DetailConfig
 from engine.model.flow import shifted
 from engine.model.nn.detail import EMBEDDING, FOLD, Corner, LocalNet
 from engine.model.nn.embedding import NoiseEmbedding
+from engine.model.nn.tiles import box_about
 
 #: numbers of a class' code
 CODE = 6
@@ -149,11 +150,8 @@ def drawn_within(
 ) -> UInt8[Tensor, "1 1 x y z"]:
     """:meth:`MaskDetail.draw` in the box about what is not the background (class 0), and :data:`MARGIN` voxels; the rest stays."""
     likeliest = scores.argmax(1).to(torch.uint8)
-    there, box = likeliest[0, 0] > 0, []
-    for axis in range(3):
-        along = there.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()[:, 0].tolist() or [0]
-        low, high = max(0, along[0] - MARGIN), min(there.shape[axis], along[-1] + 1 + MARGIN)
-        box.append(slice(low // FOLD * FOLD, -(-high // FOLD) * FOLD))
+    about = box_about(likeliest[0, 0] > 0, MARGIN)
+    box = [slice(side.start // FOLD * FOLD, -(-side.stop // FOLD) * FOLD) for side in about]
     cells = [slice(side.start // CELL, side.stop // CELL) for side in box]
     x, y, z = (side.start for side in box)
     parts = (base[(..., *box)], scores[(..., *box)], noise[(..., *cells)])

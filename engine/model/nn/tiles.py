@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from engine.model.nn.autoencoder import Down, ResidualBlock, Up
@@ -157,6 +157,16 @@ def around(kept: slice, n: int, chain: Chain) -> tuple[slice, slice]:
     low, high = max(0, low // step * step), min(n, -(-high // step) * step)
     first = ahead(chain, (low, high))[0]
     return slice(low, high), slice(kept.start - first, kept.stop - first)
+
+
+def box_about(there: Bool[Tensor, "x y z"], margin: int) -> tuple[slice, slice, slice]:
+    """The box of what is ``there`` and of ``margin`` voxels about it, within the volume; of nothing that of its first voxel."""
+    sides = []
+    for axis, n in enumerate(there.shape):
+        along = there.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()[:, 0].tolist() or [0]
+        sides.append(slice(max(0, along[0] - margin), min(n, along[-1] + 1 + margin)))
+    x, y, z = sides
+    return x, y, z
 
 
 def scaled(box: Box, by: int) -> Box:

@@ -19,6 +19,7 @@ from torch import Tensor
 from engine.cohort.store import CohortStore
 from engine.model.config import MaskConfig
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
+from engine.model.nn.tiles import box_about
 from engine.model.nn.warp import STRIDE
 from engine.training.run import Progress, RunError, load_tensors, save_tensors
 from engine.training.stages.atlas.registration import Box, Parts, Pass, registered, splatted
@@ -142,9 +143,4 @@ def _about(atlas: Parts, outlines: int) -> Box:
     grid = atlas.scan.shape[1:]
     if not outlines:
         return slice(0, grid[0]), slice(0, grid[1]), slice(0, grid[2])
-    there = (atlas.outlines[:outlines] > PRESENT).any(0).numpy()
-    ends = [np.flatnonzero(there.any(tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
-    x, y, z = (
-        slice(max(0, first - MARGIN), min(n, last + 1 + MARGIN)) for (first, last), n in zip(ends, grid, strict=True)
-    )
-    return x, y, z
+    return box_about((atlas.outlines[:outlines] > PRESENT).any(0), MARGIN)
