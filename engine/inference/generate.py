@@ -182,7 +182,7 @@ class Model:
             # a row for a mask is drawn beside it
             rows = [row] * len(seeds) if mask else self._rows(noise.table, [row] * len(seeds))
             known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=draws_mask)
-            for state in self._integrate(noise, known, weight, times):
+            for state in integrated(model, noise, known, weight, times):
                 tally.add()
             scans = model.decode(state.image) if self.has_image else None
             volumes, drawn, field = [None] * len(seeds), None, None
@@ -216,15 +216,6 @@ class Model:
         state = sample(net.velocity, start, known, evaluations=ROW_STEPS, linear=net.linear(known))
         return self.schema.decode(state.table.cpu().numpy(), given)
 
-    def _integrate(self, noise: Joint, known: Known, weight: float, times: list[float]) -> Iterator[Joint]:
-        model = self.checkpoint.model
-        linear = model.linear(known)
-        shift = (weight - 1) * linear.centre.image
-        if self.has_image:
-            shift = shift + model.corrected(known)
-        field, linear = guided(model.velocity, linear, shift)
-        return integrate(field, noise, known, times, shift=model.config.shift, linear=linear)
-
     def segmentation(self, labels: UInt8[np.ndarray, "x y z"]) -> Segmentation:
         """Classes of voxels on the model's grid as a segmentation; only of a model with a mask."""
         assert self.checkpoint.config.model.mask
@@ -239,6 +230,16 @@ class Model:
             channels,
             cycle_by(row.get("heart_rate")) if phases_of(channels)[1] > 1 else None,
         )
+
+
+def integrated(net: JointModel, noise: Joint, known: Known, guidance: float, times: list[float]) -> Iterator[Joint]:
+    """The states of a draw along ``times``, whose images' mean is corrected and guided by the weight ``guidance``."""
+    linear = net.linear(known)
+    shift = (guidance - 1) * linear.centre.image
+    if net.has_image:
+        shift = shift + net.corrected(known)
+    field, linear = guided(net.velocity, linear, shift)
+    return integrate(field, noise, known, times, shift=net.config.shift, linear=linear)
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

@@ -325,15 +325,6 @@ class JointModel(nn.Module):
         noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
         return large.drawn(self.detail, base, labels, torch.stack(noise).to(base.device), evaluations, template)
 
-    def on_atlas(
-        self, base: Float[Tensor, "b c x y z"], tokens: Float[Tensor, "b n m"]
-    ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"] | None]:
-        """Decoded scans with the atlas laid on them by the mask's ``tokens``, and its mean scan; as they are, and None, without one."""
-        coder = self.atlas
-        if coder is None:
-            return base, None
-        return large.on_atlas(coder, large.field(coder, tokens), base)
-
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""
         return self.mask_autoencoder.decode(self._mask_axes.restore(mask))
@@ -351,7 +342,12 @@ class JointModel(nn.Module):
     def drawn_mask(
         self, mask: Float[Tensor, "b n m"], base: Float[Tensor, "b c x y z"], seeds: list[int]
     ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
-        """As :meth:`seen_mask`, with its detail beside the decoded scan ``base``, where the model draws it, each from its own seed."""
+        """As :meth:`seen_mask`, with its detail beside the decoded scan ``base``, where the model draws it, or with what tokens do not
+        tell of an atlas' field, each from its own seed."""
+        if (coder := self.atlas) is not None:
+            told = large.field(coder, self._mask_axes.restore(mask))
+            field = coder.drawn_field(told, coder.noise_of(seeds).to(told))
+            return large.seen(coder, field), field
         if not self.draws_masks:
             return self.seen_mask(mask)
         tokens = self._mask_axes.restore(mask)

@@ -29,6 +29,7 @@ from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
 from engine.training.stages.atlas.fit import Cohort, fields_of, fit_atlas
+from engine.training.stages.atlas.residual import fit_residual
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import Latents, encode_cohort, train_flow
@@ -235,6 +236,12 @@ class _Stages:
                 coder, store, rows, how, deadline=limit, fields=self.fields, **self._settings()
             )
             yield from self._led("mask_steps", how.steps, steps, coder)
+            if isinstance(coder, AtlasAutoencoder):
+                with self.world.together():
+                    if self.world.leads:
+                        cohort = Cohort.of(store, rows, coder.config, recipe.atlas)
+                        fit_residual(coder, cohort, self.fields, recipe.atlas)
+                self.world.settle(coder)
         path = self.run_dir / "latents.safetensors"
         return (
             yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed, world=self.world)
@@ -343,7 +350,7 @@ class _Stages:
         yield from self._led("detail_steps", detail.steps, steps, model.detail)
         with self.world.together():
             if self.world.leads:
-                fit_spectrum(model, store, rows, detail, seed=recipe.seed)
+                fit_spectrum(model, store, rows, guidance=recipe.guidance, seed=recipe.seed)
         self.world.settle(model.detail)
 
     def _texture(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:

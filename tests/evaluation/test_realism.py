@@ -8,7 +8,6 @@ import pytest
 from engine.evaluation.metrics.realism.discriminator import DiscriminatorConfig
 from engine.evaluation.metrics.realism.edges import QUANTILES
 from engine.evaluation.metrics.realism.patches import BLOCK
-from engine.evaluation.metrics.realism.spectrum import RADII
 from engine.evaluation.report.parts import Plot, ReportedFigure, Sheet
 from engine.evaluation.sections import discriminator
 from engine.evaluation.sections.discriminator import discriminator_section
@@ -16,6 +15,7 @@ from engine.evaluation.sections.privacy import Sides, patch_figures
 from engine.evaluation.sections.realism import realism_parts
 from engine.evaluation.subjects.appearance import COARSE, CROP, CROPS, appearance, crops
 from engine.evaluation.subjects.people import Gathered, People
+from engine.imaging.spectrum import RADII
 from tests.evaluation.crowd import MEASURES, gathered
 
 SIDES = ("test", "train", "synthetic")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.imaging.spectrum import radial_power
 from engine.model.nn.blur import bands, blurred
 from engine.model.nn.detail import BANDS
 from engine.training.stages.local.spectrum import (
-    EDGES,
     _quietest,
     finest,
     fitted_gain,
     noise_variance,
-    ring_powers,
 )
 
 GRID = (32, 32, 32)
+
+
+def power(scan: torch.Tensor) -> torch.Tensor:
+    """Of a body that fills the grid, about a mean of .5."""
+    return torch.from_numpy(radial_power((0.5 + 0.1 * scan).numpy())).float()
 
 
 def test_noise_of_each_class_is_measured_whatever_smooth_lies_below() -> None:
@@ -51,16 +55,20 @@ def test_a_class_of_much_structure_is_not_taken_for_noise() -> None:
     assert _quietest(excess, counts).tolist() == [[pytest.approx(0.04)], [0.0]]
 
 
-def test_white_noise_has_its_variance_in_every_ring() -> None:
-    noise = torch.randn(2, 48, 40, 32, generator=torch.Generator().manual_seed(0))
-    found = ring_powers(noise) / noise[0].numel()
-    assert found.shape == (2, len(EDGES) - 1)
-    torch.testing.assert_close(found[:, 3:], torch.ones(2, len(EDGES) - 4), rtol=0, atol=0.15)
-
-
 @pytest.mark.parametrize("gains", [(1.0, 1.0), (1.8, 0.85), (1.5, 1.4)])
 def test_what_was_amplified_is_found(gains: tuple[float, float]) -> None:
     scan = blurred(torch.randn(1, 64, 64, 64, generator=torch.Generator().manual_seed(1)), 0.6)
     sharper = scan + sum((g - 1) * band for g, band in zip(gains, bands(scan, BANDS), strict=True))
-    found = fitted_gain(ring_powers(sharper), ring_powers(scan))
+    found = fitted_gain(power(sharper), power(scan), torch.ones(1, 2))
     torch.testing.assert_close(found, torch.tensor([gains]), rtol=0, atol=0.06)
+
+
+def test_gains_are_found_from_what_other_gains_drew() -> None:
+    scan = blurred(torch.randn(1, 64, 64, 64, generator=torch.Generator().manual_seed(2)), 0.6)
+    wanted, tried = torch.tensor([[1.8, 0.85]]), torch.tensor([[1.3, 1.2]])
+    one, other = (
+        scan + sum((g - 1) * band for g, band in zip(gains[0], bands(scan, BANDS), strict=True))
+        for gains in (wanted, tried)
+    )
+    found = fitted_gain(power(one), power(other), tried)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.08)

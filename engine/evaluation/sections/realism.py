@@ -10,9 +10,9 @@ from engine.evaluation.metrics.checks import MINIMUM_SUBJECTS, EvaluationError
 from engine.evaluation.metrics.interval import Figure, bootstrap_two, half_sampling
 from engine.evaluation.metrics.realism.edges import QUANTILES, strength_ratio
 from engine.evaluation.metrics.realism.effect import cohens_d, effect_size
-from engine.evaluation.metrics.realism.spectrum import EDGES, RADII, blurred_power, power_ratio, worst_deviation
 from engine.evaluation.report.parts import Plot, ReportedFigure, Sheet
 from engine.evaluation.subjects.people import Gathered
+from engine.imaging.spectrum import EDGES, RADII, blurred_power, power_ratio, worst_deviation
 
 #: random draws behind a floor, and resamples behind an interval
 DRAWS, RESAMPLES = 40, 400

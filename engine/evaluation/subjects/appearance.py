@@ -14,8 +14,9 @@ from engine.evaluation.metrics.checks import EvaluationError
 from engine.evaluation.metrics.realism.cine import Motion, motion
 from engine.evaluation.metrics.realism.edges import QUANTILES, edge_strengths
 from engine.evaluation.metrics.realism.ribbon import ribbon
-from engine.evaluation.metrics.realism.spectrum import RADII, body_box, radial_power
 from engine.imaging.grid import by_channel, phases_of
+from engine.imaging.spectrum import RADII, body_box, radial_power
+from engine.imaging.volume import VolumeError
 from engine.measure.ruler import Classes
 
 #: crops a person and voxels of their sides; voxels of the longest side of a coarse whole, at most
@@ -29,7 +30,7 @@ def appearance(data: Float[np.ndarray, "f x y z"], names: Sequence[str]) -> dict
     shape = (len(channels), phases)
     try:
         power, edges = radial_power(data), edge_strengths(data)
-    except EvaluationError:
+    except (EvaluationError, VolumeError):
         power, edges = np.full((len(data), len(RADII)), np.nan), np.full((len(data), len(QUANTILES)), np.nan)
     found = {"power": power.reshape(*shape, -1).mean(1), "edges": edges.reshape(*shape, -1).mean(1)}
     if phases > 1:
@@ -64,7 +65,7 @@ def crops(data: Float[np.ndarray, "c x y z"], seed: int, number: int) -> dict[st
     side = min(CROP, *grid)
     try:
         box = body_box(data)
-    except EvaluationError:
+    except VolumeError:
         box = tuple(slice(0, n) for n in grid)
     cut = []
     for _ in range(CROPS):

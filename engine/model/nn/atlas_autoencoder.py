@@ -15,28 +15,37 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from engine.model.config import FACTOR, MaskConfig
-from engine.model.nn.blur import blurred
+from engine.model.nn.blur import blurred, gaussian
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder
-from engine.model.nn.warp import STRIDE, warped
+from engine.model.nn.warp import STRIDE, sampled, voxels, warped
 
 #: SD of the blur that turns the atlas' classes into probabilities, voxels, and the least of them
 BLUR, LEAST = 0.7, 1e-3
 #: SD of the scale on which a decoded scan tells how bright the atlas is in a person, voxels
 SHADING = 2.0
+#: voxels a side of what shares a mean and SD of the registration's residual; SD of the Gaussian that makes a draw of it as coherent
+#: as residuals are (correlation .86 a cell away, .58 two), cells of a field; its stream of noise beside a seed's others
+SHARED, COHERENCE, STREAM = 4, 1.35, 2**61
 
 
 class AtlasAutoencoder(MaskAutoencoder):
     """Segmentations to token means, and tokens to a field of displacements from a person's voxels to the atlas': its classes
-    (``anatomy``) and mean scan (``template``) are those of many registered persons (:mod:`engine.training.stages.atlas`)."""
+    (``anatomy``) and mean scan (``template``) are those of many registered persons (:mod:`engine.training.stages.atlas`).
+
+    What tokens do not tell of a field is drawn: a Gaussian field whose mean (3) and SD (1) at each place of the atlas,
+    in voxels, are the ``residual``'s, that of persons who were registered. Without it all persons would have the atlas' folds.
+    """
 
     anatomy: Tensor
     template: Tensor
+    residual: Tensor
 
     def __init__(self, config: MaskConfig, grid: tuple[int, int, int], channels: int) -> None:
         super().__init__(config, grid)
         sides, w2 = FACTOR // COARSE, config.widths[0]
         self.register_buffer("anatomy", torch.zeros(grid, dtype=torch.uint8))
         self.register_buffer("template", torch.zeros(channels, *grid))
+        self.register_buffer("residual", torch.zeros(4, *(n // SHARED for n in grid)))
         #: of which state of ``anatomy``, and its probabilities
         self._blurred: tuple[tuple[int, int], Tensor] | None = None
         self.back = nn.ConvTranspose3d(config.latent, 3, sides, sides, bias=False)
@@ -50,6 +59,25 @@ class AtlasAutoencoder(MaskAutoencoder):
         grid = tokens.transpose(1, 2).reshape(len(tokens), self.config.latent, *sides)
         coarse = nn.functional.interpolate(self.back(grid), scale_factor=COARSE // STRIDE, mode="trilinear")
         return coarse + self.tail(self.decoder(self.head(grid) + self.place))
+
+    def noise_of(self, seeds: Sequence[int]) -> Float[Tensor, "b 3 x2 y2 z2"]:
+        """Coherent noise of variance 1 for :meth:`drawn_field`, a stream of each seed's own."""
+        kernel = gaussian(COHERENCE)
+        reach = len(kernel) // 2
+        # drawn beyond the grid, where a blur would repeat its border
+        sides = [n // STRIDE + 2 * reach for n in self.grid]
+        white = [torch.randn(3, *sides, generator=torch.Generator().manual_seed(seed + STREAM)) for seed in seeds]
+        coherent = torch.stack([blurred(one, COHERENCE) for one in white]) / float(kernel.square().sum() ** 1.5)
+        return coherent[..., reach:-reach, reach:-reach, reach:-reach]
+
+    def drawn_field(
+        self, field: Float[Tensor, "b 3 x2 y2 z2"], noise: Float[Tensor, "b 3 x2 y2 z2"]
+    ) -> Float[Tensor, "b 3 x2 y2 z2"]:
+        """The ``field`` of tokens with a draw of the registration's residual, from ``noise`` (:meth:`noise_of`)."""
+        centres = STRIDE * (voxels(field.shape[2:], field.device) + 0.5) - 0.5
+        places = (centres + field.float() + 0.5) / SHARED - 0.5
+        told = sampled(self.residual.expand(len(field), *self.residual.shape), places)
+        return field + told[:, :3] + told[:, 3:] * noise
 
     def decode(self, tokens: Float[Tensor, "b n m"], box: Sequence[slice] | None = None) -> Float[Tensor, "b k x y z"]:
         """Class scores (log probabilities, but for a constant) of every voxel, or of those in a ``box``."""

@@ -51,12 +51,16 @@ def decoded_mask(
     coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]
 ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
     """Segmentations of tokens, of each voxel the likeliest class, and the field through which an atlas was seen, if one was."""
-    tiles = pays(coder.grid)
-    if not isinstance(coder, AtlasAutoencoder):
-        labels = tiled.MaskScores(coder, tokens).labels() if tiles else _likeliest(coder.decode(tokens))
-        return labels, None
-    lies = field(coder, tokens)
-    return tiled_atlas.labels(coder, lies) if tiles else _likeliest(coder.seen(lies)), lies
+    if isinstance(coder, AtlasAutoencoder):
+        lies = field(coder, tokens)
+        return seen(coder, lies), lies
+    labels = tiled.MaskScores(coder, tokens).labels() if pays(coder.grid) else _likeliest(coder.decode(tokens))
+    return labels, None
+
+
+def seen(coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"]) -> UInt8[Tensor, "b x y z"]:
+    """Of each voxel the likeliest class of the atlas seen through the ``field``."""
+    return tiled_atlas.labels(coder, field) if pays(coder.grid) else _likeliest(coder.seen(field))
 
 
 def drawn_mask(

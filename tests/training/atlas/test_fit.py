@@ -13,12 +13,14 @@ import torch
 from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
 from engine.inference.generate import Model
-from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
+from engine.model.nn.atlas_autoencoder import SHARED, AtlasAutoencoder
+from engine.model.nn.warp import STRIDE
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe
 from engine.training.run import RunError
 from engine.training.stages.atlas.fit import AtlasTraining, Cohort, fields_of, fit_atlas
 from engine.training.stages.atlas.registration import Pass
+from engine.training.stages.atlas.residual import fit_residual
 from tests.conftest import MASK
 
 ATLAS = replace(MASK, atlas=True)
@@ -93,3 +95,25 @@ def test_a_recipe_with_an_atlas_draws_masks_through_it(
     assert person.mask.labels.any()
     (again,) = Model(load_checkpoint(tmp_path / "checkpoint")).generate(seed=2, steps=2, mask=person.mask)
     assert again.volume is not None
+
+
+def test_what_tokens_do_not_tell_is_measured_where_it_is_compared(labelled_store: CohortStore, tmp_path: Path) -> None:
+    coder, rows = coder_of(labelled_store), labelled_store.split()["train"]
+    for _ in fit_atlas(coder, labelled_store, rows, CONFIG, run_dir=tmp_path):
+        pass
+    cohort = Cohort.of(labelled_store, rows, ATLAS, CONFIG)
+    # tokens that tell nothing, persons who lie one voxel to either side of a shift of half a voxel
+    half = [n // STRIDE for n in coder.grid]
+    sides = torch.tensor([1.0 if k % 2 else -1.0 for k in range(len(cohort.rows))])
+    fields = {int(row): torch.full((3, *half), 0.5 + float(side)) for row, side in zip(cohort.rows, sides, strict=True)}
+    fit_residual(coder, cohort, fields, CONFIG)
+    inside = torch.isin(coder.anatomy, torch.tensor([1, 2], dtype=torch.uint8)).float()
+    share = torch.nn.functional.avg_pool3d(inside[None], SHARED)[0]
+    whole = share == 1
+    assert whole.any()
+    mean = 0.5 + float(sides.mean())
+    assert coder.residual[:3][:, whole] == pytest.approx(torch.full((3, int(whole.sum())), mean).numpy(), abs=0.12)
+    assert coder.residual[3][whole] == pytest.approx(
+        np.full(int(whole.sum()), float(sides.std(correction=0))), abs=0.12
+    )
+    assert not coder.residual[:, share == 0].any()

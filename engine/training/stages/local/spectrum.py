@@ -18,18 +18,26 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from engine.cohort.store import CohortStore
+from engine.imaging.spectrum import RADII, radial_power
+from engine.imaging.volume import VolumeError
+from engine.inference.conditioning import given_rows, with_masks
+from engine.inference.generate import IMAGE_POWER, integrated
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import space_to_depth
 from engine.model.nn.detail import BANDS
-from engine.training.run import step_generator
-from engine.training.stages.local.detail import Decoded, DetailTraining, decoded
+from engine.model.sampler import schedule
+from engine.training.stages.autoencoder import load_batch
+from engine.training.stages.mask import class_of_code, load_masks
+from engine.vocabulary.schema import Row
 
 #: persons it is measured in, at most, and the least cubes of a class that count
 PERSONS, FEWEST = 32, 50
+#: network evaluations of a person who is drawn to be compared
+STEPS = 8
 #: no band is amplified beyond the last, or weakened beyond the first
-GAINS = (0.5, 3.0)
-#: edges of the rings that powers are compared in, cycles a voxel: .05 to .8 of Nyquist
-EDGES = torch.linspace(0.025, 0.4, 16)
+GAINS = (0.4, 3.5)
+#: times that gains are fitted to what those before them drew
+ROUNDS = 3
 #: signs of the voxels of a cube of 2 x 2 x 2 in its finest coefficient
 SIGNS = (1, -1, -1, 1, -1, 1, 1, -1)
 #: the share of a body that is enough to measure noise in
@@ -62,30 +70,64 @@ def noise_variance(found: Sequence[Finest], classes: int) -> Float[Tensor, "c k"
     return (torch.stack([*medians[:-1], every], 1) / MEDIAN) ** 2
 
 
+class Painted(NamedTuple):
+    """A scan (c, x, y, z), 0 to 1, and the classes of its voxels (x, y, z); of what is told apart in every frame 0 everywhere, since a
+    scanner's noise is one."""
+
+    scan: Tensor
+    labels: Tensor
+
+
 @torch.no_grad()
 def fit_spectrum(
-    model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], config: DetailTraining, *, seed: int
+    model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], *, guidance: float, seed: int
 ) -> None:
-    """Set ``gain`` and ``grain`` of ``model.detail`` by some of the store's ``rows``, each painted for the mask that its tokens
-    decode to, as drawn persons are."""
+    """Set ``gain`` and ``grain`` of ``model.detail`` by some of the store's ``rows``: their scans, beside persons drawn for their rows of
+    the table with the weight ``guidance``, since what is decoded from a scan's own tokens has more detail than what is drawn."""
     net = model.detail
     chosen = rows[:: max(1, len(rows) // PERSONS)][:PERSONS]
-    people = [decoded(model, store, int(row), config, step_generator(seed + 25, k)) for k, row in enumerate(chosen)]
-    means = [_mean(model, person) for person in people]
-    powers = torch.stack([ring_powers(p.scan) for p in people]).mean(0)
-    net.gain.copy_(fitted_gain(powers, torch.stack([ring_powers(mean) for mean in means]).mean(0)))
+    net.gain.fill_(1)
+    net.grain.zero_()
+    means = [_drawn(model, store.rows[row], seed + k, guidance) for k, row in enumerate(chosen)]
+    people = [_person(model, store, int(row)) for row in chosen]
+    wanted = torch.stack([_power(p.scan) for p in people]).nanmean(0)
+    for _ in range(ROUNDS):
+        drawn = torch.stack([_power(net.amplified(mean.scan).clamp(0, 1)) for mean in means]).nanmean(0)
+        if bool((wanted > 0).all() and (drawn > 0).all()):  # else nothing is there to be amplified
+            net.gain.copy_(fitted_gain(wanted, drawn, net.gain.cpu()))
 
-    if model.tells_tissues:  # a scanner's noise is one everywhere
-        people = [p._replace(mask=torch.zeros_like(p.mask[0])) for p in people]
     classes = 1 if model.tells_tissues else net.grain.shape[1]
-    scans = noise_variance([finest(p.scan, p.mask) for p in people], classes)
-    pairs = zip(people, means, strict=True)
-    ours = noise_variance([finest(net.amplified(mean).clamp(0, 1), p.mask) for p, mean in pairs], classes)
+    scans = noise_variance([finest(*p) for p in people], classes)
+    ours = noise_variance([finest(net.amplified(mean.scan).clamp(0, 1), mean.labels) for mean in means], classes)
     excess = (scans - ours).clamp(min=0)
     if classes > 1:  # else no class is told apart
-        shares = torch.bincount(torch.cat([p.mask.flatten() for p in people]), minlength=classes)[1:-1].double()
+        shares = torch.bincount(torch.cat([p.labels.flatten() for p in people]), minlength=classes)[1:-1].double()
         excess = torch.minimum(excess, _quietest(excess[:, 1:-1], shares))
     net.grain.copy_(excess.sqrt())
+
+
+def _person(model: JointModel, store: CohortStore, row: int) -> Painted:
+    """A person of the store."""
+    device, one = model.centre.device, np.array([row])
+    scan = load_batch(store, one, device)[0, :-1]
+    if model.config.mask is None or not store.labelled[row]:
+        kind = 0 if model.tells_tissues else model.detail.unknown
+        return Painted(scan, torch.full(store.grid, kind, dtype=torch.uint8, device=device))
+    return Painted(scan, load_masks(store, one, class_of_code(model.config.mask)).to(device)[0])
+
+
+def _drawn(model: JointModel, row: Row, seed: int, guidance: float) -> Painted:
+    """A person drawn for a row, with the detail of one evaluation."""
+    known = with_masks(model, given_rows(model, [row]), [None], drawn=model.has_mask)
+    times = schedule(STEPS, power=IMAGE_POWER)
+    *_, state = integrated(model, model.noise([seed]), known, guidance, times)
+    base = model.decode(state.image)
+    labels, field = model.drawn_mask(state.mask, base, [seed]) if model.has_mask else (None, None)
+    scan = model.detailed(base, labels, [seed], 1, field=field)[0]
+    if labels is not None:
+        return Painted(scan, labels[0])
+    kind = 0 if model.tells_tissues else model.detail.unknown
+    return Painted(scan, torch.full(scan.shape[1:], kind, dtype=torch.uint8, device=scan.device))
 
 
 def _quietest(excess: Float[Tensor, "c k"], counts: Float[Tensor, " k"]) -> Float[Tensor, "c 1"]:
@@ -96,37 +138,28 @@ def _quietest(excess: Float[Tensor, "c k"], counts: Float[Tensor, " k"]) -> Floa
     return torch.where(noisy.isinf(), 0.0, noisy)
 
 
-def ring_powers(scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c r"]:
-    """The mean power of each channel in each ring of :data:`EDGES`."""
-    spectrum = torch.fft.fftn(scan - scan.mean((1, 2, 3), keepdim=True), dim=(1, 2, 3)).abs().square()
-    axes = [torch.fft.fftfreq(n, device=scan.device) for n in scan.shape[1:]]
-    radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
-    ring = torch.bucketize(radius, EDGES.to(scan.device)).flatten()
-    total = scan.new_zeros(len(scan), len(EDGES) + 1).index_add_(1, ring, spectrum.flatten(1))
-    return (total / torch.bincount(ring, minlength=len(EDGES) + 1).clamp(min=1))[:, 1:-1]
+def _power(scan: Float[Tensor, "c x y z"]) -> Float[Tensor, "c r"]:
+    """The scan's power in rings (:func:`engine.imaging.spectrum.radial_power`); NaN where there is no body."""
+    try:
+        return torch.from_numpy(radial_power(scan.cpu().numpy())).float()
+    except VolumeError:
+        return torch.full((len(scan), len(RADII)), torch.nan)
 
 
-def fitted_gain(real: Float[Tensor, "c r"], drawn: Float[Tensor, "c r"]) -> Float[Tensor, "c k"]:
-    """The gains of the bands by which powers in rings become those of ``real`` scans: least squares of amplitudes, since amplified
-    bands multiply an amplitude by 1 + sum of (gain - 1) times what the band passes."""
-    frequency = ((EDGES[1:] + EDGES[:-1]) / 2).to(real)
+def fitted_gain(
+    real: Float[Tensor, "c r"], drawn: Float[Tensor, "c r"], gain: Float[Tensor, "c k"]
+) -> Float[Tensor, "c k"]:
+    """The gains of the bands by which powers in rings become those of ``real`` scans, of which those ``drawn`` with ``gain`` are known.
+    Least squares of relative errors of amplitudes, since amplified bands multiply an amplitude by 1 + sum of (gain - 1) times what the
+    band passes; scans end at 0 and 1, so that this is so only nearly."""
+    frequency = torch.from_numpy(RADII / 2).to(real)
     left, passed = torch.ones_like(frequency), []
     for sd in BANDS:
         blur = torch.exp(-2 * (torch.pi * sd * frequency) ** 2)
         passed.append(left * (1 - blur))
         left = left * blur
-    wanted = (real / drawn.clamp(min=1e-12)).sqrt() - 1
-    return (1 + torch.linalg.lstsq(torch.stack(passed, 1), wanted.T).solution.T).clamp(*GAINS)
-
-
-def _mean(model: JointModel, person: Decoded) -> Float[Tensor, "c x y z"]:
-    """What one evaluation paints for a person's decoded mask, or for what is told apart in the decoded scan, without gain and grain."""
-    net, base, labels, template = model.detail, person.base[None], person.mask[None], None
-    if model.config.mask is not None and bool((labels != net.unknown).any()):
-        tokens = model.mask_autoencoder.encode(labels)
-        labels = model.drawn_mask(model.standardise_mask(tokens), base, [0])[0]
-        base, template = model.on_atlas(base, tokens)
-    if model.tells_tissues:
-        labels = model.drawn_tissues(base, [0])
-    found = net(torch.zeros_like(base), torch.ones(1, device=base.device), base, labels, [(0, 0, 0)], template)
-    return (base + net.residual_sd() * found).clamp(0, 1)[0]
+    share = torch.stack(passed, 1)
+    now = 1 + (gain - 1) @ share.T
+    wanted = (real / drawn.clamp(min=1e-12)).sqrt() * now
+    solved = torch.linalg.lstsq(share / wanted[..., None], ((wanted - 1) / wanted)[..., None]).solution[..., 0]
+    return (1 + solved).clamp(*GAINS)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from engine.evaluation.metrics.checks import EvaluationError
-from engine.evaluation.metrics.realism.spectrum import (
+from engine.imaging.spectrum import (
     RADII,
     blurred_power,
     body_box,
@@ -15,6 +14,7 @@ from engine.evaluation.metrics.realism.spectrum import (
     radial_power,
     worst_deviation,
 )
+from engine.imaging.volume import VolumeError
 
 
 def noise(rng: np.random.Generator, n: int = 3, side: int = 40, sd: float = 0.1) -> np.ndarray:
@@ -73,9 +73,9 @@ def test_the_worst_deviation_is_of_any_channel_and_radius() -> None:
 
 
 def test_no_body_has_no_spectrum() -> None:
-    with pytest.raises(EvaluationError, match="no body"):
+    with pytest.raises(VolumeError, match="no body"):
         radial_power(np.zeros((1, 16, 16, 16)))
     small = np.zeros((1, 20, 20, 20))
     small[:, 8:11, 8:11, 8:11] = 1
-    with pytest.raises(EvaluationError, match="too small for a spectrum"):
+    with pytest.raises(VolumeError, match="too small for a spectrum"):
         radial_power(small)

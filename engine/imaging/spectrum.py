@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from scipy import fft, ndimage
 from scipy.signal.windows import tukey
 
-from engine.evaluation.metrics.checks import EvaluationError
+from engine.imaging.volume import VolumeError
 
 #: a voxel whose brightest channel, averaged over its neighbours, exceeds this (of 1) belongs to the body
 BODY = 0.1
@@ -29,16 +29,16 @@ SHORTEST = 8
 def body_box(volume: Float[np.ndarray, "c x y z"]) -> tuple[slice, slice, slice]:
     """The box around the largest connected part of the body; grain in the air is averaged away first.
 
-    Raises :class:`EvaluationError` where there is no body.
+    Raises :class:`VolumeError` where there is no body.
     """
     bright = ndimage.uniform_filter(volume.max(0).astype(np.float32), 5) > BODY
     parts, count = ndimage.label(bright)  # pyright: ignore[reportGeneralTypeIssues]
     if count == 0:
-        raise EvaluationError(f"a volume has no body: no neighbourhood is brighter than {BODY:g}")
+        raise VolumeError(f"a volume has no body: no neighbourhood is brighter than {BODY:g}")
     largest = np.bincount(parts.ravel())[1:].argmax() + 1
     box = ndimage.find_objects((parts == largest).astype(np.uint8))[0]
     if min(side.stop - side.start for side in box) < SHORTEST:
-        raise EvaluationError(f"a body fills a box with a side below {SHORTEST} voxels: too small for a spectrum")
+        raise VolumeError(f"a body fills a box with a side below {SHORTEST} voxels: too small for a spectrum")
     return box
 
 
