@@ -1,0 +1,127 @@
+"""The gradients of DP-SGD: one a person, clipped, summed and noised by opacus (Yousefpour et al. 2021, arXiv 2109.12298).
+
+Each person's gradient comes from ``torch.func`` and not from opacus' hooks, which know no module that uses parameters of its
+own beside layers, as the velocity network does.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.utils._pytree import tree_leaves, tree_map
+
+from engine.storage.whole import whole_file
+from engine.training.privacy.budget import Budget, PrivacyError
+from engine.training.run import Stage
+
+KEY = "noise.key"
+#: numbers of persons' gradients that are kept at a time
+KEPT = 2**25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """Where all randomness of a private stage comes from that nobody must know: who is in a step, and the noise.
+
+    It depends on the run's ``key`` and on the step, so that a stage which is stopped and goes on ends in the same weights. A
+    run's seed would not do: it is in the model's card, and who knows the noise can take it off.
+    """
+
+    key: bytes
+    stage: str
+
+    @classmethod
+    def of(cls, run_dir: Path, stage: str) -> Secret:
+        """That of a run directory, where its key is made if there is none. Raises :class:`PrivacyError` for a damaged one."""
+        path = run_dir / KEY
+        if not path.exists():
+            with whole_file(path) as part:
+                part.touch(0o600)
+                part.write_text(secrets.token_hex(32), "ascii")
+        try:
+            key = bytes.fromhex(path.read_text("ascii"))
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise PrivacyError(f"{path} is damaged; choose a new --run-dir")
+        return cls(key=key, stage=stage)
+
+    def generator(self, use: str, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+        digest = sha256(self.key + f"{self.stage} {use} {step}".encode()).digest()
+        return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+class PrivateGradients:
+    """What takes the place of ``loss.backward()`` in a ``stage`` under a ``budget``.
+
+    ``error`` is a module that gives the loss of one example (tensors without a first axis that counts) and what of it is
+    reported; the parameters of the stage are among its own.
+    """
+
+    def __init__(self, stage: Stage, error: nn.Module, budget: Budget, secret: Secret) -> None:
+        from opacus.optimizers import DPOptimizer
+
+        self.budget, self.secret, self.stage = budget, secret, stage
+        self.rate = budget.rate(stage.name)
+        learned = {id(parameter) for parameter in stage.parameters.values()}
+        self.parameters = {name: p for name, p in error.named_parameters() if id(p) in learned}
+        self.optimizer = DPOptimizer(
+            stage.optimizer,
+            noise_multiplier=budget.noise,
+            max_grad_norm=budget.clip,
+            expected_batch_size=self.rate * budget.persons,  # pyright: ignore[reportArgumentType]
+        )
+
+        def loss(weights: dict[str, Tensor], example: Any) -> tuple[Tensor, Any]:
+            return functional_call(error, weights, (example,))
+
+        self._each = vmap(grad(loss, has_aux=True), (None, 0))
+
+    def lot(self, step: int) -> Int[Tensor, " persons"]:
+        """Who is in a step: everybody with the same chance and independently (Poisson sampling), sometimes nobody."""
+        drawn = torch.rand(self.budget.persons, generator=self.secret.generator("lot", step), dtype=torch.float64)
+        return (drawn < self.rate).nonzero()[:, 0]
+
+    def __call__(self, step: int, examples: Any) -> dict[str, Tensor]:
+        """Leave the noised mean of the clipped gradients of ``examples`` (tensors, a first axis counts them) in the
+        parameters; returns the means of what is reported."""
+        self.optimizer.zero_grad(set_to_none=True)
+        device = next(iter(self.parameters.values())).device
+        self.optimizer.generator = self.secret.generator("noise", step, device)
+        count, sums = len(tree_leaves(examples)[0]), {}
+        parts = list(self._parts(examples, count))
+        for place, part in enumerate(parts):
+            for name, value in self._keep_each(part).items():
+                sums[name] = sums.get(name, 0) + value.sum()
+            self.optimizer.signal_skip_step(place + 1 < len(parts))
+            self.optimizer.pre_step()
+        for parameter in self.optimizer.params:
+            parameter.grad_sample = parameter.summed_grad = None  # pyright: ignore[reportAttributeAccessIssue]
+        return {name: total / count for name, total in sums.items()}
+
+    def _parts(self, examples: Any, count: int) -> Iterator[Any]:
+        """The examples, as many at a time as there is room for; a part of none where there are none."""
+        size = max(1, KEPT // sum(p.numel() for p in self.parameters.values()))
+        for start in range(0, max(1, count), size):
+            yield tree_map(lambda values, start=start: values[start : start + size], examples)
+
+    def _keep_each(self, examples: Any) -> dict[str, Tensor]:
+        """Leave each example's gradient where opacus looks for it; returns what is reported of each."""
+        if not len(tree_leaves(examples)[0]):
+            for parameter in self.parameters.values():
+                parameter.grad_sample = parameter.new_zeros(0, *parameter.shape)  # pyright: ignore
+            return {}
+        weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        found, parts = self._each(weights, examples)
+        for name, parameter in self.parameters.items():
+            parameter.grad_sample = found[name]  # pyright: ignore[reportAttributeAccessIssue]
+        return {name: value.detach() for name, value in parts.items()}
