@@ -26,7 +26,7 @@ NEAR = 1e-3
 #: without a delta of its own a training has this share of 1 over its persons
 DELTA_SHARE = 0.1
 #: orders of the Rényi divergence among which the best is taken
-ORDERS = (*(1 + k / 10 for k in range(1, 100)), *range(11, 64), *range(64, 513, 16))
+ORDERS = (1.1, 1.25, 1.5, 1.75, *(k / 4 for k in range(8, 33)), *range(9, 32), *range(32, 64, 4), *range(64, 513, 32))
 
 
 class PrivacyError(Refusal):
