@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from scipy.optimize import brentq
+
 from engine.vocabulary.refusal import Refusal
 
 #: norm at which a person's gradient is clipped; Adam's step does not go by it where nearly all are
@@ -26,7 +28,7 @@ NEAR = 1e-3
 #: without a delta of its own a training has this share of 1 over its persons
 DELTA_SHARE = 0.1
 #: orders of the Rényi divergence among which the best is taken
-ORDERS = (1.1, 1.25, 1.5, 1.75, *(k / 4 for k in range(8, 33)), *range(9, 32), *range(32, 64, 4), *range(64, 513, 32))
+ORDERS = (1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, *range(5, 32), *range(32, 64, 4), *range(64, 513, 32))
 
 
 class PrivacyError(Refusal):
@@ -83,19 +85,20 @@ class Budget:
         def spent(noise: float) -> float:
             return epsilon_of([(noise, _rate(lots, persons), lots.steps) for lots in stages.values()], delta)
 
-        if spent(MOST) > asked.epsilon:
+        def over(log_noise: float) -> float:
+            return math.log(min(max(spent(math.exp(log_noise)), 1e-9), 1e9) / asked.epsilon)
+
+        most = spent(MOST)
+        if most > asked.epsilon:
             steps = " and ".join(f"{lots.steps} steps of {name}" for name, lots in stages.items())
             raise PrivacyError(
                 f"epsilon {asked.epsilon:g} is out of reach in {steps} at delta {delta:.3g}: noise of {MOST:g} times a person's gradient "
-                f"still spends {spent(MOST):.3g}; ask for more than that, or for a larger delta"
+                f"still spends {most:.3g}; ask for more than that, or for a larger delta"
             )
-        low, high = LEAST, MOST
-        if spent(low) <= asked.epsilon:
-            high = low
-        while high / low > 1 + NEAR:
-            middle = math.sqrt(low * high)
-            low, high = (low, middle) if spent(middle) <= asked.epsilon else (middle, high)
-        return cls(epsilon=asked.epsilon, delta=delta, persons=persons, noise=high, stages=dict(stages))
+        noise = LEAST
+        if spent(LEAST) > asked.epsilon:
+            noise = math.exp(brentq(over, math.log(LEAST), math.log(MOST), xtol=NEAR) + 2 * NEAR)  # on the safe side
+        return cls(epsilon=asked.epsilon, delta=delta, persons=persons, noise=noise, stages=dict(stages))
 
     def rate(self, name: str) -> float:
         """The chance of a person to be one of a step of the stage ``name``."""

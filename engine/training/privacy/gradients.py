@@ -64,10 +64,11 @@ class PrivateGradients:
     """What takes the place of ``loss.backward()`` in a ``stage`` under a ``budget``.
 
     ``error`` is a module that gives the loss of one example (tensors without a first axis that counts) and what of it is
-    reported; the parameters of the stage are among its own.
+    reported; the parameters of the stage are among its own. With ``alone`` one example is computed after the other: a module that
+    keeps less than its gradient needs (``torch.utils.checkpoint``) cannot be computed for many by ``torch.func``.
     """
 
-    def __init__(self, stage: Stage, error: nn.Module, budget: Budget, secret: Secret) -> None:
+    def __init__(self, stage: Stage, error: nn.Module, budget: Budget, secret: Secret, *, alone: bool = False) -> None:
         from opacus.optimizers import DPOptimizer
 
         self.budget, self.secret, self.stage = budget, secret, stage
@@ -84,7 +85,15 @@ class PrivateGradients:
         def loss(weights: dict[str, Tensor], example: Any) -> tuple[Tensor, Any]:
             return functional_call(error, weights, (example,))
 
-        self._each = vmap(grad(loss, has_aux=True), (None, 0))
+        def by_itself(weights: dict[str, Tensor], examples: Any) -> tuple[dict[str, Tensor], Any]:
+            total, parts = error(tree_map(lambda values: values[0], examples))
+            grads = torch.autograd.grad(total, list(self.parameters.values()), materialize_grads=True)
+            found = {name: each[None] for name, each in zip(weights, grads, strict=True)}
+            return found, {name: value[None] for name, value in parts.items()}
+
+        self._each = by_itself if alone else vmap(grad(loss, has_aux=True), (None, 0))
+        numbers = sum(parameter.numel() for parameter in self.parameters.values())
+        self._at_a_time = 1 if alone else max(1, KEPT // numbers)
 
     def lot(self, step: int) -> Int[Tensor, " persons"]:
         """Who is in a step: everybody with the same chance and independently (Poisson sampling), sometimes nobody."""
@@ -110,7 +119,7 @@ class PrivateGradients:
 
     def _parts(self, examples: Any, count: int) -> Iterator[Any]:
         """The examples, as many at a time as there is room for; a part of none where there are none."""
-        size = max(1, KEPT // sum(p.numel() for p in self.parameters.values()))
+        size = self._at_a_time
         for start in range(0, max(1, count), size):
             yield tree_map(lambda values, start=start: values[start : start + size], examples)
 

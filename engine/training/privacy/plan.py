@@ -74,7 +74,8 @@ def not_covered(*, scans: bool, begun: bool) -> str:
     found = [] if begun else [f"{closed}, which are fitted in closed form"]
     if scans:
         found += ["the autoencoders, the correction of mean images and the networks of masks, detail and texture"]
-    return "; ".join([*found, "the counts in the card and the run directory"])
+    beside = "the counts in the card, participants.json (who knows a name finds in it whether that person took part) and the run directory"
+    return "; ".join([*found, beside])
 
 
 def privacy_facts(budget: Budget, taken: Mapping[str, int], *, scans: bool, begun: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from engine.model.config import MaskConfig
 from engine.model.flow import Joint, flow_loss, interpolate
 from engine.model.joint import JointModel
 from engine.model.nn.large import encoded, encoded_mask
+from engine.model.nn.transformer import EXPLICIT
 from engine.training.augment import Variation, varied
 from engine.training.loop import Limits, Loss, Objective, optimise
 from engine.training.privacy.budget import Budget
@@ -176,7 +177,8 @@ def train_flow(
         objective = _velocity_error(model, on_device, tables, config, seed + 7, world.shard(config.batch))
     else:
         error = PersonError(model, config)
-        private = PrivateGradients(stage, error, budget, Secret.of(run_dir, name))
+        many = model.config.image.tokens + len(model.codes) > EXPLICIT
+        private = PrivateGradients(stage, error, budget, Secret.of(run_dir, name), alone=many)
         objective = _private_error(model, on_device, tables, config, seed + 7, private)
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, report_every=50)
     yield from optimise(stage, objective, config.learning_rate, limits, observe=observe)

@@ -72,6 +72,8 @@ def test_a_run_directory_tells_what_became_of_it(folder: Path):
     again = look(crashed).again(minutes=3)
     assert (again.recipe, again.store, again.minutes, again.folder) == ("tiny", "/data/balls", 3, crashed)
     assert (again.source, look(failed.folder).again(minutes=3).source) == ("tiny", "")
+    guarded = journal_of(folder / "guarded", {**BEGIN, "epsilon": 3.0, "delta": None}, step(50, 2.0))
+    assert look(guarded).again(minutes=3).command()[-2:] == ["--epsilon", "3.0"]
     with recording(folder / "going", {"recipe": "tiny", "minutes": 1}) as notes:
         notes.progress("flow", 50, 60, 100.0, {"image": 1.0})
         going = look(folder / "going")
@@ -164,6 +166,8 @@ def test_the_command_is_one_that_the_engine_takes(folder: Path):
         size="gpu",
         source="adults",
         where="sex == 'F'",
+        epsilon="3",
+        delta="1e-05",
     )
     python, *words = training.command()
     assert (python, words[:2]) == (sys.executable, ["-m", "engine"])
@@ -171,6 +175,7 @@ def test_the_command_is_one_that_the_engine_takes(folder: Path):
     assert (args.command, args.recipe, args.store) == ("train", "table", Path("/data/my people.csv"))
     assert (args.run_dir, args.minutes, args.size, args.source) == (folder / "mine", 12.5, "gpu", "adults")
     assert args.where == "sex == 'F'"
+    assert (args.epsilon, args.delta) == (3, 1e-5)
 
 
 @pytest.mark.usefixtures("stand_in")
