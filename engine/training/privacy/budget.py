@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from engine.vocabulary.refusal import Refusal
 
@@ -97,7 +97,8 @@ class Budget:
             )
         noise = LEAST
         if spent(LEAST) > asked.epsilon:
-            noise = math.exp(brentq(over, math.log(LEAST), math.log(MOST), xtol=NEAR) + 2 * NEAR)  # on the safe side
+            found = root_scalar(over, bracket=(math.log(LEAST), math.log(MOST)), method="brentq", xtol=NEAR)
+            noise = math.exp(found.root + 2 * NEAR)  # on the safe side
         return cls(epsilon=asked.epsilon, delta=delta, persons=persons, noise=noise, stages=dict(stages))
 
     def rate(self, name: str) -> float:
