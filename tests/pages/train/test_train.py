@@ -72,8 +72,6 @@ def test_a_run_directory_tells_what_became_of_it(folder: Path):
     again = look(crashed).again(minutes=3)
     assert (again.recipe, again.store, again.minutes, again.folder) == ("tiny", "/data/balls", 3, crashed)
     assert (again.source, look(failed.folder).again(minutes=3).source) == ("tiny", "")
-    guarded = journal_of(folder / "guarded", {**BEGIN, "epsilon": 3.0, "delta": None}, step(50, 2.0))
-    assert look(guarded).again(minutes=3).command()[-2:] == ["--epsilon", "3.0"]
     with recording(folder / "going", {"recipe": "tiny", "minutes": 1}) as notes:
         notes.progress("flow", 50, 60, 100.0, {"image": 1.0})
         going = look(folder / "going")
@@ -155,6 +153,11 @@ with recording(folder, {"recipe": "table", "store": "people.csv", "minutes": 1})
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "command", lambda self: [sys.executable, "-c", STAND_IN, str(self.folder)])
+
+
+def test_what_goes_on_keeps_its_privacy_budget(folder: Path):
+    guarded = journal_of(folder / "guarded", {**BEGIN, "epsilon": 3.0, "delta": None}, step(50, 2.0))
+    assert look(guarded).again(minutes=3).command()[-2:] == ["--epsilon", "3.0"]
 
 
 def test_the_command_is_one_that_the_engine_takes(folder: Path):
