@@ -132,5 +132,6 @@ class PrivateGradients:
         weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
         found, parts = self._each(weights, examples)
         for name, parameter in self.parameters.items():
-            parameter.grad_sample = found[name]  # pyright: ignore[reportAttributeAccessIssue]
+            finite = found[name].nan_to_num_(0.0, 0.0, 0.0)  # what is not finite cannot be clipped
+            parameter.grad_sample = finite  # pyright: ignore[reportAttributeAccessIssue]
         return {name: value.detach() for name, value in parts.items()}
