@@ -1,7 +1,7 @@
 """The gradients of DP-SGD: one a person, clipped, summed and noised by opacus (Yousefpour et al. 2021, arXiv 2109.12298).
 
-Each person's gradient comes from ``torch.func`` and not from opacus' hooks, which know no module that uses parameters of its
-own beside layers, as the velocity network does.
+Each person's gradient comes from ``torch.func`` and not from opacus' hooks (``GradSampleModule``), which fail on the velocity
+network: its input is a state of several tensors, and it has parameters of its own beside its layers.
 """
 
 from __future__ import annotations
