@@ -82,6 +82,10 @@ def parser() -> Parser:
     train.add_argument("--where", metavar="EXPRESSION", default="", help=WHERE)
     train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")
     train.add_argument("--size", choices=("cpu", "gpu"), default="cpu", help="the recipe's size (default: cpu)")
+    text = "train the flow by DP-SGD within this privacy budget, such as 3 (says what that does not cover)"
+    train.add_argument("--epsilon", metavar="E", type=float, action=Once, help=text)
+    text = "with --epsilon: the chance that its bound fails (default: a tenth of 1 over the persons)"
+    train.add_argument("--delta", metavar="D", type=float, action=Once, help=text)
 
     _generate(command)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.training.journal import Journal
+    from engine.training.privacy.budget import Privacy
     from engine.training.recipes import Recipe
     from engine.training.run import Progress
     from engine.training.world import World
@@ -48,6 +49,8 @@ def _train(args: argparse.Namespace, meter: Meter, world: World, steps: Iterator
     asked |= {"seed": args.seed, "from": args.source, "where": args.where}
     if world.size > 1:
         asked |= {"ranks": world.size}
+    if args.epsilon is not None:
+        asked |= {"epsilon": args.epsilon, "delta": args.delta}
     with ExitStack() as stack:
         with world.together():
             journal = stack.enter_context(recording(args.run_dir, asked, leads=world.leads))
@@ -109,11 +112,12 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
     from engine.cohort.store import CohortStore
     from engine.inference.generate import choose_device
     from engine.training.pipeline import train
-    from engine.training.recipes import ENCODERS, PATIENTS, RULERS, SHAPES, TABLE, table
+    from engine.training.recipes import ENCODERS, PATIENTS, RULERS, SHAPES, TABLE, private, table
     from engine.training.stages.features import train_features
     from engine.vocabulary.refusal import RequestError
 
     device = choose_device(args.device)
+    privacy = _privacy(args)
     if args.patients and args.recipe not in PATIENTS:
         raise RequestError(f"{args.recipe} learns from its store alone; leave --patients {args.patients} out")
     if world.size > 1 and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
@@ -126,7 +130,11 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
             print(f"somatwin: {flag}", file=sys.stderr)
         recipe = _seeded(table(cohort.schema, args.size), args.seed)
         asked = {"minutes": args.minutes, "source": args.source, "where": args.where, "world": world}
-        return train(recipe, cohort, args.run_dir, device=device, **asked), 0.0
+        if privacy:
+            recipe = private(recipe)
+        steps = train(recipe, cohort, args.run_dir, device=device, privacy=privacy, **asked)
+        _say_covered(privacy, recipe, args.source)
+        return steps, 0.0
     if args.where and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
         raise RequestError(f"{args.recipe} is trained on everybody; leave --where {args.where!r} out")
     if args.source and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
@@ -141,9 +149,36 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
     if args.recipe in RULERS:
         return RULERS[args.recipe](store, args.run_dir, minutes=args.minutes), 1.0
     recipe = _seeded(recipe_named(args.recipe, args.size), args.seed)
+    if privacy:
+        recipe = private(recipe)
     asked = {"minutes": args.minutes, "source": args.source, "add_mask": args.add == "mask", "where": args.where}
-    steps = train(recipe, store, args.run_dir, device=device, world=world, **asked)
+    steps = train(recipe, store, args.run_dir, device=device, world=world, privacy=privacy, **asked)
+    _say_covered(privacy, recipe, args.source)
     return steps, recipe.autoencoder_share
+
+
+def _privacy(args: argparse.Namespace) -> Privacy | None:
+    """The privacy budget that is asked for, if any."""
+    from engine.training.privacy.budget import Privacy
+    from engine.training.recipes import ENCODERS, RULERS, SHAPES
+    from engine.vocabulary.refusal import RequestError
+
+    if args.epsilon is None:
+        if args.delta is not None:
+            raise RequestError(f"delta {args.delta:g} goes with an epsilon; give --epsilon too, or leave --delta out")
+        return None
+    if args.recipe in (*ENCODERS, *RULERS, *SHAPES):
+        raise RequestError(f"{args.recipe} draws nobody and has no flow; leave --epsilon {args.epsilon:g} out")
+    return Privacy(epsilon=args.epsilon, delta=args.delta)
+
+
+def _say_covered(privacy: Privacy | None, recipe: Recipe, source: str | None) -> None:
+    """Say on stderr what the privacy budget covers and what it does not."""
+    from engine.training.privacy.plan import not_covered
+
+    if privacy:
+        rest = not_covered(scans=recipe.model.image.tokens > 0, begun=source is not None)
+        print(f"somatwin: epsilon {privacy.epsilon:g} covers the flow; it does not cover {rest}", file=sys.stderr)
 
 
 def _seeded(recipe: Recipe, seed: int | None) -> Recipe:

@@ -36,6 +36,9 @@ def model_card(
     if model.has_atlas:
         detail += " Its fine anatomy is that of an atlas, the mean of registered training persons, moved to each: plausible, not theirs."
     warm = " --from CHECKPOINT" if "from" in provenance else ""
+    privacy = provenance.get("privacy")
+    if privacy:
+        warm += f" --epsilon {privacy['epsilon']:g}"
     return {
         "what_it_is": f"{recipe.title}: one latent flow over {what}. Every person it makes is synthetic.{detail}",
         "what_it_is_not": NOT_FOR,
@@ -46,7 +49,11 @@ def model_card(
             "parameters": sum(p.numel() for p in model.parameters()),
             **(_image_size(store, recipe) if isinstance(store, CohortStore) else {}),
         },
-        "training": {**provenance, "command": f"somatwin train {recipe.name} STORE --run-dir DIR{warm}"},
+        **({"privacy": privacy} if privacy else {}),
+        "training": {
+            **{key: value for key, value in provenance.items() if key != "privacy"},
+            "command": f"somatwin train {recipe.name} STORE --run-dir DIR{warm}",
+        },
     }
 
 

@@ -1,9 +1,10 @@
-"""What a run directory is noted to hold, so that nothing else is trained there."""
+"""What a training may begin from, and what its run directory is noted to hold, so that nothing else is trained there."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,36 @@ from engine.checkpoints.checkpoint import Checkpoint
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.storage.whole import write_text
+from engine.training.privacy.budget import Budget
 from engine.training.recipes import Recipe
 from engine.training.run import RunError
 from engine.training.world import World
+from engine.vocabulary.schema import Number
 
 
-def claimed(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, where: str) -> dict[str, Any]:
+def check_begun(source: Checkpoint, recipe: Recipe) -> None:
+    """Raises :class:`RunError` unless the recipe makes such a model."""
+    wanted, found = (
+        [(c.name, None if isinstance(c, Number) else c.levels) for c in schema.columns]
+        for schema in (recipe.schema, source.model.schema)
+    )
+    grown = {"rows": recipe.model.rows, "mask": recipe.model.mask, "detail": recipe.model.detail}
+    config = replace(source.model.config, **grown)
+    if config != recipe.model or found != wanted:
+        what = "sizes" if found == wanted else "columns"
+        raise RunError(
+            f"{source.path} has other {what} than {recipe.name} gives a model; "
+            f"it was trained by recipe {source.config.provenance.get('recipe')}: start from another, or from nothing"
+        )
+
+
+def claimed(
+    recipe: Recipe,
+    store: CohortStore | TableCohort,
+    begun: Checkpoint | None,
+    where: str,
+    budget: Budget | None = None,
+) -> dict[str, Any]:
     """What a run directory is noted to hold."""
     wanted: dict[str, Any] = json.loads(
         json.dumps({"recipe": asdict(recipe), "participants": store.meta["participants_sha256"]})
@@ -25,6 +50,9 @@ def claimed(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint 
         wanted["from"] = begun.digest
     if where.strip():
         wanted["where"] = where.strip()
+    if budget:
+        stages = {name: lots._asdict() for name, lots in budget.stages.items()}
+        wanted["privacy"] = {"epsilon": budget.epsilon, "delta": budget.delta, "stages": stages}
     return wanted
 
 
@@ -48,6 +76,11 @@ def _claim(run_dir: Path, wanted: dict[str, Any]) -> None:
             found = _what_matters(json.loads(path.read_text("utf-8")))
         except (ValueError, TypeError, AttributeError):
             raise RunError(f"{path} is damaged; choose a new --run-dir") from None
+        if found.get("privacy") != wanted.get("privacy"):
+            raise RunError(
+                f"{run_dir} was begun with {_in_words(found)} and this asks for {_in_words(wanted)}; ask for the same, or "
+                "choose a new --run-dir"
+            )
         if found != _what_matters(wanted):
             raise RunError(
                 f"{run_dir} holds a run of another recipe, store or start, or of other persons; choose a new --run-dir"
@@ -55,6 +88,15 @@ def _claim(run_dir: Path, wanted: dict[str, Any]) -> None:
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(wanted, indent=1))
+
+
+def _in_words(claim: Mapping[str, Any]) -> str:
+    """The privacy budget of a claim."""
+    budget = claim.get("privacy")
+    if not budget:
+        return "no epsilon"
+    steps = " and ".join(f"{lots['steps']} steps of {name}" for name, lots in budget["stages"].items())
+    return f"epsilon {budget['epsilon']:g} at delta {budget['delta']:.4g} in {steps}"
 
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:

@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 
 class Loss(NamedTuple):
-    """What a step minimises, and the parts of it that are reported, by name."""
+    """What a step minimises (None: its gradients are in the parameters already), and the parts of it that are reported, by name."""
 
-    total: Float[Tensor, ""]
+    total: Float[Tensor, ""] | None
     parts: Mapping[str, Tensor]
 
 

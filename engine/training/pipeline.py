@@ -24,7 +24,9 @@ from engine.model.extended import extended
 from engine.model.joint import JointModel
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.training.card import save_model
-from engine.training.claim import claim_together, claimed
+from engine.training.claim import check_begun, claim_together, claimed
+from engine.training.privacy.budget import Budget, Privacy
+from engine.training.privacy.plan import planned, privacy_facts
 from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
@@ -32,7 +34,8 @@ from engine.training.stages.atlas.fit import Cohort, fields_of, fit_atlas
 from engine.training.stages.atlas.residual import fit_residual
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
-from engine.training.stages.flow import Latents, encode_cohort, train_flow
+from engine.training.stages.flow import encode_cohort, train_flow
+from engine.training.stages.flow_examples import Latents
 from engine.training.stages.local.detail import train_detail
 from engine.training.stages.local.mask_detail import train_mask_detail
 from engine.training.stages.local.painting import train_painting
@@ -42,7 +45,7 @@ from engine.training.stages.local.texture import train_texture
 from engine.training.stages.local.tissues import train_tissues
 from engine.training.stages.mask import train_mask_autoencoder
 from engine.training.world import ALONE, World
-from engine.vocabulary.schema import AttributeSchema, Number, Row
+from engine.vocabulary.schema import AttributeSchema, Row
 
 #: part of a limited training time that is kept for what is computed after the flow
 CORRECTION_SHARE = 0.05
@@ -60,6 +63,7 @@ def train(
     where: str = "",
     save_every: float = 120.0,
     world: World = ALONE,
+    privacy: Privacy | None = None,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
 
@@ -78,6 +82,8 @@ def train(
 
     Under several ranks (``world``) autoencoder, rows and flow are trained by all of them, latents encoded a person by one; all else
     is done by rank 0, and the others then have the result.
+
+    With ``privacy`` rows and flow learn by DP-SGD within its budget (:func:`engine.training.privacy.plan.planned`).
     """
     with world.together(prompt=True):
         begun = None if source is None else load_checkpoint(source, device)
@@ -87,8 +93,9 @@ def train(
         schema = fitted_schema(recipe, store)
         recipe = _with_mask(recipe, store, begun, add_mask)
         if begun is not None:
-            _check_begun(begun, recipe)
-        wanted = claimed(recipe, store, begun, where)
+            check_begun(begun, recipe)
+        budget = planned(privacy, recipe, store, begun, world)
+        wanted = claimed(recipe, store, begun, where, budget)
     claim_together(run_dir, wanted, world)
     if begun is None:
         torch.manual_seed(recipe.seed)
@@ -104,6 +111,7 @@ def train(
         seconds=None if minutes is None else minutes * 60,
         save_every=save_every,
         world=world,
+        budget=budget,
         facts={"selection": selection.lines()} if where.strip() else {},
     )
     return stages.run()
@@ -127,22 +135,6 @@ def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoi
     if begun is not None:
         detail = begun.model.config.detail or (detail if add_mask else None)
     return replace(recipe, model=replace(recipe.model, mask=mask, detail=detail))
-
-
-def _check_begun(source: Checkpoint, recipe: Recipe) -> None:
-    """Raises :class:`RunError` unless the recipe makes such a model."""
-    wanted, found = (
-        [(c.name, None if isinstance(c, Number) else c.levels) for c in schema.columns]
-        for schema in (recipe.schema, source.model.schema)
-    )
-    grown = {"rows": recipe.model.rows, "mask": recipe.model.mask, "detail": recipe.model.detail}
-    config = replace(source.model.config, **grown)
-    if config != recipe.model or found != wanted:
-        what = "sizes" if found == wanted else "columns"
-        raise RunError(
-            f"{source.path} has other {what} than {recipe.name} gives a model; "
-            f"it was trained by recipe {source.config.provenance.get('recipe')}: start from another, or from nothing"
-        )
 
 
 def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:
@@ -170,6 +162,12 @@ class _Shared(_Settings):
     world: World
 
 
+class _Guarded(_Shared):
+    """What a stage is called with that a privacy budget covers."""
+
+    budget: Budget | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stages:
     """All stages of one call on the training split; ``seconds`` limits them together, each to its share in the recipe."""
@@ -182,6 +180,7 @@ class _Stages:
     seconds: float | None
     save_every: float
     world: World
+    budget: Budget | None = None
     began: float = field(default_factory=time.monotonic)
     #: what the card says of the stages
     facts: dict[str, Any] = field(default_factory=dict)
@@ -205,6 +204,10 @@ class _Stages:
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]
             self.facts["from"] = f"{self.begun.config.name} {self.begun.digest}, after {steps} steps"
+        if self.budget:
+            taken = {name: self.facts[f"{name}_steps"] for name in self.budget.stages}
+            how = {"scans": self.model.has_image, "begun": self.begun is not None}
+            self.facts["privacy"] = privacy_facts(self.budget, taken, **how)
         yield from self.world.led(self._written(device))
 
     def _written(self, device: str) -> Iterator[Progress]:
@@ -270,7 +273,7 @@ class _Stages:
             deadline=limit,
             fit=fresh,
             name="rows",
-            **self._shared(),
+            **self._guarded(),
         )
         yield from self._counted("rows_steps", recipe.rows.steps, steps)
 
@@ -294,7 +297,7 @@ class _Stages:
                 fit=False,
                 only_mask=True,
                 name="adapter",
-                **self._shared(),
+                **self._guarded(),
             )
             yield from self._counted("adapter_steps", how.steps, steps)
         store, samples = self.store, None
@@ -310,7 +313,7 @@ class _Stages:
             samples=samples,
             fit=self.begun is None,
             fit_mask=fits_mask,
-            **self._shared(),
+            **self._guarded(),
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
         if model.has_image:
@@ -371,6 +374,9 @@ class _Stages:
 
     def _shared(self) -> _Shared:
         return {**self._settings(), "world": self.world}
+
+    def _guarded(self) -> _Guarded:
+        return {**self._shared(), "budget": self.budget}
 
     def _led(self, fact: str, steps: int, stage: Iterator[Progress], learned: nn.Module) -> Iterator[Progress]:
         """:meth:`_counted` of a stage that rank 0 trains and whose module all then have."""

@@ -30,7 +30,7 @@ from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.atlas.fit import AtlasTraining
 from engine.training.stages.autoencoder import AutoencoderTraining
 from engine.training.stages.features import FeatureRecipe, head_features, heart_features, torso_features
-from engine.training.stages.flow import FlowTraining
+from engine.training.stages.flow_examples import FlowTraining
 from engine.training.stages.heart.measure import HeartRecipe, train_heart
 from engine.training.stages.labelled_torsos import train_body_on
 from engine.training.stages.local.detail import DetailTraining
@@ -262,6 +262,16 @@ def of_rows(steps: int) -> FlowTraining:
     return FlowTraining(steps=steps, batch=256, table_weight=1.0, mixture=mixture)
 
 
+def private(recipe: Recipe) -> Recipe:
+    """The recipe as it is trained within a privacy budget: in few steps, since the noise of each grows with the root of their number."""
+    flow, rows = recipe.flow, recipe.rows
+    return replace(
+        recipe,
+        flow=replace(flow, steps=min(flow.steps, PRIVATE_STEPS)),
+        rows=replace(rows, steps=min(rows.steps, PRIVATE_STEPS)) if rows else None,
+    )
+
+
 def tiny(size: str = "cpu") -> Recipe:
     """A recipe of seconds for tests and first tries: 32 x 32 x 32 voxels, the columns of :func:`head_t1`."""
     del size
@@ -286,6 +296,8 @@ def tiny(size: str = "cpu") -> Recipe:
     )
 
 
+#: most steps of a stage within a privacy budget
+PRIVATE_STEPS = 2000
 #: the name of the recipe that :func:`table` makes for the cohort at hand
 TABLE = "table"
 #: recipes by name, of a size

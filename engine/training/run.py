@@ -106,11 +106,12 @@ class Stage:
         self.done = False
         self.extra: dict[str, Tensor] = {}
 
-    def advance(self, loss: Float[Tensor, ""], rate: float) -> None:
-        """One optimizer step on ``loss`` at the learning ``rate``."""
+    def advance(self, loss: Float[Tensor, ""] | None, rate: float) -> None:
+        """One optimizer step on ``loss`` at the learning ``rate``; None: its gradients are in the parameters already."""
         self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if loss is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
         if self.config.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
         self.optimizer.step()

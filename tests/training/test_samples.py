@@ -23,7 +23,8 @@ from engine.training.pipeline import fitted_schema, train
 from engine.training.recipes import Recipe, table
 from engine.training.run import load_tensors
 from engine.training.samples import SHARE, Samples, asked, next_time
-from engine.training.stages.flow import Latents, train_flow
+from engine.training.stages.flow import train_flow
+from engine.training.stages.flow_examples import Latents
 from engine.vocabulary.schema import AttributeSchema, Number
 from tests.inference.test_table_models import write_people
 

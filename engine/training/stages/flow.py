@@ -5,86 +5,44 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from engine.cohort.store import CohortStore
 from engine.model.config import MaskConfig
-from engine.model.flow import Joint, Levels, NoiseMixture, flow_loss, interpolate
+from engine.model.flow import Joint, flow_loss, interpolate
 from engine.model.joint import JointModel
 from engine.model.nn.large import encoded, encoded_mask
-from engine.training.augment import Augmentation, Variation, varied
+from engine.model.nn.transformer import EXPLICIT
+from engine.training.augment import Variation, varied
 from engine.training.loop import Limits, Loss, Objective, optimise
+from engine.training.privacy.budget import Budget
+from engine.training.privacy.gradients import PrivateGradients, Secret
 from engine.training.run import (
+    ADAMW,
+    OptimizerConfig,
     Progress,
     Stage,
     bfloat16_is_fast,
     compiled,
-    learning_rate,
     load_tensors,
     save_tensors,
     step_generator,
 )
 from engine.training.samples import Samples
 from engine.training.stages.autoencoder import load_batch
+from engine.training.stages.flow_examples import Examples, FlowTraining, Latents, Tables, examples_of, tables_of
 from engine.training.stages.mask import class_of_code, load_masks, mirrored_classes
 from engine.training.world import ALONE, Shard, World
 
-#: the columns' state (n, k, d), which cells are known (n, k), and versions of the state (v, n, k, d)
-Tables = tuple[Float[Tensor, "n k d"], Bool[Tensor, "n k"], Float[Tensor, "v n k d"]]
-
-
-class Latents(NamedTuple):
-    """Bare latents of persons in deformed copies, of image (n, copies, tokens, latent) and mask (n, copies, tokens, m), and
-    who has a mask (n,)."""
-
-    image: Tensor
-    mask: Tensor
-    has_mask: Tensor
-
-    @classmethod
-    def of_scans(cls, image: Float[Tensor, "n copies tokens latent"]) -> Latents:
-        """Of persons without masks."""
-        return cls(image, image.new_zeros(*image.shape[:3], 0), torch.zeros(len(image), dtype=torch.bool))
-
-    @classmethod
-    def of_rows(cls, persons: int) -> Latents:
-        """Of persons with neither scan nor mask."""
-        return cls.of_scans(torch.zeros(persons, 1, 0, 1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowTraining:
-    """How the flow is trained. ``copies`` deformed versions of every person are encoded once and kept; ``whitening``
-    is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` and ``mask_weight`` balance columns and mask
-    against the image.
-    A value that owns an interval of scores stands at its middle where it is given, and where it is to be made anywhere in
-    it, as in ``table_versions`` drawn beforehand. With ``fsdp`` several ranks keep a part each of the network and of what the
-    optimizer knows of it (FSDP2), where they would else keep all of it each."""
-
-    steps: int = 20000
-    batch: int = 16
-    rate: float = 1e-3
-    warmup: int = 200
-    constant: int = 2000
-    copies: int = 8
-    whitening: float = 0.0
-    table_weight: float = 0.3
-    mask_weight: float = 0.5
-    table_versions: int = 16
-    bfloat16: bool = True
-    fsdp: bool = False
-    mixture: NoiseMixture = field(default_factory=NoiseMixture)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
+#: noised gradients are small and not cut again
+NOISED = OptimizerConfig(clip=None)
 
 
 @torch.no_grad()
@@ -176,13 +134,15 @@ def train_flow(
     only_mask: bool = False,
     name: str = "flow",
     world: World = ALONE,
+    budget: Budget | None = None,
 ) -> Iterator[Progress]:
     """Train on bare latents and the ``rows`` of the same persons until ``config.steps`` or the ``deadline``.
 
     Resumes from the stage ``name`` in ``run_dir``; ends with the averaged weights in ``model``. Losses are mean squared
     velocity errors. ``samples`` are drawn on the way and at the end, and change nothing. Without ``fit`` the model keeps the
     standardisation and the linear Gaussian part it has, which its network was trained beside; so without ``fit_mask`` the
-    mask's. With ``only_mask`` just the part of the network that takes the mask in learns.
+    mask's. With ``only_mask`` just the part of the network that takes the mask in learns. Within a ``budget`` the network learns by
+    DP-SGD (:mod:`engine.training.privacy`), and the closed-form parts are fitted as always.
     """
     device = model.centre.device
     net = model.velocity_net
@@ -194,15 +154,16 @@ def train_flow(
     if spread:
         world.spread(net, net.blocks)
         samples = None  # one rank has too little of the network to draw by
-    stage = Stage(name, run_dir, learning, world=world)
+    stage = Stage(name, run_dir, learning, NOISED if budget else ADAMW, world=world)
     stage.load()
-    tables = _tables(model, rows, config.table_versions, seed, device)
+    tables = tables_of(model, rows, config.table_versions, seed, device)
     with world.together():
         if world.leads:
             _fit(model, latents, tables, config, fit=fit, fit_mask=fit_mask)
     world.settle_buffers(model)
 
-    compiled(model.velocity_net.blocks, device)
+    if budget is None:
+        compiled(model.velocity_net.blocks, device)
     samples = samples if world.leads else None
     if samples:
         samples.begin(stage.step, stage.seconds)
@@ -212,7 +173,13 @@ def train_flow(
             samples.draw(model, stage.ema, stage.step, stage.seconds, left)
 
     on_device = Latents(*(part.to(device) for part in latents))
-    objective = _velocity_error(model, on_device, tables, config, seed + 7, world.shard(config.batch))
+    if budget is None:
+        objective = _velocity_error(model, on_device, tables, config, seed + 7, world.shard(config.batch))
+    else:
+        error = PersonError(model, config)
+        many = model.config.image.tokens + len(model.codes) > EXPLICIT
+        private = PrivateGradients(stage, error, budget, Secret.of(run_dir, name), alone=many)
+        objective = _private_error(model, on_device, tables, config, seed + 7, private)
     limits = Limits(steps=config.steps, deadline=deadline, save_every=save_every, report_every=50)
     yield from optimise(stage, objective, config.learning_rate, limits, observe=observe)
     if spread:
@@ -249,101 +216,60 @@ def _velocity_error(
     every = torch.ones(config.batch, dtype=torch.bool, device=device)
 
     def loss(step: int) -> Loss:
-        (clean, noise, levels, here, has_mask), weights = _examples(model, latents, tables, config, seed, step, shard)
+        (clean, noise, levels, here, has_mask), weights = examples_of(model, latents, tables, config, seed, step, shard)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             predicted = model.velocity(interpolate(clean, noise, levels), levels)
         found = flow_loss(predicted, clean, noise, levels, here, every[shard.rows], model.codes, has_mask)
-        error = Joint(*(weight * part for weight, part in zip(weights, found, strict=True)))
-        total, parts = error.image + config.table_weight * error.table, {"table": error.table}
-        if model.has_image:
-            parts = {"image": error.image, **parts}
-        if model.has_mask:
-            total, parts = total + config.mask_weight * error.mask, {**parts, "mask": error.mask}
-        return Loss(total, parts)
+        return _weighed(model, Joint(*(weight * part for weight, part in zip(weights, found, strict=True))), config)
 
     return loss
 
 
-class Examples(NamedTuple):
-    """Clean states of examples, their noise, their levels, which cells are known (b, k), and who has a mask (b,)."""
-
-    clean: Joint
-    noise: Joint
-    levels: Levels
-    here: Tensor
-    has_mask: Tensor
-
-
-def _weights(
-    levels: Levels,
-    here: Bool[Tensor, "b k"],
-    has_mask: Bool[Tensor, " b"],
-    codes: Bool[Tensor, "k d"],
-    shard: Shard,
-) -> Joint:
-    """What makes a shard's means (:func:`flow_loss`) their part of the means over what all examples have to be made."""
-    image, mask = levels.image > 0, has_mask & (levels.mask > 0)
-    cells = here & (levels.table > 0)
-    table = (cells[..., None] & codes).sum((1, 2))
-    return Joint(*(shard.part(made[shard.rows].sum(), made.sum()) for made in (image, table, mask)))
+def _weighed(model: JointModel, error: Joint, config: FlowTraining) -> Loss:
+    """The errors of all parts that a model has as one."""
+    total, parts = error.image + config.table_weight * error.table, {"table": error.table}
+    if model.has_image:
+        parts = {"image": error.image, **parts}
+    if model.has_mask:
+        total, parts = total + config.mask_weight * error.mask, {**parts, "mask": error.mask}
+    return Loss(total, parts)
 
 
-@torch.no_grad()
-def _examples(
+class PersonError(nn.Module):
+    """The velocity error of one person's example: means are over the person's own cells, so that no other has a part in it."""
+
+    def __init__(self, model: JointModel, config: FlowTraining) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self.fast = config.bfloat16 and bfloat16_is_fast(model.centre.device)
+
+    def forward(self, example: Examples) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The error of an ``example`` without a first axis of examples, and its parts."""
+        clean, noise, levels, here, has_mask = tree_map(lambda part: part[None], example)
+        with torch.autocast(here.device.type, torch.bfloat16, enabled=self.fast):
+            predicted = self.model.velocity(interpolate(clean, noise, levels), levels)
+        image = torch.ones_like(here[:, 0])
+        found = flow_loss(predicted, clean, noise, levels, here, image, self.model.codes, has_mask)
+        total, parts = _weighed(self.model, found, self.config)
+        assert total is not None
+        return total, dict(parts)
+
+
+def _private_error(
     model: JointModel,
     latents: Latents,
     tables: Tables,
     config: FlowTraining,
     seed: int,
-    step: int,
-    shard: Shard,
-) -> tuple[Examples, Joint]:
-    """The shard of a step's examples, drawn among all of them, and the weights of its errors."""
-    (state, known, spread), device, mine = tables, model.centre.device, shard.rows
-    generator = step_generator(seed, step)
-    pick = torch.randint(len(latents.image), (config.batch,), generator=generator)
-    copy = torch.randint(latents.image.shape[1], (config.batch,), generator=generator)
-    levels = config.mixture.draw(
-        config.batch, known.shape[1], generator, model.config.shift, masks=bool(latents.has_mask.any())
-    )
-    drawn = generator if device.type == "cpu" else step_generator(seed, step, device)
+    private: PrivateGradients,
+) -> Objective:
+    """As :func:`_velocity_error` by DP-SGD: an example of each person of a lot, the gradient left in the parameters."""
 
-    def normal(part: Tensor) -> Tensor:
-        """Noise of the whole batch, as many numbers as ``part``, this rank's examples, has each; the shard of it."""
-        return torch.randn((config.batch, *part.shape[1:]), generator=drawn, device=device)[mine]
+    def loss(step: int) -> Loss:
+        lot = private.lot(step)
+        pick = lot if len(lot) else torch.zeros(1, dtype=torch.long)
+        whole = Shard.of(len(pick), 0, 1)
+        examples = examples_of(model, latents, tables, config, seed, step, whole, pick)[0]
+        return Loss(None, private(step, tree_map(lambda part: part[: len(lot)], examples)))
 
-    index = pick.to(device)
-    here, has_mask = known[index], latents.has_mask[index]
-    levels = Levels(
-        levels.image.to(device),
-        torch.where(here, levels.table.to(device), 1.0),
-        torch.where(has_mask, levels.mask.to(device), 1.0),
-    )
-    weights = _weights(levels, here, has_mask, model.codes, shard)
-    levels, here, has_mask = Levels(*(part[mine] for part in levels)), here[mine], has_mask[mine]
-    index = index[mine]
-    bare, mask = (part[index, copy[mine].to(device)].float() for part in latents[:2])
-    given = here & (levels.table == 0)
-    jitter = normal(bare)
-    if model.has_image:
-        bare = bare + torch.exp(0.5 * model.autoencoder.logvar) * jitter
-    version = torch.randint(len(spread), (config.batch,), generator=generator)[mine].to(device)
-    table = torch.where(given[..., None], state[index], spread[version, index])
-    if model.has_mask:
-        mask = model.standardise_mask(mask + torch.exp(0.5 * model.mask_autoencoder.logvar) * normal(mask))
-    clean = Joint(model.standardise(model.fuse(bare, table, given)), table, mask)
-    noise = Joint(*(normal(part) for part in clean))
-    return Examples(clean, noise, levels, here, has_mask), weights
-
-
-def _tables(
-    model: JointModel, rows: Sequence[Mapping[str, Any]], versions: int, seed: int, device: torch.device
-) -> Tables:
-    """The columns' state, which cells are known, and versions of the state (:meth:`AttributeSchema.encode`)."""
-    state, known = model.schema.encode(rows)
-    spread = [model.schema.encode(rows, np.random.default_rng([seed, v]))[0] for v in range(versions)]
-    return (
-        torch.from_numpy(state).to(device),
-        torch.from_numpy(known).to(device),
-        torch.from_numpy(np.stack(spread)).to(device),
-    )
+    return loss

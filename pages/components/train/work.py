@@ -41,7 +41,8 @@ class TrainingError(Refusal):
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What is to be trained: the ``recipe`` on a ``store`` (for tables a file), for at most ``minutes`` of this start; from
-    the checkpoint ``source``, or from nothing; those persons for whom ``where`` is true, or all."""
+    the checkpoint ``source``, or from nothing; those persons for whom ``where`` is true, or all; within the privacy budget of
+    ``epsilon`` and ``delta``, or without."""
 
     name: str
     recipe: str
@@ -50,6 +51,8 @@ class Training:
     size: str = "cpu"
     source: str = ""
     where: str = ""
+    epsilon: str = ""
+    delta: str = ""
 
     @property
     def folder(self) -> Path:
@@ -62,6 +65,10 @@ class Training:
             limits += ["--from", self.source]
         if self.where:
             limits += ["--where", self.where]
+        if self.epsilon:
+            limits += ["--epsilon", self.epsilon]
+        if self.delta:
+            limits += ["--delta", self.delta]
         return [
             sys.executable,
             "-m",
@@ -110,7 +117,8 @@ class Run:
         """The same training, to be gone on with; raises :class:`TrainingError` where the journal does not say what it was."""
         if not {"recipe", "store"} <= self.asked.keys():
             raise TrainingError(f"{self.folder} does not say what was trained there: start it from the command line")
-        said = {key: str(self.asked[key]) for key in ("recipe", "store", "size", "where") if self.asked.get(key)}
+        keys = ("recipe", "store", "size", "where", "epsilon", "delta")
+        said = {key: str(self.asked[key]) for key in keys if self.asked.get(key)}
         return Training(name=self.name, minutes=minutes, source=str(self.asked.get("from") or ""), **said)
 
 

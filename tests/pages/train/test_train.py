@@ -155,6 +155,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "command", lambda self: [sys.executable, "-c", STAND_IN, str(self.folder)])
 
 
+def test_what_goes_on_keeps_its_privacy_budget(folder: Path):
+    guarded = journal_of(folder / "guarded", {**BEGIN, "epsilon": 3.0, "delta": None}, step(50, 2.0))
+    assert look(guarded).again(minutes=3).command()[-2:] == ["--epsilon", "3.0"]
+
+
 def test_the_command_is_one_that_the_engine_takes(folder: Path):
     training = Training(
         name="mine",
@@ -164,6 +169,8 @@ def test_the_command_is_one_that_the_engine_takes(folder: Path):
         size="gpu",
         source="adults",
         where="sex == 'F'",
+        epsilon="3",
+        delta="1e-05",
     )
     python, *words = training.command()
     assert (python, words[:2]) == (sys.executable, ["-m", "engine"])
@@ -171,6 +178,7 @@ def test_the_command_is_one_that_the_engine_takes(folder: Path):
     assert (args.command, args.recipe, args.store) == ("train", "table", Path("/data/my people.csv"))
     assert (args.run_dir, args.minutes, args.size, args.source) == (folder / "mine", 12.5, "gpu", "adults")
     assert args.where == "sex == 'F'"
+    assert (args.epsilon, args.delta) == (3, 1e-5)
 
 
 @pytest.mark.usefixtures("stand_in")
