@@ -39,9 +39,18 @@ class Progress:
     losses: dict[str, float]
 
 
-def learning_rate(step: int, base: float, warmup: int, constant: int) -> float:
-    """Linear warm-up, constant, then inverse square root: no end to know beforehand (EDM2, arXiv 2312.02696)."""
-    return base * min(1.0, (step + 1) / warmup) / max(1.0, (step + 1) / constant) ** 0.5
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The ``steps`` of a stage and its learning rate: linear ``warmup`` to ``rate``, so until step ``constant``, then inverse square
+    root, so that no end has to be known beforehand (EDM2, arXiv 2312.02696)."""
+
+    steps: int = 6000
+    rate: float = 1e-3
+    warmup: int = 50
+    constant: int = 1500
+
+    def learning_rate(self, step: int) -> float:
+        return self.rate * min(1.0, (step + 1) / self.warmup) / max(1.0, (step + 1) / self.constant) ** 0.5
 
 
 def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:

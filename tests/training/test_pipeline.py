@@ -20,7 +20,7 @@ from engine.training.augment import Augmentation, augment
 from engine.training.ema import PowerEMA
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe
-from engine.training.run import Progress, RunError, learning_rate
+from engine.training.run import Progress, RunError, Schedule
 
 
 def test_resumed_equals_uninterrupted(
@@ -186,7 +186,8 @@ def test_power_average_of_a_constant_is_the_constant_and_of_a_line_lags() -> Non
 
 
 def test_learning_rate_rises_stays_and_falls() -> None:
-    rates = np.array([learning_rate(s, 1.0, 10, 100) for s in (0, 9, 50, 99, 399)])
+    how = Schedule(rate=1.0, warmup=10, constant=100)
+    rates = np.array([how.learning_rate(s) for s in (0, 9, 50, 99, 399)])
     assert np.allclose(rates, [0.1, 1, 1, 1, 0.5])
 
 

@@ -18,7 +18,7 @@ from engine.model.nn.autoencoder import patch_components
 from engine.training.augment import Augmentation, Variation, varied
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
+from engine.training.run import Progress, Schedule, Stage, bfloat16_is_fast, compiled, step_generator
 from engine.training.world import ALONE, Shard, World
 
 #: state (m, k, d) and known cells (m, k) of every row of a store
@@ -28,18 +28,16 @@ FIRST = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderTraining:
+class AutoencoderTraining(Schedule):
     """How the autoencoder is trained. ``noise`` is the assumed SD of a voxel: with it the loss is the evidence bound;
     ``beta`` weighs its divergence term, ``edges`` the error of voxel differences, ``inside`` the extra weight inside
     the mask, ``moving`` that of what changes over a cycle (:func:`movement`).
     ``bfloat16`` is used where the device has it; off for grids under 48 voxels a side, whose 2 x 2 x 2 maps get
     wrong bfloat16 convolution gradients on CPUs (torch 2.15)."""
 
-    steps: int = 6000
     batch: int = 2
     rate: float = 5e-4
     warmup: int = 100
-    constant: int = 1500
     noise: float = 0.05
     beta: float = 0.3
     edges: float = 0.5
@@ -47,9 +45,6 @@ class AutoencoderTraining:
     moving: float = 0.0
     bfloat16: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def load_batch(store: CohortStore, rows: Int[np.ndarray, " b"], device: torch.device) -> Float[Tensor, "b c x y z"]:

@@ -22,7 +22,7 @@ from engine.phantom.heart.raster import RASTER as CINE
 from engine.phantom.shape.frame import GRID
 from engine.training.augment import Augmentation, augment
 from engine.training.loop import Limits, Loss, Objective, optimise
-from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, learning_rate, step_generator
+from engine.training.run import Progress, RunError, Schedule, Stage, bfloat16_is_fast, step_generator
 from engine.training.stages.feature_figures import figures, model_card
 from engine.training.stages.segmenter import window_of
 
@@ -48,7 +48,7 @@ class Views:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureRecipe:
+class FeatureRecipe(Schedule):
     """All that makes an encoder besides the cohort. A step trains one fold on ``batch`` persons, the folds taking turns;
     ``head`` is the width of the projection that is trained along and thrown away. ``bfloat16`` as in the autoencoder's
     training."""
@@ -67,9 +67,6 @@ class FeatureRecipe:
     bfloat16: bool = True
     judged: int = 100
     seed: int = 0
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def head_features() -> FeatureRecipe:

@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.model.flow import Joint, Levels, NoiseMixture
 from engine.model.joint import JointModel
 from engine.training.augment import Augmentation
-from engine.training.run import learning_rate, step_generator
+from engine.training.run import Schedule, step_generator
 from engine.training.world import Shard
 
 #: the columns' state (n, k, d), which cells are known (n, k), and versions of the state (v, n, k, d)
@@ -41,7 +41,7 @@ class Latents(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowTraining:
+class FlowTraining(Schedule):
     """How the flow is trained. ``copies`` deformed versions of every person are encoded once and kept; ``whitening``
     is the exponent of :meth:`JointModel.fit_standardisation`; ``table_weight`` and ``mask_weight`` balance columns and mask
     against the image.
@@ -51,7 +51,6 @@ class FlowTraining:
 
     steps: int = 20000
     batch: int = 16
-    rate: float = 1e-3
     warmup: int = 200
     constant: int = 2000
     copies: int = 8
@@ -63,9 +62,6 @@ class FlowTraining:
     fsdp: bool = False
     mixture: NoiseMixture = field(default_factory=NoiseMixture)
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 class Examples(NamedTuple):

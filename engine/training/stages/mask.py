@@ -21,7 +21,7 @@ from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
 from engine.model.nn.warp import STRIDE
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, RunError, Stage, bfloat16_is_fast, compiled, learning_rate, step_generator
+from engine.training.run import Progress, RunError, Schedule, Stage, bfloat16_is_fast, compiled, step_generator
 from engine.training.stages.autoencoder import lay_out
 
 #: persons whose segmentations the linear part starts from
@@ -31,7 +31,7 @@ RIDGE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskTraining:
+class MaskTraining(Schedule):
     """How the mask autoencoder is trained, on whole segmentations: ``beta`` weighs the divergence of the evidence bound and
     ``dice`` a soft Dice beside its cross-entropy, in nats a voxel. ``mirror`` is the chance of a
     left-right flip; classes named left and right change places with it. The error is that of a random box of half the grid
@@ -40,17 +40,12 @@ class MaskTraining:
 
     steps: int = 3000
     batch: int = 1
-    rate: float = 1e-3
-    warmup: int = 50
     constant: int = 800
     beta: float = 0.05
     dice: float = 0.1
     mirror: float = 0.0
     field: float = 0.5
     bfloat16: bool = True
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def class_of_code(config: MaskConfig | DetailConfig) -> UInt8[np.ndarray, " codes"]:

@@ -16,7 +16,7 @@ from engine.cohort.store import CohortStore
 from engine.measure.segmenter import Segmenter, SegmenterConfig
 from engine.training.augment import Augmentation, augment
 from engine.training.loop import Limits, Loss, Objective, optimise
-from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
+from engine.training.run import Progress, Schedule, Stage, bfloat16_is_fast, step_generator
 
 #: voxels beside a part that deformation may bring into it
 MARGIN = 8
@@ -25,7 +25,7 @@ BatchOf = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmenterTraining:
+class SegmenterTraining(Schedule):
     """How a segmenter is trained.
 
     ``blur`` is the largest SD of the Gaussian blur in voxels and ``coarse`` the largest factor by which resolution is
@@ -56,9 +56,6 @@ class SegmenterTraining:
             rotation=5.73, scale=0.06, shift=0.0, elastic=(0.38, 0.67, 0.67), gain=0.1, gamma=0.2
         )
     )
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def load_labelled(

@@ -19,14 +19,14 @@ from engine.phantom.atlas.field import LabelField
 from engine.phantom.atlas.storing import as_stored
 from engine.phantom.atlas.volume import LabelVolume
 from engine.training.loop import Limits, Loss, Objective, optimise
-from engine.training.run import OptimizerConfig, Progress, RunError, Stage, learning_rate
+from engine.training.run import OptimizerConfig, Progress, RunError, Schedule, Stage
 from engine.training.run import step_generator as generator_of
 from engine.training.stages.anatomy.figures import FieldFigures, field_figures, model_card
 from engine.training.stages.anatomy.points import Sampler, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldTraining:
+class FieldTraining(Schedule):
     """Sizes of a field and how it is fitted: ``batch`` points a step."""
 
     grids: tuple[GridConfig, ...] = (GridConfig(5.0, 6, 2.5), GridConfig(20.0, 12))
@@ -39,9 +39,6 @@ class FieldTraining:
     warmup: int = 20
     constant: int = 500
     sampling: Sampling = field(default_factory=Sampling)
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
     def config(self, volume: LabelVolume) -> FieldConfig:
         """The sizes of the field of a volume."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Int
 from engine.cohort.store import CohortStore
 from engine.measure.segmenter import Segmenter
 from engine.training.loop import Limits, Loss, Objective, optimise
-from engine.training.run import Progress, Stage, bfloat16_is_fast, learning_rate, step_generator
+from engine.training.run import Progress, Schedule, Stage, bfloat16_is_fast, step_generator
 from engine.training.stages.heart.examples import Example, HeartVariation, in_silico, lying, uniform
 from engine.training.stages.heart.loss import partial_loss
 from engine.training.stages.heart.patients import Taught, of_patient
@@ -25,7 +25,7 @@ ExamplesOf = Callable[[int], list[Example]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeartTraining:
+class HeartTraining(Schedule):
     """How the heart's segmenter is trained: ``steps`` of one in-silico example each at the learning ``rate``, then ``tuning``
     steps of one in-silico example and one of a patient at ``tuning_rate``. ``variation`` is that of the in-silico examples at first,
     and of patients; ``plain`` that of the in-silico ones beside patients, nearer to what is measured in the end: whole stacks of
@@ -109,11 +109,7 @@ def learn_hearts(
     stage = Stage("segmenter", run_dir, net)
     stage.load()
     limits = Limits(steps=config.steps, deadline=deadline, closes=True)
-
-    def rate(step: int) -> float:
-        return learning_rate(step, config.rate, config.warmup, config.constant)
-
-    yield from optimise(stage, _objective(net, examples, config), rate, limits)
+    yield from optimise(stage, _objective(net, examples, config), config.learning_rate, limits)
 
 
 def learn_patients(
@@ -140,12 +136,8 @@ def learn_patients(
 
     stage = Stage(name, run_dir, net)
     stage.load()
-
-    def rate(step: int) -> float:
-        return learning_rate(step, config.tuning_rate, config.warmup, config.constant)
-
-    limits = Limits(steps=config.tuning, closes=True)
-    yield from optimise(stage, _objective(net, examples, config), rate, limits)
+    limits, tuning = Limits(steps=config.tuning, closes=True), replace(config, rate=config.tuning_rate)
+    yield from optimise(stage, _objective(net, examples, config), tuning.learning_rate, limits)
 
 
 def _objective(net: Segmenter, examples: ExamplesOf, config: HeartTraining) -> Objective:

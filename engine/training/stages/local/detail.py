@@ -27,7 +27,7 @@ from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.detail import CUBE, Detail
 from engine.model.sampler import Known, integrate, schedule
 from engine.training.loop import Limits, Loss, Objective, ReadAhead
-from engine.training.run import Progress, bfloat16_is_fast, learning_rate, step_generator
+from engine.training.run import Progress, Schedule, bfloat16_is_fast, step_generator
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, cut, learn
 from engine.training.stages.mask import class_of_code, load_masks
@@ -39,23 +39,16 @@ REDRAWN_STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetailTraining:
+class DetailTraining(Schedule):
     """How the detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), in the
     others t is even. In the share ``unknown`` there is no mask. The share ``redrawn`` of the persons has tokens as the flow draws
     them (:func:`redrawn`)."""
 
-    steps: int = 6000
     crops: CropConfig = field(default_factory=CropConfig)
-    rate: float = 1e-3
-    warmup: int = 50
-    constant: int = 1500
     mean: float = 0.9
     unknown: float = 0.15
     redrawn: float = 0.7
     bfloat16: bool = True
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 class Decoded(NamedTuple):

@@ -19,7 +19,7 @@ from engine.model.joint import JointModel
 from engine.model.nn.mask_detail import MaskDetail, in_cells
 from engine.model.sampler import integrate, schedule
 from engine.training.loop import Limits, Loss, Objective, ReadAhead
-from engine.training.run import Progress, RunError, bfloat16_is_fast, learning_rate
+from engine.training.run import Progress, RunError, Schedule, bfloat16_is_fast
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, learn
 from engine.training.stages.mask import class_of_code, load_masks
@@ -29,22 +29,17 @@ REDRAWN_STEPS, REDRAWN = 6, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskDetailTraining:
+class MaskDetailTraining(Schedule):
     """How the masks' detail is learned, on ``crops``. In the share ``mean`` of the examples the state is noise alone (t = 1), all
     that a draw of one evaluation sees, in the others t is even, and shifted. The share ``redrawn`` of the persons has tokens that
     the flow ended, from a low noise level on: as a draw's are, and still theirs."""
 
     steps: int = 4000
     crops: CropConfig = field(default_factory=CropConfig)
-    rate: float = 1e-3
-    warmup: int = 50
     constant: int = 1000
     mean: float = 0.9
     redrawn: float = 0.5
     bfloat16: bool = True
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def train_mask_detail(

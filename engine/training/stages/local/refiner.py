@@ -15,26 +15,21 @@ from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.detail import Refiner
 from engine.training.loop import Limits, Loss, Objective, ReadAhead
-from engine.training.run import Progress, RunError, bfloat16_is_fast, learning_rate
+from engine.training.run import Progress, RunError, Schedule, bfloat16_is_fast
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, learn
 from engine.training.stages.mask import class_of_code, label_loss, load_masks
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefinerTraining:
+class RefinerTraining(Schedule):
     """How the refiner is learned, on ``crops``; ``dice`` weighs a soft Dice beside the cross-entropy."""
 
     steps: int = 3000
     crops: CropConfig = field(default_factory=CropConfig)
-    rate: float = 1e-3
-    warmup: int = 50
     constant: int = 1000
     dice: float = 0.3
     bfloat16: bool = True
-
-    def learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.rate, self.warmup, self.constant)
 
 
 def train_refiner(
