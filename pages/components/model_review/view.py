@@ -23,6 +23,7 @@ from pages.components.parts.model_picker import load_model
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.address import Request
 from pages.components.state.generation import draw
+from pages.components.state.job import alive
 from pages.components.state.person_table import capital
 
 LADDER = (
@@ -232,7 +233,8 @@ def worst_persons(name: str, review: Review, persons: list[Worst], status: Delta
     if st.button("Draw this person again", icon=":material/person_search:"):
         bar = status.progress(0.0, "Starting")
         try:
-            visit().drawn = draw(model, request, bar.progress)
+            with alive(bar.progress) as report:
+                visit().drawn = draw(model, request, report)
         except Refusal as error:
             st.error(refused(error))
         bar.empty()

@@ -23,7 +23,7 @@ from pages.components.population.filters import Filters, decimals, in_one_line, 
 from pages.components.population.question import filter_controls
 from pages.components.population.work import Cohort, example_cohort, visit
 from pages.components.state.generation import draw, model_lock
-from pages.components.state.job import Job, session_is_open
+from pages.components.state.job import Job, alive, session_is_open
 from pages.components.state.person_table import capital, label, level, person_rows, summary, titled
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _progress(job: Job, k: int, looks: list[bool]) -> None:
         st.rerun()
     looks.append(job.active)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, "Stopping" if job.stopping else job.text)
+        st.progress(job.share, "Stopping" if job.stopping else job.words)
         icon = ":material/stop_circle:"
         st.button("Stop", key=f"population stop {k}", on_click=job.stop, type="tertiary", icon=icon)
 
@@ -288,7 +288,8 @@ def _person(model: Model, cohort: Cohort, i: int) -> None:
         return
     place = st.empty()
     bar = place.progress(0.0, "Starting")
-    found = draw(model, cohort.person(i), bar.progress)
+    with alive(bar.progress) as report:
+        found = draw(model, cohort.person(i), report)
     place.empty()
     viewer(found.scene, key="population viewer")
     with st.container(horizontal=True, vertical_alignment="center"):

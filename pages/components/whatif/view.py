@@ -112,10 +112,12 @@ def _sweep_name(plan: Plan) -> str:
 
 def scan_shown(model: Model, scan: Scan) -> None:
     """An uploaded scan as it was taken in, beside what the model reads off it."""
-    st.markdown(
-        "**Your scan, real, not synthetic, and what the model reads off it.** Correct on the left what you know, and say what is "
-        "to be otherwise."
-    )
+    if scan.columns:
+        told = "**Your scan, real, not synthetic, and what the model reads off it.** Correct on the left what you know, and say what is "
+        told += "to be otherwise."
+    else:
+        told = "**Your scan, real, not synthetic, on the model's grid.** What the model reads off it follows."
+    st.markdown(told)
     viewer(scan_scene(model, scan), key="whatif viewer")
 
 

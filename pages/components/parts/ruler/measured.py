@@ -277,7 +277,7 @@ def _progress(job: Job, long: bool, looks: list[float]) -> None:
         if not long:
             st.caption(job.text)
             return
-        st.progress(job.share, "Stopping" if job.stopping else job.text)
+        st.progress(job.share, "Stopping" if job.stopping else job.words)
         icon = ":material/stop_circle:"
         st.button("Stop", key="measure stop", on_click=partial(_stop, job), type="tertiary", icon=icon)
 
