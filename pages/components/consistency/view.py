@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
 from pages.components.consistency.work import Plan, Point, cohort_of, number, to_csv, visit
+from pages.components.parts.chart import saved_as
 from pages.components.parts.choice import one_of
 from pages.components.parts.heart.panel import Shown, heart_panel
 from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
@@ -110,8 +111,7 @@ def masks_shown(model: Model, points: list[Point]) -> None:
 
 def picture(plan: Plan, *names: str) -> dict[str, Any]:
     """Settings of a figure whose camera saves a PNG file of a telling name."""
-    name = "_".join(["somatwin", plan.model, *names]).replace(" ", "-")
-    return {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": name}}
+    return saved_as("_".join(["somatwin", plan.model, *names]).replace(" ", "-"))
 
 
 def note(model: Model, ruler: Ruler) -> str:

@@ -16,6 +16,7 @@ from engine.evaluation.report.words import glosses, label_in_words, plot_in_word
 from engine.figures.charts import heat_figure, ladder_figure, lines_figure
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
+from pages.components.parts.chart import saved_as
 from pages.components.parts.choice import one_of
 from pages.components.parts.evaluation.grade import Grade, Span
 from pages.components.parts.facts import facts_list, refused
@@ -38,7 +39,7 @@ BESIDE = (
 TO_BROKEN = "0: as real persons,<br>1: as broken data"
 OFF_REAL = "Half widths of the<br>real 95 % interval"
 ANOTHER = "The report is of other weights ({report}) than {name} here ({model}), which would draw other people."
-QUIET = {"displaylogo": False}
+QUIET = saved_as("somatwin_model-review")
 
 
 def in_short(review: Review) -> None:

@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
+from pages.components.parts.chart import saved_as
 from pages.components.parts.choice import one_of
 from pages.components.parts.facts import refused
 from pages.components.parts.onward import onward
@@ -202,7 +203,7 @@ def _plots(cohort: Cohort, kept: Sequence[int]) -> None:
             figure = shares_figure(column, rows, titled(column), words)
         else:
             figure = histogram_figure(column, rows, titled(column))
-        st.plotly_chart(figure, key="population histogram", config={"displaylogo": False})
+        st.plotly_chart(figure, key="population histogram", config=saved_as("somatwin_population"))
         st.markdown(f"**{label(name)}:** {in_one_line(column, rows)}.")
         fitted = bool(column.shares if isinstance(column, Category) else getattr(column, "knots", ()))
         st.caption(FOLLOWS if fitted else "The checkpoint does not say how this column is distributed in its cohort.")
@@ -220,7 +221,7 @@ def _plots(cohort: Cohort, kept: Sequence[int]) -> None:
         st.plotly_chart(
             scatter_figure((x, y), rows, seeds, titles, by=by, words=words),
             key="population scatter",
-            config={"displaylogo": False},
+            config=saved_as("somatwin_population"),
         )
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.chart import saved_as
 from pages.components.parts.heart.panel import heart_panel
 from pages.components.parts.mask.asked import NOTE
 from pages.components.parts.ruler.numbers import greyed
@@ -255,7 +256,7 @@ def marks_of(question: Question) -> str:
 def charted(question: Question, what: str) -> dict[str, Any]:
     """How a chart is saved as a picture: large, and named by whose it is."""
     name = f"somatwin_{question.model}_{'scan' if question.scan else f'seed-{question.seed}'}_{what}"
-    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "format": "png", "scale": 3}}
+    return saved_as(name)
 
 
 def _pictures(model: Model, found: Answer) -> None:

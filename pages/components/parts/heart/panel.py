@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.measure.clinical import LIMITS
+from pages.components.parts.chart import saved_as
 from pages.components.parts.ruler.reader import signed
 from pages.components.state.person_table import level, unit
 
@@ -26,7 +27,7 @@ NOTE = (
     "Read by the measuring network off every phase. Papillary muscles count as blood; volumes are sums over the slices. In the "
     "bull's-eye the base is outside, the septum on the left. Associations of the cohort, not causes."
 )
-_CHART = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 3}}
+_CHART = saved_as("somatwin_heart")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -47,6 +47,10 @@ function layLegend(context, view, width, scale) {
 const ALL = "All views";
 const SIDE = 1920;
 
+/** A picture of a slide's size in dots, and the share of it that words may take; else it is as large as what is shown. */
+const SLIDE = { name: "Slide 16:9", width: 1920, height: 1080, words: 0.3 };
+const AS_SHOWN = "As shown";
+
 /** The panes of the views that are saved: those on screen, or those of one plane. */
 function savedPanes(view) {
   const there = view.panes.filter(({ node }) => !node.classList.contains("hidden"));
@@ -83,14 +87,9 @@ function footerInWords(view) {
 /** Pixels to which the words below a picture are set, so that those of a narrow one have room. */
 const NARROW = 420;
 
-/** Some panes as shown, with the warning and the persons burned in. */
-function composePicture(view, panes) {
-  const box = around(panes);
-  const [width, top] = [box.width, box.height].map((length) => Math.round(length * dots()));
-  const scale = Math.min(dots(), width / NARROW);
+/** What stands below a picture of a width, with its letters' size, and how high that is, in dots. */
+function wordsBelow(view, context, width, scale) {
   const margin = 12 * scale;
-  const canvas = element("canvas");
-  const context = canvas.getContext("2d");
   const small = `400 ${12 * scale}px ${FONT}`;
   const large = `600 ${14 * scale}px ${FONT}`;
   context.font = small;
@@ -100,11 +99,32 @@ function composePicture(view, panes) {
   const warning = wrapText(context, footerInWords(view), width - 2 * margin);
   const rows = labels.length ? labels.at(-1).row + 1 : 0;
   const legend = view.mode === "difference" ? 34 * dots() : rows * 20 * scale + (rows ? 6 * scale : 0);
-  Object.assign(canvas, { width, height: Math.round(top + legend + (lines.length * 18 + warning.length * 19 + 25) * scale) });
+  return { scale, margin, small, large, lines, labels, warning, legend, height: Math.ceil(legend + (lines.length * 18 + warning.length * 19 + 25) * scale) };
+}
+
+/** The words below a slide: as large as leaves the panes enough of it. */
+function wordsOfSlide(view, context) {
+  const sizes = [1.5, 1.25, 1, 0.8].map((scale) => wordsBelow(view, context, SLIDE.width, scale));
+  return sizes.find(({ height }) => height <= SLIDE.words * SLIDE.height) ?? sizes.at(-1);
+}
+
+/** Some panes as shown, with the warning and the persons burned in; a slide has them in its middle, on black. */
+function composePicture(view, panes) {
+  const slide = view.shape === SLIDE.name;
+  const box = around(panes);
+  const [wide, high] = [box.width, box.height].map((length) => Math.round(length * dots()));
+  const canvas = element("canvas");
+  const context = canvas.getContext("2d");
+  const width = slide ? SLIDE.width : wide;
+  const words = slide ? wordsOfSlide(view, context) : wordsBelow(view, context, width, Math.min(dots(), wide / NARROW));
+  const { scale, margin, small, large, lines, labels, warning, legend } = words;
+  const top = slide ? SLIDE.height - words.height : high;
+  Object.assign(canvas, { width, height: top + words.height });
   context.fillStyle = "#000";
   context.fillRect(0, 0, canvas.width, canvas.height);
   canvas.ariaLabel = [...lines, ...warning].join("\n");
-  copyPanes(context, panes, box);
+  const [left, above] = [Math.round((width - wide) / 2), Math.round((top - high) / 2)];
+  copyPanes(context, panes, { left: box.left - left / dots(), top: box.top - above / dots() });
   if (view.mode === "difference") {
     drawScale(context, view, margin, top + 8 * dots(), Math.min(width - 2 * margin, 420 * dots()));
   }
@@ -123,6 +143,19 @@ function composePicture(view, panes) {
   return canvas;
 }
 
+/** How many dots a pixel of the page some panes are drawn with: on a slide as many as fit above its words. */
+function magnification(view, panes) {
+  const { width, height } = around(panes);
+  if (view.shape !== SLIDE.name) {
+    const least = panes.length < view.panes.length / 2 ? Math.max(width, height) : width;
+    return Math.max(dots(), SIDE / least);
+  }
+  const words = wordsOfSlide(view, element("canvas").getContext("2d"));
+  // the scale of a difference grows with the dots: never past what it has room for
+  const room = SLIDE.height - Math.max(words.height, SLIDE.words * SLIDE.height * (view.mode === "difference"));
+  return Math.min(SLIDE.width / width, room / height);
+}
+
 /** Scans of a reader's own store are shown and not taken away. */
 const mayKeep = (view) => view.header.pictures !== false;
 
@@ -130,9 +163,7 @@ function savePicture(view) {
   if (!mayKeep(view)) return;
   const panes = savedPanes(view);
   const { crosshair } = view;
-  const { width, height } = around(panes);
-  const least = panes.length < view.panes.length / 2 ? Math.max(width, height) : width;
-  magnified = Math.max(dots(), SIDE / least);
+  magnified = magnification(view, panes);
   view.crosshair = false;
   drawAll(view, false);
   view.picture = composePicture(view, panes);
