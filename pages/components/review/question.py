@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.inference.generate import Model
 
 SOURCES: dict[Source, str] = {
-    "fresh": "In-silico persons, made now",
+    "fresh": "In-silico persons, computed now",
     "store": "A cohort on this computer",
     "none": "None: plausibility only",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +177,13 @@ def show_tables(answer: Answer) -> None:
         st.table(places)
         st.caption(f"{SIZES}{NULL if OWN_ERROR in places.index else ''}")
         st.caption(places_in_words(answer))
-    heart_panel(answer.hearts, key="whatif", table=not answer.measured)  # it would repeat the one above
+    heart_panel(answer.hearts, key="whatif", table=not answer.measured, error=_error(answer))  # it would repeat the one above
+
+
+def _error(answer: Answer) -> Callable[[str, float], float]:
+    """The errors to which the table of measures is rounded, the same before and after."""
+    stated = {row.name: row.error for row in answer.measured}
+    return lambda name, value: stated.get(name, math.nan)
 
 
 def _asked(answer: Answer) -> None:

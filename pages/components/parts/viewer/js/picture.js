@@ -47,9 +47,9 @@ function layLegend(context, view, width, scale) {
 const ALL = "All views";
 const SIDE = 1920;
 
-/** A picture of a slide's size in dots, and the share of it that words may take; else it is as large as what is shown. */
-const SLIDE = { name: "Slide 16:9", width: 1920, height: 1080, words: 0.3 };
-const AS_SHOWN = "As shown";
+/** The shape of a slide, its height in dots, and how much of that words may take; else a picture is as large as what is shown. */
+const SLIDE = "Slide 16:9";
+const [HIGH, WORDS] = [1080, 324];
 
 /** The panes of the views that are saved: those on screen, or those of one plane. */
 function savedPanes(view) {
@@ -99,26 +99,27 @@ function wordsBelow(view, context, width, scale) {
   const warning = wrapText(context, footerInWords(view), width - 2 * margin);
   const rows = labels.length ? labels.at(-1).row + 1 : 0;
   const legend = view.mode === "difference" ? 34 * dots() : rows * 20 * scale + (rows ? 6 * scale : 0);
-  return { scale, margin, small, large, lines, labels, warning, legend, height: Math.ceil(legend + (lines.length * 18 + warning.length * 19 + 25) * scale) };
+  const height = Math.ceil(legend + (lines.length * 18 + warning.length * 19 + 25) * scale);
+  return { scale, margin, small, large, lines, labels, warning, legend, height };
 }
 
 /** The words below a slide: as large as leaves the panes enough of it. */
-function wordsOfSlide(view, context) {
-  const sizes = [1.5, 1.25, 1, 0.8].map((scale) => wordsBelow(view, context, SLIDE.width, scale));
-  return sizes.find(({ height }) => height <= SLIDE.words * SLIDE.height) ?? sizes.at(-1);
+function slideWords(view, context) {
+  const sizes = [1.5, 1.2, 0.9].map((scale) => wordsBelow(view, context, SIDE, scale));
+  return sizes.find(({ height }) => height <= WORDS) ?? sizes[2];
 }
 
 /** Some panes as shown, with the warning and the persons burned in; a slide has them in its middle, on black. */
 function composePicture(view, panes) {
-  const slide = view.shape === SLIDE.name;
+  const slide = view.shape === SLIDE;
   const box = around(panes);
   const [wide, high] = [box.width, box.height].map((length) => Math.round(length * dots()));
   const canvas = element("canvas");
   const context = canvas.getContext("2d");
-  const width = slide ? SLIDE.width : wide;
-  const words = slide ? wordsOfSlide(view, context) : wordsBelow(view, context, width, Math.min(dots(), wide / NARROW));
+  const width = slide ? SIDE : wide;
+  const words = slide ? slideWords(view, context) : wordsBelow(view, context, width, Math.min(dots(), wide / NARROW));
   const { scale, margin, small, large, lines, labels, warning, legend } = words;
-  const top = slide ? SLIDE.height - words.height : high;
+  const top = slide ? HIGH - words.height : high;
   Object.assign(canvas, { width, height: top + words.height });
   context.fillStyle = "#000";
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -143,19 +144,6 @@ function composePicture(view, panes) {
   return canvas;
 }
 
-/** How many dots a pixel of the page some panes are drawn with: on a slide as many as fit above its words. */
-function magnification(view, panes) {
-  const { width, height } = around(panes);
-  if (view.shape !== SLIDE.name) {
-    const least = panes.length < view.panes.length / 2 ? Math.max(width, height) : width;
-    return Math.max(dots(), SIDE / least);
-  }
-  const words = wordsOfSlide(view, element("canvas").getContext("2d"));
-  // the scale of a difference grows with the dots: never past what it has room for
-  const room = SLIDE.height - Math.max(words.height, SLIDE.words * SLIDE.height * (view.mode === "difference"));
-  return Math.min(SLIDE.width / width, room / height);
-}
-
 /** Scans of a reader's own store are shown and not taken away. */
 const mayKeep = (view) => view.header.pictures !== false;
 
@@ -163,7 +151,12 @@ function savePicture(view) {
   if (!mayKeep(view)) return;
   const panes = savedPanes(view);
   const { crosshair } = view;
-  magnified = magnification(view, panes);
+  const { width, height } = around(panes);
+  if (view.shape === SLIDE) {
+    // the scale of a difference grows with the dots: it has all the room for words
+    const words = view.mode === "difference" ? WORDS : slideWords(view, element("canvas").getContext("2d")).height;
+    magnified = Math.min(SIDE / width, (HIGH - words) / height);
+  } else magnified = Math.max(dots(), SIDE / (panes.length < view.panes.length / 2 ? Math.max(width, height) : width));
   view.crosshair = false;
   drawAll(view, false);
   view.picture = composePicture(view, panes);
