@@ -88,7 +88,7 @@ function footerInWords(view) {
 const NARROW = 420;
 
 /** What stands below a picture of a width, with its letters' size, and how high that is, in dots. */
-function wordsBelow(view, context, width, scale) {
+function below(view, context, width, scale) {
   const margin = 12 * scale;
   const small = `400 ${12 * scale}px ${FONT}`;
   const large = `600 ${14 * scale}px ${FONT}`;
@@ -104,8 +104,8 @@ function wordsBelow(view, context, width, scale) {
 }
 
 /** The words below a slide: as large as leaves the panes enough of it. */
-function slideWords(view, context) {
-  const sizes = [1.5, 1.2, 0.9].map((scale) => wordsBelow(view, context, SIDE, scale));
+function onSlide(view, context) {
+  const sizes = [1.5, 1.2, 0.9].map((scale) => below(view, context, SIDE, scale));
   return sizes.find(({ height }) => height <= WORDS) ?? sizes[2];
 }
 
@@ -117,7 +117,7 @@ function composePicture(view, panes) {
   const canvas = element("canvas");
   const context = canvas.getContext("2d");
   const width = slide ? SIDE : wide;
-  const words = slide ? slideWords(view, context) : wordsBelow(view, context, width, Math.min(dots(), wide / NARROW));
+  const words = slide ? onSlide(view, context) : below(view, context, width, Math.min(dots(), wide / NARROW));
   const { scale, margin, small, large, lines, labels, warning, legend } = words;
   const top = slide ? HIGH - words.height : high;
   Object.assign(canvas, { width, height: top + words.height });
@@ -154,7 +154,7 @@ function savePicture(view) {
   const { width, height } = around(panes);
   if (view.shape === SLIDE) {
     // the scale of a difference grows with the dots: it has all the room for words
-    const words = view.mode === "difference" ? WORDS : slideWords(view, element("canvas").getContext("2d")).height;
+    const words = view.mode === "difference" ? WORDS : onSlide(view, element("canvas").getContext("2d")).height;
     magnified = Math.min(SIDE / width, (HIGH - words) / height);
   } else magnified = Math.max(dots(), SIDE / (panes.length < view.panes.length / 2 ? Math.max(width, height) : width));
   view.crosshair = false;
