@@ -60,7 +60,9 @@ def in_short(review: Review) -> None:
 def parts_shown(review: Review) -> Part:
     """The reader's choice of a part, and what it says."""
     titles = {part.key: part.title for part in review.parts}
-    chosen = one_of("Part", list(titles), "review.part", format_func=titles.get)
+    chosen = review.parts[0].key
+    if len(titles) > 1:
+        chosen = one_of("Part", list(titles), "review.part", format_func=titles.get)
     part = next(part for part in review.parts if part.key == chosen)
     st.subheader(part.title, anchor=False)
     st.markdown(part.meaning)

@@ -68,7 +68,8 @@ def example_shown() -> None:
         return
     with st.container(border=True):
         marked(example, TRAINED.format(persons=len(example.people)))
-        for place, (stage, losses) in zip(st.columns(2) * len(example.losses), example.losses.items(), strict=False):
+        places = st.columns(min(2, len(example.losses))) * len(example.losses)
+        for place, (stage, losses) in zip(places, example.losses.items(), strict=False):
             place.markdown(
                 "**Table: its loss, step by step**" if stage == "flow" else f"**{STAGES.get(stage, stage)}**"
             )
