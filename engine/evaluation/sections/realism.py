@@ -137,7 +137,15 @@ def spectrum(data: Gathered, rng: np.random.Generator) -> Parts:
                 return float(power_ratio(real, other)[channel, place])
 
             figure, floor = _beside(at, test, made, rng), _drawn(at, test, train, size, rng)
-            rows.append((_channel(channel, data.channels, test.shape[1])[2:] or 1, float(radius), 2 / float(radius), figure, floor))
+            rows.append(
+                (
+                    _channel(channel, data.channels, test.shape[1])[2:] or 1,
+                    float(radius),
+                    2 / float(radius),
+                    figure,
+                    floor,
+                )
+            )
     columns = ("channel", "radius, of Nyquist", "wave, voxels", "synthetic over real", "real over real")
     note = "Below 1 detail of this size lacks (blur), above 1 there is too much of it (grain, weave)."
     title = "Power spectrum: mean power of synthetic over that of test persons"

@@ -177,7 +177,9 @@ def show_tables(answer: Answer) -> None:
         st.table(places)
         st.caption(f"{SIZES}{NULL if OWN_ERROR in places.index else ''}")
         st.caption(places_in_words(answer))
-    heart_panel(answer.hearts, key="whatif", table=not answer.measured, error=_error(answer))  # it would repeat the one above
+    heart_panel(
+        answer.hearts, key="whatif", table=not answer.measured, error=_error(answer)
+    )  # it would repeat the one above
 
 
 def _error(answer: Answer) -> Callable[[str, float], float]:

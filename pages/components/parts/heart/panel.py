@@ -70,7 +70,13 @@ def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True, error:
     left, right = st.columns([1, 1], gap="medium")
     with left:
         cycles = [
-            Cycle(title=one.title, lv=one.reading.lv, rv=one.reading.rv, seconds=one.seconds, ends=ends_of(one.reading, error))
+            Cycle(
+                title=one.title,
+                lv=one.reading.lv,
+                rv=one.reading.rv,
+                seconds=one.seconds,
+                ends=ends_of(one.reading, error),
+            )
             for one in shown
         ]
         st.plotly_chart(volume_figure(cycles), key=f"{key} volumes", config=_CHART)

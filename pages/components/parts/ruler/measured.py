@@ -145,7 +145,9 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         if model.has_mask:
             _asked(model, drawn, readings, names)
         error = partial(error_of, ruler)
-        heart_panel(_hearts(drawn, readings, names), key="measured", table=False, error=error)  # a table would repeat the one above
+        heart_panel(
+            _hearts(drawn, readings, names), key="measured", table=False, error=error
+        )  # a table would repeat the one above
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
