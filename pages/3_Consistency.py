@@ -36,7 +36,7 @@ if plan.attribute is None:
     pair_shown(model, ruler, plan, points)
 else:
     asked_shown(model, ruler, plan, points)
-    cycles_shown(model, plan, points)
+    cycles_shown(model, ruler, plan, points)
 masks_shown(model, points)
 unmeasured(points)
 if (run := visit().running) and len(points) < wanted:

@@ -46,7 +46,7 @@ st.code(COMMANDS, language="bash", wrap_lines=True)
 st.header("How to cite", anchor=False)
 st.code(citation(found), language=None, wrap_lines=True)
 st.caption(
-    "The program is free under the Apache License 2.0; models and what is made with them have licences of their own, above."
+    "The program is free under the Apache License 2.0; models and what is drawn with them have licences of their own, above."
 )
 st.header("Problems", anchor=False)
 st.markdown(f"{PROBLEMS} This is version {program_version()}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from engine.anatomy import regions
+from engine.imaging.grid import phases_of
 from engine.vocabulary.catalogue import CATALOGUE
 
 
@@ -34,6 +35,21 @@ def within(title: str) -> str:
     ('liver PDFF', 'LV EDV', 'age')
     """
     return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
+def channel_in_words(text: str) -> str:
+    """A text in which a channel that is only counted has its name: of the one region that has several.
+
+    >>> channel_in_words(", channel 2"), channel_in_words("channel 7"), channel_in_words(", water")
+    (', fat', 'channel 7', ', water')
+    """
+    names = next((kinds for region in regions() if len(kinds := phases_of(region.channels)[0]) > 1), ())
+
+    def named(found: re.Match[str]) -> str:
+        number = int(found[1])
+        return names[number - 1] if 0 < number <= len(names) else found[0]
+
+    return re.sub(r"\bchannel (\d+)\b", named, text)
 
 
 def in_words(text: str) -> str:

@@ -127,7 +127,8 @@ def ladder_figure(
         },
         legend={"orientation": "h", "y": 0, "yanchor": "bottom", "yref": "container", "x": 0, "xref": "container"},
         margin={"l": 10, "r": 10, "t": 30, "b": 100},
-        height=170 + sum(18 + 15 * (1 + row.count("<br>")) for row in rows),
+        # rows are as far apart as the one with most lines is high
+        height=170 + len(rows) * (14 + 15 * (1 + max((row.count("<br>") for row in rows), default=0))),
     )
     return marked(figure)
 

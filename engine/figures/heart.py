@@ -22,13 +22,16 @@ THIN, THICK = 2.0, 18.0
 _RINGS = ((6, 60.0, 3.0, 4.0), (6, 60.0, 2.0, 3.0), (4, 45.0, 1.0, 2.0))
 #: what stands around a bull's-eye: the sides of the heart, as short axes are looked at, by angle
 _SIDES = {0: "lateral", 90: "anterior", 180: "septal", 270: "inferior"}
+#: shares of the width between which a bull's-eye lies: beside it the sides' names have room before the scale, on a phone too
+_ACROSS = (0.14, 0.8)
 #: pixels of a bull's-eye's height with its title
 _HEIGHT = 370
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cycle:
-    """A person's volumes (mL) over the phases of a cycle of so many seconds (None: nobody knows), ``rv`` where it was read.
+    """A person's volumes (mL) over the phases of a cycle of so many seconds (None: nobody knows), ``rv`` where it was read;
+    ``ends``: end-diastolic and end-systolic volume as they are written beside the curve (None: to the mL).
 
     Raises :class:`ConfigError` for curves of different lengths, or of fewer than two phases.
     """
@@ -37,6 +40,7 @@ class Cycle:
     lv: Float[np.ndarray, " t"]
     rv: Float[np.ndarray, " r"] | None = None
     seconds: float | None = None
+    ends: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.lv) < 2 or (self.rv is not None and len(self.rv) != len(self.lv)):
@@ -129,7 +133,7 @@ def _round(upwards: list[float]) -> dict:
     """A round place between two shares of the height, without grid; the names of the sides around it."""
     plain = {"showgrid": False, "showline": False, "ticks": ""}
     return {
-        "domain": {"x": [0, 1], "y": upwards},
+        "domain": {"x": list(_ACROSS), "y": upwards},
         "bgcolor": "rgba(0, 0, 0, 0)",
         "radialaxis": {"range": [0, 4], "visible": False},
         "angularaxis": {
@@ -164,12 +168,13 @@ def volume_figure(cycles: Sequence[Cycle]) -> go.Figure:
                 figure.add_scatter(x=x, y=[*volumes, volumes[0]], mode="lines", line=line, name=words,
                                    hovertemplate="%{x:.0f}: %{y:.0f} mL<extra>" + words + "</extra>")  # fmt: skip
         ends = [("ED", int(cycle.lv.argmax()), "top right"), ("ES", int(cycle.lv.argmin()), "bottom center")]
+        written = cycle.ends or tuple(f"{cycle.lv[at]:.0f}" for _, at, _ in ends)
         figure.add_scatter(
             x=[x[at] for _, at, _ in ends],
             y=[cycle.lv[at] for _, at, _ in ends],
             mode="markers+text",
             marker={"color": colour, "size": 10, "line": {"color": "white", "width": 1}},
-            text=[f"{end} {cycle.lv[at]:.0f} mL" for end, at, _ in ends],
+            text=[f"{end} {words} mL" for (end, *_), words in zip(ends, written, strict=True)],
             textposition=[place for *_, place in ends],
             name=f"{name}ends of diastole and systole",
             showlegend=False,

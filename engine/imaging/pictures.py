@@ -207,6 +207,21 @@ def captioned(
     return np.asarray(image)
 
 
+def widened(picture: UInt8[np.ndarray, "high wide 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture in the middle of one of 16 : 9, the shape of a slide, as large as it was.
+
+    >>> widened(np.zeros((90, 60, 3), np.uint8)).shape, widened(np.zeros((40, 160, 3), np.uint8)).shape
+    ((90, 160, 3), (90, 160, 3))
+    """
+    high, wide = picture.shape[:2]
+    height, width = max(high, round(wide * 9 / 16)), max(wide, round(high * 16 / 9))
+    found = np.empty((height, width, 3), np.uint8)
+    found[:] = NIGHT
+    top, left = (height - high) // 2, (width - wide) // 2
+    found[top : top + high, left : left + wide] = picture
+    return found
+
+
 def _on_a_line(text: str, room: int, size: int) -> tuple[str, int]:
     """A text on one line of so many pixels, and those of its letters; cut short where they would be too small to be read."""
     fits = next((s for s in range(size, SMALLEST - 1, -1) if _font(s).getlength(text) <= room), 0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from engine.imaging.grid import cycle_by, phases_of
@@ -34,6 +34,8 @@ ROWS = 64
 IMAGE_STEPS, TABLE_STEPS, ROW_STEPS = 8, 32, 16
 #: evaluations of the local network that draws a scan's detail
 DETAIL_STEPS = 1
+#: parts as which progress counts the decoding with the mask, and the detail, each about as long as the steps
+PARTS = 6
 #: of the times of a scan's steps (:func:`engine.model.sampler.schedule`): nearest to 100 steps of the same seeds (engine/LOG.md)
 IMAGE_POWER = 0.7
 
@@ -73,9 +75,19 @@ def evaluations(net: JointModel) -> int:
 
 
 def drawing_units(steps: int) -> int:
-    """What the progress of drawing one person, or one block of rows, counts: ``steps`` evaluations, the decoding and the detail,
-    which may be none."""
-    return steps + 2
+    """What the progress of drawing one person, or one block of rows, counts: ``steps`` evaluations, and :data:`PARTS` of the decoding
+    and of the detail, which may be none."""
+    return steps + 2 * PARTS
+
+
+def _local_nets(model: JointModel) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The networks whose layers run while a mask is drawn with its detail, and while the detail of a scan is."""
+    if model.config.detail is None:
+        return [], []
+    masks: list[nn.Module] = [model.mask_detail] if model.draws_masks else []
+    if model.tells_tissues:
+        return [], [model.tissues, *masks, model.detail]
+    return masks, [model.detail]
 
 
 def checked_weight(weight: float, name: str) -> float:
@@ -175,6 +187,7 @@ class Model:
         size = (GPU_BATCH if self.device == "cuda" else 1) if self.has_image else ROWS
         starts = range(0, n, size)[ranks.rank :: ranks.size]
         tally = Tally(progress, len(starts) * drawing_units(steps))
+        of_mask, of_detail = _local_nets(model)
         for start in starts:
             last = min(seed + start + size, seed + n) if self.has_image else seed + start + size
             seeds = list(range(seed + start, last))
@@ -184,22 +197,22 @@ class Model:
             known = with_masks(model, given_rows(model, rows), [labels] * len(seeds), drawn=draws_mask)
             for state in integrated(model, noise, known, weight, times):
                 tally.add()
-            scans = model.decode(state.image) if self.has_image else None
             volumes, drawn, field = [None] * len(seeds), None, None
-            if draws_mask and scans is not None:
-                # a draft's mask is the likeliest
-                drawn, field = model.drawn_mask(state.mask, scans, seeds) if detail else model.seen_mask(state.mask)
-            tally.add()
-            if scans is not None:
-                if detail:
-                    shown = drawn if labels is None else labels.to(scans.device).expand(len(seeds), -1, -1, -1)
-                    scans = model.detailed(scans, shown, seeds, DETAIL_STEPS, field=field)
-                volumes = scans.cpu().numpy()
+            with tally.stage(PARTS, of_mask if draws_mask and detail else []):
+                scans = model.decode(state.image) if self.has_image else None
+                if draws_mask and scans is not None:
+                    # a draft's mask is the likeliest
+                    drawn, field = model.drawn_mask(state.mask, scans, seeds) if detail else model.seen_mask(state.mask)
+            with tally.stage(PARTS, of_detail if detail else []):
+                if scans is not None:
+                    if detail:
+                        shown = drawn if labels is None else labels.to(scans.device).expand(len(seeds), -1, -1, -1)
+                        scans = model.detailed(scans, shown, seeds, DETAIL_STEPS, field=field)
+                    volumes = scans.cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
             masks = [mask] * len(seeds)
             if drawn is not None and with_mask:
                 masks = [self.segmentation(part) for part in drawn.cpu().numpy()]
-            tally.add()
             for s, volume, attributes, part in list(zip(seeds, volumes, rows, masks, strict=True))[: n - start]:
                 scan = None if volume is None else self._volume(volume, attributes)
                 yield Person(scan, {k: attributes[k] for k in self.schema.names}, s, part)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
 
 from engine.model.flow import Joint, Levels, VelocityField
 
@@ -36,3 +39,27 @@ class Tally:
             return found
 
         return counted
+
+    @contextmanager
+    def stage(self, parts: int, nets: Sequence[nn.Module]) -> Iterator[None]:
+        """A stage that counts as so many ``parts``, told while the convolutions of its ``nets`` run, and what is left of them at its
+        end; each is a point at which the ask can be cancelled. Where there are no nets all parts are told at the end."""
+        layers = [layer for net in nets for layer in net.modules() if isinstance(layer, nn.Conv3d)]
+        end = self.done + parts
+        heard = 0
+
+        def ran(*_of_layer: object) -> None:
+            nonlocal heard
+            heard += 1
+            # a layer that runs again, in another tile or evaluation, tells no more than the last part but one
+            while self.done < min(end - parts + parts * heard // len(layers), end - 1):
+                self.add()
+
+        hooks = [layer.register_forward_hook(ran) for layer in layers]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        while self.done < end:
+            self.add()

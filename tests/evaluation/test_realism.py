@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,20 @@ def found_in(data: Gathered) -> dict[str, ReportedFigure]:
     parts, missing = realism_parts(data, np.random.default_rng(0))
     assert not missing
     return {part.key: part for part in parts if isinstance(part, ReportedFigure)}
+
+
+def test_channels_are_called_by_their_names(seen: Gathered) -> None:
+    """Where names were gathered they stand in figures, tables and curves; else channels are counted."""
+    data = replace(seen, channels=("water", "fat"))
+    parts, _ = realism_parts(data, np.random.default_rng(0))
+    figures = {part.key: part.name for part in parts if isinstance(part, ReportedFigure)}
+    assert figures["edges_95_1"] == "edge sharpness, strongest 5% of voxels, water: made over real"
+    assert figures["edges_95_2"] == "edge sharpness, strongest 5% of voxels, fat: made over real"
+    (sheet,) = (part for part in parts if isinstance(part, Sheet) and part.columns[0] == "channel")
+    (plot,) = (part for part in parts if isinstance(part, Plot) and part.kind == "line")
+    assert {row[0] for row in sheet.rows} == {"water", "fat"}
+    who = ("real (training beside test)", "synthetic")
+    assert set(plot.series) == {f"{one}, {name}" for one in who for name in ("water", "fat")}
 
 
 def test_honest_persons_are_as_real(seen: Gathered) -> None:

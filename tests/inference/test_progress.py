@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import engine
 from engine.inference.counterfactual import counterfactual, generated_counterfactual, invert
 from engine.inference.export import write_counterfactuals, write_generated_counterfactuals
+from engine.inference.generate import PARTS, drawing_units
 from engine.inference.impute import impute
 from engine.inference.infer import infer
-from engine.inference.progress import ProgressCallback
+from engine.inference.progress import ProgressCallback, Tally
 from engine.vocabulary.schema import Row
 
 GIVEN = {"age": 40.0, "sex": "F"}
@@ -99,7 +102,8 @@ def test_a_generated_counterfactual_counts_its_persons(model: engine.Model) -> N
         generated_counterfactual(
             model, 3, GIVEN, OLDER, 2, hold=hold, progress=lambda done, total, told=told: told.append((done, total))
         )
-        assert told == [(k, 4 * persons) for k in range(1, 4 * persons + 1)]
+        total = drawing_units(2) * persons
+        assert told == [(k, total) for k in range(1, total + 1)]
 
 
 def test_a_generated_counterfactual_takes_persons_of_the_caller(model: engine.Model) -> None:
@@ -136,3 +140,53 @@ def test_files_of_what_ifs_count_to_the_end_and_a_cancelled_one_leaves_none(
             model, tmp_path / "person", seed=1, factual=GIVEN, interventions=[OLDER], steps=2, progress=enough
         )
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_a_long_stage_is_told_while_its_layers_run() -> None:
+    """Four layers of a stage of eight parts: two parts a layer, the last at its end; a second run of the layers adds none."""
+    net = nn.Sequential(*[nn.Conv3d(1, 1, 1) for _ in range(4)])
+    told: list[int] = []
+    tally = Tally(lambda done, total: told.append(done), 10)
+    tally.add()
+    seen = []
+    with tally.stage(8, [net]):
+        for layer in net:
+            layer(torch.zeros(1, 1, 2, 2, 2))
+            seen.append(tally.done)
+        net(torch.zeros(1, 1, 2, 2, 2))
+        seen.append(tally.done)
+    assert (seen, told) == ([3, 5, 7, 8, 8], list(range(1, 10)))
+    net(torch.zeros(1, 1, 2, 2, 2))
+    assert tally.done == 9, "nothing is heard of what runs later"
+
+
+def test_a_long_stage_is_cancelled_within() -> None:
+    net = nn.Sequential(*[nn.Conv3d(1, 1, 1) for _ in range(4)])
+    ran: list[int] = []
+    for layer in net:
+        layer.register_forward_hook(lambda *_: ran.append(1))
+
+    def enough(done: int, total: int) -> None:
+        raise _Enough
+
+    with pytest.raises(_Enough), Tally(enough, 4).stage(4, [net]):
+        net(torch.zeros(1, 1, 2, 2, 2))
+    assert len(ran) == 1
+    net(torch.zeros(1, 1, 2, 2, 2))
+    assert len(ran) == 5
+
+
+def test_the_detail_of_a_mask_is_told_in_parts(mask_run: Path) -> None:
+    """Law: in the stage of the detail, too, progress is told one by one, and while its layers run."""
+    model = engine.load(mask_run / "checkpoint", device="cpu")
+    told: list[tuple[int, int]] = []
+    while_running: list[int] = []
+    net = model.checkpoint.model.detail.net.out
+    hook = net.register_forward_hook(lambda *_: while_running.append(len(told)))
+    try:
+        model.generate(seed=3, steps=2, with_mask=True, progress=lambda done, total: told.append((done, total)))
+    finally:
+        hook.remove()
+    total = drawing_units(2)
+    assert told == [(k, total) for k in range(1, total + 1)]
+    assert while_running[0] > 2 + PARTS, "some parts of the detail are told before its last layer has run"

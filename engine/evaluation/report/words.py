@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.anatomy.words import column_title, in_words, measure_title, within
+from engine.anatomy.words import channel_in_words, column_title, in_words, measure_title, within
 from engine.vocabulary.catalogue import CATALOGUE
 
 
@@ -51,7 +51,7 @@ TERMS: tuple[tuple[str, str, str, str], ...] = (
     (rf"coverage{_SPACE}", "Coverage ({features})", "Coverage", "Share of real scans with a synthetic one as near as their nearest real ones. Low: parts of the real distribution are left empty."),
     (r"MS-SSIM between persons", "MS-SSIM between persons", "MS-SSIM between persons", "Multi-scale structural similarity of two different persons. Higher than in real persons: the model draws them too alike; lower: noise."),
     (r"power spectrum: worst deviation from real, (?P<rest>.+) of Nyquist", "Power spectrum: largest deviation, {rest} of the Nyquist frequency", "Power spectrum", "By which share the power of detail differs from that of real scans, at the size of detail where it differs most. High: detail is missing (blur) or there is too much of it (grain)."),
-    (r"edge sharpness, strongest (?P<rest>[^,:]+?)(?P<channel>, channel \d+)?: made over real", "Edge sharpness, steepest {rest}{channel}: synthetic over real", "Edge sharpness", "Intensity gradient along borders, as a ratio to real scans. Below 1: blurred; above 1: oversharpened. Channels are counted in the order of the scan's files (Dixon: water, fat)."),
+    (r"edge sharpness, strongest (?P<rest>[^,:]+?)(?P<channel>, [\w ]+)?: made over real", "Edge sharpness, steepest {rest}{channel}: synthetic over real", "Edge sharpness", "Intensity gradient along borders, as a ratio to real scans. Below 1: blurred; above 1: oversharpened."),
     (r"(?P<rest>.+): made over real", "{Rest}: synthetic over real", "Synthetic over real", "Ratio of the means of synthetic and real scans; 1 is as real."),
     (r"(?P<measure>\w+): made beside real persons, Cohen's d", "{Measure}: synthetic minus real, Cohen's d", "Cohen's d", "Difference between the means of synthetic and real persons in standard deviations. Above 0: larger in synthetic persons; below 0: smaller."),
     (r"alpha-precision", "α-precision of rows", "α-precision", "Whether synthetic rows spread about the centre as real ones do: for every share of real rows, innermost first, how many synthetic rows lie as near; 1 is as many. Low: they lie too far out, or all in the middle."),
@@ -115,6 +115,8 @@ def _said(parts: dict[str, str | None]) -> dict[str, str]:
             found["measures"] = ", ".join(within(measure_title(name)) for name in re.split(r",\s*", text))
         elif part == "features":
             found["features"] = FEATURES.get(text, text)
+        elif part == "channel":
+            found["channel"] = channel_in_words(text)
         elif part == "attack":
             found["attack"] = ATTACKS.get(text, text)
         else:
@@ -129,7 +131,7 @@ def glosses(names: list[str]) -> dict[str, str]:
 
 
 def sheet_in_words(sheet: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of a report for a reader: columns and measures by their titles, in headings and in cells."""
+    """A table of a report for a reader: columns, measures and channels by their titles, in headings and in cells."""
     heads = [str(head) for head in sheet["columns"]]
     rows = [[_cell_in_words(cell, head) for cell, head in zip(row, heads, strict=True)] for row in sheet["rows"]]
     columns = [in_words(head) for head in heads]
@@ -137,12 +139,15 @@ def sheet_in_words(sheet: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plot_in_words(plot: Mapping[str, Any]) -> dict[str, Any]:
-    """A plot of a report for a reader: title, axes and the labels of a table of numbers in words; curves as they are."""
+    """A plot of a report for a reader: title, axes and the labels of a table of numbers in words, and of curves channels by their names."""
     series = dict(plot["series"])
     if plot["kind"] == "heat":
         series |= {
             key: [label_in_words(text) for text in series[key]] for key in ("labels", "rows_labels") if key in series
         }
+    else:
+        # reports of before called them so
+        series = {re.sub(r"^made\b", "synthetic", channel_in_words(name)): curve for name, curve in series.items()}
     axes = ("", "group") if "rows_labels" in series else ("column", "column")
     x, y = (str(plot["x"]), str(plot["y"])) if plot["kind"] == "line" else axes
     words = {"title": in_words(plot["title"]), "x": in_words(x), "y": in_words(y), "note": in_words(plot["note"] or "")}
@@ -159,6 +164,9 @@ def label_in_words(text: object) -> str:
 
 
 def _cell_in_words(cell: Any, head: str) -> Any:
+    if head == "channel" and not isinstance(cell, str):
+        # counted, in reports of before; the one channel of a scan has no name to tell
+        return channel_in_words(f"channel {cell}").removeprefix("channel ")
     if not isinstance(cell, str):
         return cell
     return measure_title(cell) if head == "measure" else label_in_words(cell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ from engine.evaluation.subjects.extract import Setting, Task
 from engine.evaluation.subjects.gather import Step, claim, gather
 from engine.evaluation.subjects.gaussian import LatentGaussian
 from engine.evaluation.subjects.people import Gathered
+from engine.imaging.grid import phases_of
 from engine.inference.generate import DISCLAIMER, Model, load
 from engine.measure.shipped import load_ruler
 from engine.storage.ranks import SINGLE, Ranks
@@ -121,6 +122,7 @@ def report(
     if not ranks.leads:
         return
     data = plan.assembled(work, tasks, about, used, ruler_units(used.region))
+    data = replace(data, channels=phases_of(model.checkpoint.config.channels)[0])
     sections: list[Section] = []
     yield from _sections(kind, model, options, data, work, sections)
     about["seconds"] = round(time.monotonic() - began, 1)
@@ -192,7 +194,7 @@ def section_makers(
         ("subgroups", subgroup_section),
     ]
     if options.classifier:
-        makers.append(("real or made", lambda data, schema, rng: discriminator_section(data, rng)))
+        makers.append(("real or synthetic", lambda data, schema, rng: discriminator_section(data, rng)))
     if options.cost:
         makers.append(("cost", lambda data, schema, rng: cost_section(model, options.steps or model.steps)))
     return makers

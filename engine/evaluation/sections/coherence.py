@@ -118,11 +118,11 @@ def anatomy(
                         figure=found.slope_ratio,
                         aim="equal",
                         target=1.0,
-                        note=f"real {found.real.slope.value:.3g}, made {found.synthetic.slope.value:.3g} {unit} per unit",
+                        note=f"real {found.real.slope.value:.3g}; synthetic {found.synthetic.slope.value:.3g} {unit} per unit",
                     )
                 )
     title = "Measured anatomy on attributes"
-    columns = ("measure", "attribute", "r real", "r made", "slope real", "slope made", "ratio")
+    columns = ("measure", "attribute", "r real", "r synthetic", "slope real", "slope synthetic", "ratio")
     return [
         *figures,
         Sheet(title=title, columns=columns, rows=tuple(rows), note="Unpaired: free samples of the model."),

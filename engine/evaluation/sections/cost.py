@@ -39,7 +39,7 @@ def section_of(found: Mapping[str, Any]) -> Section:
     return Section(
         key="cost",
         title="Cost",
-        meaning="What one made person takes of this machine, and what the published network for synthetic brains would take.",
+        meaning="What one synthetic person takes of this machine, and what the published network for synthetic brains would take.",
         method=f"{ours['what']} beside {theirs['what']}, random weights, on the same machine ({found['machine']['cpu']}, "
         f"{ours['device']}, {found['machine']['threads']} threads, load {found['machine']['load']}). Energy: {ours['method']}; "
         f"{ours['grams_per_kwh']:g} g CO2e a kWh ({ours['country']}). Published network: {theirs['extrapolated'] or 'measured whole'}.",

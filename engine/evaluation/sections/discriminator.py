@@ -26,10 +26,10 @@ def discriminator_section(data: Gathered, rng: np.random.Generator) -> Section:
             missing.append(f"{words.capitalize()}: {error}.")
     return Section(
         key="discriminator",
-        title="Real or made",
-        meaning="Can a network that is trained to do so tell a made scan from a real one? At .5 it guesses; at 1 it always knows, "
+        title="Real or synthetic",
+        meaning="Can a network that is trained to do so tell a synthetic scan from a real one? At .5 it guesses; at 1 it always knows, "
         "though a radiologist may not. Whole scans show whether the anatomy is right, crops whether the texture is.",
-        method="A narrow 3D ResNet-10, trained anew for each of five folds on the persons of the other four, as many made as real; all "
+        method="A narrow 3D ResNet-10, trained anew for each of five folds on the persons of the others, as many synthetic as real; all "
         "volumes of a person lie in one fold. Real persons are the test persons, filled up with training persons, who are learnt from "
         "and not judged. AUC within folds, bootstrapped over persons. Floor: the same for two random halves of the real persons.",
         figures=figures,

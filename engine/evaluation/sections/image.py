@@ -55,14 +55,14 @@ def image_section(data: Gathered, rng: np.random.Generator) -> Section:
     return Section(
         key="image",
         title="Image fidelity",
-        meaning="Do the made scans look like scans of real people, and do they show the variety that real people have? Precision "
+        meaning="Do synthetic scans look like scans of real people, and do they show the variety that real people have? Precision "
         "asks the first, recall the second: a model that draws one perfect person over and over has precision 1 and recall 0. "
         "Then what the eye sees first: is there as much detail of every size, are borders as sharp, are the parts as large?",
         method="Features are standardised and projected on principal components fitted on training persons. Each figure compares "
         "as many synthetic persons with the test persons, never trained on; the floor does the same with real training "
         f"persons, the ceiling with normal noise of twice the spread ({DRAWS} draws each, 95% of them in brackets). Intervals of figures "
         "are from half-samples; p is of the permutation test that both come of one distribution. "
-        "Ratios and Cohen's d set the means of made persons beside those of test persons (bootstrap over both); their floor "
+        "Ratios and Cohen's d set the means of synthetic persons beside those of test persons (bootstrap over both); their floor "
         "sets training beside test persons.",
         figures=[*figures, *(part for part in parts if isinstance(part, ReportedFigure))],
         sheets=[*sheets, *(part for part in parts if isinstance(part, Sheet))],

@@ -60,12 +60,12 @@ def privacy_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gene
     return Section(
         key="privacy",
         title="Privacy audit",
-        meaning="Could a made person be a copy of somebody whose scan trained the model? Made persons should be no nearer to training "
-        "persons than people who never took part are. Passing is no proof of anonymity: it means that these attacks found nothing.",
+        meaning="Could a synthetic person be a copy of somebody whose scan trained the model? Synthetic persons should be no nearer to "
+        "training persons than people who never took part are. Passing is no proof of anonymity: these attacks found nothing.",
         method=f"Training and held-out persons ({m} each) are exchangeable if nothing is remembered: the p of records is of swapping them. "
-        "Copies: the share of made persons nearer to a training scan than 95% of held-out real persons are, by the encoder fold "
+        "Copies: the share of synthetic persons nearer to a training scan than 95% of held-out real persons are, by the encoder fold "
         "that never saw that training person; p is of the exact precedence test. Patches: cubes of 8 voxels at matching places, "
-        "contrast-normalised; p of their distances is of permuting made and held-out persons, p of their nearest neighbours of "
+        "contrast-normalised; p of their distances is of permuting synthetic and held-out persons, p of their nearest neighbours of "
         "swapping training and held-out persons. Membership: AUC of the velocity's loss. The memoriser "
         "replays training scans, perturbed, with rows jittered: tests that do not catch it prove nothing.",
         figures=figures,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -100,8 +100,11 @@ def _ratio_of(
     )
 
 
-def _channel(place: int, channels: int) -> str:
-    return f", channel {place + 1}" if channels > 1 else ""
+def _channel(place: int, names: Sequence[str], channels: int) -> str:
+    """Which channel a figure is of, where there are several: by its name, where names were gathered."""
+    if channels == 1:
+        return ""
+    return f", {names[place]}" if len(names) == channels else f", channel {place + 1}"
 
 
 def spectrum(data: Gathered, rng: np.random.Generator) -> Parts:
@@ -124,9 +127,9 @@ def spectrum(data: Gathered, rng: np.random.Generator) -> Parts:
     )
     rows, series = [], {}
     for channel in range(test.shape[1]):
-        curves = {"real (training beside test)": train, "made": made}
+        curves = {"real (training beside test)": train, "synthetic": made}
         for title, other in curves.items():
-            name = title + _channel(channel, test.shape[1])
+            name = title + _channel(channel, data.channels, test.shape[1])
             series[name] = [RADII.tolist(), power_ratio(test, other)[channel].tolist()]
         for place, radius in enumerate(RADII):
 
@@ -134,10 +137,18 @@ def spectrum(data: Gathered, rng: np.random.Generator) -> Parts:
                 return float(power_ratio(real, other)[channel, place])
 
             figure, floor = _beside(at, test, made, rng), _drawn(at, test, train, size, rng)
-            rows.append((channel + 1, float(radius), 2 / float(radius), figure, floor))
-    columns = ("channel", "radius, of Nyquist", "wave, voxels", "made over real", "real over real")
+            rows.append(
+                (
+                    _channel(channel, data.channels, test.shape[1])[2:] or 1,
+                    float(radius),
+                    2 / float(radius),
+                    figure,
+                    floor,
+                )
+            )
+    columns = ("channel", "radius, of Nyquist", "wave, voxels", "synthetic over real", "real over real")
     note = "Below 1 detail of this size lacks (blur), above 1 there is too much of it (grain, weave)."
-    title = "Power spectrum: mean power of made over that of test persons"
+    title = "Power spectrum: mean power of synthetic over that of test persons"
     return [
         worst,
         Sheet(title=title, columns=columns, rows=tuple(rows), note=note),
@@ -160,7 +171,7 @@ def edges(data: Gathered, rng: np.random.Generator) -> Parts:
 
             strongest = f"strongest {100 * (1 - quantile):.0f}% of voxels"
             key = f"edges_{round(100 * quantile)}" + (f"_{channel + 1}" if channels > 1 else "")
-            name = f"edge sharpness, {strongest}{_channel(channel, channels)}: made over real"
+            name = f"edge sharpness, {strongest}{_channel(channel, data.channels, channels)}: made over real"
             note = f"below 1: borders are blurred; asked: within {SHARPNESS:.0%}"
             figures.append(_ratio_of(key, name, sides, at, note, rng))
     return figures

@@ -91,7 +91,7 @@ def subgroup_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gen
                 columns=(
                     "group",
                     "share of real",
-                    "share of made",
+                    "share of synthetic",
                     "within the support",
                     *(f"{n}: reading error" for n in errors),
                 ),
@@ -100,7 +100,7 @@ def subgroup_section(data: Gathered, schema: AttributeSchema, rng: np.random.Gen
         ],
         plots=[
             Plot(
-                title="Share made minus share real",
+                title="Share of synthetic minus share of real persons",
                 kind="heat",
                 x="",
                 y="",

@@ -43,7 +43,7 @@ def table_section(data: Gathered, schema: AttributeSchema, rng: np.random.Genera
     return Section(
         key="table",
         title="Table fidelity",
-        meaning="Do the made rows look like rows of real people: each column, what goes with what, and no impossible person?",
+        meaning="Do synthetic rows look like rows of real people: each column, what goes with what, and no impossible person?",
         method="As many synthetic rows as test rows; the floor is the same figure for real training rows. Wasserstein distances are in "
         "units of the column and in real standard deviations; associations are Pearson's r, the correlation ratio or Cramér's V; "
         "detection is the cross-validated AUC of telling both apart (0.5 is ideal).",
@@ -145,7 +145,7 @@ def _columns(mine, theirs, some_train, train, schema, rng) -> list[Sheet]:
                 "real against real",
                 "Jensen-Shannon",
                 "real against real",
-                "missing real / made",
+                "missing real / synthetic",
             ),
             rows=tuple(
                 (

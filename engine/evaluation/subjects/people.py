@@ -53,13 +53,15 @@ class People:
 class Gathered:
     """All sides by name (``test``, ``train``, ``synthetic``, and others), with what every section needs to know of them.
 
-    ``measures`` names the columns of ``measures`` with their unit; ``features`` which features there are.
+    ``measures`` names the columns of ``measures`` with their unit; ``features`` which features there are; ``channels`` those of a
+    scan, without its phases.
     """
 
     sides: dict[str, People]
     measures: dict[str, str]
     features: tuple[str, ...]
     about: dict[str, Any]
+    channels: tuple[str, ...] = ()
 
     def __getitem__(self, side: str) -> People:
         if side not in self.sides:

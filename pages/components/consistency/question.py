@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.consistency.work import Plan
+from pages.components.parts.attribute_controls import range_control
 from pages.components.parts.choice import one_of
-from pages.components.state.address import seen_range, tidy, whole
-from pages.components.state.person_table import label, level, unit
+from pages.components.state.address import seen_range, tidy
+from pages.components.state.person_table import label, level
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -71,18 +72,8 @@ def _span(column: Number, real: Relation) -> tuple[float, float]:
     """A range of the attribute; at first the one in which the middle 95 % of the real cohort lies."""
     low, high = seen_range(column)
     start = (float(round(max(low, real.low))), float(round(min(high, real.high))))
-    units, key = unit(column.unit), f"consistency.{column.name}"
-    wish: list[Any] = list(st.session_state.get(key, start))
-    st.session_state[key] = tuple(min(high, max(low, float(value))) for value in wish)  # another model, another range
-    chosen: Any = st.slider(  # a pair, since its state is one
-        f"{label(column.name)} from, to ({units})" if units else f"{label(column.name)} from, to",
-        float(low),
-        float(high),
-        step=1.0 if whole(column) else 0.5,
-        format="%g",
-        key=key,
-        help="Persons are asked for evenly over this range.",
-    )
+    key, text = f"consistency.{column.name}", "Persons are asked for evenly over this range."
+    chosen = range_control(column, f"{label(column.name)} from, to", key, start, [*st.columns(2), st.container()], text)
     first, last = (float(tidy(column, value) or 0) for value in chosen)
     return first, last
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,10 +13,12 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.figures.charts import consistency_figure
 from engine.vocabulary.schema import Number
 from pages.components.consistency.work import Plan, Point, cohort_of, number, to_csv, visit
+from pages.components.parts.chart import saved_as
 from pages.components.parts.choice import one_of
 from pages.components.parts.heart.panel import Shown, heart_panel
 from pages.components.parts.mask.asked import NOTE as NOTE_OF_MASKS
 from pages.components.parts.mask.asked import persons_table
+from pages.components.parts.ruler.numbers import error_of
 from pages.components.parts.ruler.reader import reading_of, region_drawn
 from pages.components.parts.teaching.example import marked
 from pages.components.parts.teaching.glossary import terms
@@ -67,13 +70,13 @@ def asked_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> 
     st.caption(f"{ruler.definitions[measure]} {note(model, ruler)}", help=terms("guidance", "slope", "interval"))
 
 
-def cycles_shown(model: Model, plan: Plan, points: list[Point]) -> None:
+def cycles_shown(model: Model, ruler: Ruler, plan: Plan, points: list[Point]) -> None:
     """Of hearts the cycles of both ends of what was asked, the first two who were drawn, side by side."""
     region, column = region_drawn(model), number(model.schema, plan.attribute)
     if region is None or region.phases < 2 or column is None or len(points) < ENDS:
         return
     hearts = [heart for i in range(ENDS) if (heart := _heart(model, plan, column, i)) is not None]
-    heart_panel(hearts, key="consistency")
+    heart_panel(hearts, key="consistency", error=partial(error_of, ruler))
 
 
 def _heart(model: Model, plan: Plan, column: Number, i: int) -> Shown | None:
@@ -110,8 +113,7 @@ def masks_shown(model: Model, points: list[Point]) -> None:
 
 def picture(plan: Plan, *names: str) -> dict[str, Any]:
     """Settings of a figure whose camera saves a PNG file of a telling name."""
-    name = "_".join(["somatwin", plan.model, *names]).replace(" ", "-")
-    return {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": name}}
+    return saved_as("_".join(["somatwin", plan.model, *names]).replace(" ", "-"))
 
 
 def note(model: Model, ruler: Ruler) -> str:

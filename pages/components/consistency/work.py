@@ -19,6 +19,7 @@ from pages.components.parts.mask.asked import read_with_mask
 from pages.components.parts.ruler.reader import read, ruler_for
 from pages.components.state.address import Request, tidy
 from pages.components.state.generation import Report, people_of, time_left
+from pages.components.state.job import alive
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ class Run:
     done: int
     began: float = field(default_factory=time.monotonic)
 
-    def report(self, bar: DeltaGenerator, i: int, wanted: int) -> Report:
-        """For person ``i`` of ``wanted``: what is being done, and how long the whole run will take."""
+    def report(self, moved: Report, i: int, wanted: int) -> Report:
+        """For person ``i`` of ``wanted``: tells ``moved`` what is being done, and how long the whole run will take."""
 
         def report(fraction: float, text: str) -> None:
             share = (i - self.done + fraction) / (wanted - self.done)
             who = f"Person {i + 1} of {wanted}: {text[:1].lower()}{text[1:]}"
-            bar.progress((i + fraction) / wanted, who + time_left(self.began, share))
+            moved((i + fraction) / wanted, who + time_left(self.began, share))
 
         return report
 
@@ -229,7 +230,8 @@ def carry_out(model: Model, ruler: Ruler, run: Run, wanted: int, status: DeltaGe
         bar = st.progress(len(points) / wanted, "Starting")
         st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
     try:
-        point = sample_one(model, ruler, run.plan, len(points), run.report(bar, len(points), wanted))
+        with alive(bar.progress) as moved:
+            point = sample_one(model, ruler, run.plan, len(points), run.report(moved, len(points), wanted))
         here.measured = here.measured | {run.plan: [*points, point]}
         _measured()[run.plan] = here.measured[run.plan]
         while len(_measured()) > KEPT:

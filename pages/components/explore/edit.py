@@ -175,9 +175,9 @@ def draw_edit(model: Model, places: Sequence[DeltaGenerator | None]) -> None:
     asked = here.wanted
     assert asked is not None
     began = time.monotonic()
-    moved = bars(places, here.stop)
     try:
-        here.made = _made(model, asked, lambda share, text: moved(share, text + time_left(began, share)))
+        with bars(places, here.stop) as moved:
+            here.made = _made(model, asked, lambda share, text: moved(share, text + time_left(began, share)))
     except Refusal as error:
         here.problem = refused(error)
     here.wanted = None

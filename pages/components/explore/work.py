@@ -63,7 +63,8 @@ def generate(model: Model, wanted: Request, live: bool, places: Sequence[DeltaGe
     target = draft if first else wanted
 
     try:
-        here.drawn = draw(model, target, bars(places, here.stop), draft=target != wanted)
+        with bars(places, here.stop) as report:
+            here.drawn = draw(model, target, report, draft=target != wanted)
     except Refusal as error:
         here.wanted = None
         here.problems = [str(error)]

@@ -21,6 +21,7 @@ from pages.components.parts.model_picker import load_model
 from pages.components.state.address import Request, read_query
 from pages.components.state.generation import Report, people_of, scene_of, time_left
 from pages.components.state.intervention import Question, read_question
+from pages.components.state.job import alive
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ def compare(one: Entry, other: Entry, status: DeltaGenerator) -> None:
         bar = st.progress(0.0, "Starting")
         st.button("Stop", on_click=here.stop, type="tertiary", icon=":material/stop_circle:")
     try:
-        here.scene = _scene(
-            one, other, lambda share, text: bar.progress(min(share, 1.0), text + time_left(began, share))
-        )
+        with alive(bar.progress) as moved:
+            here.scene = _scene(one, other, lambda share, text: moved(share, text + time_left(began, share)))
         here.drawn = one.key, other.key
     except Refusal as error:
         here.problem = refused(error)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from engine.anatomy.words import column_title, measure_title, within
+from engine.anatomy.words import channel_in_words, column_title, measure_title, within
 from engine.evaluation.report.page import number
 from engine.evaluation.report.words import ATTACKS
 from pages.components.model_review.work import Review
@@ -99,7 +99,7 @@ GLOSSES: tuple[tuple[str, str, Words], ...] = (
     ("Pictures", r"density" + _SEEN, lambda m, g: f"By {_seen_by(m[1])} synthetic scans lie where real ones are rare: density {g.figure.value:.2f}{_of_real(g, number)}."),
     ("Pictures", r"coverage" + _SEEN, lambda m, g: f"By {_seen_by(m[1])} only {_share(g.figure.value)} of real scans have a synthetic one close by{_of_real(g, _share)}."),
     ("Pictures", r"AUC of telling made from real: (.*)", lambda m, g: f"A trained classifier tells a synthetic scan from a real one ({m[1]}) in {_share(g.figure.value)} of pairs (a guess is 50%)."),
-    ("Pictures", r"edge sharpness, strongest (\d+)% of voxels(, channel \d+)?: made over real", lambda m, g: f"The steepest {m[1]}% of voxels{m[2] or ''}{',' if m[2] else ''} in synthetic scans are {g.figure.value:.2f} times as steep as in real ones."),
+    ("Pictures", r"edge sharpness, strongest (\d+)% of voxels(, [\w ]+)?: made over real", lambda m, g: f"The steepest {m[1]}% of voxels{channel_in_words(m[2] or '')}{',' if m[2] else ''} in synthetic scans are {g.figure.value:.2f} times as steep as in real ones."),
     ("Pictures", r"(contrast|area) (of .+): made over real", lambda m, g: f"The {m[1]} {m[2]} in synthetic scans is {g.figure.value:.2f} of that in real ones."),
     ("Pictures", r"power spectrum: .*", lambda m, g: f"Detail of some size is too strong or too weak in synthetic scans, at worst by {_share(g.figure.value)} of its power{_of_real(g, _share)}."),
     ("Pictures", r"(.+): made beside real persons, Cohen's d", lambda m, g: f"{measure_title(m[1])} of synthetic scans: {abs(g.figure.value):.1f} standard deviations {'above' if g.figure.value > 0 else 'below'} real ones."),

@@ -16,6 +16,7 @@ from engine.evaluation.report.words import glosses, label_in_words, plot_in_word
 from engine.figures.charts import heat_figure, ladder_figure, lines_figure
 from engine.vocabulary.refusal import Refusal
 from pages.components.model_review.work import ASKED, Part, Review, Worst, groups_heat, visit
+from pages.components.parts.chart import saved_as
 from pages.components.parts.choice import one_of
 from pages.components.parts.evaluation.grade import Grade, Span
 from pages.components.parts.facts import facts_list, refused
@@ -23,6 +24,7 @@ from pages.components.parts.model_picker import load_model
 from pages.components.parts.viewer.viewer import viewer
 from pages.components.state.address import Request
 from pages.components.state.generation import draw
+from pages.components.state.job import alive
 from pages.components.state.person_table import capital
 
 LADDER = (
@@ -37,7 +39,7 @@ BESIDE = (
 TO_BROKEN = "0: as real persons,<br>1: as broken data"
 OFF_REAL = "Half widths of the<br>real 95 % interval"
 ANOTHER = "The report is of other weights ({report}) than {name} here ({model}), which would draw other people."
-QUIET = {"displaylogo": False}
+QUIET = saved_as("somatwin_model-review")
 
 
 def in_short(review: Review) -> None:
@@ -58,7 +60,9 @@ def in_short(review: Review) -> None:
 def parts_shown(review: Review) -> Part:
     """The reader's choice of a part, and what it says."""
     titles = {part.key: part.title for part in review.parts}
-    chosen = one_of("Part", list(titles), "review.part", format_func=titles.get)
+    chosen = review.parts[0].key
+    if len(titles) > 1:
+        chosen = one_of("Part", list(titles), "review.part", format_func=titles.get)
     part = next(part for part in review.parts if part.key == chosen)
     st.subheader(part.title, anchor=False)
     st.markdown(part.meaning)
@@ -232,7 +236,8 @@ def worst_persons(name: str, review: Review, persons: list[Worst], status: Delta
     if st.button("Draw this person again", icon=":material/person_search:"):
         bar = status.progress(0.0, "Starting")
         try:
-            visit().drawn = draw(model, request, bar.progress)
+            with alive(bar.progress) as report:
+                visit().drawn = draw(model, request, report)
         except Refusal as error:
             st.error(refused(error))
         bar.empty()

@@ -26,7 +26,7 @@ FORMAT, VERSION = "somatwin-report", 1
 CARD_PARTS = {"evaluation": "evaluate", "privacy audit": "audit"}
 MEANINGS = {
     "evaluate": "How people who do not exist compare with real ones who took no part in the training.",
-    "audit": "Whether made people are nearer to those trained on than people who took no part are. Passing proves nothing.",
+    "audit": "Whether synthetic people are nearer to those trained on than people who took no part are. Passing proves nothing.",
 }
 #: how a plot of persons asked for several values of an attribute is headed
 ASKED = "Requested and read "

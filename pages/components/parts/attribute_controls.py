@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema, Category, Cell, Number
 from pages.components.state.address import COUNTS, Request, seen_range, tidy, whole
@@ -107,3 +111,50 @@ def number_control(column: Number, title: str, key: str, disabled: bool = False)
             f":orange[{wanted:g} lies outside what this model was trained on: {low:g} to {high:g} {unit(column.unit)}.]"
         )
     return tidy(column, value)
+
+
+def range_control(
+    column: Number, title: str, key: str, start: tuple[float, float], places: Sequence[DeltaGenerator], text: str
+) -> tuple[float, float]:
+    """Two ends within the column's seen range, by a slider and by a box each; ``places`` are those of the boxes, and of the slider with
+    what is said below it. ``st.session_state[key]`` holds the ends, the boxes follow it. What is typed outside of the range
+    becomes its nearest end, what is typed beyond the other end is refused, and both are said."""
+    low, high = seen_range(column)
+    state = st.session_state
+    step = 1.0 if whole(column) else 0.1
+    shown = "%.0f" if whole(column) else "%.1f"
+    wish: Any = state.get(key, start)
+    state[key] = tuple(min(high, max(low, float(value))) for value in wish)  # another model, another range
+
+    def take(end: int) -> None:
+        wanted = float(state[f"{key}.{end}"])
+        ends = list(state[key])
+        ends[end] = min(high, max(low, wanted))
+        beyond = ends[0] > ends[1]
+        if not beyond:
+            state[key] = tuple(ends)
+        problem = ""
+        if beyond:
+            where = f"above the upper end, {ends[1]:g}" if end == 0 else f"below the lower end, {ends[0]:g}"
+            problem = f"{wanted:g} is {where}: set that first."
+        elif ends[end] != wanted:
+            span = f"{low:g} to {high:g} {unit(column.unit)}".rstrip()
+            problem = f"{wanted:g} lies outside what this model was trained on: {span}."
+        state[f"{key}.refused"] = (state[key], problem)
+
+    *boxes, below = places
+    chosen: Any = below.slider(  # a pair, since its state is one
+        title, low, high, step=step, format=shown, key=key, help=text, label_visibility="collapsed"
+    )
+    for end, (place, name) in enumerate(zip(boxes, ("From", "To"), strict=True)):
+        state[f"{key}.{end}"] = float(chosen[end])
+        place.number_input(
+            f"{name}, {unit(column.unit)}".removesuffix(", "), key=f"{key}.{end}", on_change=take, args=(end,), step=step,
+            format=shown, help=text if end == 0 else None,
+        )  # fmt: skip
+    ends, problem = state.get(f"{key}.refused", (chosen, ""))
+    if ends != chosen:
+        del state[f"{key}.refused"]
+    elif problem:
+        below.caption(f":orange[{problem}]")
+    return float(chosen[0]), float(chosen[1])

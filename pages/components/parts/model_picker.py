@@ -16,7 +16,7 @@ from engine.vocabulary.schema import AttributeSchema, Number
 from pages.components.parts.facts import facts_list, refused
 from pages.components.parts.frame import refuse, trained_on, training_data
 from pages.components.state.address import seen_range
-from pages.components.state.person_table import label
+from pages.components.state.person_table import capital, label
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -112,7 +112,7 @@ def asks_for_nothing(address: Mapping[str, str]) -> bool:
 def model_card(name: str, model: Model) -> None:
     """The few facts a reader needs, and the whole card on demand."""
     card = model.card
-    facts = {title: str(card[key]) for key, title in FACTS.items() if key in card}
+    facts = {title: capital(str(card[key])) for key, title in FACTS.items() if key in card}
     facts |= {"Cohort": training_data(card), "Columns": columns_in_words(model.schema)}
     facts |= {"Grid": card["size"]["grid"]} if "grid" in card.get("size", {}) else {}
     facts["Weights"] = model.digest

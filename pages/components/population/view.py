@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.figures.cohort import histogram_figure, scatter_figure, shares_figure
 from engine.vocabulary.schema import Category
+from pages.components.parts.chart import saved_as
 from pages.components.parts.choice import one_of
 from pages.components.parts.facts import refused
 from pages.components.parts.onward import onward
@@ -23,7 +24,7 @@ from pages.components.population.filters import Filters, decimals, in_one_line, 
 from pages.components.population.question import filter_controls
 from pages.components.population.work import Cohort, example_cohort, visit
 from pages.components.state.generation import draw, model_lock
-from pages.components.state.job import Job, session_is_open
+from pages.components.state.job import Job, alive, session_is_open
 from pages.components.state.person_table import capital, label, level, person_rows, summary, titled
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _progress(job: Job, k: int, looks: list[bool]) -> None:
         st.rerun()
     looks.append(job.active)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, "Stopping" if job.stopping else job.text)
+        st.progress(job.share, "Stopping" if job.stopping else job.words)
         icon = ":material/stop_circle:"
         st.button("Stop", key=f"population stop {k}", on_click=job.stop, type="tertiary", icon=icon)
 
@@ -202,7 +203,7 @@ def _plots(cohort: Cohort, kept: Sequence[int]) -> None:
             figure = shares_figure(column, rows, titled(column), words)
         else:
             figure = histogram_figure(column, rows, titled(column))
-        st.plotly_chart(figure, key="population histogram", config={"displaylogo": False})
+        st.plotly_chart(figure, key="population histogram", config=saved_as("somatwin_population"))
         st.markdown(f"**{label(name)}:** {in_one_line(column, rows)}.")
         fitted = bool(column.shares if isinstance(column, Category) else getattr(column, "knots", ()))
         st.caption(FOLLOWS if fitted else "The checkpoint does not say how this column is distributed in its cohort.")
@@ -220,7 +221,7 @@ def _plots(cohort: Cohort, kept: Sequence[int]) -> None:
         st.plotly_chart(
             scatter_figure((x, y), rows, seeds, titles, by=by, words=words),
             key="population scatter",
-            config={"displaylogo": False},
+            config=saved_as("somatwin_population"),
         )
 
 
@@ -288,7 +289,8 @@ def _person(model: Model, cohort: Cohort, i: int) -> None:
         return
     place = st.empty()
     bar = place.progress(0.0, "Starting")
-    found = draw(model, cohort.person(i), bar.progress)
+    with alive(bar.progress) as report:
+        found = draw(model, cohort.person(i), report)
     place.empty()
     viewer(found.scene, key="population viewer")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.inference.generate import Model
 
 SOURCES: dict[Source, str] = {
-    "fresh": "In-silico persons, made now",
+    "fresh": "In-silico persons, computed now",
     "store": "A cohort on this computer",
     "none": "None: plausibility only",
 }
@@ -82,7 +82,9 @@ def opened(name: str, model: Model) -> None:
         return
     with st.container(border=True):
         marked(example, LOOK)
-        for place, person in zip(st.columns(2) * len(shown), shown, strict=False):
+        # row by row, so that on a phone, too, they stand in their order
+        places = [place for _ in shown[::2] for place in st.columns(2)]
+        for place, person in zip(places, shown, strict=False):
             place.image(pixels(person.planes), width="stretch", alt=f"Synthetic scan, {about(person)}")
             place.caption(f"Synthetic, not for diagnosis: {about(person)}")
 

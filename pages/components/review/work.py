@@ -30,6 +30,7 @@ from pages.components.parts.model_picker import checkpoint_names, load_model
 from pages.components.review.session import Place, Plan, RatingError, Session
 from pages.components.state.address import Request
 from pages.components.state.generation import Report, people_of, time_left
+from pages.components.state.job import alive
 from pages.components.state.scene import FOOTER, payload
 from pages.components.state.session import kept
 
@@ -261,7 +262,8 @@ def draw(session: Session, status: DeltaGenerator) -> None:
         here.card = model.card
         here.several = len(phases_of(model.checkpoint.config.channels)[0]) > 1
         trained_on(model.card)
-        draw_scans(model, session.plan, here.persons, here.scenes, bar.progress)
+        with alive(bar.progress) as report:
+            draw_scans(model, session.plan, here.persons, here.scenes, report)
     except Refusal as error:
         refuse(refused(error))
     st.rerun()

@@ -170,15 +170,18 @@ def _person(
 
 
 def step_in_words(done: int, total: int) -> str:
-    """``3 of 8``: the engine's last units of work are the decoding and the detail.
+    """``3 of 8``: the engine's last units of work are parts of the decoding with the mask, and of the detail.
 
-    >>> step_in_words(3, 10), step_in_words(8, 10), step_in_words(9, 10)
-    ('3 of 8', '8 of 8, a draft of the scan', '8 of 8, its detail')
+    >>> step_in_words(3, 20), step_in_words(8, 20), step_in_words(14, 20), step_in_words(17, 20)
+    ('3 of 8', '8 of 8, decoding', '8 of 8, its detail', '8 of 8, its detail, part 4 of 6')
     """
-    last = total - 2
+    from engine.inference.generate import PARTS
+
+    last = total - 2 * PARTS
     if done < last:
         return f"{done} of {last}"
-    return f"{last} of {last}, {'a draft of the scan' if done == last else 'its detail'}"
+    stage, part = divmod(min(done, total - 1) - last, PARTS)
+    return f"{last} of {last}, {'its detail' if stage else 'decoding'}{f', part {part + 1} of {PARTS}' if part else ''}"
 
 
 def time_left(began: float, share: float) -> str:
@@ -204,11 +207,11 @@ def turn(lock: threading.Lock, report: Report) -> Iterator[None]:
 
 @contextmanager
 def engaged(doing: str, report: Report) -> Iterator[Callable[[int, int], None]]:
-    """Hold the model for one ask; lends the ask's ``progress``, which reports each network evaluation as
-    ``doing, step 3 of 8``. Whatever ``report`` raises ends the ask."""
+    """Hold the model for one ask; lends the ask's ``progress``, which reports each unit of it as ``doing, 40%``. Whatever ``report``
+    raises ends the ask."""
 
     def progress(done: int, total: int) -> None:
-        report(done / total, f"{doing}, step {min(done + 1, total)} of {total}")
+        report(done / total, f"{doing}, {100 * done // total}%")
 
     with turn(model_lock(), report):
         report(0.0, doing)

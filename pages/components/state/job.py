@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from streamlit import runtime
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 from engine.vocabulary.refusal import Refusal
 from pages.components.state.generation import Report
@@ -20,10 +21,21 @@ Result = TypeVar("Result")
 LOG = logging.getLogger(__name__)
 #: seconds for which work goes on without anybody connected: a lost connection comes back within them
 PATIENCE = 120.0
+#: seconds after which a bar shows that it goes on although nothing was told
+TICK = 1.0
 
 
 class Stopped(Exception):
     """Raised inside the work when it is to end."""
+
+
+def going_on(text: str, seconds: float) -> str:
+    """What a bar says when for some ``seconds`` nothing new was told.
+
+    >>> going_on("Measuring", 0.3), going_on("Measuring", 3.2)
+    ('Measuring', 'Measuring · 3 s in this stage')
+    """
+    return text if seconds < TICK else f"{text} · {seconds:.0f} s in this stage"
 
 
 class Job(Generic[Result]):
@@ -40,6 +52,7 @@ class Job(Generic[Result]):
         self.problem = ""
         self.result: Result | None = None
         self._bug: Exception | None = None
+        self._told = time.monotonic()
         self._wanted, self._stopped = wanted, threading.Event()
         self._thread = threading.Thread(target=self._carry_out, args=(work,), daemon=True)
         self._thread.start()
@@ -52,6 +65,11 @@ class Job(Generic[Result]):
     @property
     def stopping(self) -> bool:
         return self.active and self._stopped.is_set()
+
+    @property
+    def words(self) -> str:
+        """Its ``text``, and for how long nothing else was told."""
+        return going_on(self.text, time.monotonic() - self._told)
 
     def stop(self) -> None:
         """End at the next report; what the work has kept stays."""
@@ -69,7 +87,7 @@ class Job(Generic[Result]):
     def _report(self, share: float, text: str) -> None:
         if self._stopped.is_set() or not self._wanted():
             raise Stopped
-        self.share, self.text = min(share, 1.0), text
+        self.share, self.text, self._told = min(share, 1.0), text, time.monotonic()
 
     def _carry_out(self, work: Callable[[Report], Result]) -> None:
         try:
@@ -83,19 +101,49 @@ class Job(Generic[Result]):
             LOG.exception("work in the background ended with a bug")
 
 
-def bars(places: Sequence[DeltaGenerator | None], stop: Callable[[], None]) -> Report:
-    """A bar with a Stop button in each of the places that there are; returns what moves them all."""
+@contextmanager
+def alive(show: Callable[[float, str], object]) -> Iterator[Report]:
+    """Lends what ``show`` is told through, in this thread; while nothing new is told, another one shows the last again with the
+    seconds since, every :data:`TICK`, so that no bar stands still in a long stage."""
+    said: list[tuple[float, str, float]] = []
+    ended, one = threading.Event(), threading.Lock()
+
+    def report(share: float, text: str) -> None:
+        with one:
+            said[:] = [(min(share, 1.0), text, time.monotonic())]
+            show(*said[0][:2])
+
+    def tick() -> None:
+        while not ended.wait(TICK):
+            with one:
+                if said and not ended.is_set():
+                    share, text, when = said[0]
+                    show(share, going_on(text, time.monotonic() - when))
+
+    thread = threading.Thread(target=tick, daemon=True)
+    add_script_run_ctx(thread)
+    thread.start()
+    try:
+        yield report
+    finally:
+        ended.set()
+
+
+@contextmanager
+def bars(places: Sequence[DeltaGenerator | None], stop: Callable[[], None]) -> Iterator[Report]:
+    """A bar with a Stop button in each of the places that there are; lends what moves them all (:func:`alive`)."""
     shown = []
     for k, place in enumerate(place for place in places if place is not None):
         row = place.container(horizontal=True, vertical_alignment="center")
         shown.append(row.progress(0.0, "Starting"))
         row.button("Stop", key=f"stop {k}", on_click=stop, type="tertiary", icon=":material/stop_circle:")
 
-    def report(share: float, text: str) -> None:
+    def show(share: float, text: str) -> None:
         for bar in shown:
-            bar.progress(min(share, 1.0), text)
+            bar.progress(share, text)
 
-    return report
+    with alive(show) as report:
+        yield report
 
 
 def session_is_open(patience: float = PATIENCE) -> Callable[[], bool]:

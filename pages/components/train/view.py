@@ -12,6 +12,7 @@ from engine.cli.terminal import duration
 from engine.figures.charts import loss_figure
 from engine.training.gallery import read_sample, sample_steps
 from engine.training.recipes import TABLE
+from pages.components.parts.chart import saved_as
 from pages.components.parts.facts import facts_list, refused
 from pages.components.parts.teaching.example import any_example, marked
 from pages.components.train.work import LOG, Run, look, stop
@@ -67,11 +68,12 @@ def example_shown() -> None:
         return
     with st.container(border=True):
         marked(example, TRAINED.format(persons=len(example.people)))
-        for place, (stage, losses) in zip(st.columns(2) * len(example.losses), example.losses.items(), strict=False):
+        places = st.columns(min(2, len(example.losses))) * len(example.losses)
+        for place, (stage, losses) in zip(places, example.losses.items(), strict=False):
             place.markdown(
                 "**Table: its loss, step by step**" if stage == "flow" else f"**{STAGES.get(stage, stage)}**"
             )
-            place.plotly_chart(loss_figure(losses), key=f"example {stage}", config={"displaylogo": False})
+            place.plotly_chart(loss_figure(losses), key=f"example {stage}", config=saved_as("somatwin_losses"))
         rows = pd.DataFrame([person.row for person in example.people])
         st.download_button(
             "Try it: their table (CSV)",
@@ -131,7 +133,7 @@ def _learnt(run: Run) -> None:
         for stage, losses in reversed([*run.losses.items()]):
             with st.container(width=PANEL):
                 st.markdown(f"**{STAGES.get(stage, stage)}**")
-                st.plotly_chart(loss_figure(losses), key=f"{run.name} {stage}", config={"displaylogo": False})
+                st.plotly_chart(loss_figure(losses), key=f"{run.name} {stage}", config=saved_as("somatwin_losses"))
     if not run.active and (run.folder / LOG).is_file():
         with st.expander("What the process said"):
             text = (run.folder / LOG).read_text("utf-8", errors="replace")

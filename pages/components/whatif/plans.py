@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from engine.vocabulary.schema import AttributeSchema, Cell, Number
+from pages.components.parts.attribute_controls import range_control
 from pages.components.state.address import seen_range, tidy
 from pages.components.state.intervention import Question
-from pages.components.state.person_table import cells_in_words, label, unit
+from pages.components.state.person_table import cells_in_words, label
 from pages.components.whatif.visit import Plan, with_cells
 
 #: values of a sweep, least, at first and most; and along each side of a grid
@@ -25,7 +25,7 @@ SWEPT, CHOSEN = "whatif.sweep.column", "whatif.sweep.chosen"
 def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
     """Which attribute, between which ends, in how many steps; the what-ifs when the button was pressed."""
     numbers = [column for column in schema.columns if isinstance(column, Number)]
-    left, middle, right, button = st.columns([2, 4, 1.4, 1.6], vertical_alignment="bottom")
+    left, *ends, right, button = st.columns([2.4, 1.4, 1.4, 1.4, 1.6], vertical_alignment="bottom")
     names = [column.name for column in numbers]
     if not st.session_state.get(CHOSEN) or st.session_state.get(SWEPT) not in names:
         # until one is chosen, it is what the what-if changes
@@ -33,14 +33,14 @@ def sweep_controls(schema: AttributeSchema, question: Question) -> Plan | None:
         st.session_state[SWEPT] = changed[0] if changed else _first(numbers, "age")
     name = left.selectbox("Attribute", names, key=SWEPT, format_func=label, on_change=_sweep_chosen)
     column = next(c for c in numbers if c.name == name)
-    low, high = seen_range(column)
-    key = f"whatif.sweep.{question.model}.{name}.ends"
-    ends = st.session_state.get(key, (low, high))
-    st.session_state[key] = tuple(min(high, max(low, float(end))) for end in ends)
-    chosen: Any = middle.slider(  # a pair, since its state is one
-        f"From, to ({unit(column.unit)})", low, high, step=0.5, format="%g", key=key
+    start, stop = range_control(
+        column,
+        f"{label(name)} from, to",
+        f"whatif.sweep.{question.model}.{name}.ends",
+        seen_range(column),
+        [*ends, st.container()],
+        "The ends of the sweep: type them here, or drag them below.",
     )
-    start, stop = chosen
     st.session_state.setdefault("whatif.sweep.n", SWEEP[1])
     n = right.number_input("Values", SWEEP[0], SWEEP[2], key="whatif.sweep.n")
     also_set(schema, question, [name])

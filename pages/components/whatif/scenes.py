@@ -89,7 +89,7 @@ def _why(question: Question, row: Mapping[str, Any], made: Made) -> str:
 def scan_scene(model: Model, scan: Scan) -> bytes:
     """What the viewer shows of an uploaded scan: the scan, and in place of a table what the model reads off it."""
     rows = []
-    for column in (part for part in model.schema.columns if part.name not in OPT_IN):
+    for column in (part for part in model.schema.columns if part.name not in OPT_IN and scan.columns):
         found = scan.columns[column.name]
         value, read = likeliest(column, found)
         shown = level(column.name, value) if isinstance(column, Category) else f"{value:g}"
@@ -97,7 +97,8 @@ def scan_scene(model: Model, scan: Scan) -> bytes:
         about = f"{column.description}: {read}"
         row = {"name": column.name, "label": label(column.name), "value": shown, "unit": units, "origin": "read"}
         rows.append(row | {"percentile": None, "description": about, "range": read})
-    person = {"title": "Your scan, real", "subtitle": "on the model's grid, as read", "file": "scan", "rows": rows}
+    told = "on the model's grid, as read" if rows else "on the model's grid"
+    person = {"title": "Your scan, real", "subtitle": told, "file": "scan", "rows": rows}
     person["says"] = "Your scan, real"
     marked = overlaid(model, [scan.mask])
     note = "Read off the scan by the model, with the range it thinks possible. Not a measurement, not for diagnosis."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +39,8 @@ DRAWS, STEPS = 24, 8
 SYNTHETIC, OWN = "Synthetic", "Scan of yours"
 
 WAITING = (
-    "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, "
-    "and the model reads age, sex and size off it; you correct them and say what is to be otherwise."
+    "Upload a scan on the left and press Read the scan. It is brought to the model's grid, its face is removed, and it is shown; "
+    "then the model reads age, sex and size off it. You correct them and say what is to be otherwise."
 )
 
 File = tuple[str, bytes]
@@ -49,15 +49,15 @@ File = tuple[str, bytes]
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scan:
     """An uploaded scan on the grid of the model with this ``digest``: its ``volume``, a ``key`` made of its voxels, ``notes``
-    on how it was read, ``doubts`` that speak against it, what the model reads off it by column, and its own ``mask`` of it where
-    it knows masks."""
+    on how it was read, ``doubts`` that speak against it, what the model reads off it by column (nothing yet, at first), and its own
+    ``mask`` of it where it knows masks."""
 
     volume: Volume
     key: str
     digest: str
     notes: tuple[str, ...]
     doubts: tuple[str, ...]
-    columns: dict[str, dict[str, Any]]
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
     mask: Segmentation | None = None
 
 
@@ -69,7 +69,7 @@ def upload_panel(model: Model) -> tuple[Scan | None, list[File]]:
     if scan is not None and scan.digest == model.digest:
         _in_use(scan)
         agreed = not scan.doubts or state.get("whatif.agreed", False)
-        return (scan if agreed else None), []
+        return (scan if agreed and scan.columns else None), []
     kinds, phases = phases_of(model.checkpoint.config.channels)
     pair = len(kinds) > 1
     what = "NIfTI file, or a DICOM series as zip"
@@ -117,32 +117,38 @@ def forget() -> None:
 
 
 def admitted(model: Model, files: Sequence[File], report: Report) -> Scan:
-    """The scan in the files, on the model's grid, and what the model reads off it.
+    """The scan in the files, on the model's grid. It waits for nobody who draws: it is to be seen at once.
 
-    Raises :class:`VolumeError` or :class:`engine.vocabulary.refusal.RequestError`, sentences that hold no file's name.
+    Raises :class:`VolumeError`, a sentence that holds no file's name.
     """
-    from engine.inference.infer import infer, posterior
     from engine.inference.intake import admit
-    from engine.inference.segment import segment
 
     report(0.0, "Checking the file")
     try:
         scan, notes = read_files(files, model.checkpoint.config.channels)
-        with engaged("Reading the attributes", lambda share, text: report(0.4 + 0.6 * share, text)) as progress:
-            report(0.05, "Bringing the scan to the model's grid")
-            volume, doubts = admit(model, scan, force=True, masker=_masker(report))
-            mask = None
-            if model.has_mask:
-                report(0.3, "Segmenting the scan")
-                mask = segment(model, volume)
-            draws = infer(model, volume, samples=DRAWS, steps=STEPS, progress=progress)
+        report(0.2, "Bringing the scan to the model's grid")
+        volume, doubts = admit(model, scan, force=True, masker=_masker(report))
     except Refusal as error:
-        said = str(error)
-        raise VolumeError(capital(said)) from None
-    columns = posterior(model.schema, draws, {})
+        raise VolumeError(capital(str(error))) from None
     key = hashlib.sha256(np.ascontiguousarray(volume.data).tobytes()).hexdigest()[:16]
-    read = {"digest": model.digest, "notes": notes, "doubts": tuple(doubts), "columns": columns}
-    return Scan(volume=volume, key=key, mask=mask, **read)
+    return Scan(volume=volume, key=key, digest=model.digest, notes=notes, doubts=tuple(doubts))
+
+
+def looked_at(model: Model, scan: Scan, report: Report) -> Scan:
+    """The ``scan`` with what the model reads off it, and its mask; waits for the model. Raises the engine's refusals."""
+    from engine.inference.infer import infer, posterior
+    from engine.inference.segment import segment
+
+    def reading(share: float, text: str) -> None:
+        report(0.3 + 0.7 * share, text)
+
+    mask = None
+    with engaged("Reading the attributes", reading) as progress:
+        if model.has_mask:
+            report(0.1, "Segmenting the scan")
+            mask = segment(model, scan.volume)
+        draws = infer(model, scan.volume, samples=DRAWS, steps=STEPS, progress=progress)
+    return replace(scan, mask=mask, columns=posterior(model.schema, draws, {}))
 
 
 def _masker(report: Report) -> BrainMasker:
@@ -151,9 +157,9 @@ def _masker(report: Report) -> BrainMasker:
     from engine.cohort.preprocess.preprocess import deepbet_masker
 
     def find(head: Volume) -> np.ndarray:
-        report(0.1, "Finding the brain and removing the face")
+        report(0.3, "Finding the brain and removing the face")
         found = deepbet_masker()(head)
-        report(0.3, "Turning the head upright")
+        report(0.7, "Turning the head upright")
         return found
 
     return find

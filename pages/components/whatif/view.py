@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.schema import AttributeSchema
+from pages.components.parts.chart import saved_as
 from pages.components.parts.heart.panel import heart_panel
 from pages.components.parts.mask.asked import NOTE
 from pages.components.parts.ruler.numbers import greyed
@@ -112,10 +113,12 @@ def _sweep_name(plan: Plan) -> str:
 
 def scan_shown(model: Model, scan: Scan) -> None:
     """An uploaded scan as it was taken in, beside what the model reads off it."""
-    st.markdown(
-        "**Your scan, real, not synthetic, and what the model reads off it.** Correct on the left what you know, and say what is "
-        "to be otherwise."
-    )
+    if scan.columns:
+        told = "**Your scan, real, not synthetic, and what the model reads off it.** Correct on the left what you know, and say what is "
+        told += "to be otherwise."
+    else:
+        told = "**Your scan, real, not synthetic, on the model's grid.** What the model reads off it follows."
+    st.markdown(told)
     viewer(scan_scene(model, scan), key="whatif viewer")
 
 
@@ -174,7 +177,15 @@ def show_tables(answer: Answer) -> None:
         st.table(places)
         st.caption(f"{SIZES}{NULL if OWN_ERROR in places.index else ''}")
         st.caption(places_in_words(answer))
-    heart_panel(answer.hearts, key="whatif", table=not answer.measured)  # it would repeat the one above
+    heart_panel(
+        answer.hearts, key="whatif", table=not answer.measured, error=_error(answer)
+    )  # it would repeat the one above
+
+
+def _error(answer: Answer) -> Callable[[str, float], float]:
+    """The errors to which the table of measures is rounded, the same before and after."""
+    stated = {row.name: row.error for row in answer.measured}
+    return lambda name, value: stated.get(name, math.nan)
 
 
 def _asked(answer: Answer) -> None:
@@ -253,7 +264,7 @@ def marks_of(question: Question) -> str:
 def charted(question: Question, what: str) -> dict[str, Any]:
     """How a chart is saved as a picture: large, and named by whose it is."""
     name = f"somatwin_{question.model}_{'scan' if question.scan else f'seed-{question.seed}'}_{what}"
-    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "format": "png", "scale": 3}}
+    return saved_as(name)
 
 
 def _pictures(model: Model, found: Answer) -> None:

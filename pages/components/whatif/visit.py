@@ -87,8 +87,20 @@ class Visit:
         """Make the files of a what-if for download."""
         self.writing = question
 
+    @property
+    def unread(self) -> Scan | None:
+        """The scan in use as long as nothing was read off it."""
+        return self.scan if self.scan is not None and not self.scan.columns else None
+
+    def put_off(self) -> None:
+        """Leave what is wanted for later: what it took until now says nothing of how long the rest takes."""
+        self.asked = time.monotonic()
+        self.had = sum(key in self.answers for key in self.wanted)
+
     def stop(self) -> None:
-        """Give up what is still to be done; what is done stays."""
+        """Give up what is still to be done; what is done stays, but for a scan off which nothing was read."""
+        if self.unread is not None:
+            self.scan = None
         self.wanted = ()
         self.reading = ()
         self.writing = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -15,7 +16,7 @@ from pages.components.state.intervention import Question
 from pages.components.state.job import bars
 from pages.components.whatif.answer import answer, export
 from pages.components.whatif.question import clear
-from pages.components.whatif.upload import OWN, File, Scan, admitted
+from pages.components.whatif.upload import OWN, File, Scan, admitted, looked_at
 from pages.components.whatif.visit import Key, visit
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ def next_work(model: Model, scan: Scan | None, ruler: Ruler | None) -> Callable[
         return lambda report: _read(model, files, report)
     if question := here.writing:
         return lambda report: _write(model, question, scan, report)
+    if (unread := here.unread) and unread.digest == model.digest:
+        return lambda report: _look(model, unread, report)
     wanted = here.wanted
+    if wanted and bool(wanted[0][0].scan) != (st.session_state.get("whatif.source") == OWN):
+        # of whom is not looked at now: it waits, and does not keep a scan waiting
+        here.put_off()
+        return None
     open_keys = [key for key in wanted if key not in here.answers]
     if wanted and wanted[0][0].digest == model.digest and open_keys:
         return lambda report: _draw(
@@ -47,7 +54,7 @@ def asked_at(places: Mapping[str, DeltaGenerator]) -> DeltaGenerator | None:
     here = visit()
     if here.writing and not here.reading:
         return None
-    if here.reading or not here.wanted or here.wanted[-1][1]:
+    if here.reading or here.unread or not here.wanted or here.wanted[-1][1]:
         return places.get("draw")
     asked = tuple(question for question, _ in here.wanted)
     return places.get("grid" if here.grid and here.grid.questions == asked else "sweep")
@@ -56,17 +63,17 @@ def asked_at(places: Mapping[str, DeltaGenerator]) -> DeltaGenerator | None:
 def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | None]) -> None:
     """Do a piece of work with progress in ``places``, then run the page again; refusals become sentences on the page."""
     here = visit()
-    moved = bars(places, here.stop)
-    several = len(here.wanted) > 1 and not here.reading and not here.writing
+    several = len(here.wanted) > 1 and not here.reading and not here.unread and not here.writing
     began, before = (here.asked, here.had / len(here.wanted)) if several else (time.monotonic(), 0.0)
 
-    def told(share: float, text: str) -> None:
+    def told(moved: Report, share: float, text: str) -> None:
         waits = WAITING.lower() in text.lower()
         left = "" if waits else time_left(began, (share - before) / (1 - before))
         moved(share, f"{text}{left}{' in all' if left and several else ''}")
 
     try:
-        work(told)
+        with bars(places, here.stop) as moved:
+            work(partial(told, moved))
     except Refusal as error:
         visit().stop()
         visit().problems = [str(error)]
@@ -94,6 +101,11 @@ def _read(model: Model, files: Sequence[File], report: Report) -> None:
     here.scan = admitted(model, files, report)
     clear(OWN, model.schema)  # what was said of another scan's person
     here.problems = ()
+
+
+def _look(model: Model, scan: Scan, report: Report) -> None:
+    """Read the attributes off the scan that is shown already."""
+    visit().scan = looked_at(model, scan, report)
 
 
 def _write(model: Model, question: Question, scan: Scan | None, report: Report) -> None:

@@ -94,6 +94,15 @@ def test_another_question_shows_its_own_cohort_and_no_old_points(app: AppTest):
     assert traces(app)["Real cohort"]["x"] != by_age
 
 
+def test_the_range_is_typed_too(app: AppTest):
+    app.number_input(key="consistency.age.0").set_value(30.0).run()
+    app.number_input(key="consistency.age.1").set_value(50.0).run()
+    assert app.slider(key="consistency.age").value == (30.0, 50.0)
+    app.number_input(key="consistency.age.1").set_value(20.0).run()
+    assert app.slider(key="consistency.age").value == (30.0, 50.0)
+    assert ":orange[20 is below the lower end, 30: set that first.]" in [text.value for text in app.caption]
+
+
 def test_a_question_asked_again_after_another_page_shows_its_persons(app: AppTest):
     app.slider(key="consistency.age").set_value((30.0, 50.0)).run()
     sample(app, 3)
@@ -147,12 +156,8 @@ def test_why_a_run_ended(points: tuple[Plan, list[dict]], change: dict, measured
 def test_progress_counts_the_whole_run(points: tuple[Plan, list[dict]]):
     said = []
 
-    class Bar:
-        def progress(self, share: float, text: str) -> None:
-            said.append((round(share, 3), text))
-
     run = Run(plan=points[0], done=4, began=time.monotonic() - 10)
-    report = run.report(Bar(), 6, 8)
+    report = run.report(lambda share, text: said.append((round(share, 3), text)), 6, 8)
     report(0.0, "Step 0 of 8")
     report(0.5, "measuring")
     assert said == [

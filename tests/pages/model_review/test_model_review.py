@@ -56,7 +56,7 @@ def sections() -> list[Section]:
         title="Groups", columns=columns, rows=(("F", "under 5", 6.0), ("M", 0.5, 10.0), ("other", 0.1, None))
     )
     heat = {"rows": [[0.1], [-0.2]], "labels": ["difference"], "rows_labels": ["F", "M"]}
-    rates = Plot(title="Share made minus share real", kind="heat", x="", y="", series=heat)
+    rates = Plot(title="Share of synthetic minus share of real persons", kind="heat", x="", y="", series=heat)
     ladder = ReportedFigure(
         key="g", name="rung", figure=Figure(value=6.0, low=2.0, high=14.0, n=20), aim="low", floor=REAL, ceiling=BROKEN
     )

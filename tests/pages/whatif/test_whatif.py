@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import engine
@@ -189,6 +190,36 @@ def test_what_is_swept_is_what_the_whatif_changes_until_another_is_chosen(app: A
     assert app.selectbox(key="whatif.sweep.column").value == "height"
 
 
+def test_the_ends_of_a_sweep_are_typed_and_dragged(app: AppTest):
+    """Boxes and slider are one value; what is outside of the range or beyond the other end is said, and the ends stay in order."""
+    visited(app, age="40", seed="1", steps="1", set_bmi="28")
+    key = "whatif.sweep.tiny.bmi.ends"
+    low, high = app.slider(key=key).min, app.slider(key=key).max
+
+    def ends() -> tuple[float, float]:
+        typed = tuple(app.number_input(key=f"{key}.{end}").value for end in range(2))
+        assert typed == app.slider(key=key).value
+        return typed
+
+    assert ends() == (low, high)
+    app.number_input(key=f"{key}.0").set_value(22.0).run()
+    app.number_input(key=f"{key}.1").set_value(26.4).run()
+    assert ends() == (22.0, 26.4)
+    app.number_input(key=f"{key}.0").set_value(30.0).run()
+    assert ends() == (22.0, 26.4)
+    assert "30 is above the upper end, 26.4: set that first." in captions(app)
+    app.number_input(key=f"{key}.1").set_value(99.0).run()
+    assert ends() == (22.0, high)
+    assert f"99 lies outside what this model was trained on: {low:g} to {high:g} kg/m²." in captions(app)
+    app.slider(key=key).set_value((23.0, 26.0)).run()
+    assert ends() == (23.0, 26.0)
+    assert "trained on:" not in captions(app)
+    app.number_input(key=f"{key}.0").set_value(22.0)
+    app.number_input(key="whatif.sweep.n").set_value(3).run()
+    press(app, "Sweep")
+    assert [person["says"] for person in scene(app)[0]["people"]] == ["BMI 22 kg/m²", "BMI 24 kg/m²", "BMI 26 kg/m²"]
+
+
 def test_what_is_typed_outside_of_the_trained_range_becomes_its_end_and_is_said(app: AppTest):
     visited(app, age="40", seed="1", steps="1", set_age="60")
     key = "whatif.person.age.after"
@@ -236,6 +267,59 @@ def test_a_scan_is_read_and_comes_back_unless_something_is_set(app: AppTest, per
     press(app, "Forget this scan")
     assert not app.get("bidi_component")
     assert not any(key[0].scan for key in app.session_state["whatif"].answers)
+
+
+def test_a_drawing_waits_while_a_scan_is_looked_at_and_goes_on_afterwards(app: AppTest, person: Volume):
+    """A scan is on screen before anything is read off it, in its own voxels, and no synthetic person is drawn meanwhile."""
+    visited(app, age="40", steps="1")
+    app.slider(key="whatif.sweep.tiny.age.ends").set_value((30.0, 60.0))
+    app.button_group(key="whatif.source").set_value("Scan of yours").run()
+    here = app.session_state["whatif"]
+    (key,) = here.answers
+    here.answers = {}
+    here.draw(key[0])
+    app.run()
+    assert (here.answers, here.wanted) == ({}, (key,)), "what was asked of somebody else waits"
+    app.file_uploader(key="whatif.files").set_value(("Doe.nii.gz", nifti(person), "application/octet-stream")).run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pages.components.whatif.work.looked_at", lambda model, scan, report: _stopped())
+        next(button for button in app.button if button.label == "Read the scan").click().run()
+    header, (voxels,) = scene(app)
+    own = np.rint(person.data.clip(0, 1) * 255).ravel(order="F")
+    assert np.abs(voxels - own).max() <= 1
+    assert (header["people"][0]["rows"], here.unread is not None, here.wanted) == ([], True, (key,))
+    app.run()
+    assert len(scene(app)[0]["people"][0]["rows"]) > 2
+    assert here.unread is None
+    app.button_group(key="whatif.source").set_value("Synthetic").run()
+    assert (list(here.answers), here.wanted) == ([key], ())
+
+
+def _stopped() -> None:
+    st.stop()
+
+
+def test_a_scan_is_taken_in_while_the_model_is_busy(model: engine.Model, person: Volume):
+    """Whoever draws holds the model; a scan is brought to its grid all the same, and only what is read off it waits."""
+    from pages.components.state.generation import WAITING, model_lock
+    from pages.components.whatif.upload import admitted, looked_at
+
+    said: list[str] = []
+
+    class Enough(Exception):
+        pass
+
+    def impatient(share: float, text: str) -> None:
+        said.append(text)
+        if WAITING in text:
+            raise Enough
+
+    with model_lock():
+        taken = admitted(model, [("Doe.nii.gz", nifti(person))], impatient)
+        assert (taken.volume.grid, taken.columns) == ((32, 32, 32), {})
+        with pytest.raises(Enough):
+            looked_at(model, taken, impatient)
+    assert set(looked_at(model, taken, lambda share, text: None).columns) == set(model.schema.names)
 
 
 def test_what_the_reader_corrects_is_held(app: AppTest, person: Volume):

@@ -3,7 +3,8 @@ reference limits; of one person, or of two side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from engine.measure.clinical import LIMITS
+from engine.measure.clinical import LIMITS, written
+from pages.components.parts.chart import saved_as
 from pages.components.parts.ruler.reader import signed
 from pages.components.state.person_table import level, unit
 
@@ -26,7 +28,17 @@ NOTE = (
     "Read by the measuring network off every phase. Papillary muscles count as blood; volumes are sums over the slices. In the "
     "bull's-eye the base is outside, the septum on the left. Associations of the cohort, not causes."
 )
-_CHART = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 3}}
+_CHART = saved_as("somatwin_heart")
+
+
+#: the stated error of a measure's value by the measure's name, NaN where none is stated
+Error = Callable[[str, float], float]
+
+
+def unstated(name: str, value: float) -> float:
+    """Of no measure an error is stated."""
+    del name, value
+    return math.nan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,9 +57,9 @@ class Shown:
         return found if isinstance(found, str) else None
 
 
-def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True) -> None:
+def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True, error: Error = unstated) -> None:
     """Show one heart, or two side by side; of more the reader chooses. Nothing where there is none. Without ``table`` on a page
-    that has another of the same measures."""
+    that has another of the same measures. A value is rounded to its ``error``, here as there."""
     if not hearts:
         return
     from engine.figures.heart import Cycle, bullseye_figure, volume_figure
@@ -57,7 +69,16 @@ def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True) -> Non
     walls = [(one, _end_diastolic_wall(one.reading)) for one in shown]
     left, right = st.columns([1, 1], gap="medium")
     with left:
-        cycles = [Cycle(title=one.title, lv=one.reading.lv, rv=one.reading.rv, seconds=one.seconds) for one in shown]
+        cycles = [
+            Cycle(
+                title=one.title,
+                lv=one.reading.lv,
+                rv=one.reading.rv,
+                seconds=one.seconds,
+                ends=ends_of(one.reading, error),
+            )
+            for one in shown
+        ]
         st.plotly_chart(volume_figure(cycles), key=f"{key} volumes", config=_CHART)
     with right:
         if all(wall is not None for _, wall in walls):
@@ -68,7 +89,7 @@ def heart_panel(hearts: Sequence[Shown], *, key: str, table: bool = True) -> Non
         else:
             st.caption("The wall's thickness could not be read: too few slices show the whole ring of it.")
     if table:
-        st.table(function_table(shown))
+        st.table(function_table(shown, error))
     st.caption(f"{NOTE} {sources(shown)}" if table else NOTE)
 
 
@@ -91,8 +112,23 @@ def _chosen(hearts: Sequence[Shown], key: str) -> list[Shown]:
     return [hearts[i] for i in chosen] or [hearts[0]]
 
 
-def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
-    """A row a measure: its value in each person, marked where it lies beyond the reference limit, the change, and the limit."""
+def said(name: str, value: float, error: Error) -> str:
+    """A measure rounded to its error; where none is stated, to whole units, a thickness to a tenth of a mm."""
+    from engine.measure.heart.reading import MEASURES
+
+    size = error(name, value)
+    return written(value, size) if math.isfinite(size) else f"{value:.{1 if MEASURES[name][1] == 'mm' else 0}f}"
+
+
+def ends_of(reading: HeartReading, error: Error) -> tuple[str, str]:
+    """End-diastolic and end-systolic volume as every table writes them."""
+    values = reading.values()
+    return said("lv_edv", values["lv_edv"], error), said("lv_esv", values["lv_esv"], error)
+
+
+def function_table(hearts: Sequence[Shown], error: Error = unstated) -> pd.DataFrame:
+    """A row a measure: its value in each person, marked where it lies beyond the reference limit, the change of the values as they
+    are written, and the limit."""
     from engine.measure.heart.reading import MEASURES
 
     values = [one.reading.values() for one in hearts]
@@ -100,12 +136,12 @@ def function_table(hearts: Sequence[Shown]) -> pd.DataFrame:
     for name, (words, of) in MEASURES.items():
         if not all(name in found for found in values):
             continue
-        digits = 1 if of == "mm" else 0
         row = {"": f"{words[0].upper()}{words[1:]}, {unit(of)}"}
         for one, found in zip(hearts, values, strict=True):
-            row[one.title or "Read"] = f"{found[name]:.{digits}f}{mark(name, found[name], one.sex)}"
+            row[one.title or "Read"] = f"{said(name, found[name], error)}{mark(name, found[name], one.sex)}"
         if len(hearts) == MOST:
-            row["Change"] = signed(values[1][name] - values[0][name], digits)
+            before, after = (said(name, found[name], error) for found in values)
+            row["Change"] = signed(float(after) - float(before), len(after.partition(".")[2]))
         row["Reference limit"] = _limit(name, hearts)
         rows.append(row)
     return pd.DataFrame(rows).set_index("")

@@ -144,7 +144,10 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         _trusted(model, ruler.measures, known)
         if model.has_mask:
             _asked(model, drawn, readings, names)
-        heart_panel(_hearts(drawn, readings, names), key="measured", table=False)  # it would repeat the one above
+        error = partial(error_of, ruler)
+        heart_panel(
+            _hearts(drawn, readings, names), key="measured", table=False, error=error
+        )  # a table would repeat the one above
     if missing and job is not None and active:
         st.fragment(_progress, run_every=LOOK)(job, pace * len(missing) >= LONG, [])
     elif missing:
@@ -277,7 +280,7 @@ def _progress(job: Job, long: bool, looks: list[float]) -> None:
         if not long:
             st.caption(job.text)
             return
-        st.progress(job.share, "Stopping" if job.stopping else job.text)
+        st.progress(job.share, "Stopping" if job.stopping else job.words)
         icon = ":material/stop_circle:"
         st.button("Stop", key="measure stop", on_click=partial(_stop, job), type="tertiary", icon=icon)
 

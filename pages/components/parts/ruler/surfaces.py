@@ -20,6 +20,7 @@ from engine.vocabulary.refusal import Refusal
 from pages.components.parts.download import stem, stl_zip
 from pages.components.parts.ruler.reader import body_of, region_drawn, ruler_for
 from pages.components.state.generation import Drawn, Report, time_left
+from pages.components.state.job import alive
 from pages.components.state.overlay import Groups, class_title
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _make(model: Model, person: Person, key: tuple[Any, ...]) -> None:
         st.button("Stop", key="surfaces stop", on_click=lambda: state.update({"surfaces wanted": None}), type="tertiary",
                   icon=":material/stop_circle:")  # fmt: skip
     ruler, why_not = (None, "") if person.mask is not None else ruler_for(model)
-    parts, notes = surfaces_of(ruler, person.volume, bar.progress, person.mask, region_drawn(model))
+    with alive(bar.progress) as report:
+        parts, notes = surfaces_of(ruler, person.volume, report, person.mask, region_drawn(model))
     notes = [why_not, *notes] if why_not else notes
     about = ABOUT if person.mask is None else ABOUT_MASK
     state.update({"surfaces": (key, parts, notes, about), "surfaces wanted": None})

@@ -13,7 +13,7 @@ from engine.anatomy.region import ENDS
 from engine.figures.sheet import Picture, sheet
 from engine.imaging.film.movie import Frame, to_gif, to_mp4
 from engine.imaging.film.turntable import FRAMES, Body, turned
-from engine.imaging.pictures import Ends, body_box, captioned, lettered
+from engine.imaging.pictures import Ends, body_box, captioned, lettered, widened
 from engine.imaging.volume import Volume
 from engine.vocabulary.schema import AttributeSchema
 from pages.components.parts.ruler.surfaces import surfaces_of
@@ -38,8 +38,15 @@ CYCLE, LOOPS = 1.0, 3
 SKIN_OPACITY = 0.32
 
 Encoder = Callable[[Sequence[Frame], float, str], bytes]
+
+
+def slides(frames: Sequence[Frame], milliseconds: float, comment: str) -> bytes:
+    """An MP4 of the shape of a slide, 16 : 9."""
+    return to_mp4([widened(frame) for frame in frames], milliseconds, comment)
+
+
 #: what a movie can be, by the end of its file's name
-KINDS: dict[str, tuple[Encoder, str]] = {"mp4": (to_mp4, "video/mp4"), "gif": (to_gif, "image/gif")}
+KINDS: dict[str, tuple[Encoder, str]] = {"mp4": (slides, "video/mp4"), "gif": (to_gif, "image/gif")}
 
 
 def marks_in_words(model: str, origin: str, weights: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
+from engine.figures.heart import Cycle, volume_figure
 from engine.measure.heart.reading import HeartReading
-from pages.components.parts.heart.panel import Shown, function_table, sources
+from pages.components.parts.heart.panel import Shown, ends_of, function_table, sources, unstated
 
 
 def heart(title: str, ef: float, sex: str, thick: float = 9.0) -> Shown:
@@ -36,6 +37,23 @@ def test_a_limit_is_of_the_persons_sex():
     assert mass["Reference limit"] == "95 (female) or 144 (male) g; above: left ventricular hypertrophy"
     ejected = table.loc["Left ventricular ejection fraction, %"]
     assert (ejected["A"], ejected["B"]) == ("50 ↓", "50")
+
+
+def test_curve_and_table_write_one_value():
+    """An error of 21 mL: tens are known, in the curve's labels as in the table, and the change is that of what is written."""
+
+    def error(name: str, value: float) -> float:
+        return 21.0 if name in ("lv_edv", "lv_esv") else float("nan")
+
+    before, after = heart("Before", 28, "M"), heart("What if", 55, "M")
+    table = function_table([before, after], error)
+    volume = table.loc["Left ventricular end-systolic volume, mL"]
+    assert (volume["Before"], volume["What if"], volume["Change"]) == ("90", "50", "-40")
+    assert [ends_of(one.reading, error) for one in (before, after)] == [("120", "90"), ("120", "50")]
+    ends = ends_of(before.reading, error)
+    figure = volume_figure([Cycle(title="", lv=before.reading.lv, seconds=0.8, ends=ends)])
+    assert list(figure.data[-1].text) == ["ED 120 mL", "ES 90 mL"]
+    assert ends_of(before.reading, unstated) == ("120", "86")
 
 
 def test_sources_are_named_and_of_one_heart_there_is_no_change():

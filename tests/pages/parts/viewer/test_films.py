@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imageio_ffmpeg import count_frames_and_secs
+from imageio_ffmpeg import count_frames_and_secs, read_frames
 from PIL import Image
 
 from engine.imaging.film.turntable import Body, turned
@@ -62,6 +62,8 @@ def test_an_mp4_has_the_whole_cycle_three_times(tmp_path: Path):
     path = tmp_path / "cycle.mp4"
     path.write_bytes(cycle_movie([cine(12, 0.9)], ("a heart", ""), MARKS, "mp4"))
     assert count_frames_and_secs(path)[1] == pytest.approx(LOOPS * 0.9, abs=0.15)
+    wide, high = next(read_frames(path))["size"]
+    assert wide / high == pytest.approx(16 / 9, abs=0.01)
 
 
 def ball(x: float) -> Surface:

@@ -110,10 +110,12 @@ def test_no_words_stand_on_others(visits: Callable[[str, int], Visit], scene: st
     planes = here.viewer.evaluate("root => root.somatwin.header.planes")
     for changes in CHANGES[scene]:
         for saved in ("All views", *planes, "3D"):
-            drawn = here.viewer.evaluate(PICTURE, [saved, changes])
-            texts = {word["text"] for word in drawn["words"]}
-            assert overprints(drawn) == [], f"{saved}, {changes}"
-            assert any("SYNTHETIC" in text for text in texts)
+            for shape in ("Slide 16:9", "As shown"):
+                drawn = here.viewer.evaluate(PICTURE, [saved, changes | {"shape": shape}])
+                texts = {word["text"] for word in drawn["words"]}
+                assert overprints(drawn) == [], f"{saved}, {changes}, {shape}"
+                assert any("SYNTHETIC" in text for text in texts)
+                assert shape == "As shown" or (drawn["width"], drawn["height"]) == (1920, 1080)
         here.page.evaluate(SETTLE)
         for pane in here.viewer.evaluate(PANES):
             assert overprints(pane) == [], f"on the page, {changes}"

@@ -269,6 +269,7 @@ def test_the_wipe_uncovers_b(pair: Visit):
 )
 def test_the_picture_is_what_is_shown(pair: Visit, key: str, mode: str):
     pair.pane("Axial").press(key)
+    pair.viewer.get_by_label("Shape of a picture").select_option("As shown")
     with pair.page.expect_download() as download:
         pair.page.keyboard.press("g")
     assert download.value.suggested_filename == "one_two.png"
@@ -279,6 +280,35 @@ def test_the_picture_is_what_is_shown(pair: Visit, key: str, mode: str):
         assert part in words
     assert pair.viewer.evaluate(COPIED) < 8, "the same picture, but for finer edges"
     assert picture.evaluate("canvas => canvas.width") >= 1920
+    pair.viewer.get_by_label("Shape of a picture").select_option("Slide 16:9")
+
+
+#: the size of the saved picture; the share of it, along its middle row and column, that lies between the first and the last dot that is
+#: not black; and how far the middle of that part is from the middle of the slide, in dots
+SLIDE = """root => {
+  const { picture } = root.somatwin, { width, height } = picture, context = picture.getContext("2d");
+  const ends = (data) => {
+    const lit = [];
+    for (let i = 0; i < data.length; i += 4) if (data[i] + data[i + 1] + data[i + 2] > 60) lit.push(i / 4);
+    return [lit[0], lit.at(-1)];
+  };
+  const [left, right] = ends(context.getImageData(0, Math.round(height * 0.3), width, 1).data);
+  return { width, height, share: (right - left) / width, aside: (left + right) / 2 - width / 2 };
+}"""
+
+
+@pytest.mark.parametrize("views", ["All views", "Axial", "Coronal", "3D"])
+def test_a_picture_is_a_slide(torso: Visit, views: str):
+    """1920 x 1080, what is shown in its middle on black, the warning below it."""
+    torso.viewer.get_by_label("Views in a picture").select_option(views)
+    with torso.page.expect_download():
+        torso.press("Save image")
+    found = torso.viewer.evaluate(SLIDE)
+    assert (found["width"], found["height"]) == (1920, 1080)
+    assert abs(found["aside"]) < 0.1 * 1920
+    assert found["share"] > 0.15
+    assert torso.viewer.evaluate_handle("root => root.somatwin.picture").evaluate(AMBER) > 300
+    torso.viewer.get_by_label("Views in a picture").select_option("All views")
 
 
 def test_a_slice_step_is_drawn_within_a_frame(torso: Visit, pair: Visit):

@@ -74,6 +74,8 @@ function buildLower(view) {
       () => toggleCine(view), String(Boolean(view.cine))),
     !mayKeep(view) ? "" : element("select", { "aria-label": "Views in a picture", title: "Which views", onchange: (event) => (view.saved = event.target.value) },
       ...[ALL, ...view.header.planes, "3D"].map((name) => element("option", { value: name, selected: name === view.saved ? "" : undefined }, `Picture: ${name}`))),
+    !mayKeep(view) ? "" : element("select", { "aria-label": "Shape of a picture", title: "1920 x 1080", onchange: (event) => (view.shape = event.target.value) },
+      ...[SLIDE, "As shown"].map((name) => element("option", { value: name, selected: name === view.shape ? "" : undefined }, name))),
     ...added("lower", view),
   ];
 }

@@ -47,6 +47,10 @@ function layLegend(context, view, width, scale) {
 const ALL = "All views";
 const SIDE = 1920;
 
+/** The shape of a slide, its height in dots, and how much of that words may take; else a picture is as large as what is shown. */
+const SLIDE = "Slide 16:9";
+const [HIGH, WORDS] = [1080, 324];
+
 /** The panes of the views that are saved: those on screen, or those of one plane. */
 function savedPanes(view) {
   const there = view.panes.filter(({ node }) => !node.classList.contains("hidden"));
@@ -83,14 +87,9 @@ function footerInWords(view) {
 /** Pixels to which the words below a picture are set, so that those of a narrow one have room. */
 const NARROW = 420;
 
-/** Some panes as shown, with the warning and the persons burned in. */
-function composePicture(view, panes) {
-  const box = around(panes);
-  const [width, top] = [box.width, box.height].map((length) => Math.round(length * dots()));
-  const scale = Math.min(dots(), width / NARROW);
+/** What stands below a picture of a width, with its letters' size, and how high that is, in dots. */
+function below(view, context, width, scale) {
   const margin = 12 * scale;
-  const canvas = element("canvas");
-  const context = canvas.getContext("2d");
   const small = `400 ${12 * scale}px ${FONT}`;
   const large = `600 ${14 * scale}px ${FONT}`;
   context.font = small;
@@ -100,11 +99,33 @@ function composePicture(view, panes) {
   const warning = wrapText(context, footerInWords(view), width - 2 * margin);
   const rows = labels.length ? labels.at(-1).row + 1 : 0;
   const legend = view.mode === "difference" ? 34 * dots() : rows * 20 * scale + (rows ? 6 * scale : 0);
-  Object.assign(canvas, { width, height: Math.round(top + legend + (lines.length * 18 + warning.length * 19 + 25) * scale) });
+  const height = Math.ceil(legend + (lines.length * 18 + warning.length * 19 + 25) * scale);
+  return { scale, margin, small, large, lines, labels, warning, legend, height };
+}
+
+/** The words below a slide: as large as leaves the panes enough of it. */
+function onSlide(view, context) {
+  const sizes = [1.5, 1.2, 0.9].map((scale) => below(view, context, SIDE, scale));
+  return sizes.find(({ height }) => height <= WORDS) ?? sizes[2];
+}
+
+/** Some panes as shown, with the warning and the persons burned in; a slide has them in its middle, on black. */
+function composePicture(view, panes) {
+  const slide = view.shape === SLIDE;
+  const box = around(panes);
+  const [wide, high] = [box.width, box.height].map((length) => Math.round(length * dots()));
+  const canvas = element("canvas");
+  const context = canvas.getContext("2d");
+  const width = slide ? SIDE : wide;
+  const words = slide ? onSlide(view, context) : below(view, context, width, Math.min(dots(), wide / NARROW));
+  const { scale, margin, small, large, lines, labels, warning, legend } = words;
+  const top = slide ? HIGH - words.height : high;
+  Object.assign(canvas, { width, height: top + words.height });
   context.fillStyle = "#000";
   context.fillRect(0, 0, canvas.width, canvas.height);
   canvas.ariaLabel = [...lines, ...warning].join("\n");
-  copyPanes(context, panes, box);
+  const [left, above] = [Math.round((width - wide) / 2), Math.round((top - high) / 2)];
+  copyPanes(context, panes, { left: box.left - left / dots(), top: box.top - above / dots() });
   if (view.mode === "difference") {
     drawScale(context, view, margin, top + 8 * dots(), Math.min(width - 2 * margin, 420 * dots()));
   }
@@ -131,8 +152,11 @@ function savePicture(view) {
   const panes = savedPanes(view);
   const { crosshair } = view;
   const { width, height } = around(panes);
-  const least = panes.length < view.panes.length / 2 ? Math.max(width, height) : width;
-  magnified = Math.max(dots(), SIDE / least);
+  if (view.shape === SLIDE) {
+    // the scale of a difference grows with the dots: it has all the room for words
+    const words = view.mode === "difference" ? WORDS : onSlide(view, element("canvas").getContext("2d")).height;
+    magnified = Math.min(SIDE / width, (HIGH - words) / height);
+  } else magnified = Math.max(dots(), SIDE / (panes.length < view.panes.length / 2 ? Math.max(width, height) : width));
   view.crosshair = false;
   drawAll(view, false);
   view.picture = composePicture(view, panes);

@@ -29,7 +29,7 @@ function createView(root) {
   const view = {
     ...START, root, slots: Object.fromEntries(names.map((name) => [name, root.querySelector(`.${name}`)])),
     mode: "single", radiological: true, crosshair: true, cutaway: false, smooth: true, overlay: false, opacity: 0.45,
-    signal: 0, folded: false, shown: 0, other: 1, saved: ALL, preset: "Skin", active: 0, coarse: 112, draws: 0, milliseconds: 0, tables: {},
+    signal: 0, folded: false, shown: 0, other: 1, saved: ALL, shape: SLIDE, preset: "Skin", active: 0, coarse: 112, draws: 0, milliseconds: 0, tables: {},
     get window() { return this.windows[this.signal]; },
     set window(value) { this.windows[this.signal] = value; },
     get range() { return this.ranges[this.signal]; },
