@@ -46,6 +46,16 @@ def test_convolutions_cost_in_proportion_to_voxels(tiny_checkpoint: Path) -> Non
     assert small["sampling"] < large["sampling"] < 16 * small["sampling"]
 
 
+def test_a_model_with_an_atlas_costs_little_more_a_voxel_where_volumes_are_large() -> None:
+    """In one piece and in tiles; 512 x 512 x 256 voxels within what is asked of a sample."""
+    few, many = (sample_flop("head-t1", grid) for grid in ((96, 96, 96), (512, 512, 256)))
+    assert few.keys() == many.keys() == {"sampling", "decoding", "mask", "detail"}
+    slope = sizes._slope([96**3, 2**26], [sum(few.values()), sum(many.values())])
+    assert slope is not None
+    assert slope < 1.05
+    assert sum(many.values()) / 2**26 < 0.3e6
+
+
 def test_an_untrained_model_draws_persons_on_its_grid(tiny_checkpoint: Path) -> None:
     before = torch.random.get_rng_state()
     model = untrained(str(tiny_checkpoint / "tiny"), (48, 32, 32))
