@@ -83,11 +83,12 @@ def _mixed(
 
 
 def _means(part: Float[Tensor, "b h x y z d"]) -> Float[Tensor, "b h i j k d"]:
-    """Of each cell the mean, of those at the end of an axis over the tokens there are."""
+    """Of each cell the mean, of those at the end of an axis over the tokens there are; no CPU pools numbers of two bytes."""
     b, h, *_, d = part.shape
-    first = part.movedim(-1, 2).flatten(0, 2)[:, None]
+    wide = part.float() if part.itemsize == 2 else part
+    first = wide.movedim(-1, 2).flatten(0, 2)[:, None]
     means = nn.functional.avg_pool3d(first, CELL, ceil_mode=True, count_include_pad=False)
-    return means[:, 0].unflatten(0, (b, h, d)).movedim(2, -1)
+    return means[:, 0].unflatten(0, (b, h, d)).movedim(2, -1).to(part.dtype)
 
 
 def _sizes(grid: Grid, like: Tensor) -> Float[Tensor, "i j k"]:

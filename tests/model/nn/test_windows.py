@@ -91,7 +91,7 @@ def test_an_evaluation_costs_in_proportion_to_tokens() -> None:
             made, (at, levels) = net(grid, width=192), state_on_meta(grid)
         flop.append(flop_of(lambda made=made, at=at, levels=levels: made(at, at, levels)))
     for less, more in itertools.pairwise(flop):
-        assert more / less < 2.15  # 4 where each sees all
+        assert more / less < 2.2  # near 4 where each sees all
 
 
 def state_on_meta(grid: tuple[int, int, int]) -> tuple[Joint, Levels]:
