@@ -121,6 +121,19 @@ def test_windows_in_half_precision_are_near() -> None:
     assert all(part.grad is not None and bool(part.grad.isfinite().all()) for part in half)
 
 
+def test_a_step_of_training_in_half_precision_has_a_gradient() -> None:
+    grid = (12, 12, 12)
+    made, (at, levels) = net(grid), state(grid)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = made(at, at, levels)
+    (found.image.float().square().mean() + found.table.float().square().mean()).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in made.blocks.parameters() if p.grad is not None)
+    assert bool((made.blocks[0].qkv.weight.grad.abs().sum(1) > 0).all())
+
+
 def test_few_tokens_see_all_pairs_as_ever() -> None:
     assert net((8, 8, 16)).windows == [None, None]
     assert [one and one.shift for one in net((8, 9, 16)).windows] == [0, CELL]
