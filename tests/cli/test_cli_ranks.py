@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +44,22 @@ def test_ranks_generate_the_files_of_one_process(checkpoint: str, tmp_path: Path
         assert [ran.out for ran in found] == [f"{tmp_path / str(n)}\n"] + [""] * (n - 1)
         assert contents(tmp_path / f"{n}") == expected
     assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.slow
+def test_torchrun_itself_generates_the_files_of_one_process(checkpoint: str, tmp_path: Path) -> None:
+    asked = ["generate", checkpoint, "--n", "3", "--device", "cpu", "--format", "parquet+zarr", "--out"]
+    assert main([*asked, str(tmp_path / "1")]) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "--"]
+    ran = subprocess.run(
+        [*torchrun, "engine", *asked, str(tmp_path / "2")],
+        capture_output=True,
+        text=True,
+        cwd=Path(engine.__file__).parents[1],
+        timeout=600,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert contents(tmp_path / "2") == contents(tmp_path / "1")
 
 
 def test_more_ranks_than_persons_are_no_harm(checkpoint: str, tmp_path: Path) -> None:

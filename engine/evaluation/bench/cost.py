@@ -70,30 +70,32 @@ def sampling_cost(
     *,
     n: int = 3,
     steps: int = 8,
+    detail: bool = True,
     country: str | None = None,
     meter: Meter | None = None,
     progress: Progress | None = None,
 ) -> Cost:
-    """Cost of one typical request (:func:`engine.evaluation.bench.sampling.typical_request`), ``n`` of them after one not counted."""
+    """Cost of one typical request (:func:`engine.evaluation.bench.sampling.typical_request`), as a draft without ``detail``, ``n`` of them
+    after one not counted."""
     require_positive(n, "samples measure nothing")
     require_positive(steps, "steps draw nothing")
     report = progress or (lambda _what, _done, _total: None)
     given, measured = typical_request(model), []
     report("FLOP", 0, n + 2)
-    flop = flop_of(lambda: one_request(model, given, seed=0, steps=steps))
+    flop = flop_of(lambda: one_request(model, given, seed=0, steps=steps, detail=detail))
     with energy(country=country, meter=meter) as used:
         began = time.process_time()
         for i in range(n):
             report("sampling", i + 1, n + 2)
-            measured.append(one_request(model, given, seed=1 + i, steps=steps))
+            measured.append(one_request(model, given, seed=1 + i, steps=steps, detail=detail))
         busy = time.process_time() - began
     require_energy(used)
     report("memory", n + 1, n + 2)
-    peak, on_device = child_peak(_sample, str(model.checkpoint.path.resolve()), model.device, steps)
+    peak, on_device = child_peak(_sample, str(model.checkpoint.path.resolve()), model.device, steps, detail)
     report("done", n + 2, n + 2)
     config = model.checkpoint.model.config.image
     return Cost(
-        what=f"Somatwin {model.name} ({model.digest})",
+        what=f"Somatwin {model.name} ({model.digest}){'' if detail else ', a draft'}",
         samples=n,
         seconds=timing([m.seconds for m in measured]),
         cpu_seconds=round(busy / n, 4),
@@ -152,6 +154,6 @@ def print_peak() -> None:
     print(json.dumps([round(resident_peak() / 2**20), on_device]))
 
 
-def _sample(path: str, device: str, steps: int) -> None:
+def _sample(path: str, device: str, steps: int, detail: bool) -> None:
     model = load(path, device)
-    model.generate(given=typical_request(model), steps=steps)
+    model.generate(given=typical_request(model), steps=steps, detail=detail)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from engine.evaluation.bench.cost import Progress, flop_of, sampling_cost
 from engine.evaluation.bench.monai_baseline import baseline_cost
 from engine.evaluation.bench.roof import Roof, roof, seconds_of
-from engine.evaluation.bench.sampling import benchmark_phantom, machine, timing
+from engine.evaluation.bench.sampling import DRAFT_STEPS, benchmark_phantom, machine, timing
 from engine.evaluation.bench.start import benchmark_start
 from engine.evaluation.metrics.checks import EvaluationError
 from engine.inference.generate import DETAIL_STEPS, Model, load
@@ -27,7 +27,7 @@ from engine.vocabulary.refusal import Refusal, RequestError
 #: persons whose making is timed, and of a step of the flow's training
 PHANTOMS, FLOW_BATCH = 8, 8
 #: what may be left out of a run
-PARTS = ("parts", "sample", "published", "phantom", "app")
+PARTS = ("parts", "sample", "draft", "published", "phantom", "app")
 
 
 def benchmark_everything(
@@ -41,8 +41,9 @@ def benchmark_everything(
     """Measure a checkpoint that draws scans; the result is ready for JSON.
 
     ``parts`` are network evaluations, decoding, detail and training steps with medians and spread, FLOP and the share of the
-    measured ``roof``; ``sample`` a whole request with memory and energy, ``published`` MONAI's network, ``times`` how many
-    times as much that takes. What this machine cannot tell is None with the reason: no browser, no energy.
+    measured ``roof``; ``sample`` is a whole request with memory and energy, ``draft`` one without detail, ``published`` MONAI's
+    network, ``times`` how many times as much that takes a voxel as either. What this machine cannot tell is None with the
+    reason: no browser, no energy.
     """
     if runs < 1:
         raise RequestError(f"{runs} runs measure nothing; give 1 or more")
@@ -58,8 +59,9 @@ def benchmark_everything(
     how = {"channels": image.channels, "device": model.device, "progress": progress}
     work: dict[str, Callable[[], Any]] = {
         "parts": lambda: _parts(model, top, runs, report),
-        "sample": lambda: asdict(sampling_cost(model, n=runs, steps=model.steps, progress=progress)),
-        "published": lambda: asdict(baseline_cost(image.grid, **how)),
+        "sample": lambda: _sample(model, top, runs, progress),
+        "draft": lambda: _sample(model, top, runs, progress, draft=True),
+        "published": lambda: _a_voxel(asdict(baseline_cost(image.grid, **how)), top),
         "phantom": lambda: benchmark_phantom(persons=PHANTOMS, device=model.device, progress=progress)["phantom"],
         "app": lambda: benchmark_start(checkpoint, runs=runs, progress=progress),
     }
@@ -71,8 +73,24 @@ def benchmark_everything(
         "machine": machine(model.device),
         "roof": asdict(top),
         **found,
-        "times": _times(found["sample"], found["published"]),
+        "times": {name: _times(found[name], found["published"]) for name in ("sample", "draft")},
     }
+
+
+def _sample(model: Model, top: Roof, runs: int, progress: Progress | None, *, draft: bool = False) -> dict[str, Any]:
+    """What a whole request takes, or a draft of one."""
+    steps = DRAFT_STEPS if draft else model.steps
+    return _a_voxel(asdict(sampling_cost(model, n=runs, steps=steps, detail=not draft, progress=progress)), top)
+
+
+def _a_voxel(cost: dict[str, Any], top: Roof) -> dict[str, Any]:
+    """A cost, and of its FLOP how many a voxel takes and the share of the roof."""
+    flop = cost["flop"]
+    shares = {
+        "flop_per_voxel": round(flop / cost["voxels"], 1),
+        "share_of_roof": top.share(flop, cost["seconds"]["median"]),
+    }
+    return cost | shares
 
 
 def _or_reason(work: Callable[[], Any]) -> Any:

@@ -20,6 +20,8 @@ from engine.inference.generate import Model, choose_device, load
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Number, Row
 
+#: evaluations of a draft, as Explore shows it first
+DRAFT_STEPS = 2
 COLD = "import sys, engine; engine.load(sys.argv[1], sys.argv[2])"
 
 
@@ -87,7 +89,8 @@ def benchmark(
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request's seconds, in all and for its parts, and how often the network ran."""
+    """One request's seconds, in all, until the last step and from there on (decoding, mask and detail), and how often the
+    network ran."""
 
     seconds: float
     sampling: float
@@ -95,8 +98,8 @@ class Request:
     evaluations: int
 
 
-def one_request(model: Model, given: Row, *, seed: int, steps: int) -> Request:
-    """Generate one person and take the times."""
+def one_request(model: Model, given: Row, *, seed: int, steps: int, detail: bool = True) -> Request:
+    """Generate one person, as a draft without ``detail``, and take the times."""
     evaluations, times = 0, []
 
     def count(*_: object) -> None:
@@ -111,12 +114,13 @@ def one_request(model: Model, given: Row, *, seed: int, steps: int) -> Request:
     hook = model.checkpoint.model.velocity_net.register_forward_pre_hook(count)
     try:
         began = time.perf_counter()
-        model.generate(n=1, given=given, seed=seed, steps=steps, progress=note)
+        model.generate(n=1, given=given, seed=seed, steps=steps, detail=detail, progress=note)
         seconds = time.perf_counter() - began
     finally:
         hook.remove()
-    # the last report follows the decoding, the one before it the last step
-    return Request(seconds=seconds, sampling=times[-2] - began, decoding=times[-1] - times[-2], evaluations=evaluations)
+    # the last two reports follow the decoding and the detail (:func:`engine.inference.generate.drawing_units`)
+    last, decoded = times[-3], times[-1]
+    return Request(seconds=seconds, sampling=last - began, decoding=decoded - last, evaluations=evaluations)
 
 
 def benchmark_phantom(

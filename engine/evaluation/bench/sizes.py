@@ -139,8 +139,11 @@ def untrained(checkpoint: str, grid: Grid, device: str = "cpu") -> Model:
 
 
 def _mask(net: JointModel, mask: Tensor, base: Tensor) -> Tensor:
-    """A mask, drawn in detail where the model does so: of a volume in one piece, whole, where a person fills about half of it."""
+    """A mask, drawn in detail where the model does so: of a volume in one piece, whole, where a person fills about half of it; of an
+    atlas its field alone, through which classes are only looked up."""
     config = net.config.detail
+    if net.atlas is not None:
+        return large.field(net.atlas, mask)
     if config is None or not net.draws_masks or large.pays(base.shape[2:]):
         return net.drawn_mask(mask, base, [0])[0]
     noise = torch.zeros(1, CODE, 1, *(n // CELL for n in base.shape[2:]))
@@ -151,8 +154,9 @@ def sample_flop(checkpoint: str, grid: Grid) -> dict[str, int]:
     """FLOP of the networks in a sample's parts, the tiles' halo counted, its row left out; nothing is computed."""
     shipped = load_checkpoint(checkpoint, "cpu")
     config = replace(shipped.config.model, image=replace(shipped.config.model.image, grid=grid))
-    with torch.device("meta"), torch.inference_mode():
+    with torch.device("meta"):
         net = JointModel(config, shipped.model.schema).eval()
+    with torch.device("meta"), torch.inference_mode():
         tokens = config.image.tokens
         state = Joint(
             torch.zeros(1, tokens, config.image.latent),

@@ -1,8 +1,8 @@
 """The velocity network: one transformer over image and mask tokens and columns, each with its own noise level.
 
 Joint attention with adaptive layer norm (DiT, arXiv 2212.09748; MM-DiT, arXiv 2403.03206) over volumetric tokens
-(VolDiT), query-key norm (arXiv 2302.05442). The modulation is computed once per distinct noise level, one for the image
-and one a column, and gathered by token.
+(VolDiT), query-key norm (arXiv 2302.05442); in windows where tokens are many (:mod:`engine.model.nn.windows`). The
+modulation is computed once per distinct noise level, one for the image and one a column, and gathered by token.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch.utils.checkpoint import checkpoint
 from engine.model.config import TransformerConfig
 from engine.model.flow import Joint, Levels
 from engine.model.nn.embedding import ColumnEmbedding, NoiseEmbedding, grid_positions
+from engine.model.nn.windows import CELL, Windows, attended
 
-#: tokens up to which a CPU makes the table of all pairs of them, and a block keeps all that its gradient needs
+#: tokens up to which each sees all, a CPU makes the table of all pairs of them, and a block keeps all that its gradient needs
 EXPLICIT = 1024
 
 
@@ -37,22 +38,27 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def attention(self, x: Float[Tensor, "b s w"]) -> Float[Tensor, "b s w"]:
+    def attention(self, x: Float[Tensor, "b s w"], windows: Windows | None = None) -> Float[Tensor, "b s w"]:
         b, s, w = x.shape
         query, key, value = self.qkv(x).reshape(b, s, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
         query, key = (rms_norm(part, part.shape[-1:]).to(value.dtype) for part in (query, key))
-        if x.is_cuda or s > EXPLICIT:  # memory in proportion to the tokens
+        if windows is not None:
+            mixed = attended(query, key, value, windows)
+        elif x.is_cuda or s > EXPLICIT:  # memory in proportion to the tokens
             mixed = scaled_dot_product_attention(query, key, value)
         else:  # for 300 tokens twice as fast on a CPU, forwards and backwards, as the fused kernel
             mixed = (query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])).softmax(-1).to(value.dtype) @ value
         return self.out(mixed.transpose(1, 2).reshape(b, s, w))
 
-    def forward(self, x: Float[Tensor, "b s w"], levels: Float[Tensor, "b l w"], image: int) -> Float[Tensor, "b s w"]:
-        """``levels``: conditioning of the image's noise level and then of each column's; ``image``: its tokens."""
+    def forward(
+        self, x: Float[Tensor, "b s w"], levels: Float[Tensor, "b l w"], image: int, windows: Windows | None = None
+    ) -> Float[Tensor, "b s w"]:
+        """``levels``: conditioning of the image's noise level and then of each column's; ``image``: its tokens, which see each other
+        in ``windows`` where there are any."""
         by_level = self.modulation(levels)
         by_token = torch.cat([by_level[:, :1].expand(-1, image, -1), by_level[:, 1:]], 1)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = by_token.chunk(6, -1)
-        x = x + gate_a * self.attention(self.norm(x) * (1 + scale_a) + shift_a)
+        x = x + gate_a * self.attention(self.norm(x) * (1 + scale_a) + shift_a, windows)
         return x + gate_m * self.mlp(self.norm(x) * (1 + scale_m) + shift_m)
 
 
@@ -113,6 +119,8 @@ class JointTransformer(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.mask_tokens = MaskTokens(width, mask_latent) if mask_latent else None
+        many = math.prod(token_grid) > EXPLICIT
+        self.windows = [Windows(token_grid, shift=i % 2 * CELL) if many else None for i in range(config.depth)]
 
     def forward(self, state: Joint, mean: Joint, levels: Levels) -> Joint:
         """The velocity of a ``state``; ``mean``: what its parts are expected to be under the linear Gaussian part.
@@ -128,11 +136,11 @@ class JointTransformer(nn.Module):
             noise = noise + nn.functional.pad(said[:, None], (0, 0, 0, k))
         levels_in = nn.functional.silu(noise)
         x = torch.cat([x, self.column_in(state.table)], 1)
-        for block in self.blocks:
+        for block, windows in zip(self.blocks, self.windows, strict=True):
             if torch.is_grad_enabled() and x.shape[1] > EXPLICIT:
-                x = checkpoint(block, x, levels_in, n, use_reentrant=False)
+                x = checkpoint(block, x, levels_in, n, windows, use_reentrant=False)
             else:
-                x = block(x, levels_in, n)
+                x = block(x, levels_in, n, windows)
         shift, scale = self.last(levels_in).chunk(2, -1)
         shift, scale = (torch.cat([v[:, :1].expand(-1, n, -1), v[:, 1:]], 1) for v in (shift, scale))
         x = self.norm(x) * (1 + scale) + shift

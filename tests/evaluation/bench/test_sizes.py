@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.evaluation.bench import sizes
+from engine.evaluation.bench import everything, sizes
 from engine.evaluation.bench.everything import PARTS, benchmark_everything
 from engine.evaluation.bench.roof import roof
+from engine.evaluation.bench.sampling import DRAFT_STEPS
 from engine.evaluation.bench.sizes import GRIDS, benchmark_sizes, grids_of, sample_flop, untrained
+from engine.inference.generate import load
 from engine.vocabulary.refusal import RequestError
+from pages.components.explore.work import DRAFT_STEPS as EXPLORES
 
 
 def test_grids_as_they_are_typed() -> None:
@@ -41,6 +44,16 @@ def test_convolutions_cost_in_proportion_to_voxels(tiny_checkpoint: Path) -> Non
     assert large["decoding"] == 4 * small["decoding"]
     # columns are tokens too, and attention grows with pairs
     assert small["sampling"] < large["sampling"] < 16 * small["sampling"]
+
+
+def test_a_model_with_an_atlas_costs_little_more_a_voxel_where_volumes_are_large() -> None:
+    """In one piece and in tiles; 512 x 512 x 256 voxels within what is asked of a sample."""
+    few, many = (sample_flop("head-t1", grid) for grid in ((96, 96, 96), (512, 512, 256)))
+    assert few.keys() == many.keys() == {"sampling", "decoding", "mask", "detail"}
+    slope = sizes._slope([96**3, 2**26], [sum(few.values()), sum(many.values())])
+    assert slope is not None
+    assert slope < 1.05
+    assert sum(many.values()) / 2**26 < 0.3e6
 
 
 def test_an_untrained_model_draws_persons_on_its_grid(tiny_checkpoint: Path) -> None:
@@ -81,7 +94,8 @@ def test_everything_in_one_run(tiny_checkpoint: Path, monkeypatch: pytest.Monkey
     left = tuple(part for part in PARTS if part != "parts")
     found = benchmark_everything(tiny_checkpoint / "tiny", runs=2, device="cpu", leave_out=left)
     assert found["sample"] is None
-    assert found["times"] is None
+    assert found["draft"] is None
+    assert found["times"] == {"sample": None, "draft": None}
     for name, part in found["parts"].items():
         assert part["flop"] > 0, name
         assert part["flop_per_voxel"] == pytest.approx(part["flop"] / 32**3, rel=1e-3)
@@ -92,6 +106,17 @@ def test_everything_in_one_run(tiny_checkpoint: Path, monkeypatch: pytest.Monkey
     # forwards through encoder and decoder, and twice that backwards
     assert step["flop"] > 3 * found["parts"]["decoding"]["flop"]
     json.dumps(found, allow_nan=False)
+
+
+def test_a_draft_is_explores_and_takes_less(tiny_checkpoint: Path) -> None:
+    model = load(tiny_checkpoint / "tiny", "cpu")
+    draft, whole = (
+        everything._sample(model, roof(runs=1, side=64, copied=64), 1, None, draft=d) for d in (True, False)
+    )
+    assert draft["evaluations"] == DRAFT_STEPS == EXPLORES
+    assert 0 < draft["flop_per_voxel"] < whole["flop_per_voxel"]
+    assert draft["flop_per_voxel"] == pytest.approx(draft["flop"] / 32**3, rel=1e-3)
+    assert draft["what"].endswith(", a draft")
 
 
 def test_what_cannot_be_measured_is_said(tiny_checkpoint: Path) -> None:

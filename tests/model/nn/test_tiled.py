@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig
 from engine.model.nn import large, tiled, tiled_atlas
+from engine.model.nn import tiles as tiles_module
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder, Down, ResidualBlock, Up, space_to_depth
 from engine.model.nn.detail import Detail, LevelledBlock
@@ -57,6 +58,15 @@ def test_the_image_autoencoder_is_the_same_in_tiles(grid: tuple[int, int, int], 
         tokens = coder.encode(volume)
         close(tiled.encode(coder, volume, side), tokens)
         close(tiled.decode(coder, tokens, side), coder.decode(tokens))
+
+
+def test_tiles_of_wide_maps_are_smaller_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    coder = Autoencoder(AutoencoderConfig(grid=(64, 32, 48), latent=6, widths=(8, 12, 16, 16)))
+    shaken(coder)
+    monkeypatch.setattr(tiles_module, "KEPT", 8 * 9**3)
+    with torch.inference_mode():
+        tokens = coder.encode(numbers(1, 1, 64, 32, 48))
+        close(tiled.decode(coder, tokens), coder.decode(tokens))
 
 
 @pytest.mark.parametrize(("grid", "side"), SHAPES)
