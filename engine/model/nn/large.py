@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from engine.model.nn import tiled, tiled_atlas, tiled_mask
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.detail import Detail
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
 from engine.model.nn.mask_detail import MaskDetail, drawn_within
+from engine.model.nn.tiles import atlas as tiled_atlas
+from engine.model.nn.tiles import mask as tiled_mask
+from engine.model.nn.tiles import scan as tiled
 
 #: voxels above which a volume is computed in tiles
 LARGE = 2**22

@@ -23,7 +23,7 @@ from engine.model.config import DetailConfig
 from engine.model.flow import shifted
 from engine.model.nn.detail import EMBEDDING, FOLD, Corner, LocalNet
 from engine.model.nn.embedding import NoiseEmbedding
-from engine.model.nn.tiles import box_about
+from engine.model.nn.tiles.boxes import box_about
 
 #: numbers of a class' code
 CODE = 6

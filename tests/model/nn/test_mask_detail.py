@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from engine.model.config import DetailConfig, MaskConfig
-from engine.model.nn import tiled, tiled_mask
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
 from engine.model.nn.mask_detail import CELL, CODE, MaskDetail, class_codes, drawn_within
+from engine.model.nn.tiles import mask as tiled_mask
+from engine.model.nn.tiles import scan as tiled
 from tests.model.nn.test_tiled import CLASSES, SHAPES, numbers, shaken
 
 GRID = (32, 32, 32)

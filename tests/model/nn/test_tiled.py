@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engine.model.config import AutoencoderConfig, DetailConfig, MaskConfig
-from engine.model.nn import large, tiled, tiled_atlas
-from engine.model.nn import tiles as tiles_module
+from engine.model.nn import large
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder, Down, ResidualBlock, Up, space_to_depth
 from engine.model.nn.detail import Detail, LevelledBlock
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
-from engine.model.nn.tiles import Coarser, Finer, GroupScale, Near, chain_of, in_tiles, needed, passed, tiles
+from engine.model.nn.tiles import atlas as tiled_atlas
+from engine.model.nn.tiles import boxes as tiles_module
+from engine.model.nn.tiles import scan as tiled
+from engine.model.nn.tiles.boxes import Coarser, Finer, GroupScale, Near, chain_of, in_tiles, needed, passed, tiles
 
 SHAPES = [((32, 48, 64), 16), ((64, 32, 48), 24), ((48, 80, 32), 40), ((80, 64, 96), 33)]
 CLASSES = ("background", "one", "two")

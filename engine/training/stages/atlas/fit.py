@@ -19,7 +19,7 @@ from torch import Tensor
 from engine.cohort.store import CohortStore
 from engine.model.config import MaskConfig
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
-from engine.model.nn.tiles import box_about
+from engine.model.nn.tiles.boxes import box_about
 from engine.model.nn.warp import STRIDE
 from engine.training.run import Progress, RunError, load_tensors, save_tensors
 from engine.training.stages.atlas.registration import Box, Parts, Pass, registered, splatted

@@ -2,7 +2,7 @@
 
 A volume of 512 x 512 x 256 voxels has 2 GB at 32 channels of half its resolution, and a network has many such maps at a time. Here
 only few are ever whole: those that a norm takes its statistics of and those that come back later, as in a U. All else is made
-tile by tile (:mod:`engine.model.nn.tiles`).
+tile by tile (:mod:`engine.model.nn.tiles.boxes`).
 
 Law: equal to the untiled networks within 1e-5, whatever the tiles.
 """
@@ -20,7 +20,7 @@ from engine.model.nn.autoencoder import FACTOR, Autoencoder, Down, depth_to_spac
 from engine.model.nn.blur import gaussian
 from engine.model.nn.detail import BANDS, CUBE, FOLD, LEAST, Detail, LocalNet
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
-from engine.model.nn.tiles import (
+from engine.model.nn.tiles.boxes import (
     SIDE,
     Box,
     Chain,

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from engine.model.nn.autoencoder import space_to_depth
 from engine.model.nn.mask_detail import CELL, MaskDetail
-from engine.model.nn.tiled import MaskScores, local
-from engine.model.nn.tiles import SIDE, Box, Coarser
+from engine.model.nn.tiles.boxes import SIDE, Box, Coarser
+from engine.model.nn.tiles.scan import MaskScores, local
 
 
 def draw(

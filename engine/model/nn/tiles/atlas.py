@@ -15,7 +15,7 @@ from engine.model.config import FACTOR
 from engine.model.nn.atlas_autoencoder import BLUR, LEAST, SHADING, AtlasAutoencoder, as_probabilities, laid
 from engine.model.nn.blur import gaussian
 from engine.model.nn.mask_autoencoder import COARSE
-from engine.model.nn.tiles import SIDE, Box, Near, chain_of, enlarged, in_tiles, passed, scaled
+from engine.model.nn.tiles.boxes import SIDE, Box, Near, chain_of, enlarged, in_tiles, passed, scaled
 from engine.model.nn.warp import STRIDE, sampled
 
 
