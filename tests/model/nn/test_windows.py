@@ -114,7 +114,7 @@ def test_a_gradient_reaches_all_that_is_seen() -> None:
 def test_windows_in_half_precision_are_near() -> None:
     query, key, value = (part.float() for part in parts((12, 16, 8)))
     half = [part.bfloat16().requires_grad_(True) for part in (query, key, value)]
-    found = attended(*half, Windows((12, 16, 8)))
+    found = attended(half[0], half[1], half[2], Windows((12, 16, 8)))
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), attended(query, key, value, Windows((12, 16, 8))), rtol=0, atol=0.05)
     found.float().sum().backward()
@@ -131,7 +131,9 @@ def test_a_step_of_training_in_half_precision_has_a_gradient() -> None:
         found = made(at, at, levels)
     (found.image.float().square().mean() + found.table.float().square().mean()).backward()
     assert all(bool(p.grad.isfinite().all()) for p in made.blocks.parameters() if p.grad is not None)
-    assert bool((made.blocks[0].qkv.weight.grad.abs().sum(1) > 0).all())
+    gradient = made.get_parameter("blocks.0.qkv.weight").grad
+    assert gradient is not None
+    assert bool((gradient.abs().sum(1) > 0).all())
 
 
 def test_few_tokens_see_all_pairs_as_ever() -> None:

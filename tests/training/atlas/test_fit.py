@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_an_atlas_that_was_stopped_ends_as_if_it_was_not(labelled_store: CohortS
     total = sum(1 for _ in fit_atlas(whole, labelled_store, rows, small, run_dir=tmp_path / "whole"))
     started = fit_atlas(other, labelled_store, rows, small, run_dir=tmp_path / "stopped")
     list(itertools.islice(started, total - 1))
+    assert isinstance(started, Generator)
     started.close()
     again = list(fit_atlas(other, labelled_store, rows, small, run_dir=tmp_path / "stopped"))
     assert 0 < len(again) < total
