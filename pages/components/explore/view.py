@@ -35,14 +35,16 @@ def people_shown(model: Model, status: DeltaGenerator) -> DeltaGenerator | None:
         sentences = "".join(f"\n* {refused(problem)}" for problem in here.problems)
         st.warning(f"The model cannot do what was asked, so nobody was drawn.{sentences}", icon=":material/link_off:")
 
-    if here.drawn is not None and model.has_mask:
-        return _people_with_masks(model, here.drawn, status)
-    if here.drawn is not None:
-        viewer(labelled_scene(model, here.drawn))
+    # those of the model before are another anatomy's
+    drawn = here.drawn if here.drawn is not None and here.drawn.digest == model.digest else None
+    if drawn is not None and model.has_mask:
+        return _people_with_masks(model, drawn, status)
+    if drawn is not None:
+        viewer(labelled_scene(model, drawn))
         if here.missing is None and not here.problems:
-            _concluded(model, here.drawn, status)
-            measured_section(model, here.drawn)
-            surfaces_section(model, here.drawn)
+            _concluded(model, drawn, status)
+            measured_section(model, drawn)
+            surfaces_section(model, drawn)
     elif here.wanted is None:
         st.info("Set what you like on the left, leave the rest free, and press Generate.")
     return None

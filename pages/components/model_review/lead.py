@@ -25,6 +25,12 @@ from pages.components.parts.teaching.glossary import terms
 #: how far a verdict goes
 CHANCE = "Of honest figures one in twenty is flagged by chance; with few test persons many differences go unseen."
 SIGNS = "● as real, ▲ not as real."
+#: keys of the part, of a card or of a report, that says whether training persons are remembered; what is said where there is none
+AUDITS = ("privacy audit", "privacy")
+UNAUDITED = (
+    "**Privacy was not tested**: nobody has asked yet whether this model remembers its training persons "
+    "(`somatwin audit MODEL STORE --card`). Not tested does not mean safe."
+)
 #: sentences of a group that are shown at once
 SHOWN = 2
 
@@ -41,6 +47,8 @@ def what_fails(review: Review) -> None:
         return
     hint = terms("AUC", "membership", "radiomics", "slope", "interval")
     st.caption(f"{len(found)} of {judged} figures: privacy, then the worst first. {CHANCE} {_whose(review)}", help=hint)
+    if not any(part.key in AUDITS and part.grades for part in review.parts):
+        st.markdown(UNAUDITED)
     groups = dict.fromkeys(one.group for one in found)
     for place, group in zip(st.columns(2) * len(groups), groups, strict=False):
         failing = [one for one in found if one.group == group]

@@ -102,6 +102,8 @@ def chosen_model(names: Sequence[str]) -> str:
 
 def _choose() -> None:
     st.session_state["model last"] = st.session_state["model"]
+    # what the address says was shown until now, and no wish
+    st.session_state["model asked"] = st.query_params.get("model")
 
 
 def asks_for_nothing(address: Mapping[str, str]) -> bool:

@@ -223,3 +223,18 @@ def test_surfaces_are_those_of_the_mask(model: engine.Model):
     assert parts[0].name == "Skin"
     assert "Ventricles" in {part.name for part in parts}
     assert not notes
+
+
+def test_another_model_shows_its_own_people_and_none_of_the_one_before(
+    mask_checkpoints: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path in (("masked", mask_checkpoints), ("measure-head", mask_checkpoints), ("tiny", tiny_checkpoint)):
+        (tmp_path / name).symlink_to((path / name).resolve())
+    monkeypatch.setenv("SOMATWIN_CHECKPOINTS", str(tmp_path))
+    app = visited(AppTest.from_file(str(ROOT / "app.py"), default_timeout=90), model="tiny")
+    assert "masks" not in scene(app)[0]
+    for name in ("masked", "tiny"):
+        app.selectbox(key="model").set_value(name).run()
+        assert not app.exception
+        assert ("Edit a region" in [expander.label for expander in app.expander]) == (name == "masked")
+        assert app.query_params["model"] == name

@@ -216,6 +216,22 @@ def test_a_card_is_shown_with_verdicts_and_a_report_takes_its_place(app: AppTest
     assert "There is no report.json to read in /no/such" in app.error[0].value
 
 
+@pytest.mark.parametrize(("key", "said"), [("evaluation", True), ("privacy audit", False)])
+def test_a_card_without_an_audit_says_that_privacy_was_not_tested(key: str, said: bool):
+    def page(key: str) -> None:
+        from pages.components.model_review.lead import what_fails
+        from pages.components.model_review.work import Part, Review
+        from pages.components.parts.evaluation.grade import Grade, Span
+
+        one = Grade(name="distance", figure=Span(value=1.0, low=1.0, high=1.0), verdict="worse than real")
+        part = Part(key=key, title=key, meaning="", grades=(one,), remarks={})
+        what_fails(Review(title="m", facts={}, parts=(part,), cohort=None))
+
+    app = AppTest.from_function(page, args=(key,)).run()
+    assert not app.exception
+    assert ("Privacy was not tested" in shown(app)) is said
+
+
 def test_nothing_known_is_said(app: AppTest):
     app.selectbox(key="model").set_value("unknown").run()
     assert not app.exception
