@@ -77,6 +77,10 @@ if scene == "block":
     viewer(payload([Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))], [person("Block", "20")], **facts))
 elif scene == "torso":
     viewer(payload([torso(0.6, 0.6)], [person("One", "20")], labels=[labels], legend=[(7, "Cube", "#ff0000")], **facts))
+elif scene == "heads":
+    data = np.zeros((96, 112, 112), np.float32)
+    data[13:83, 6:106, 4:110] = 0.6
+    viewer(payload([Volume(data, np.diag([2.0, 2.0, 2.0, 1.0]))] * 2, [person("One", "20"), person("Two", "25")], compare=True, **facts))
 elif scene == "cine":
     viewer(payload([cine(12, 0.96)], [person("One", "20") | {"es": 4}], **facts))
 elif scene == "cines":

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import engine
+from engine.inference.generate import drawing_units
 from pages.components.state.address import Request
 from pages.components.state.generation import Drawn, draw, person_kept, step_in_words, time_left
 
@@ -28,7 +29,9 @@ def test_whoever_was_drawn_is_kept_with_the_time_it_took(tiny_checkpoint: Path):
     request = Request(model="tiny", seed=4100, n=2, steps=3)
     said: list[tuple[float, str]] = []
     first = draw(model, request, lambda share, text: said.append((share, text.split(", about")[0])))
-    steps = ["0 of 3", "1 of 3", "2 of 3", "3 of 3, a draft of the scan", *["3 of 3, its detail"] * 2]
+    parts = ["", *[f", part {part} of 6" for part in range(2, 7)]]
+    scan = [f"3 of 3, {stage}{part}" for stage in ("decoding", "its detail") for part in parts]
+    steps = ["0 of 3", "1 of 3", "2 of 3", *scan, scan[-1]]
     each = [f"Person {i} of 2, step {step}" for i in (1, 2) for step in steps]
     assert [text for _, text in said] == [*each, "Preparing the view"]
     assert [share for share, _ in said] == sorted(share for share, _ in said)
@@ -43,8 +46,17 @@ def test_whoever_was_drawn_is_kept_with_the_time_it_took(tiny_checkpoint: Path):
 
 def test_steps_are_counted_as_they_were_asked_for():
     """The engine counts the decoding and the detail too."""
-    scan = ["2 of 2, a draft of the scan", *["2 of 2, its detail"] * 2]
-    assert [step_in_words(done, 4) for done in range(5)] == ["0 of 2", "1 of 2", *scan]
+    whole = drawing_units(2)
+    assert [step_in_words(done, whole) for done in range(3)] == ["0 of 2", "1 of 2", "2 of 2, decoding"]
+    said = [step_in_words(done, whole) for done in (7, 8, 9, 13, 14)]
+    last = "2 of 2, its detail, part 6 of 6"
+    assert said == [
+        "2 of 2, decoding, part 6 of 6",
+        "2 of 2, its detail",
+        "2 of 2, its detail, part 2 of 6",
+        last,
+        last,
+    ]
 
 
 def test_a_draft_is_kept_apart_from_the_whole(tiny_checkpoint: Path):

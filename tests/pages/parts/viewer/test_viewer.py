@@ -336,3 +336,16 @@ def test_a_picture_that_may_not_be_kept_is_not_offered(torso: Visit):
     torso.viewer.evaluate("(root) => void (root.somatwin.header.pictures = true)")
     torso.press("Reset")
     expect(button).to_have_count(1)
+
+
+@pytest.mark.parametrize(("scene", "tall"), [("pair", True), ("heads", False)])
+def test_panes_side_by_side_are_laid_out_by_the_body(
+    visit: Callable[..., Visit], block_address: str, scene: str, tall: bool
+):
+    """A head is nearly as deep as it is high: beside its sagittal plane there would be no room for the surface."""
+    here = opened(visit, block_address, scene)
+    here.viewer.evaluate("(root) => void Object.assign(root.somatwin, { mode: 'side' })")
+    assert here.viewer.evaluate("(root) => root.classList.contains('tall')") is tall
+    boxes = [pane.bounding_box() for pane in here.viewer.locator(".pane:visible").all()]
+    assert len(boxes) == 8
+    assert all(box and box["width"] >= 60 and box["height"] >= 100 for box in boxes)

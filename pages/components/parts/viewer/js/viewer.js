@@ -98,11 +98,11 @@ function comeIntoView(root) {
   if (seen < 0.4 * Math.min(innerHeight, bottom - top)) root.scrollIntoView({ block: "start" });
 }
 
-/** The panes by the body's shape: beside a torso's tall planes the others stand above each other. */
+/** The panes by the shape of the body: beside tall planes, as a torso has, the others stand above each other. */
 function layOut(view) {
   const [x, y, z] = boxExtent(view);
   const { root, slots } = view;
-  root.classList.toggle("tall", z > 1.4 * x);
+  root.classList.toggle("tall", z > 1.4 * Math.max(x, y));
   const shapes = { coronal: x / z, sagittal: y / z };
   for (const [name, ratio] of Object.entries(shapes)) slots.planes.style.setProperty(`--${name}`, ratio.toFixed(3));
 }
