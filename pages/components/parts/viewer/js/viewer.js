@@ -103,8 +103,9 @@ function layOut(view) {
   const [x, y, z] = boxExtent(view);
   const { root, slots } = view;
   root.classList.toggle("tall", z > 1.4 * Math.max(x, y));
-  const shapes = { coronal: x / z, sagittal: y / z };
-  for (const [name, ratio] of Object.entries(shapes)) slots.planes.style.setProperty(`--${name}`, ratio.toFixed(3));
+  const { style } = slots.planes;
+  style.setProperty("--coronal", x / z);
+  style.setProperty("--sagittal", y / z);
 }
 
 function resetView(view) {
