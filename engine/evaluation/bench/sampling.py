@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from engine.inference.generate import Model, choose_device, load
+from engine.inference.generate import PARTS, Model, choose_device, load
 from engine.vocabulary.refusal import RequestError
 from engine.vocabulary.schema import Number, Row
 
@@ -118,8 +118,8 @@ def one_request(model: Model, given: Row, *, seed: int, steps: int, detail: bool
         seconds = time.perf_counter() - began
     finally:
         hook.remove()
-    # the last two reports follow the decoding and the detail (:func:`engine.inference.generate.drawing_units`)
-    last, decoded = times[-3], times[-1]
+    # the parts of decoding and detail are reported after the last step (:func:`engine.inference.generate.drawing_units`)
+    last, decoded = times[-1 - 2 * PARTS], times[-1]
     return Request(seconds=seconds, sampling=last - began, decoding=decoded - last, evaluations=evaluations)
 
 

@@ -111,8 +111,7 @@ def _person(model: JointModel, store: CohortStore, row: int) -> Painted:
     device, one = model.centre.device, np.array([row])
     scan = load_batch(store, one, device)[0, :-1]
     if model.config.mask is None or not store.labelled[row]:
-        kind = 0 if model.tells_tissues else model.detail.unknown
-        return Painted(scan, torch.full(store.grid, kind, dtype=torch.uint8, device=device))
+        return Painted(scan, _untold(model, scan))
     return Painted(scan, load_masks(store, one, class_of_code(model.config.mask)).to(device)[0])
 
 
@@ -124,10 +123,13 @@ def _drawn(model: JointModel, row: Row, seed: int, guidance: float) -> Painted:
     base = model.decode(state.image)
     labels, field = model.drawn_mask(state.mask, base, [seed]) if model.has_mask else (None, None)
     scan = model.detailed(base, labels, [seed], 1, field=field)[0]
-    if labels is not None:
-        return Painted(scan, labels[0])
+    return Painted(scan, _untold(model, scan) if labels is None else labels[0])
+
+
+def _untold(model: JointModel, scan: Float[Tensor, "c x y z"]) -> UInt8[Tensor, "x y z"]:
+    """The classes of a scan that has no mask."""
     kind = 0 if model.tells_tissues else model.detail.unknown
-    return Painted(scan, torch.full(scan.shape[1:], kind, dtype=torch.uint8, device=scan.device))
+    return torch.full(scan.shape[1:], kind, dtype=torch.uint8, device=scan.device)
 
 
 def _quietest(excess: Float[Tensor, "c k"], counts: Float[Tensor, " k"]) -> Float[Tensor, "c 1"]:
