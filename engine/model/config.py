@@ -24,7 +24,8 @@ def _whole(value: int, name: str, least: int) -> int:
 class AutoencoderConfig:
     """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; ``patch`` the voxels along x, y and z that one
     token stands for, 2, 4, 8 or :data:`FACTOR`: an axis with fewer is halved as often, and first. ``channels`` counts frames.
-    Raises :class:`ConfigError`."""
+    With ``skip`` tokens are decoded by a linear map too, beside the network, which starts as that of their principal
+    components. Raises :class:`ConfigError`."""
 
     grid: tuple[int, int, int]
     channels: int = 1
@@ -32,6 +33,7 @@ class AutoencoderConfig:
     widths: tuple[int, int, int, int] = (16, 48, 128, 160)
     blocks: int = 2
     patch: tuple[int, int, int] = (FACTOR, FACTOR, FACTOR)
+    skip: bool = False
 
     def __post_init__(self) -> None:
         if len(self.patch) != 3 or any(n not in HALVINGS for n in self.patch):

@@ -134,7 +134,10 @@ def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoi
     detail = recipe.detail if mask or alone else None
     if begun is not None:
         detail = begun.model.config.detail or (detail if add_mask else None)
-    return replace(recipe, model=replace(recipe.model, mask=mask, detail=detail))
+    image = recipe.model.image
+    if begun is not None:
+        image = replace(image, skip=begun.model.config.image.skip)
+    return replace(recipe, model=replace(recipe.model, image=image, mask=mask, detail=detail))
 
 
 def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:

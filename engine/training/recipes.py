@@ -107,7 +107,7 @@ def head_t1(size: str = "cpu") -> Recipe:
     """T1-weighted heads at 2 mm with age, sex, height, BMI and ethnicity; ``size`` cpu or gpu."""
     ethnicity = CATALOGUE["ethnicity"].category(ETHNICITIES, "self-reported ethnicity")
     grid = PreprocessConfig().grid
-    image = AutoencoderConfig(grid=grid, latent=64, widths=(16, 48, 128, 160))
+    image = AutoencoderConfig(grid=grid, latent=64, widths=(16, 48, 128, 160), skip=True)
     rows = TransformerConfig(width=48, depth=2)
     recipe = Recipe(
         name="head_t1",
@@ -148,7 +148,9 @@ def torso_dixon(size: str = "cpu") -> Recipe:
     No deformation: persons are unlimited, and a body has a left and a right.
     """
     still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0.03, gamma=0)
-    image = AutoencoderConfig(grid=GRID, channels=len(TORSO.channels), latent=64, widths=(16, 48, 128, 160))
+    image = AutoencoderConfig(
+        grid=GRID, channels=len(TORSO.channels), latent=64, widths=(16, 48, 128, 160), skip=True
+    )
     big = size == "gpu"
     flow = TransformerConfig(width=320, depth=8, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
     return Recipe(
@@ -182,7 +184,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
     """
     big = size == "gpu"
     image = AutoencoderConfig(
-        grid=CINE.grid, channels=CINE.phases, latent=96, widths=(48, 96, 160, 192), patch=(16, 16, 4)
+        grid=CINE.grid, channels=CINE.phases, latent=96, widths=(48, 96, 160, 192), patch=(16, 16, 4), skip=True
     )
     flow = TransformerConfig(width=384, depth=10, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
     turned = Augmentation(mirror=0, rotation=2, scale=0, shift=(2, 2, 1), elastic=0, gain=0.04, gamma=0.04)

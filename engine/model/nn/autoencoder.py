@@ -3,7 +3,7 @@
 A 3D convolutional variational autoencoder (Kingma & Welling, arXiv 1312.6114) with one posterior variance a channel,
 space-to-depth at both ends so that nothing wide runs at full resolution, and two priors that cost nothing: the mean
 volume of the training split (``template``), which leaves the network only what differs between persons, and a linear
-patch encoder that starts as principal components, so that channels come ordered by variance.
+patch encoder, and with ``skip`` decoder, that start as principal components, so that channels come ordered by variance.
 
 Each token covers 16 x 16 x 16 voxels, or a flatter box where voxels are thick: a grid of 96 x 112 x 112 makes 6 x 7 x 7 = 294
 tokens. Channels are frames (:mod:`engine.imaging.grid`), so that a token of a cine holds its voxels over the whole cycle.
@@ -135,6 +135,9 @@ class Autoencoder(nn.Module):
             nn.Sequential(Up(w4, w2, fourth), stage(w2, 1)),
         )
         self.tail = nn.Conv3d(w2, config.channels * cells, 3, padding=1)
+        self.back = None
+        if config.skip:
+            self.back = nn.ConvTranspose3d(config.latent, config.channels, config.patch, config.patch, bias=False)
         for layer in (self.encoder[-1], self.tail):
             assert isinstance(layer, nn.Conv3d)
             nn.init.zeros_(layer.weight)
@@ -150,7 +153,15 @@ class Autoencoder(nn.Module):
     def decode(self, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
         """Volumes of the given tokens, not clipped."""
         grid = tokens.transpose(1, 2).reshape(len(tokens), self.config.latent, *self.config.token_grid)
-        return self.template + depth_to_space(self.tail(self.decoder(self.head(grid) + self.place)), self.first)
+        return self.linear_part(grid) + depth_to_space(
+            self.tail(self.decoder(self.head(grid) + self.place)), self.first
+        )
+
+    def linear_part(self, grid: Float[Tensor, "b latent x16 y16 z16"]) -> Float[Tensor, "b c x y z"]:
+        """The template, and what the linear map makes of tokens on their grid, where there is one."""
+        if self.back is None:
+            return self.template.expand(len(grid), *self.template.shape)
+        return self.template + self.back(grid)
 
     def posterior(
         self, means: Float[Tensor, "b n latent"], noise: Float[Tensor, "b n latent"]
@@ -178,6 +189,8 @@ def decoder_flops(config: AutoencoderConfig) -> float:
     for places, wide, narrow, stride in zip(per[1:], (w4, w8, w16), (w2, w4, w8), strides[1:], strict=True):
         total += places * wide * math.prod(stride) * narrow
     total += per[0] * 27 * w2 * math.prod(strides[0]) * config.channels
+    if config.skip:
+        total += x * y * z * config.latent * config.channels
     return 2 * total / (x * y * z)
 
 

@@ -63,7 +63,7 @@ def scaled(read: tuple[np.ndarray, np.ndarray], device: torch.device) -> Float[T
 
 
 def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], *, mirrored: bool) -> None:
-    """Template and linear encoder from :data:`FIRST` training rows: mean, and components divided by sqrt of their SD."""
+    """Template and linear maps from :data:`FIRST` training rows: mean, and components divided by sqrt of their SD, times it to decode."""
     coder, device = model.autoencoder, model.centre.device
     rows = rows[:: max(1, len(rows) // FIRST)][:FIRST]
     volumes = torch.stack([load_batch(store, rows[i : i + 1], device)[0, :-1] for i in range(len(rows))])
@@ -80,7 +80,11 @@ def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"
     spread = scores.square().mean((0, 1, 3, 4, 5)).sqrt().clamp(min=1e-3)
     with torch.no_grad():
         coder.linear.weight.zero_()
-        coder.linear.weight[: len(components)] = kernels / spread.sqrt().reshape(-1, 1, 1, 1, 1)
+        scale = spread.sqrt().reshape(-1, 1, 1, 1, 1)
+        coder.linear.weight[: len(components)] = kernels / scale
+        if coder.back is not None:
+            coder.back.weight.zero_()
+            coder.back.weight[: len(components)] = kernels * scale
 
 
 def reconstruction_loss(

@@ -53,7 +53,8 @@ def close(one: Tensor, other: Tensor) -> None:
 @pytest.mark.parametrize(("grid", "side"), SHAPES)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_image_autoencoder_is_the_same_in_tiles(grid: tuple[int, int, int], side: int, channels: int) -> None:
-    coder = Autoencoder(AutoencoderConfig(grid=grid, channels=channels, latent=6, widths=(8, 12, 16, 16)))
+    sizes = {"grid": grid, "channels": channels, "latent": 6, "widths": (8, 12, 16, 16)}
+    coder = Autoencoder(AutoencoderConfig(**sizes, skip=channels == 2))
     shaken(coder)
     volume = numbers(2, channels, *grid)
     with torch.inference_mode():

@@ -60,7 +60,7 @@ def decode(coder: Autoencoder, tokens: Float[Tensor, "b n latent"], side: int = 
     """:meth:`Autoencoder.decode`."""
     grid = tokens.transpose(1, 2).reshape(len(tokens), coder.config.latent, *coder.config.token_grid)
     x = passed(coder.decoder, coder.head(grid) + coder.place, side)
-    out = coder.template.expand(len(tokens), *coder.template.shape).clone()
+    out = coder.linear_part(grid).clone()
     chain = (*chain_of(coder.tail), Finer(2))
     return in_tiles(
         lambda box: depth_to_space(coder.tail(x[(..., *box)])), chain, x.shape[2:], out, side=side, add=True
