@@ -28,9 +28,9 @@ from engine.imaging.grid import cycle_by
 from engine.imaging.segmentation import Segmentation
 from engine.imaging.volume import Volume, finite
 from engine.inference.conditioning import given_for_inversion, given_otherwise, given_rows, with_masks
-from engine.inference.generate import ROW_STEPS, Model, Person, checked_weight, drawing_units, evaluations
+from engine.inference.generate import Model, Person, checked_weight, drawing_units, evaluations
 from engine.inference.infer import infer
-from engine.inference.mask_edit import MaskEdit, followed, painted, window
+from engine.inference.mask_edit import MaskEdit, changed_masks, followed, painted, window
 from engine.inference.progress import ProgressCallback, Tally
 from engine.model.flow import Joint
 from engine.model.sampler import Known, guided, integrate, schedule
@@ -121,20 +121,18 @@ def _prepared(
 
 
 def _followed(model: Model, full: Row, held: Collection[str], target: Row) -> Row:
-    """The ``target``, which has the ``held`` columns, completed: the other columns of the ``full`` row keep the noise that they
-    have beside its held ones in the network of rows. Where the target is what was, so is the row, to the last bit."""
+    """The ``target``, which has the ``held`` columns, completed: the other columns of the ``full`` row move by their regression on the
+    held ones, in the network of rows' linear Gaussian part, and keep their residuals. Where the target is what was, so is the
+    row, to the last bit.
+
+    Nearer to the phantom's truth than their noise kept in the flow, which has seen few rows of extreme values (engine/LOG.md 56).
+    """
     net, schema = model.checkpoint.model.rows, model.schema
     assert net is not None
     was, then = given_rows(net, [full]), given_rows(net, [{**full, **target}])
     on = torch.tensor([[column.name in held for column in schema.columns]], device=was.table.device)
-    was, then = was._replace(table=on), then._replace(table=on)
-    times = schedule(ROW_STEPS)
-    noise = invert_flow(net.velocity, was.value, was, times, linear=net.linear(was), rounds=ROUNDS)
-    ends = []
-    for known in (was, then):
-        *_, state = integrate(net.velocity, known.impose(noise), known, times, "euler", linear=net.linear(known))
-        ends.append(state.table)
-    moved = was.value.table + (ends[1] - ends[0])
+    before, after = (net.linear(known._replace(table=on)).centre.table for known in (was, then))
+    moved = was.value.table + (after - before)
     return schema.decode(moved.cpu().numpy(), [target])[0]
 
 
@@ -224,10 +222,11 @@ def counterfactual(
 ) -> Counterfactual:
     """The person in ``volume``, who has the ``factual`` attributes, under the ``intervention`` and the ``edit`` of the mask.
 
-    ``factual`` columns are held unless they are set or named in ``free``; a free or missing column keeps its noise and
-    moves with the intervention as it does in the cohort, by the network of rows where there is one, before the scan. A free column
-    that is the volume of what is edited moves as the mask does; where nothing is set beside the edit, the scan further from it
-    than :data:`engine.inference.mask_edit.RIM` stays. A missing column that is to be set is inferred from the bare scan first.
+    ``factual`` columns are held unless they are set or named in ``free``; a free or missing column moves with the intervention as it
+    does in the cohort: by its regression, its residual kept, before the scan, where there is a network of rows, else it keeps its
+    noise beside the scan's. A free column that is the volume of what is edited moves as the mask does; where nothing is set beside
+    the edit, the scan further from it than :data:`engine.inference.mask_edit.RIM` stays. A missing column that is to be set is
+    inferred from the bare scan first.
     ``strength`` w other than 1 extrapolates from the factual
     attributes (:func:`engine.model.sampler.guided` with the fact in the place of the unconditional), so that a null
     intervention stays null at any strength. Costs three evaluations a step backwards, and one forwards for both rows together;
@@ -258,7 +257,7 @@ def counterfactual(
     noise = _noise(model, scan, steps, tally)
     state = _forwards(model, noise, scan, target, times, strength, tally, edit)
     tokens = torch.cat([scan.known.value.image, state.image])
-    reconstruction, null, changed = _decoded(model, tokens, edit).cpu().numpy()
+    reconstruction, null, changed = _decoded(model, tokens, scan.voxels, edit).cpu().numpy()
     if edit is not None and not intervention:
         changed = null + (window(edit) * (changed - null)).astype(np.float32)
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
@@ -306,9 +305,11 @@ def _forwards(
     return state
 
 
-def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit | None) -> Float[Tensor, "b c x y z"]:
-    """The scans of reconstruction, no change and change, with the detail of what they show (but for an atlas') or, where the mask
-    is edited, of the mask before and after."""
+def _decoded(
+    model: Model, tokens: Float[Tensor, "3 n latent"], scan: Float[Tensor, "c x y z"], edit: MaskEdit | None
+) -> Float[Tensor, "3 c x y z"]:
+    """The scans of reconstruction, no change and change, with the detail of the person's own mask and of how it changes (but for an
+    atlas') or, where the mask is edited, of the mask before and after."""
     net = model.checkpoint.model
     if edit is not None:
         return painted(model, tokens, edit)
@@ -316,9 +317,8 @@ def _decoded(model: Model, tokens: Float[Tensor, "b n latent"], edit: MaskEdit |
     # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
     if net.config.detail is None or net.has_atlas:
         return base
-    seeds = [0] * len(base)
-    labels, field = net.drawn_mask(net.mask_mean(base), base, seeds) if net.has_mask else (None, None)
-    return net.detailed(base, labels, seeds, 1, field=field)
+    labels = changed_masks(net, base, scan.to(base.device)) if net.has_mask else None
+    return net.detailed(base, labels, [0] * len(base), 1)
 
 
 def add_back(

@@ -383,9 +383,15 @@ class JointModel(nn.Module):
         levels = Levels(scan.new_zeros(b), (~given).to(scan.dtype), scan.new_ones(b))
         return -self.velocity(state, levels).mask
 
-    def segment(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> UInt8[Tensor, "b x y z"]:
-        """Scans to segmentations: of each voxel the likeliest class, by :meth:`mask_mean` and, where there is one, the refiner."""
+    def segment_scores(
+        self, scan: Float[Tensor, "b c x y z"], known: Known | None = None
+    ) -> Float[Tensor, "b k x y z"]:
+        """Class scores (logits) of scans, by :meth:`mask_mean` and, where there is one, the refiner."""
         scores = self.mask_scores(self.mask_mean(scan, known))
         if self.config.detail:
             scores = self.refiner(scan, scores, [(0, 0, 0)] * len(scan))
-        return scores.argmax(1).to(torch.uint8)
+        return scores
+
+    def segment(self, scan: Float[Tensor, "b c x y z"], known: Known | None = None) -> UInt8[Tensor, "b x y z"]:
+        """Scans to segmentations: of each voxel the likeliest class of :meth:`segment_scores`."""
+        return self.segment_scores(scan, known).argmax(1).to(torch.uint8)

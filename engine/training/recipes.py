@@ -148,9 +148,7 @@ def torso_dixon(size: str = "cpu") -> Recipe:
     No deformation: persons are unlimited, and a body has a left and a right.
     """
     still = Augmentation(mirror=0, rotation=0, scale=0, shift=0, elastic=0, gain=0.03, gamma=0)
-    image = AutoencoderConfig(
-        grid=GRID, channels=len(TORSO.channels), latent=64, widths=(16, 48, 128, 160), skip=True
-    )
+    image = AutoencoderConfig(grid=GRID, channels=len(TORSO.channels), latent=64, widths=(16, 48, 128, 160), skip=True)
     big = size == "gpu"
     flow = TransformerConfig(width=320, depth=8, heads=8) if big else TransformerConfig(width=192, depth=6, heads=4)
     return Recipe(

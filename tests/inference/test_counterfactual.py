@@ -230,6 +230,26 @@ def test_columns_are_fused_if_they_are_clean_in_the_flow(
     assert seen == [[rows or c.name != "bmi" for c in model.schema.columns]]
 
 
+def test_what_follows_moves_by_its_regression_there_and_back(model: engine.Model, scan: engine.Volume) -> None:
+    """A free column's score moves by Cov(free, held) Cov(held)^-1 times the change; back again it is what it was."""
+    net, schema = model.checkpoint.model.rows, model.schema
+    assert net is not None
+    there = counterfactual(model, scan, factual=ROW, intervention={"age": 70}, steps=1, free=("bmi",)).row
+    back = counterfactual(model, scan, factual=there, intervention={"age": 40}, steps=1, free=("bmi",)).row
+    assert back["bmi"] == pytest.approx(ROW["bmi"], rel=1e-4)
+
+    codes, free = net.codes.bool(), schema.names.index("bmi")
+    loadings = net.table_loadings[codes].double()
+    covariance = loadings @ loadings.T + torch.diag(net.table_variance[codes].double())
+    own = torch.arange(len(schema.columns))[:, None].expand_as(codes)[codes] == free
+    slopes = covariance[own][:, ~own] @ torch.linalg.inv(covariance[~own][:, ~own])
+    (before, after), _ = schema.encode([ROW, {**ROW, "age": 70}])
+    moved = slopes @ torch.from_numpy(after - before)[codes][~own].double()
+    (score,), _ = schema.encode([there])
+    assert score[free][0] - before[free][0] == pytest.approx(moved.item(), abs=1e-4)
+    assert abs(moved.item()) > 1e-3, "there is something to follow"
+
+
 def test_the_same_seed_is_the_same_person(model: engine.Model) -> None:
     one, same = generated_counterfactual(model, 5, {"age": 30, "sex": "F"}, {}, steps=4)
     assert np.array_equal(one.volume.data, same.volume.data)
