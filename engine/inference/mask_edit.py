@@ -15,6 +15,7 @@ from engine.anatomy import region_of
 from engine.imaging.segmentation import Segmentation
 from engine.inference.generate import Model
 from engine.model.joint import JointModel
+from engine.model.nn.blur import blurred
 from engine.vocabulary.schema import Number, Row
 
 #: relative change of a volume from which it counts as one
@@ -24,9 +25,10 @@ RIM, INNER = 15.0, 7.5
 #: weight of guidance by the mask (arXiv 2207.12598, with the mask before in the place of no mask): painted for the mask after alone, 0.72
 #: of the volume by which a liver was grown are read off the scan again, in six training persons; 1.8 gives 1.0
 GUIDANCE = 1.8
-#: how many times what the decoded scans' masks tell of a change (a difference of logits) goes into that of the person's own mask: they
-#: tell less than a scan, and 3 of 1, 2, 3, 5 is nearest to the phantom's truth (engine/LOG.md 56)
-MASK_CHANGE = 3.0
+#: of a scan's own mask whose row changes: SD (voxels) of the blur of its probabilities, without which it is too sure to move, the least
+#: of them, and how many times the change (of logits) goes into it that masks of the decoded scans tell; nearest to the phantom's
+#: truth of what was tried (engine/LOG.md 56)
+BLUR, LEAST, CHANGE = 0.7, 1e-4, 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def changed_masks(
     net: JointModel, base: Float[Tensor, "3 c x y z"], scan: Float[Tensor, "c x y z"]
 ) -> UInt8[Tensor, "3 x y z"]:
     """The ``scan``'s own mask for reconstruction and no change, and that with what the masks of the decoded scans tell of the change."""
-    own = net.segment_scores(scan[None])
-    before, after = (net.mask_scores(net.mask_mean(one[None])) for one in base[1:])
-    masks = [own, own, own + MASK_CHANGE * (after - before)]
-    return torch.cat([scores.argmax(1).to(torch.uint8) for scores in masks])
+    own = blurred(net.segment_scores(scan[None])[0].softmax(0), BLUR).clamp(min=LEAST).log()
+    before, after = (net.mask_scores(net.mask_mean(one[None]))[0] for one in base[1:])
+    masks = [own, own, own + CHANGE * (after - before)]
+    return torch.stack([scores.argmax(0).to(torch.uint8) for scores in masks])

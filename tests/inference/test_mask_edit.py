@@ -14,7 +14,7 @@ from engine.imaging.region_edit import resized
 from engine.imaging.segmentation import Segmentation
 from engine.inference.counterfactual import counterfactual
 from engine.inference.generate import load
-from engine.inference.mask_edit import INNER, MASK_CHANGE, RIM, MaskEdit, changed_masks, followed, window
+from engine.inference.mask_edit import INNER, RIM, MaskEdit, changed_masks, followed, window
 from engine.training.recipes import torso_dixon
 
 GIVEN = {"age": 40.0, "sex": "F", "height": 165.0, "bmi": 26.0, "ethnicity": "White"}
@@ -64,7 +64,7 @@ def test_an_edit_moves_nothing_beyond_its_rim_and_an_edit_of_nothing_moves_nothi
 
 
 def test_where_the_decoded_scans_agree_a_scan_keeps_its_own_mask(masked: str):
-    """Also where tokens tell another mask; what they tell of a change is added to the scores of the scan's own."""
+    """Also where tokens tell another mask; what they tell of a change goes into it, where there is one."""
     model = load(masked, "cpu")
     net = model.checkpoint.model
     scan, other = (torch.from_numpy(model.generate(seed=seed)[0].volume.data[None]) for seed in (1, 2))
@@ -72,8 +72,8 @@ def test_where_the_decoded_scans_agree_a_scan_keeps_its_own_mask(masked: str):
         own = net.segment(scan[None])[0]
         same = changed_masks(net, torch.stack([scan, other, other]), scan)
         there = changed_masks(net, torch.stack([scan, scan, other]), scan)
-        told = net.mask_scores(net.mask_mean(torch.stack([scan, other])))
-        wanted = net.segment_scores(scan[None]) + MASK_CHANGE * (told[1:] - told[:1])
-    assert all(torch.equal(mask, own) for mask in (*same, *there[:2]))
-    assert torch.equal(there[2], wanted[0].argmax(0).to(torch.uint8))
-    assert not torch.equal(there[2], own)
+    assert torch.equal(same[0], same[1])
+    assert torch.equal(same[1], same[2])
+    assert torch.equal(same[0], there[0])
+    assert (same[0] == own).float().mean() > 0.9, "but for what a blur of less than a voxel takes"
+    assert not torch.equal(there[2], there[1])
