@@ -30,7 +30,7 @@ from engine.training.privacy.plan import planned, privacy_facts
 from engine.training.recipes import Recipe
 from engine.training.run import Progress, RunError
 from engine.training.samples import Samples
-from engine.training.stages.atlas.fit import Cohort, fields_of, fit_atlas
+from engine.training.stages.atlas.fit import Cohort, below, fields_of, fit_atlas
 from engine.training.stages.atlas.residual import fit_residual
 from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
@@ -246,7 +246,7 @@ class _Stages:
                 with self.world.together():
                     if self.world.leads:
                         cohort = Cohort.of(store, rows, coder.config, recipe.atlas)
-                        fit_residual(coder, cohort, self.fields, recipe.atlas)
+                        fit_residual(coder, cohort, self.fields, recipe.atlas, below(self.run_dir))
                 self.world.settle(coder)
         path = self.run_dir / "latents.safetensors"
         return (

@@ -27,7 +27,11 @@ from tests.conftest import MASK
 ATLAS = replace(MASK, atlas=True)
 OUTLINES = ((MASK.classes[1], MASK.classes[2]), (MASK.classes[2],))
 CONFIG = AtlasTraining(
-    rounds=((Pass(12, 1.5, 0.2, False),), (Pass(6, 1.0, 0.1, True),)), persons=6, outlines=OUTLINES, outer=()
+    rounds=((Pass(12, 1.5, 0.2, False),), (Pass(6, 1.0, 0.1, True),)),
+    below=(),
+    persons=6,
+    outlines=OUTLINES,
+    outer=(),
 )
 
 

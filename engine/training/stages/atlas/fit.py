@@ -22,6 +22,7 @@ from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.model.nn.tiles.boxes import box_about
 from engine.model.nn.warp import STRIDE
 from engine.training.run import Progress, RunError, load_tensors, save_tensors
+from engine.training.stages.atlas.below import box_below, moved_below, share_below, sharpened
 from engine.training.stages.atlas.registration import Box, Parts, Pass, registered, splatted
 from engine.training.stages.mask import class_of_code, load_masks
 
@@ -29,12 +30,15 @@ from engine.training.stages.mask import class_of_code, load_masks
 ATLAS = "atlas.safetensors"
 #: how much of persons must have a structure where it is compared at full resolution, and the voxels about it
 PRESENT, MARGIN = 0.02, 4
+#: share of persons from which a voxel of the atlas is of a structure
+EVEN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasTraining:
     """The ``rounds`` of the registration, each of one or more passes, of at most so many ``persons``, and the classes whose
-    ``outlines`` are compared beside the scans; full resolution is for a box about all but the ``outer`` ones."""
+    ``outlines`` are compared beside the scans; full resolution is for a box about all but the ``outer`` ones. Then the rounds of
+    what lies ``below`` it (:mod:`engine.training.stages.atlas.below`)."""
 
     rounds: tuple[tuple[Pass, ...], ...] = (
         (Pass(15, 2.0, 0.3, False), Pass(15, 1.2, 0.2, False)),
@@ -42,6 +46,12 @@ class AtlasTraining:
         (Pass(8, 0.8, 0.1, True), Pass(6, 0.6, 0.1, True)),
         (Pass(10, 0.8, 0.1, False), Pass(10, 0.6, 0.1, True)),
         (Pass(10, 0.5, 0.08, True),),
+    )
+    below: tuple[tuple[Pass, ...], ...] = (
+        (Pass(14, 2.0, 0.3, False), Pass(10, 1.2, 0.2, True)),
+        (Pass(10, 1.2, 0.15, True), Pass(8, 0.9, 0.1, True)),
+        (Pass(10, 0.8, 0.1, True), Pass(8, 0.6, 0.08, True)),
+        (Pass(10, 0.6, 0.08, True),),
     )
     persons: int = 128
     outlines: tuple[tuple[str, ...], ...] = (
@@ -100,28 +110,54 @@ def fit_atlas(
         half = [side // STRIDE for side in store.grid]
         mean = sum((cohort.parts(k).stacked() for k in range(n)), torch.zeros(())) / n
         kept = {"fields": torch.zeros(n, 3, *half, dtype=torch.float16), "mean": mean, "rounds": torch.tensor(0)}
-    channels = len(store.channels)
-    for number, passes in list(enumerate(config.rounds))[int(kept["rounds"]) :]:
+    channels, inner = len(store.channels), len(config.outlines)
+    lower, total = None, len(config.rounds) + len(config.below)
+    for number, passes in enumerate((*config.rounds, *config.below)):
+        if number == len(config.rounds):
+            # as they were before anything below them moved, also where this goes on
+            lower = Lower.of(kept.setdefault("structures", kept["mean"][channels:][:inner].clone()))
+        if number >= len(config.rounds) and lower is None:
+            break
+        if number < int(kept["rounds"]):
+            continue
         atlas = Parts(kept["mean"][:channels], kept["mean"][channels:])
-        box, summed, weight = (
-            _about(atlas, len(config.outlines)),
-            torch.zeros_like(kept["mean"]),
-            torch.zeros(store.grid),
-        )
+        box = _about(atlas, inner) if lower is None else lower.box
+        summed, weight = torch.zeros_like(kept["mean"]), torch.zeros(store.grid)
         for k in range(n):
-            person = cohort.parts(k)
-            field, error = registered(atlas, person, kept["fields"][k].float(), passes, box)
-            kept["fields"][k] = field
-            values, counts = splatted(person.stacked(), field)
+            person, before = cohort.parts(k), kept["fields"][k].float()
+            field, error = registered(atlas, person, before, passes, box)
+            kept["fields"][k] = field if lower is None else moved_below(before, field, lower.share)
+            values, counts = splatted(person.stacked(), kept["fields"][k].float())
             summed, weight = summed + values, weight + counts
-            step = number * n + k + 1
             seconds = time.monotonic() - began
-            yield Progress("atlas", step, n * len(config.rounds), seconds, {"difference": error})
-        kept["mean"] = summed / weight.clamp(min=1e-3)
+            yield Progress("atlas", number * n + k + 1, n * total, seconds, {"difference": error})
+        mean = summed / weight.clamp(min=1e-3)
+        kept["mean"] = mean if lower is None else kept["mean"] + lower.share * (mean - kept["mean"])
         kept["rounds"] = torch.tensor(number + 1)
         save_tensors(path, kept, {})
-    coder.template.copy_(kept["mean"][:channels])
+    coder.template.copy_(sharpened(kept["mean"][:channels], lower.share if lower else None))
     coder.anatomy.copy_(likeliest(cohort, kept["fields"], len(coder.config.classes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Lower:
+    """The box below what was compared at full resolution, and how far each voxel belongs to it."""
+
+    box: Box
+    share: Tensor
+
+    @classmethod
+    def of(cls, outlines: Float[Tensor, "o x y z"]) -> Lower | None:
+        """Below structures of these shares of persons; None where there is nothing."""
+        there = (outlines > PRESENT).any(0)
+        box = box_below(box_about(there, MARGIN)) if there.any() else None
+        return None if box is None else cls(box, share_below((outlines > EVEN).any(0), box[2].stop))
+
+
+def below(run_dir: Path) -> Lower | None:
+    """What lies below the structures of the atlas that was fitted there; None where nothing does."""
+    structures = load_tensors(run_dir / ATLAS)[0].get("structures")
+    return None if structures is None else Lower.of(structures)
 
 
 def fields_of(run_dir: Path) -> Float[Tensor, "n 3 x2 y2 z2"]:
