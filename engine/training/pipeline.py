@@ -235,9 +235,9 @@ class _Stages:
             **self._shared(),
         )
         if model.has_mask and not (self.begun and self.begun.model.has_mask):
-            limit = self._until(recipe.autoencoder_share + recipe.mask_share)
+            begins, limit = (self._until(recipe.autoencoder_share + part * recipe.mask_share) for part in (0.5, 1))
             coder, how = model.mask_autoencoder, recipe.mask_training
-            yield from self.world.led(self._atlas(store, rows))
+            yield from self.world.led(self._atlas(store, rows, begins))
             steps = train_mask_autoencoder(
                 coder, store, rows, how, deadline=limit, fields=self.fields, **self._settings()
             )
@@ -253,11 +253,11 @@ class _Stages:
             yield from encode_cohort(model, store, rows, recipe.flow, path=path, seed=recipe.seed, world=self.world)
         )
 
-    def _atlas(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Iterator[Progress]:
+    def _atlas(self, store: CohortStore, rows: Int[np.ndarray, " n"], deadline: float | None) -> Iterator[Progress]:
         """The atlas, where masks are decoded to one, and how its persons lie in it."""
         coder, how = self.model.mask_autoencoder, self.recipe.atlas
         if isinstance(coder, AtlasAutoencoder):
-            yield from fit_atlas(coder, store, rows, how, run_dir=self.run_dir)
+            yield from fit_atlas(coder, store, rows, how, run_dir=self.run_dir, deadline=deadline)
             registered = Cohort.of(store, rows, coder.config, how).rows.tolist()
             self.fields.update(zip(registered, fields_of(self.run_dir), strict=True))
 

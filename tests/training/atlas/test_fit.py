@@ -19,6 +19,7 @@ from engine.model.nn.warp import STRIDE
 from engine.training.pipeline import train
 from engine.training.recipes import Recipe
 from engine.training.run import RunError
+from engine.training.stages.atlas import fit
 from engine.training.stages.atlas.fit import AtlasTraining, Cohort, fields_of, fit_atlas
 from engine.training.stages.atlas.registration import Pass
 from engine.training.stages.atlas.residual import fit_residual
@@ -68,6 +69,22 @@ def test_an_atlas_that_was_stopped_ends_as_if_it_was_not(labelled_store: CohortS
     assert 0 < len(again) < total
     assert torch.equal(whole.template, other.template)
     assert torch.equal(whole.anatomy, other.anatomy)
+
+
+def test_after_the_deadline_no_round_begins_on_any_call(labelled_store: CohortStore, tmp_path: Path) -> None:
+    coder, rows, small = coder_of(labelled_store), labelled_store.split()["train"], replace(CONFIG, persons=2)
+    (*_, last) = fit_atlas(coder, labelled_store, rows, small, run_dir=tmp_path, deadline=-1.0)
+    assert (last.step, last.total) == (2, 4), "one round of two"
+    assert len(coder.anatomy.unique()) > 1
+    assert list(fit_atlas(coder, labelled_store, rows, small, run_dir=tmp_path)) == []
+
+
+def test_a_signal_ends_a_round(labelled_store: CohortStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    going = fit_atlas(coder_of(labelled_store), labelled_store, np.array([0, 1]), CONFIG, run_dir=tmp_path)
+    next(going)
+    monkeypatch.setattr(fit, "stop_asked", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        next(going)
 
 
 def test_nobody_labelled_is_refused(tiny_store: CohortStore, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ persons as they lie in it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from engine.model.config import MaskConfig
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.model.nn.tiles.boxes import box_about
 from engine.model.nn.warp import STRIDE
+from engine.training.journal import stop_asked
 from engine.training.run import Progress, RunError, load_tensors, save_tensors
 from engine.training.stages.atlas.below import box_below, moved_below, share_below, sharpened
 from engine.training.stages.atlas.registration import Box, Parts, Pass, registered, splatted
@@ -94,12 +95,19 @@ class Cohort:
 
 
 def fit_atlas(
-    coder: AtlasAutoencoder, store: CohortStore, rows: Int[np.ndarray, " n"], config: AtlasTraining, *, run_dir: Path
+    coder: AtlasAutoencoder,
+    store: CohortStore,
+    rows: Int[np.ndarray, " n"],
+    config: AtlasTraining,
+    *,
+    run_dir: Path,
+    deadline: float | None = None,
 ) -> Iterator[Progress]:
     """Give ``coder`` the atlas of those of the store's ``rows`` who have labels; yields progress, a step a person and round.
 
-    Goes on from ``run_dir`` at the last whole round, and leaves the persons' fields there (:func:`fields_of`). Raises
-    :class:`RunError` for a store without labels.
+    Goes on from ``run_dir`` at the last whole round, and leaves the persons' fields there (:func:`fields_of`). After the ``deadline``
+    (``time.monotonic``) no other round begins, but for the first, and none on another call: what comes next rests on the atlas.
+    Stopped by a signal it ends at once. Raises :class:`RunError` for a store without labels.
     """
     cohort, path = Cohort.of(store, rows, coder.config, config), run_dir / ATLAS
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -111,19 +119,23 @@ def fit_atlas(
         mean = sum((cohort.parts(k).stacked() for k in range(n)), torch.zeros(())) / n
         kept = {"fields": torch.zeros(n, 3, *half, dtype=torch.float16), "mean": mean, "rounds": torch.tensor(0)}
     channels, inner = len(store.channels), len(config.outlines)
-    lower, total = None, len(config.rounds) + len(config.below)
-    for number, passes in enumerate((*config.rounds, *config.below)):
-        if number == len(config.rounds):
+    total = len(config.rounds) + len(config.below)
+    for number, passes in list(enumerate((*config.rounds, *config.below)))[int(kept["rounds"]) :]:
+        if number and deadline is not None and time.monotonic() > deadline:
+            save_tensors(path, kept | {"rounds": torch.tensor(total)}, {})
+            break
+        if number >= len(config.rounds):
             # as they were before anything below them moved, also where this goes on
-            lower = Lower.of(kept.setdefault("structures", kept["mean"][channels:][:inner].clone()))
+            kept.setdefault("structures", kept["mean"][channels:][:inner].clone())
+        lower = _lower(kept)
         if number >= len(config.rounds) and lower is None:
             break
-        if number < int(kept["rounds"]):
-            continue
         atlas = Parts(kept["mean"][:channels], kept["mean"][channels:])
         box = _about(atlas, inner) if lower is None else lower.box
         summed, weight = torch.zeros_like(kept["mean"]), torch.zeros(store.grid)
         for k in range(n):
+            if stop_asked():
+                raise KeyboardInterrupt
             person, before = cohort.parts(k), kept["fields"][k].float()
             field, error = registered(atlas, person, before, passes, box)
             kept["fields"][k] = field if lower is None else moved_below(before, field, lower.share)
@@ -135,6 +147,7 @@ def fit_atlas(
         kept["mean"] = mean if lower is None else kept["mean"] + lower.share * (mean - kept["mean"])
         kept["rounds"] = torch.tensor(number + 1)
         save_tensors(path, kept, {})
+    lower = _lower(kept)
     coder.template.copy_(sharpened(kept["mean"][:channels], lower.share if lower else None))
     coder.anatomy.copy_(likeliest(cohort, kept["fields"], len(coder.config.classes)))
 
@@ -155,9 +168,12 @@ class Lower:
 
 
 def below(run_dir: Path) -> Lower | None:
-    """What lies below the structures of the atlas that was fitted there; None where nothing does."""
-    structures = load_tensors(run_dir / ATLAS)[0].get("structures")
-    return None if structures is None else Lower.of(structures)
+    """What lies below the structures of the atlas that was fitted there; None where nothing does, or nothing of it was registered."""
+    return _lower(load_tensors(run_dir / ATLAS)[0])
+
+
+def _lower(kept: Mapping[str, Tensor]) -> Lower | None:
+    return Lower.of(kept["structures"]) if "structures" in kept else None
 
 
 def fields_of(run_dir: Path) -> Float[Tensor, "n 3 x2 y2 z2"]:
