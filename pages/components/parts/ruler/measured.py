@@ -246,7 +246,7 @@ def _read(ruler: Ruler, volume: Volume) -> Findings:
 def labelled_scene(model: Model, drawn: Drawn) -> bytes:
     """The scene of the people shown, with the tissues of those in whom they were told apart."""
     shared, state = _shared(), st.session_state
-    if not shared.readings:
+    if not shared.readings or drawn.draft:
         return drawn.scene
     ruler, _ = ruler_for(model)
     if ruler is None:
