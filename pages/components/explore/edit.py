@@ -133,14 +133,17 @@ def edit_section(model: Model, drawn: Drawn) -> DeltaGenerator:
         with st.container(horizontal=True, vertical_alignment="center"):
             wish = partial(_want, Asked(request=request, edit=edit))
             icon = ":material/brush:"
-            st.button("Draw for this mask", type="primary", on_click=wish, disabled=waits or not edit.changes, icon=icon)
+            st.button(
+                "Draw for this mask", type="primary", on_click=wish, disabled=waits or not edit.changes, icon=icon
+            )
             if made is not None:
                 st.button("Back to the person", on_click=_back, icon=":material/undo:")
             mask = made[1].people[1].mask if made is not None and made[0].request == request else person.mask
             name = f"{drawn.request.model}_seed-{person.seed}{'_edited' if mask is not person.mask else ''}"
+            data = partial(mask_zip, mask, name) if mask else b""
             st.download_button(
-                "Mask as NIfTI", partial(mask_zip, mask, name) if mask else b"", f"{name}_dseg.zip", "application/zip",
-                on_click="ignore", icon=":material/download:", disabled=waits, help="NIfTI dseg with its BIDS table: of the edit where one is shown.",
+                "Mask as NIfTI", data, f"{name}_dseg.zip", "application/zip", on_click="ignore", disabled=waits,
+                icon=":material/download:", help="NIfTI dseg with its BIDS table: of the edit where one is shown.",
             )  # fmt: skip
         place = st.empty()
         if made is not None and made[0].edit.mask:
