@@ -57,14 +57,14 @@ SHOWN, SWEPT = "whatif.shown", "Sweep"
 NO_FILM = "Offered once all values are drawn in full."
 
 
-def answer_shown(model: Model, found: Answer | None, current: Question) -> None:
-    """Before beside after and the tables, or the sweep that was drawn last."""
+def answer_shown(model: Model, found: Answer | None) -> bool:
+    """Before beside after and the tables, or the sweep that was drawn last; False where there is neither."""
     here, names = visit(), list(found.scenes) if found else []
     plan = here.sweep if here.sweep and here.sweep.base.digest == model.digest else None
     if plan and len(played_of(here, plan)[0]) > 1:
         names.append(SWEPT)
     if not names:
-        return
+        return False
     if SWEPT in names and here.swept:
         st.session_state[SHOWN] = SWEPT
         here.swept = False
@@ -79,6 +79,7 @@ def answer_shown(model: Model, found: Answer | None, current: Question) -> None:
         viewer(found.scenes[name], key="whatif viewer")
     if found:
         show_tables(found)
+    return True
 
 
 def _sweep_shown(model: Model, plan: Plan) -> None:
