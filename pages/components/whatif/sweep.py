@@ -103,7 +103,7 @@ def whatif_sheet(model: Model, answer: Answer) -> bytes:
         "steps": str(question.steps),
         "weights": question.digest,
     }
-    about = "A person who does not exist, twice."
+    about = "A person who does not exist, twice. Both tables were drawn together with the scans, not read off them."
     if question.scan:
         facts["seed"] = "none, a real scan was given"
         about = "A real scan as the model redraws it, and what the model makes of it: both pictures are synthetic."
