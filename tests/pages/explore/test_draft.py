@@ -16,6 +16,7 @@ from pages.components.explore.work import draft_first
 from pages.components.state.address import Request
 from pages.components.state.generation import DRAFT_STEPS, Drawn, draw
 from pages.components.state.scene import header_of
+from tests.pages.conftest import WAIT
 from tests.pages.explore.test_region_edit import app, model, press, scene, visited  # noqa: F401
 from tests.pages.visit import Visit
 
@@ -107,7 +108,7 @@ def test_nothing_moves_when_the_whole_comes(visit: Callable[..., Visit], masked_
     here.viewer.evaluate("root => (root.somatwin.known = true)")
     places = [here.viewer.locator(part) for part in (".planes", ".lower")]
     before = [place.bounding_box() for place in places]
-    expect(here.viewer.locator(".draft")).to_have_count(0)
+    expect(here.viewer.locator(".draft")).to_have_count(0, timeout=WAIT)
     expect(held).to_be_enabled()
     expect(brush).to_be_visible()
     expect(brush.get_by_role("combobox", name="Region to paint")).to_be_enabled()

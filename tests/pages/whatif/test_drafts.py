@@ -16,6 +16,7 @@ from pages.components.whatif.drafts import draft_answers, to_draft
 from pages.components.whatif.view import NO_FILM
 from pages.components.whatif.visit import DRAFTED, Plan, Visit, with_cells
 from tests.pages import visit as tabs
+from tests.pages.conftest import WAIT
 from tests.pages.whatif.test_whatif import app, captions, model, press, scene, visited  # noqa: F401
 
 #: the steps of people who take long enough for their drafts to be seen
@@ -133,7 +134,7 @@ def test_a_sweep_goes_on_playing_when_it_is_swapped(visit: Callable[..., tabs.Vi
     timer = viewer.evaluate("root => root.somatwin.sweeping")
     film = here.page.get_by_role("button", name="Sweep as MP4").first
     expect(film).to_be_disabled()
-    expect(viewer.locator(".draft")).to_have_count(0)
+    expect(viewer.locator(".draft")).to_have_count(0, timeout=WAIT)
     assert viewer.evaluate("root => root.somatwin.sweeping") == timer
     expect(film).to_be_enabled()
     viewer.get_by_role("button", name="Pause").click()
