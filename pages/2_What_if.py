@@ -10,6 +10,7 @@ with st.spinner("Starting the engine"):
     from pages.components.parts.model_picker import model_picker
     from pages.components.parts.onward import onward_from_whatif
     from pages.components.parts.ruler.reader import ruler_for
+    from pages.components.whatif.opening import example_shown
     from pages.components.whatif.question import arrive, question_controls, remember
     from pages.components.whatif.upload import WAITING, scan_in_use
     from pages.components.whatif.view import answer_shown, concluded, plans_shown, scan_shown
@@ -42,10 +43,10 @@ if current is None and (doubted := visit().scan) and doubted.digest == model.dig
 elif current is None:
     st.info(WAITING, icon=":material/upload_file:")
 else:
-    answer_shown(model, found, current)
+    shown = answer_shown(model, found)
     if found is None and scan:
         scan_shown(model, scan)
-    elif found is None and not visit().wanted:
+    elif not shown and not example_shown(name, model, ruler) and not visit().wanted:
         st.info("Say on the left what is to be otherwise, and press Draw.")
     places |= plans_shown(model, current, ruler)
 if work := next_work(model, scan, ruler):

@@ -20,6 +20,8 @@ FILE, FORMAT, VERSION = "example.json", "somatwin-example", 1
 #: bytes of a file that is read, at most
 LARGEST = 2**20
 NOTICE = "synthetic, not for diagnosis"
+#: columns that the what-if of another one leaves as they are
+HELD = ("sex", "height", "ethnicity")
 #: steps and values of a loss, by name, by stage
 Losses = Mapping[str, Mapping[str, tuple[list[float], list[float]]]]
 

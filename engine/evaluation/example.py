@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.stats import qmc
 
 from engine.anatomy import region_of
-from engine.checkpoints.example import Example, ExamplePerson, Losses, example_file, example_text
+from engine.checkpoints.example import HELD, Example, ExamplePerson, Losses, example_file, example_text
 from engine.cohort.sources.table import TableCohort
 from engine.imaging.pictures import Planes, planes
 from engine.imaging.volume import Volume
@@ -31,8 +31,6 @@ from engine.vocabulary.schema import Number, Row
 
 #: attributes that can be asked for, the first that the model and its ruler's cohort have
 ASKED = ("age", "bmi")
-#: columns that a what-if of another one leaves as they are
-HELD = ("sex", "height", "ethnicity")
 #: pixels of a picture's longer side, and of three planes side by side; people who have the latter
 SIDE, WIDE, SHOWN = 96, 480, 4
 #: how far up the axial slice of a head lies, as a share of the grid: where the ventricles are

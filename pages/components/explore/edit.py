@@ -40,6 +40,7 @@ ABOUT = (
     "The person's scan is drawn again for a mask in which a region is larger, smaller or elsewhere. To paint a mask instead, "
     "choose Brush under the scan."
 )
+WAITS = "This is a draft, which has no mask. What is set here stays; it can be drawn once the person is there in full."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def of_person(request: Request, i: int) -> Request:
 def edited_of(drawn: Drawn) -> Made | None:
     """The edit that was made of one of the people shown: what was asked, the pair, and the attributes that follow."""
     made = edits().made
-    if made is None or made[1].digest != drawn.digest:
+    if made is None or made[1].digest != drawn.digest or drawn.draft:
         return None
     alone = [of_person(drawn.request, i) for i in range(drawn.request.n)]
     return made if made[0].request in alone else None
@@ -125,21 +126,24 @@ def edit_section(model: Model, drawn: Drawn) -> DeltaGenerator:
             number = st.selectbox("Of", range(len(drawn.people)), format_func=lambda i: f"Person {i + 1}", key=WHO)
         person, request = drawn.people[number], of_person(drawn.request, number)
         edit = edit_controls(model, person.mask, KEY)
-        st.caption(stays_in_words(edit.keep, regions_volumes(model, edit.region)))
+        waits = person.mask is None
+        st.caption(WAITS if waits else stays_in_words(edit.keep, regions_volumes(model, edit.region)))
         if here.problem:
             st.warning(f"That cannot be done, so nothing was drawn. {here.problem}", icon=":material/error:")
         with st.container(horizontal=True, vertical_alignment="center"):
             wish = partial(_want, Asked(request=request, edit=edit))
             icon = ":material/brush:"
-            st.button("Draw for this mask", type="primary", on_click=wish, disabled=not edit.changes, icon=icon)
+            st.button(
+                "Draw for this mask", type="primary", on_click=wish, disabled=waits or not edit.changes, icon=icon
+            )
             if made is not None:
                 st.button("Back to the person", on_click=_back, icon=":material/undo:")
             mask = made[1].people[1].mask if made is not None and made[0].request == request else person.mask
-            assert mask is not None
             name = f"{drawn.request.model}_seed-{person.seed}{'_edited' if mask is not person.mask else ''}"
+            data = partial(mask_zip, mask, name) if mask else b""
             st.download_button(
-                "Mask as NIfTI", partial(mask_zip, mask, name), f"{name}_dseg.zip", "application/zip",
-                on_click="ignore", icon=":material/download:", help="NIfTI dseg with its BIDS table: of the edit where one is shown.",
+                "Mask as NIfTI", data, f"{name}_dseg.zip", "application/zip", on_click="ignore", disabled=waits,
+                icon=":material/download:", help="NIfTI dseg with its BIDS table: of the edit where one is shown.",
             )  # fmt: skip
         place = st.empty()
         if made is not None and made[0].edit.mask:
@@ -219,7 +223,8 @@ def paint(model: Model, drawn: Drawn) -> None:
         return
     person = drawn.people[int(sent["person"])]
     mask: Segmentation | None = person.mask
-    assert mask is not None
+    if mask is None:
+        return
     key = keep_mask(painted(mask, sent["strokes"]), f"Painted, seed {person.seed}")
     edit = replace(RegionEdit(), mask=key, keep=bool(st.session_state.get(f"{KEY}.keep", True)))
     restore_edit(KEY, edit)

@@ -10,10 +10,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.explore.edit import arrive_edit, split_address
-from pages.components.explore.work import DRAFT_STEPS, visit
+from pages.components.explore.work import visit
 from pages.components.parts.attribute_controls import COUNT_TEXTS, attribute_controls, restore_controls
 from pages.components.parts.model_picker import asks_for_nothing
 from pages.components.state.address import COUNTS, Request, read_query
+from pages.components.state.generation import DRAFT_STEPS
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model

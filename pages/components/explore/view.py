@@ -41,7 +41,9 @@ def people_shown(model: Model, status: DeltaGenerator) -> DeltaGenerator | None:
         return _people_with_masks(model, drawn, status)
     if drawn is not None:
         viewer(labelled_scene(model, drawn))
-        if here.missing is None and not here.problems:
+        if drawn.draft:
+            _stopped(drawn, status)
+        elif here.missing is None and not here.problems:
             _concluded(model, drawn, status)
             measured_section(model, drawn)
             surfaces_section(model, drawn)
@@ -57,11 +59,19 @@ def _people_with_masks(model: Model, drawn: Drawn, status: DeltaGenerator) -> De
     painting_viewer(shown.scene, partial(paint, model, shown), key=VIEWER)
     st.caption(f"{NOTE if made else ''} {LABELS}{followed_in_words(made[2], shown) if made else ''}")
     place = edit_section(model, drawn)
-    if here.missing is None and not here.problems:
+    if drawn.draft:
+        _stopped(drawn, status)
+    elif here.missing is None and not here.problems:
         _concluded(model, drawn, status, made)
         measured_section(model, shown, names)
         surfaces_section(model, shown, names)
     return place
+
+
+def _stopped(drawn: Drawn, status: DeltaGenerator) -> None:
+    """Of a draft say how it is drawn in full, unless that goes on: nothing is measured in it, and there are no files of it."""
+    if visit().missing is None:
+        status.caption(drawn.in_words(), width="content")
 
 
 def _concluded(model: Model, drawn: Drawn, status: DeltaGenerator, made: Made | None = None) -> None:

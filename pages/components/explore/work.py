@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,15 +11,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.vocabulary.refusal import Refusal
 from pages.components.state.address import Request
-from pages.components.state.generation import Drawn, draw
+from pages.components.state.generation import DRAFT_STEPS, Drawn, all_kept, draw
 from pages.components.state.job import bars
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
-
-#: sampling steps of a draft, which live mode shows first
-DRAFT_STEPS = 2
 
 
 @dataclass
@@ -36,8 +33,8 @@ class Visit:
 
     @property
     def missing(self) -> Request | None:
-        """Those wanted, unless they are shown."""
-        if self.drawn is not None and self.drawn.request == self.wanted:
+        """Those wanted, unless they are shown in full."""
+        if self.drawn is not None and self.drawn.request == self.wanted and not self.drawn.draft:
             return None
         return self.wanted
 
@@ -56,16 +53,21 @@ def visit() -> Visit:
 
 
 def generate(model: Model, wanted: Request, live: bool, places: Sequence[DeltaGenerator]) -> None:
-    """Draw who is wanted, in live mode as a draft first, with progress in ``places``; show them by running the page again."""
+    """Draw who is wanted with progress in ``places``, as a draft first where :func:`draft_first`; show them by running the page
+    again."""
     here = visit()
-    draft = replace(wanted, steps=min(DRAFT_STEPS, wanted.steps))
-    first = live and (here.drawn is None or here.drawn.request != draft)
-    target = draft if first else wanted
-
     try:
         with bars(places, here.stop) as report:
-            here.drawn = draw(model, target, report, draft=target != wanted)
+            here.drawn = draw(model, wanted, report, draft=draft_first(model, here.drawn, wanted, live))
     except Refusal as error:
         here.wanted = None
         here.problems = [str(error)]
     st.rerun()
+
+
+def draft_first(model: Model, drawn: Drawn | None, wanted: Request, live: bool) -> bool:
+    """Is a draft of those wanted to be shown first? In live mode, and while nobody of this model is shown; once."""
+    shown = drawn is not None and drawn.digest == model.digest
+    if drawn is not None and shown and (not live or (drawn.draft and drawn.request == wanted)):
+        return False
+    return wanted.steps > DRAFT_STEPS and not all_kept(model, wanted)

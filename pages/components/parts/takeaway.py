@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.components.parts.download import bundle, dicom_zip, stl_zip, table_csv
+from pages.components.parts.ruler.beside import read_beside
 from pages.components.parts.ruler.reader import region_drawn
 from pages.components.parts.ruler.surfaces import skin_surface
 from pages.components.parts.session_file import session_of
@@ -101,4 +102,4 @@ def _cycle(drawn: Drawn, kind: str) -> bytes:
 def _page(model: Model, drawn: Drawn) -> bytes:
     from pages.components.parts.viewer.films import person_sheet
 
-    return person_sheet(drawn, model.schema)
+    return person_sheet(drawn, model.schema, read_beside(model, drawn))

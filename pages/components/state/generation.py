@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
@@ -22,6 +22,8 @@ from pages.components.state.scene import payload
 if TYPE_CHECKING:
     from engine.inference.generate import Model, Person
 
+#: sampling steps of a draft, which is shown first
+DRAFT_STEPS = 2
 #: people kept in memory, over all sessions; a head takes 5 MB
 KEPT = 48
 #: what is said while another session has the model: how long that takes nobody knows
@@ -39,7 +41,7 @@ class Drawn:
     """The people of one request, and the scene that the viewer shows of them.
 
     ``seconds`` is what drawing them took; ``kept`` of them were drawn for an earlier request. With an ``edit`` of the mask they
-    are one person before and after it.
+    are one person before and after it. A ``draft`` of the request has :data:`DRAFT_STEPS`, no detail and no masks.
     """
 
     request: Request
@@ -51,9 +53,12 @@ class Drawn:
     guidance: float | None = None
     licence: str | None = None
     edit: RegionEdit | None = None
+    draft: bool = False
 
     def in_words(self) -> str:
         """How long the drawing took, and whether it was now."""
+        if self.draft:
+            return "A draft: press Generate to draw it in full"
         drawing = f"rawn in {self.seconds:.1f} s with {self.request.steps} steps"
         if self.kept == len(self.people):
             return f"Kept from before, d{drawing}"
@@ -99,13 +104,13 @@ def model_lock() -> threading.Lock:
 
 
 def draw(model: Model, request: Request, report: Report, draft: bool = False) -> Drawn:
-    """Generate the people of ``request``, or take those still kept, and prepare their view; a ``draft`` has no detail."""
+    """Generate the people of ``request``, or take those still kept, and prepare their view; or a ``draft`` of them."""
     began = time.monotonic()
 
     def said(share: float, text: str) -> None:
         report(share, text + time_left(began, share))
 
-    found, kept = people_of(model, request, said, detail=not draft)
+    found, kept = people_of(model, request, said, draft=draft)
     report(1.0, "Preparing the view")
     people = [each.person for each in found]
     return Drawn(
@@ -117,39 +122,57 @@ def draw(model: Model, request: Request, report: Report, draft: bool = False) ->
         kept=kept,
         guidance=model.checkpoint.config.guidance,
         licence=model.licence,
+        draft=draft,
     )
 
 
 def person_kept(model: Model, request: Request) -> Person | None:
     """The first of the request's people, if still kept."""
-    found = _shared().get((model.digest, request.given, request.seed, request.steps, True))
+    found = _shared().get(_key(model, request, 0))
     return found.person if found else None
 
 
-def people_of(model: Model, request: Request, report: Report, *, detail: bool = True) -> tuple[list[_Kept], int]:
-    """The people of ``request``, and how many of them were kept from before; without ``detail`` their scans are drafts.
+def all_kept(model: Model, request: Request) -> bool:
+    """Are the request's people all there, to be shown at once?"""
+    return all(_shared().get(_key(model, request, i)) for i in range(request.n))
+
+
+def _key(model: Model, request: Request, i: int, draft: bool = False) -> Key:
+    return model.digest, request.given, request.seed + i, request.steps, not draft
+
+
+def drafted(request: Request) -> Request:
+    """The request with the steps of a draft."""
+    return replace(request, steps=min(DRAFT_STEPS, request.steps))
+
+
+def people_of(model: Model, request: Request, report: Report, *, draft: bool = False) -> tuple[list[_Kept], int]:
+    """The people of ``request``, and how many of them were kept from before; of a ``draft`` with few steps, without detail and
+    masks.
 
     Each person is drawn alone, with seed ``request.seed + i``: nobody depends on how many are asked for, and those
     finished before a run is given up are not drawn again.
     """
     shared = _shared()
-    keys = [(model.digest, request.given, request.seed + i, request.steps, detail) for i in range(request.n)]
+    request = drafted(request) if draft else request
+    keys = [_key(model, request, i, draft) for i in range(request.n)]
     people = {i: found for i, key in enumerate(keys) if (found := shared.get(key))}
     missing = [i for i in range(request.n) if i not in people]
     for position, i in enumerate(missing):
         part = (position / len(missing), 1 / len(missing))
-        people[i] = _person(model, request, i, part, report, detail=detail)
+        people[i] = _person(model, request, i, part, report, draft=draft)
         shared.put(keys[i], people[i])
     return [people[i] for i in range(request.n)], request.n - len(missing)
 
 
 def _person(
-    model: Model, request: Request, i: int, share: tuple[float, float], report: Report, *, detail: bool
+    model: Model, request: Request, i: int, share: tuple[float, float], report: Report, *, draft: bool
 ) -> _Kept:
     """Person ``i``; ``share`` is the fraction of the whole run done before this person, and this person's part of it."""
     from engine.inference.generate import drawing_units
 
-    who = f"Person {i + 1} of {request.n}, step" if request.n > 1 else "Step"
+    named = [*(["Draft"] if draft else []), *([f"Person {i + 1} of {request.n}"] if request.n > 1 else [])]
+    who = f"{', '.join(named)}, step" if named else "Step"
 
     def progress(done: int, total: int) -> None:
         report(share[0] + share[1] * done / total, f"{who} {step_in_words(done, total)}")
@@ -162,8 +185,8 @@ def _person(
             given=dict(request.given),
             seed=request.seed + i,
             steps=request.steps,
-            with_mask=model.has_mask,
-            detail=detail,
+            with_mask=model.has_mask and not draft,
+            detail=not draft,
             progress=progress,
         )
         return _Kept(person, time.monotonic() - began)
@@ -254,7 +277,9 @@ def scene_of(
     note = f"Percentiles place a value in the cohort that {request.model} was trained on. This person does not exist."
     scans = [person.volume for person in people]
     if masks := overlaid(model, [person.mask for person in people]):
-        marked = {**marked, **masks, "brush": brush_of(model)}
+        marked = {**marked, **masks}
+    if model.has_mask:
+        marked["brush"] = brush_of(model)
     return payload(scans, described, model=request.model, draft=draft, note=note, **marks(model), **marked)
 
 

@@ -21,6 +21,8 @@ from pages.components.state.intervention import Cells, Question, read_question
 from pages.components.state.overlay import titles_of
 from pages.components.state.person_table import cells_in_words, label, level, sentence, titled, unit
 from pages.components.state.region_edit import RegionEdit
+from pages.components.whatif.opening import STEPS as FIRST_STEPS
+from pages.components.whatif.opening import opening
 from pages.components.whatif.upload import OWN, SYNTHETIC, File, Scan, likeliest, upload_panel
 from pages.components.whatif.visit import visit
 
@@ -32,7 +34,7 @@ STAYS = "stays"
 FOLLOWS = "follows"
 SET = "set to"
 #: sampling steps at first: of a synthetic person, and of a scan, which is also run backwards
-STEPS = {SYNTHETIC: 8, OWN: 16}
+STEPS = {SYNTHETIC: FIRST_STEPS, OWN: 16}
 PREFIX = "whatif."
 HOW = "Stays: held as before. Follows: moves with what is set, as in the cohort. Set to: what you ask for."
 WHY_OPT_IN = (
@@ -78,34 +80,22 @@ def restore(question: Question, schema: AttributeSchema) -> None:
 
 
 def arrive(name: str, model: Model) -> None:
-    """Take over a new address, or another model; at first an example."""
+    """Take over a new address, or another model; at first an example, which is drawn only where none was beforehand."""
     here, address = visit(), st.query_params.to_dict()
+    shown = None
     if set(address) - {"model"} and address != here.address:
         question, problems = read_question(address, name, model)
         st.session_state["whatif.source"] = SYNTHETIC
     elif here.controls != model.digest:
-        question, problems = example(name, model), []
+        (question, shown), problems = opening(name, model), []
     else:
         return
 
     restore(question, model.schema)
     here.problems = problems
-    here.wanted = () if problems else ((question, True),)
+    here.wanted = () if problems or shown else ((question, True),)
     here.controls = model.digest
     here.address = address
-
-
-def example(name: str, model: Model) -> Question:
-    """What is asked at first: somebody young, of age or of the first number there is, and the same at the other end."""
-    columns = [c for c in model.schema.columns if isinstance(c, Number)]
-    chosen = next((c for c in columns if c.name == "age"), columns[0] if columns else None)
-    cells: list[Cells] = [(), ()]
-    if chosen:
-        low, high = seen_range(chosen)
-        cells = [((chosen.name, tidy(chosen, low + share * (high - low))),) for share in (0.15, 0.85)]
-    apart = tuple(sorted(c.name for c in model.schema.columns if c is not chosen and not follows_at_first(c.name)))
-    asked = Question(model=name, digest=model.digest, steps=STEPS[SYNTHETIC], held=apart)
-    return replace(asked, before=cells[0], change=cells[1])
 
 
 def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | None, list[File]]:
@@ -148,7 +138,7 @@ def _asked_so_far(
 ) -> None:
     """What is given and set, wherever its control is, also of an example or from an earlier visit; one press clears it."""
     known = {SYNTHETIC: "Given", OWN: "Corrected"}[source]
-    first = example(model.name, model)
+    first, _ = opening(model.name, model)
     if source == SYNTHETIC and change and (tuple(given.items()), change) == (first.before, first.change):
         place.caption("An example, to begin with:")
     parts = [(known, cells_in_words(model.schema, given)), ("Set", cells_in_words(model.schema, dict(change)))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pages.components.parts.viewer.films import cycle_movie, marks_in_words, printed, sweep_movie
@@ -12,7 +12,7 @@ from pages.components.state.person_table import person_rows, summary
 from pages.components.state.scene import payload
 from pages.components.whatif.answer import Answer
 from pages.components.whatif.scenes import pair_names, says_of
-from pages.components.whatif.visit import Plan
+from pages.components.whatif.visit import Plan, Visit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
@@ -31,9 +31,25 @@ def swept_in_words(model: Model, answer: Answer, column: str) -> str:
     return says_of(model.schema, alone, [answer.rows[1]])[0].removeprefix(": ")
 
 
-def sweep_scene(model: Model, plan: Plan, answers: Mapping[Question, Answer]) -> bytes:
+def played_of(here: Visit, plan: Plan) -> tuple[list[Answer], bool]:
+    """What of a sweep plays, and whether it is drafts: all of it in full; until then its drafts, or once it is stopped what is
+    there in full."""
+    full, drafts = drawn_of(plan, here.found()), drawn_of(plan, here.drafts)
+    if len(full) == len(plan.questions) or (not here.wanted and len(full) > 1):
+        return full, False
+    return drafts, True
+
+
+def played_scene(model: Model, here: Visit, plan: Plan) -> bytes:
+    """The scene of what plays, made once."""
+    found, draft = played_of(here, plan)
+    if here.played[0] != tuple(found):
+        here.played = tuple(found), sweep_scene(model, plan, found, draft)
+    return here.played[1]
+
+
+def sweep_scene(model: Model, plan: Plan, found: Sequence[Answer], draft: bool = False) -> bytes:
     """What the viewer shows of a sweep: each of its people with their table."""
-    found = drawn_of(plan, answers)
     (column,) = plan.columns
     name = "scan" if plan.base.scan else f"{plan.base.model}_seed-{plan.base.seed}"
     people = []
@@ -52,7 +68,7 @@ def sweep_scene(model: Model, plan: Plan, answers: Mapping[Question, Answer]) ->
             "rows": rows,
         }
         people.append(person | ({} if plan.base.scan else {"seed": plan.base.seed}))
-    facts = {"model": plan.base.model, "draft": False, "note": NOTE, "sweep": True, **marks(model)}
+    facts = {"model": plan.base.model, "draft": draft, "note": NOTE, "sweep": True, **marks(model)}
     return payload([answer.scan for answer in found], people, **facts)
 
 
@@ -87,7 +103,7 @@ def whatif_sheet(model: Model, answer: Answer) -> bytes:
         "steps": str(question.steps),
         "weights": question.digest,
     }
-    about = "A person who does not exist, twice."
+    about = "A person who does not exist, twice. Both tables were drawn together with the scans, not read off them."
     if question.scan:
         facts["seed"] = "none, a real scan was given"
         about = "A real scan as the model redraws it, and what the model makes of it: both pictures are synthetic."

@@ -26,10 +26,10 @@ from pages.components.whatif.figures import grid_figure, sweep_figure
 from pages.components.whatif.plans import grid_controls, sweep_controls
 from pages.components.whatif.scenes import scan_scene
 from pages.components.whatif.sweep import (
-    drawn_of,
     movie_of_cycles,
     movie_of_sweep,
-    sweep_scene,
+    played_of,
+    played_scene,
     whatif_sheet,
 )
 from pages.components.whatif.tables import (
@@ -54,17 +54,17 @@ if TYPE_CHECKING:
 
 #: which of the scenes is shown, and the name of the sweep among them
 SHOWN, SWEPT = "whatif.shown", "Sweep"
+NO_FILM = "Offered once all values are drawn in full."
 
 
-def answer_shown(model: Model, found: Answer | None, current: Question) -> None:
-    """Before beside after and the tables, or the sweep that was drawn last."""
+def answer_shown(model: Model, found: Answer | None) -> bool:
+    """Before beside after and the tables, or the sweep that was drawn last; False where there is neither."""
     here, names = visit(), list(found.scenes) if found else []
     plan = here.sweep if here.sweep and here.sweep.base.digest == model.digest else None
-    swept = drawn_of(plan, here.found()) if plan else []
-    if plan and len(swept) > 1 and (len(swept) == len(plan.questions) or not here.wanted):
+    if plan and len(played_of(here, plan)[0]) > 1:
         names.append(SWEPT)
     if not names:
-        return
+        return False
     if SWEPT in names and here.swept:
         st.session_state[SHOWN] = SWEPT
         here.swept = False
@@ -79,29 +79,33 @@ def answer_shown(model: Model, found: Answer | None, current: Question) -> None:
         viewer(found.scenes[name], key="whatif viewer")
     if found:
         show_tables(found)
+    return True
 
 
 def _sweep_shown(model: Model, plan: Plan) -> None:
     """The sweep in the viewer, and the files it is taken away as."""
-    answers = visit().found()
-    scene = sweep_scene(model, plan, answers)
+    here = visit()
+    scene, (_, draft) = played_scene(model, here, plan), played_of(here, plan)
     sweep_viewer(scene, key="whatif sweep viewer")
-    with _sweep_films(model, plan, answers, "viewer"):
+    with _sweep_films(model, plan, here.found(), "viewer", draft):
         name = f"{_sweep_name(plan)}.html"
         st.download_button(
             "Scene as HTML", partial(scene_page, scene), name, "text/html", on_click="ignore", icon=":material/html:",
-            help="This viewer and the sweep in one file, which opens offline.",
+            help=NO_FILM if draft else "This viewer and the sweep in one file, which opens offline.", disabled=draft,
         )  # fmt: skip
 
 
-def _sweep_films(model: Model, plan: Plan, answers: Mapping[Question, Answer], place: str) -> DeltaGenerator:
-    """A row with the sweep as a film of each kind, for one ``place`` of the page; returns the row."""
+def _sweep_films(
+    model: Model, plan: Plan, answers: Mapping[Question, Answer], place: str, waits: bool
+) -> DeltaGenerator:
+    """A row with the sweep as a film of each kind, for one ``place`` of the page, which ``waits`` until it is drawn in full;
+    returns the row."""
     row = st.container(horizontal=True, vertical_alignment="center")
     for kind, (_, type) in KINDS.items():
         row.download_button(
             f"Sweep as {kind.upper()}", partial(movie_of_sweep, model, plan, answers, kind), f"{_sweep_name(plan)}.{kind}", type,
             on_click="ignore", icon=":material/movie:", key=f"whatif sweep {kind} {place}",
-            help="Made when you press it, which takes some seconds.",
+            help=NO_FILM if waits else "Made when you press it, which takes some seconds.", disabled=waits,
         )  # fmt: skip
     return row
 
@@ -203,17 +207,18 @@ def _asked(answer: Answer) -> None:
 
 def show_sweep(model: Model, plan: Plan, answers: Mapping[Question, Answer], titles: Mapping[str, str]) -> None:
     """What is measured in what is drawn so far, over the attribute; ``titles`` are of the measures. The scans play above."""
+    total, (played, draft) = len(plan.questions), played_of(visit(), plan)
     found = [(value, answers[one]) for value, one in zip(plan.values(0), plan.questions, strict=True) if one in answers]
+    if draft and played:
+        st.caption(f"Drafts of all {total} values play in the viewer above; {len(found)} of {total} are drawn in full.")
+    elif found:
+        st.caption(f"{len(found)} of {total} values drawn. They play in the viewer above: choose {SWEPT} there.")
     if not found:
         return
     measures = [name for name in titles if math.isfinite(found[0][1].read.get(name, math.nan))]
     measure = _measure_chosen(measures, titles) if measures else ""
     column: Any = model.schema[plan.columns[0]]
-    st.caption(
-        f"{len(found)} of {len(plan.questions)} values drawn. They play in the viewer above: choose {SWEPT} there."
-    )
-    if len(found) == len(plan.questions) > 1:
-        _sweep_films(model, plan, answers, "chart")
+    _sweep_films(model, plan, answers, "chart", len(found) < total)
     if not measure:
         return
     figure = sweep_figure(

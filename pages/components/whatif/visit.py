@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: what-ifs kept in a session; a whole one holds its scenes, 2 to 5 MB
 KEPT = 40
+#: share of a sweep's bar that its drafts take
+DRAFTED = 0.1
 #: a question, and whether the answer is to be whole (scenes and error bars) or slices and measures only
 Key = tuple[Question, bool]
 
@@ -44,13 +46,14 @@ def with_cells(question: Question, cells: Mapping[str, Cell]) -> Question:
 
 @dataclass
 class Visit:
-    """``answers`` by question; what is ``wanted``, when (monotonic s) it was ``asked`` for and how much of it was ``had`` then; files in
-    ``reading``, the question in ``writing``; the question ``shown``, the
-    ``file`` made of one, the plans of a ``sweep``
-    (``swept``: asked for after the last draw, so to be shown) and a ``grid``, the ``scan`` in use; ``problems`` in sentences, the
-    ``address`` taken over, and the digest of the model whose ``controls`` are shown."""
+    """``answers`` by question, and ``drafts`` of those of a sweep; what is ``wanted``, when (monotonic s) it was ``asked`` for
+    and how much of it was ``had`` then; files in ``reading``, the question in ``writing``; the question ``shown``, the ``file``
+    made of one, the plans of a ``sweep`` (``swept``: asked for after the last draw, so to be shown; ``played``: the scene of
+    these answers) and a ``grid``, the ``scan`` in use; ``problems`` in sentences, the ``address`` taken over, and the digest of
+    the model whose ``controls`` are shown."""
 
     answers: dict[Key, Answer] = field(default_factory=dict)
+    drafts: Mapping[Question, Answer] = field(default_factory=dict)
     wanted: tuple[Key, ...] = ()
     asked: float = 0.0
     had: int = 0
@@ -60,6 +63,7 @@ class Visit:
     file: tuple[Question, bytes] | None = None
     sweep: Plan | None = None
     swept: bool = False
+    played: tuple[tuple[Answer, ...], bytes] = ((), b"")
     grid: Plan | None = None
     scan: Scan | None = None
     problems: Sequence[str] = ()
@@ -86,6 +90,16 @@ class Visit:
     def write(self, question: Question) -> None:
         """Make the files of a what-if for download."""
         self.writing = question
+
+    @property
+    def drafted(self) -> bool:
+        """Are there drafts of all that is wanted?"""
+        return bool(self.wanted) and all(not whole and question in self.drafts for question, whole in self.wanted)
+
+    def share(self, done: float) -> float:
+        """The share of all that is wanted when ``done`` of the pictures are drawn."""
+        first = DRAFTED if self.drafted else 0.0
+        return first + (1 - first) * done / max(1, len(self.wanted))
 
     @property
     def unread(self) -> Scan | None:

@@ -15,13 +15,17 @@ from pages.components.state.generation import WAITING, Report, time_left
 from pages.components.state.intervention import Question
 from pages.components.state.job import bars
 from pages.components.whatif.answer import answer, export
+from pages.components.whatif.drafts import draft_answers, to_draft
 from pages.components.whatif.question import clear
 from pages.components.whatif.upload import OWN, File, Scan, admitted, looked_at
-from pages.components.whatif.visit import Key, visit
+from pages.components.whatif.visit import DRAFTED, Key, Plan, visit
 
 if TYPE_CHECKING:
     from engine.inference.generate import Model
     from engine.measure.ruler import Ruler
+
+#: seconds after which a piece of work ends between two pictures, so that the page shows what is there
+PIECE = 3.0
 
 
 def next_work(model: Model, scan: Scan | None, ruler: Ruler | None) -> Callable[[Report], None] | None:
@@ -40,9 +44,9 @@ def next_work(model: Model, scan: Scan | None, ruler: Ruler | None) -> Callable[
         return None
     open_keys = [key for key in wanted if key not in here.answers]
     if wanted and wanted[0][0].digest == model.digest and open_keys:
-        return lambda report: _draw(
-            model, scan, ruler, open_keys[0], (len(wanted) - len(open_keys), len(wanted)), report
-        )
+        if plan := to_draft(here):
+            return lambda report: _draft(model, plan, report)
+        return lambda report: _draw_some(model, scan, ruler, open_keys, len(wanted), report)
     if wanted and wanted[-1][1] and not open_keys:
         here.shown = wanted[-1][0]
     here.wanted = ()
@@ -64,7 +68,7 @@ def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | 
     """Do a piece of work with progress in ``places``, then run the page again; refusals become sentences on the page."""
     here = visit()
     several = len(here.wanted) > 1 and not here.reading and not here.unread and not here.writing
-    began, before = (here.asked, here.had / len(here.wanted)) if several else (time.monotonic(), 0.0)
+    began, before = (here.asked, here.share(here.had)) if several else (time.monotonic(), 0.0)
 
     def told(moved: Report, share: float, text: str) -> None:
         waits = WAITING.lower() in text.lower()
@@ -80,6 +84,24 @@ def carry_out(work: Callable[[Report], None], places: Sequence[DeltaGenerator | 
     st.rerun()
 
 
+def _draft(model: Model, plan: Plan, report: Report) -> None:
+    """Draw drafts of a sweep, all in one piece; they are no measure of how long the pictures take."""
+    here = visit()
+    here.drafts = draft_answers(model, plan, lambda share, text: report(DRAFTED * share, text))
+    here.put_off()
+
+
+def _draw_some(
+    model: Model, scan: Scan | None, ruler: Ruler | None, keys: Sequence[Key], total: int, report: Report
+) -> None:
+    """Answer one question after the other for some seconds: ``keys`` are those left of ``total``."""
+    began = time.monotonic()
+    for done, key in enumerate(keys, total - len(keys)):
+        _draw(model, scan, ruler, key, (done, total), report)
+        if time.monotonic() - began > PIECE:
+            break
+
+
 def _draw(
     model: Model, scan: Scan | None, ruler: Ruler | None, key: Key, place: tuple[int, int], report: Report
 ) -> None:
@@ -88,7 +110,7 @@ def _draw(
     who = f"Picture {done + 1} of {total}: " if total > 1 else ""
 
     def within(share: float, text: str) -> None:
-        report((done + share) / total, who + text)
+        report(visit().share(done + share), who + text)
 
     found = answer(model, key[0], scan, ruler, within, key[1])
     visit().keep(key, found)

@@ -64,7 +64,7 @@ READ = "Read off the scan by a network that sees no table."
 #: what is to be said of a region's measures, by its name; of any other region :data:`READ`
 ABOUT = {
     TORSO.name: "Read off water and fat by a network that sees no table; the model sampled the table, and the scan to go with "
-    "it. Where both agree, body and table are one person.",
+    "it. Where both agree, body and table are one person; what is read errs by its ±.",
     HEAD.name: f"{READ} The fine detail of generated scans is plausible, not anybody's, "
     "and measures a little differently from that of real ones.",
 }
@@ -122,8 +122,7 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
     if ruler is None:
         st.caption(problem)
         return
-    state = st.session_state
-    shared = _shared()
+    state, shared = st.session_state, _shared()
     keys = keys_of(ruler, drawn)
     job, whom = state.get("measuring", (None, None))
     if job is not None and whom != keys:
@@ -136,7 +135,7 @@ def measured_section(model: Model, drawn: Drawn, names: Sequence[str] = ()) -> N
         job, active = Job(partial(measure, ruler, missing, shared), session_is_open()), True
         state["measuring"] = job, keys
     if len(missing) < len(keys):
-        readings = [shared.readings.get(key) for key in keys]
+        readings = readings_kept(ruler, drawn)
         known = told_of(model, ruler)
         _component(data=tables(ruler, model.schema, drawn, readings, names, known), key="measured")
         told = any(reading.labels for reading in readings if reading) and not model.has_mask
@@ -217,6 +216,11 @@ def keys_of(ruler: Ruler, drawn: Drawn) -> list[Key]:
     return keys if drawn.edit is None else [(*key, drawn.edit, i) for i, key in enumerate(keys)]
 
 
+def readings_kept(ruler: Ruler, drawn: Drawn) -> list[Findings | None]:
+    """What was read of each of the people so far."""
+    return [_shared().readings.get(key) for key in keys_of(ruler, drawn)]
+
+
 def measure(ruler: Ruler, people: Mapping[Key, Person], shared: _Shared, report: Report) -> None:
     """Measure people into ``shared``, one after the other; every report is a point to stop at."""
     began = time.monotonic()
@@ -246,7 +250,7 @@ def _read(ruler: Ruler, volume: Volume) -> Findings:
 def labelled_scene(model: Model, drawn: Drawn) -> bytes:
     """The scene of the people shown, with the tissues of those in whom they were told apart."""
     shared, state = _shared(), st.session_state
-    if not shared.readings:
+    if not shared.readings or drawn.draft:
         return drawn.scene
     ruler, _ = ruler_for(model)
     if ruler is None:

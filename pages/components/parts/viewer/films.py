@@ -3,7 +3,7 @@ weights burned in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,8 +118,17 @@ def cycle_movie(volumes: Sequence[Volume], titles: Sequence[str], marks: str, ki
     return KINDS[kind][0](frames * (LOOPS if kind == "mp4" else 1), 1000 * seconds / first.phases, marks)
 
 
-def person_sheet(drawn: Drawn, schema: AttributeSchema) -> bytes:
-    """A page for the first of the people shown; of one before and after an edit both."""
+#: what a printed table has: of the values that were drawn, and of those that were read beside them
+DRAWN = "The table was drawn by a generative model together with the scan; it is not read off it."
+READ = (
+    "The table was drawn by a generative model together with the scan. Beside it what a network that sees no table reads off the "
+    "scan, ± its stated error: the two are different things and may differ."
+)
+
+
+def person_sheet(drawn: Drawn, schema: AttributeSchema, read: Sequence[Mapping[str, str]] = ()) -> bytes:
+    """A page for the first of the people shown; of one before and after an edit both. ``read``: what was read off each one's
+    scan, by column."""
     both = drawn.people[:2] if drawn.edit is not None else drawn.people[:1]
     names = ["Before the edit", "After the edit"] if drawn.edit is not None else [summary(both[0].attributes)]
     given = dict(drawn.request.given)
@@ -130,13 +139,15 @@ def person_sheet(drawn: Drawn, schema: AttributeSchema) -> bytes:
         "steps": str(drawn.request.steps),
         "weights": drawn.digest,
     }
+    beside = read[: len(both)] if any(read) else ()
     return printed(
         f"A person who does not exist: {summary(both[0].attributes)}",
-        "Drawn by a generative model; attributes that were not given were sampled together with the scan.",
+        READ if beside else DRAWN,
         [person.volume for person in both],
         names,
         tables,
         facts,
+        beside,
     )
 
 
@@ -147,18 +158,31 @@ def printed(
     names: Sequence[str],
     tables: Sequence[Sequence[dict]],
     facts: dict[str, str],
+    read: Sequence[Mapping[str, str]] = (),
 ) -> bytes:
-    """A page with the slices of one person, or of two, and their tables side by side."""
+    """A page with the slices of one person, or of two, and their tables side by side, and beside them what was ``read``."""
     box, ends = body_box(volumes), ends_of(volumes[0])
     pictures = [Picture(name, lettered(one, box, PRINTED, ends)) for one, name in zip(volumes, names, strict=True)]
-    lines = [["", *(names if len(tables) > 1 else ["Value"]), "", "Percentile in the training cohort"]]
-    for rows in zip(*tables, strict=True):
-        last = rows[-1]
-        place = "" if last["percentile"] is None else f"{last['percentile']:.0f}"
-        lines.append([last["label"], *(f"{row['value']} {row['unit']}".strip() for row in rows), last["origin"], place])
+    lines = table_lines(names, tables, read)
     right = " The patient's right is on the left." if ends == ENDS else ""
     note = f"Associations of the cohort, not causes: nobody's body is foretold.{right}"
     return sheet(title, about, pictures, lines, facts=facts, note=note)
+
+
+def table_lines(
+    names: Sequence[str], tables: Sequence[Sequence[dict]], read: Sequence[Mapping[str, str]] = ()
+) -> list[list[str]]:
+    """The lines of a printed table, its heads first: what was drawn, what was ``read`` of it, why, and its percentile."""
+    alone = len(tables) == 1
+    drawn = ["Drawn"] if alone else list(names)
+    seen = ["Read off the scan" if alone else f"{name}, read" for name, _ in zip(names, read, strict=False)]
+    lines = [["", *drawn, *seen, "", "Percentile in the training cohort"]]
+    for rows in zip(*tables, strict=True):
+        last = rows[-1]
+        place = "" if last["percentile"] is None else f"{last['percentile']:.0f}"
+        values = [f"{row['value']} {row['unit']}".strip() for row in rows]
+        lines.append([last["label"], *values, *(one.get(last["name"], "") for one in read), last["origin"], place])
+    return lines
 
 
 def turn_of(person: Person, drawn: Drawn, region: Region | None, kind: str) -> bytes:

@@ -55,7 +55,7 @@ def _declared(name: str, shown: str = "show", added: Sequence[Path] = (), styles
 
 _still = _declared("somatwin_viewer")
 _moving = _declared("somatwin_cine_viewer", added=[CYCLE_SCRIPT], styles=[CYCLE_STYLE])
-_sweep = _declared("somatwin_sweep_viewer", added=[SWEEP_SCRIPT, CYCLE_SCRIPT], styles=[CYCLE_STYLE])
+_sweep = _declared("somatwin_sweep_viewer", "showSweep", [SWEEP_SCRIPT, CYCLE_SCRIPT], [CYCLE_STYLE])
 _marking = _declared("somatwin_marking_viewer", "showWithMark", [MARK_SCRIPT, CYCLE_SCRIPT], [CYCLE_STYLE])
 _painting = _declared(
     "somatwin_painting_viewer", "showWithBrush", [BRUSH_SCRIPT, CYCLE_SCRIPT], [BRUSH_STYLE, CYCLE_STYLE]
@@ -71,7 +71,7 @@ def viewer(scene: bytes, key: str = "viewer") -> None:
 
 
 def sweep_viewer(scene: bytes, key: str) -> None:
-    """Show a scene whose header has a ``sweep``: what each of its people ``says`` stands beside a slider that plays."""
+    """Show a scene whose header has a ``sweep``: what each of its people ``says`` stands beside a slider; it plays at once."""
     _sweep(data=scene, key=key)
 
 

@@ -15,7 +15,7 @@ from engine.imaging.grid import frames
 from engine.imaging.surface import Surface, surface
 from engine.imaging.volume import Volume, centred_affine
 from pages.components.parts.viewer import films
-from pages.components.parts.viewer.films import LOOPS, SIDES, cycle_movie, ends_of, sweep_movie
+from pages.components.parts.viewer.films import LOOPS, SIDES, cycle_movie, ends_of, sweep_movie, table_lines
 
 MARKS = "SYNTHETIC - not for diagnosis · tiny, seed 5, weights abc"
 
@@ -95,3 +95,22 @@ def test_every_slice_of_a_film_is_told_its_sides(monkeypatch: pytest.MonkeyPatch
     sweep_movie([torso, torso], ["BMI 20", "BMI 30"], MARKS, "gif")
     cycle_movie([cine(4, 0.8)], ("a heart", ""), MARKS, "gif")
     assert [given[3] for given in asked] == [ends_of(torso)] * 2 + [ends_of(cine(4, 0.8))] * 4
+
+
+def test_a_printed_table_tells_what_was_drawn_from_what_was_read():
+    fat = {
+        "name": "liver_pdff",
+        "label": "Liver fat",
+        "value": "1.3",
+        "unit": "%",
+        "origin": "sampled",
+        "percentile": 12.4,
+    }
+    age = {"name": "age", "label": "Age", "value": "40", "unit": "years", "origin": "given", "percentile": None}
+    lines = table_lines(["female, 40"], [[age, fat]], [{"liver_pdff": "4.5 ± 2.1 %"}])
+    assert lines == [
+        ["", "Drawn", "Read off the scan", "", "Percentile in the training cohort"],
+        ["Age", "40 years", "", "given", ""],
+        ["Liver fat", "1.3 %", "4.5 ± 2.1 %", "sampled", "12"],
+    ]
+    assert table_lines(["A", "B"], [[fat], [fat]])[1] == ["Liver fat", "1.3 %", "1.3 %", "sampled", "12"]

@@ -4,7 +4,11 @@ const RADIUS = { least: 1, most: 40, first: 10 };
 const NOT_HERE = "Paint on B, the edited person, side by side";
 HINTS.Brush = "Drag to paint, not into the background · wheel or arrow keys scroll · B paints at the crosshair · Z takes it back";
 
+const WAITS = "A draft has no labels: they come with the full picture";
+
 const mayPaint = (view) => view.brush && view.header.brush?.length && view.labels;
+/** Of a draft the labels are still to come: what needs them stands in its place and cannot be used. */
+const awaitsLabels = (view) => view.header.draft && view.header.brush?.length && !view.labels;
 SHORTCUTS.push(
   { keys: "B", words: "paint a mask at the crosshair", when: mayPaint, act: paintHere },
   { keys: "Z", words: "take the last stroke of the brush back", when: mayPaint, act: undoStroke },
@@ -25,19 +29,37 @@ function createBrush(view) {
   const look = () => {
     if (!view.header) return;
     if (view.brush.scene !== view.fingerprint) newScene(view);
-    row.hidden = view.tool !== "Brush" || !mayPaint(view);
-    if (view.tool === "Brush" && !mayPaint(view)) update(view, { tool: "Point" });
+    const waits = awaitsLabels(view);
+    if (waits) holdPlaces(view);
+    else if (view.labels) view.brush.chosen = { legend: view.legend, preset: view.preset, hidden: view.hidden };
+    row.hidden = view.tool !== "Brush" || !(mayPaint(view) || waits);
+    if (view.tool === "Brush" && row.hidden) update(view, { tool: "Point" });
   };
   const attributeFilter = ["data-fingerprint", "data-mode"];
   new MutationObserver(look).observe(view.root, { attributes: true, attributeFilter });
   return { row, ring, strokes: [], region: null, radius: RADIUS.first };
 }
 
+/** What was chosen of the labels comes back with them, after a draft. */
+ADDED.scene.push((view) => {
+  const { legend, ...chosen } = view.brush?.chosen ?? {};
+  if (view.labels && legend === view.legend) Object.assign(view, chosen);
+});
+
+/** Of a draft: the buttons that need labels, where they will stand. */
+function holdPlaces({ slots, brush }) {
+  const [show] = [...slots.lower.children].filter((node) => node.ariaLabel === "Show");
+  const held = element("button", { type: "button", class: "held", disabled: "", title: WAITS }, "Labels");
+  if (!show.querySelector(".held")) show.append(held);
+  for (const control of brush.row.querySelectorAll("button, input, select")) control.disabled = true;
+  if (brush.said) brush.said.textContent = WAITS;
+}
+
 /** Nothing is painted in a scene that has just come. */
 function newScene(view) {
   const { brush, header } = view;
   Object.assign(brush, { scene: view.fingerprint, strokes: [] });
-  if (!mayPaint(view)) return;
+  if (!mayPaint(view) && !awaitsLabels(view)) return;
   if (!header.brush.some(([index]) => index === brush.region)) brush.region = header.brush[0][0];
   const option = ([index, title]) =>
     element("option", { value: index, selected: index === brush.region ? "" : undefined }, title);

@@ -2,6 +2,19 @@
 
 SHORTCUTS.push({ keys: "K", words: "play the sweep, or pause", when: (view) => view.header.sweep, act: toggleSweep });
 
+function showSweep(component) {
+  show(component);
+  component.parentElement.querySelector(".viewer").somatwin.plays ??= "";
+}
+
+/** On its page a sweep plays when it comes, unless the reader wants no motion; in place of its drafts it goes on as it was. */
+ADDED.scene.push((view) => {
+  const sweep = view.header.people.map(({ says }) => says).join();
+  if (view.plays === undefined || view.plays === sweep) return;
+  view.plays = sweep;
+  if (!view.sweeping && !matchMedia("(prefers-reduced-motion: reduce)").matches) toggleSweep(view);
+});
+
 /** The slider over a sweep, with its play button; it is not built anew while it is dragged. */
 function buildSweep(view) {
   const { people } = view.header;

@@ -180,7 +180,7 @@ function drawAll(view, coarse) {
 
 /** At rest: a fine 3D view, and the place and value spoken to whoever cannot see them. */
 function rest(view) {
-  if (view.playing) return;
+  if (view.playing || view.sweeping) return;
   for (const pane of view.panes) if (!pane.plane) drawSurface(view, pane, false);
   if (!view.cine) say(view, `${view.panes[view.active].caption.textContent}. ${view.slots.readout.textContent}`);
 }
