@@ -23,8 +23,8 @@ from engine.training.world import ALONE, Shard, World
 
 #: state (m, k, d) and known cells (m, k) of every row of a store
 Table = tuple[Float[np.ndarray, "m k d"], Bool[np.ndarray, "m k"]]
-#: persons whose volumes are held in memory at once to start from
-FIRST = 128
+#: persons whose mean is the template, and voxels of them that are held in memory at once to find components
+FIRST, HELD = 128, 2**27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,20 +63,22 @@ def scaled(read: tuple[np.ndarray, np.ndarray], device: torch.device) -> Float[T
 
 
 def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], *, mirrored: bool) -> None:
-    """Template and linear maps from :data:`FIRST` training rows: mean, and components divided by sqrt of their SD, times it to decode."""
+    """Template and linear maps from :data:`FIRST` training rows: mean, and components divided by sqrt of their SD, times it to decode.
+    Components are those of as many rows as :data:`HELD` voxels allow."""
     coder, device = model.autoencoder, model.centre.device
     rows = rows[:: max(1, len(rows) // FIRST)][:FIRST]
-    volumes = torch.stack([load_batch(store, rows[i : i + 1], device)[0, :-1] for i in range(len(rows))])
-    mean = volumes.mean(0)
+
+    def scan(k: int) -> Float[Tensor, "c x y z"]:
+        return load_batch(store, rows[k : k + 1], device)[0, :-1]
+
+    mean = sum((scan(k) for k in range(len(rows))), torch.zeros(())) / len(rows)
     # where half of the training volumes are mirrored, a template that is its own mirror image
     coder.template.copy_((mean + mean.flip(1)) / 2 if mirrored else mean)
-    components, _ = patch_components(
-        volumes - coder.template, min(coder.config.latent, len(rows) * 8), coder.config.patch
-    )
+    step = -(-len(rows) * coder.template.numel() // HELD)
+    volumes = torch.stack([scan(k) - coder.template for k in range(0, len(rows), step)])
+    components, _ = patch_components(volumes, min(coder.config.latent, len(rows) * 8), coder.config.patch)
     kernels = components.reshape(len(components), -1, *coder.config.patch)
-    scores = torch.stack(
-        [nn.functional.conv3d((v - coder.template)[None], kernels, stride=coder.config.patch) for v in volumes]
-    )
+    scores = torch.stack([nn.functional.conv3d(v[None], kernels, stride=coder.config.patch) for v in volumes])
     spread = scores.square().mean((0, 1, 3, 4, 5)).sqrt().clamp(min=1e-3)
     with torch.no_grad():
         coder.linear.weight.zero_()
