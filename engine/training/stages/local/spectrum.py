@@ -9,6 +9,7 @@ anatomy least, whose few large coefficients leave the median alone (Donoho and J
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,8 +31,8 @@ from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.mask import class_of_code, load_masks
 from engine.vocabulary.schema import Row
 
-#: persons it is measured in, at most, and the least cubes of a class that count
-PERSONS, FEWEST = 32, 50
+#: persons it is measured in, at most and, of large scans, by their voxels together; the least cubes of a class that count
+PERSONS, VOXELS, FEWEST = 32, 2**27, 50
 #: network evaluations of a person who is drawn to be compared
 STEPS = 8
 #: no band is amplified beyond the last, or weakened beyond the first
@@ -85,7 +86,8 @@ def fit_spectrum(
     """Set ``gain`` and ``grain`` of ``model.detail`` by some of the store's ``rows``: their scans, beside persons drawn for their rows of
     the table with the weight ``guidance``, since what is decoded from a scan's own tokens has more detail than what is drawn."""
     net = model.detail
-    chosen = rows[:: max(1, len(rows) // PERSONS)][:PERSONS]
+    most = min(PERSONS, max(1, VOXELS // (len(store.channels) * math.prod(store.grid))))
+    chosen = rows[:: max(1, len(rows) // most)][:most]
     net.gain.fill_(1)
     net.grain.zero_()
     means = [_drawn(model, store.rows[row], seed + k, guidance) for k, row in enumerate(chosen)]
