@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from engine.model.config import FACTOR, MaskConfig
 from engine.model.nn.blur import blurred, gaussian
 from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder
-from engine.model.nn.warp import STRIDE, sampled, voxels, warped
+from engine.model.nn.warp import STRIDE, centres, sampled, warped
 
 #: SD of the blur that turns the atlas' classes into probabilities, voxels, and the least of them
 BLUR, LEAST = 0.7, 1e-3
@@ -74,8 +74,7 @@ class AtlasAutoencoder(MaskAutoencoder):
         self, field: Float[Tensor, "b 3 x2 y2 z2"], noise: Float[Tensor, "b 3 x2 y2 z2"]
     ) -> Float[Tensor, "b 3 x2 y2 z2"]:
         """The ``field`` of tokens with a draw of the registration's residual, from ``noise`` (:meth:`noise_of`)."""
-        centres = STRIDE * (voxels(field.shape[2:], field.device) + 0.5) - 0.5
-        places = (centres + field.float() + 0.5) / SHARED - 0.5
+        places = (centres(field.shape[2:], field.device) + field.float() + 0.5) / SHARED - 0.5
         told = sampled(self.residual.expand(len(field), *self.residual.shape), places)
         return field + told[:, :3] + told[:, 3:] * noise
 

@@ -18,6 +18,11 @@ def voxels(grid: Sequence[int], device: torch.device) -> Float[Tensor, "3 x y z"
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
+def centres(sides: Sequence[int], device: torch.device) -> Float[Tensor, "3 x2 y2 z2"]:
+    """The place, in voxels, of the centre of each cell of a field of these ``sides``."""
+    return STRIDE * (voxels(sides, device) + 0.5) - 0.5
+
+
 def displacement(field: Float[Tensor, "b 3 x2 y2 z2"]) -> Float[Tensor, "b 3 x y z"]:
     """The field at every voxel, trilinear between the centres of its cells; in voxels, as the field itself."""
     return nn.functional.interpolate(field, scale_factor=STRIDE, mode="trilinear")

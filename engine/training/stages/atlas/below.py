@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from engine.model.nn.blur import blurred
-from engine.model.nn.warp import STRIDE, sampled, voxels
+from engine.model.nn.warp import centres, sampled
 from engine.training.stages.atlas.registration import Box
 
 #: voxels above the lowest structure up to which is registered, and beneath that, of those over which it fades
@@ -48,8 +48,7 @@ def moved_below(
     field: Float[Tensor, "3 x2 y2 z2"], found: Float[Tensor, "3 x2 y2 z2"], share: Float[Tensor, "x y z"]
 ) -> Float[Tensor, "3 x2 y2 z2"]:
     """The ``field`` of a person (voxels), with that which was ``found`` where it leads below (:func:`share_below`)."""
-    centres = STRIDE * (voxels(field.shape[1:], field.device) + 0.5) - 0.5
-    weight = sampled(share[None, None], (centres + field)[None])[0]
+    weight = sampled(share[None, None], (centres(field.shape[1:], field.device) + field)[None])[0]
     return field + weight * (found - field)
 
 
