@@ -147,8 +147,9 @@ def test_cine_help_and_full_screen_by_key(torso: Visit):
     expect(caption(torso)).to_have_text(re.compile(r"Axial  (11[89]|12\d) / 144"))
     axial.press("p")
     expect(torso.viewer.get_by_role("button", name="Play")).to_be_visible()
+    torso.page.wait_for_timeout(500)  # a frame that was already asked for may still be drawn
     stopped = caption(torso).text_content()
-    torso.page.wait_for_timeout(250)
+    torso.page.wait_for_timeout(500)
     expect(caption(torso)).to_have_text(stopped or "")
     axial.press("h")
     keys = torso.viewer.get_by_role("dialog", name="Keys")
