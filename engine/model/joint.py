@@ -212,10 +212,10 @@ class JointModel(nn.Module):
     ) -> None:
         """Fit the linear Gaussian part to p persons: ``image`` their diffused states in v versions, and their columns.
 
-        The image has as many factors as the model's rank, but at most a third of the persons
+        The image has as many factors as the model's rank, but at most half as many as persons
         (:func:`engine.model.prior.fit_image_factors`, :func:`engine.model.prior.fit_column_factors`).
         """
-        rank = min(self.config.rank, len(image) // 3) if self.has_image else 0
+        rank = min(self.config.rank, len(image) // 2) if self.has_image else 0
         scores = image.new_zeros(len(image), 0)
         if rank:
             found = fit_image_factors(image, rank)

@@ -110,7 +110,10 @@ class ColumnFactors(NamedTuple):
 
 def fit_image_factors(image: Float[Tensor, "p v n c"], rank: int) -> ImageFactors:
     """The image's ``rank`` principal components over p persons in v versions each (Tipping and Bishop 1999); scores are
-    means over versions."""
+    means over versions.
+
+    What the components leave of the persons they were fitted to is less than what they leave of others: each person's own part in
+    them takes a share of ``rank`` / p of independent noise. The variances are those left of others, at most ten times the fitted."""
     persons, versions = image.shape[:2]
     flat = image.flatten(0, 1).flatten(1)
     with torch.random.fork_rng(devices=[]):
@@ -123,6 +126,7 @@ def fit_image_factors(image: Float[Tensor, "p v n c"], rank: int) -> ImageFactor
     floor = (flat.square().mean(0).sum() - energy.sum()) / flat.shape[1]
     loadings = right[:, :rank] * (energy - floor).clamp(min=0).sqrt()
     residual = (flat - left[:, :rank] * values[:rank] @ right[:, :rank].T).square().mean(0).reshape(image.shape[2:])
+    residual = residual / max(1 - rank / persons, 0.1)
     # few persons: a token's own variance is shrunk towards its channel's
     variance = 0.8 * residual + 0.2 * residual.mean(0, keepdim=True) + 1e-4
     scores = (left[:, :rank] * len(flat) ** 0.5).reshape(persons, versions, rank).mean(1)

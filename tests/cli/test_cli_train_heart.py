@@ -39,7 +39,7 @@ SMALL = SegmenterConfig(
 )
 RECIPE = HeartRecipe(
     measure=HeartMeasureConfig(segmenter=SMALL, plausible=(0.0, 1e6)),
-    training=HeartTraining(steps=2, tuning=1, bfloat16=False),
+    training=HeartTraining(steps=2, plain_steps=1, tuning=1, bfloat16=False),
     test=6,
     folds=2,
 )
@@ -82,7 +82,7 @@ def test_a_heart_ruler_is_trained_by_the_command(
     assert main(argv) == 0
     said = capsys.readouterr()
     assert said.out == f"{run / 'checkpoint'}\n"
-    for stage in ("segmenter 2 of 2", "fold-0 1 of 1", "fold-1 1 of 1", "patients 1 of 1"):
+    for stage in ("segmenter 2 of 2", "plain 1 of 1", "fold-0 1 of 1", "fold-1 1 of 1", "patients 1 of 1"):
         assert stage in said.err
     ruler = HeartMeasure.load(run / "checkpoint")
     assert "Then 4 patients of the Sunnybrook Cardiac Data" in ruler.card["trained_on"]

@@ -203,3 +203,13 @@ def test_the_order_of_persons_turns_no_component_round(seed: int):
     one, other = fit_image_factors(image, 3), fit_image_factors(image[order], 3)
     torch.testing.assert_close(other.loadings, one.loadings, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(other.scores, one.scores[order], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("persons", [30, 60])
+def test_what_components_leave_is_that_of_persons_they_were_not_fitted_to(persons: int):
+    """Known answer: ten factors and noise of variance 1; fitted to few persons the components take a part of the noise with them."""
+    generator = torch.Generator().manual_seed(0)
+    loadings = 3 * torch.randn(10, 2000, generator=generator)
+    scores = torch.randn(persons, 10, generator=generator)
+    image = (scores @ loadings + torch.randn(persons, 2000, generator=generator)).reshape(persons, 1, 500, 4)
+    assert fit_image_factors(image, 10).variance.mean() == pytest.approx(1, rel=0.02)

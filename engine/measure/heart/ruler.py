@@ -54,10 +54,9 @@ class HeartMeasureConfig:
             window=(96, 96, 16),
             spacing=(1.6, 1.6, 8.0),
             centre=(0.0, 0.0, 0.0),
-            widths=(48, 64, 96),
+            widths=(32, 64, 96),
             inputs=INPUTS,
             flat=2,
-            fold=4,
         )
     )
     frame: CineFrame = field(default_factory=CineFrame)

@@ -84,11 +84,11 @@ def _train(
     run_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     net, rows = Segmenter(recipe.measure.segmenter), store.split()
-    steps = 0
+    steps: dict[str, int] = {}
     for progress in learn_hearts(
         net, store, rows["train"], recipe.training, run_dir=run_dir, seed=recipe.seed, deadline=deadline
     ):
-        steps = progress.step
+        steps[progress.stage] = progress.step
         yield progress
 
     examples = [taught(one, recipe.measure.segmenter.voxel) for one in real]
@@ -115,7 +115,7 @@ def _train(
     if judged:
         figures["patients"] = judged_patients(judged)
     card = model_card(store, len(rows["train"]), figures)
-    about = {"recipe": asdict(recipe), "steps": steps, "phantom": PHANTOM, "figures": strict_json.defined(figures)}
+    about = {"recipe": asdict(recipe), "steps": sum(steps.values()), "phantom": PHANTOM, "figures": strict_json.defined(figures)}
     replace(ruler, cohort=band, card=card).save(run_dir / "checkpoint", about)
 
 

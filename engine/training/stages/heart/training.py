@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,16 +27,18 @@ ExamplesOf = Callable[[int], list[Example]]
 
 @dataclass(frozen=True, kw_only=True)
 class HeartTraining(Schedule):
-    """How the heart's segmenter is trained: ``steps`` of one in-silico example each at the learning ``rate``, then ``tuning``
-    steps of one in-silico example and one of a patient at ``tuning_rate``. ``variation`` is that of the in-silico examples at first,
-    and of patients; ``plain`` that of the in-silico ones beside patients, nearer to what is measured in the end: whole stacks of
-    whole cycles in a scanner's own contrast. ``bfloat16`` as in the autoencoder's training."""
+    """How the heart's segmenter is trained: ``steps`` of one in-silico example each at the learning ``rate``, as varied as
+    ``variation`` says; then ``plain_steps`` at ``plain_rate`` of ``plain`` ones, nearer to what is measured in the end: whole stacks in a
+    scanner's own contrast; then ``tuning`` steps of one plain in-silico example and one of a patient, varied as ``variation`` says, at
+    ``tuning_rate``. ``bfloat16`` as in the autoencoder's training."""
 
-    steps: int = 3000
+    steps: int = 5000
     rate: float = 2e-3
     warmup: int = 20
-    constant: int = 200
-    tuning: int = 250
+    constant: int = 500
+    plain_steps: int = 2500
+    plain_rate: float = 7e-4
+    tuning: int = 600
     tuning_rate: float = 5e-4
     bfloat16: bool = True
     variation: HeartVariation = field(default_factory=HeartVariation)
@@ -97,18 +100,34 @@ def learn_hearts(
     seed: int,
     deadline: float | None = None,
 ) -> Iterator[Progress]:
-    """Train on the in-silico persons ``rows`` until ``config.steps`` or the ``deadline`` (``time.monotonic``), yielding progress.
+    """Train on the in-silico persons ``rows``, varied and then plain, until each has its steps or the ``deadline``
+    (``time.monotonic``), of which the first may take two thirds; yields progress.
 
     Resumes from ``run_dir``; ends with the averaged weights in ``net``.
     """
-    example = hearts_of(store, rows, config.variation, seed)
+    first = None if deadline is None else deadline - (deadline - time.monotonic()) / 3
+    varied = Limits(steps=config.steps, deadline=first, closes=True)
+    plain = Limits(steps=config.plain_steps, deadline=deadline, closes=True)
+    yield from _learn("segmenter", net, hearts_of(store, rows, config.variation, seed), config, varied, run_dir)
+    nearer = replace(config, rate=config.plain_rate)
+    yield from _learn("plain", net, hearts_of(store, rows, config.plain, seed + 2), nearer, plain, run_dir)
+
+
+def _learn(
+    name: str,
+    net: Segmenter,
+    example: Callable[[int], Example],
+    config: HeartTraining,
+    limits: Limits,
+    run_dir: Path,
+) -> Iterator[Progress]:
+    """A stage of one in-silico example a step."""
 
     def examples(step: int) -> list[Example]:
         return [example(step)]
 
-    stage = Stage("segmenter", run_dir, net)
+    stage = Stage(name, run_dir, net)
     stage.load()
-    limits = Limits(steps=config.steps, deadline=deadline, closes=True)
     yield from optimise(stage, _objective(net, examples, config), config.learning_rate, limits)
 
 
