@@ -148,7 +148,7 @@ def _cohorts(command: Callable[[str, str], Parser]) -> None:
 
 
 def _measure(command: Callable[[str, str], Parser]) -> None:
-    measure = command("measure", "Measures on heads and torsos, as JSON (always on the CPU).")
+    measure = command("measure", "Measures on heads, torsos and hearts, as JSON (always on the CPU).")
     measure.add_argument("scans", metavar="SCAN", type=Path, nargs="+", help="NIfTI; of a torso either of its files")
     text = "what the scans are of, such as head or torso (default: told by name and size)"
     measure.add_argument("--as", dest="kind", metavar="REGION", help=text)
