@@ -77,7 +77,7 @@ def parser() -> Parser:
     train.add_argument("--from", dest="source", metavar="CHECKPOINT", help=text)
     text = "what the model of --from does not know yet and is to learn from the store's label maps: mask"
     train.add_argument("--add", choices=("mask",), help=text)
-    text = "with measure_heart: a BIDS folder of patients with contours (*_phase-EDES_cine and _dseg) to learn from afterwards"
+    text = "with measure_heart or heart_cine: a BIDS folder of patients with contours (*_phase-EDES_cine, _dseg) to learn from afterwards"
     train.add_argument("--patients", metavar="FOLDER", type=Path, help=text)
     train.add_argument("--where", metavar="EXPRESSION", default="", help=WHERE)
     train.add_argument("--seed", metavar="S", type=int, help="of the run (default: the recipe's)")

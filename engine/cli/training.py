@@ -108,6 +108,7 @@ def _compute_first(args: argparse.Namespace, meter: Meter, world: World) -> None
 
 def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress], float]:
     """The training, not yet begun, and the share of a limited time that goes to its first stage."""
+    from engine.anatomy.heart import HEART
     from engine.cohort.sources.table import TableCohort
     from engine.cohort.store import CohortStore
     from engine.inference.generate import choose_device
@@ -118,8 +119,12 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
 
     device = choose_device(args.device)
     privacy = _privacy(args)
-    if args.patients and args.recipe not in PATIENTS:
+    if args.patients and args.recipe not in (*PATIENTS, HEART.recipe):
         raise RequestError(f"{args.recipe} learns from its store alone; leave --patients {args.patients} out")
+    if args.patients and privacy:
+        raise RequestError(
+            f"epsilon {args.epsilon:g} covers the persons of the store alone; leave --patients {args.patients} out, or --epsilon"
+        )
     if world.size > 1 and args.recipe in (*ENCODERS, *RULERS, *SHAPES):
         raise RequestError(f"{args.recipe} is trained by one process; start it without torchrun")
     if args.add and (args.source is None or args.recipe in (TABLE, *ENCODERS, *RULERS, *SHAPES)):
@@ -152,6 +157,7 @@ def _training(args: argparse.Namespace, world: World) -> tuple[Iterator[Progress
     if privacy:
         recipe = private(recipe)
     asked = {"minutes": args.minutes, "source": args.source, "add_mask": args.add == "mask", "where": args.where}
+    asked["patients"] = args.patients
     steps = train(recipe, store, args.run_dir, device=device, world=world, privacy=privacy, **asked)
     _say_covered(privacy, recipe, args.source)
     return steps, recipe.autoencoder_share

@@ -17,6 +17,7 @@ from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import decoder_flops
 from engine.training.recipes import Recipe
+from engine.training.stages.heart.card import PATIENTS
 from engine.vocabulary.schema import AttributeSchema, Number
 
 #: facts of a store that say where its persons come from
@@ -62,6 +63,8 @@ def _trained_on(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {key: provenance[key] for key in SOURCE if key in provenance}
     found["persons"] = provenance["persons"]
+    if patients := provenance.get("patients"):
+        found["patients"] = f"{patients}, of whom end-diastole and end-systole were scanned"
     if "selection" in provenance:
         found["chosen"] = "; ".join(line.strip() for line in provenance["selection"])
     if isinstance(store, CohortStore):
@@ -104,6 +107,9 @@ def save_model(
     """The finished model as a checkpoint."""
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training}
     provenance |= {key: store.meta[key] for key in SOURCE if key in store.meta}
+    if found := provenance.get("patients"):
+        real = f", then {found} patients of the {PATIENTS}, two phases each"
+        provenance |= {key: provenance[key] + real for key in ("source_name", "acknowledgement") if key in provenance}
     save_checkpoint(
         path,
         model,

@@ -11,12 +11,13 @@ from typing import Any
 from engine.checkpoints.checkpoint import Checkpoint
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
+from engine.imaging.grid import in_words
 from engine.storage.whole import write_text
 from engine.training.privacy.budget import Budget
 from engine.training.recipes import Recipe
 from engine.training.run import RunError
 from engine.training.world import World
-from engine.vocabulary.schema import Number
+from engine.vocabulary.schema import AttributeSchema, Number
 
 
 def check_begun(source: Checkpoint, recipe: Recipe) -> None:
@@ -35,12 +36,47 @@ def check_begun(source: Checkpoint, recipe: Recipe) -> None:
         )
 
 
+def with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, add_mask: bool) -> Recipe:
+    """The recipe, its model with a mask where it is to have one; raises :class:`RunError` where it cannot be added."""
+    labelled = isinstance(store, CohortStore) and bool(store.labelled[store.split()["train"]].any())
+    mask = recipe.mask if labelled else None
+    if begun is not None:
+        mask = begun.model.config.mask or (mask if add_mask else None)
+    if add_mask and (begun is None or begun.model.has_mask or mask is None):
+        fault = "no model to add it to" if begun is None else "no label maps of training persons to learn it from"
+        fault = "one already in the model" if begun is not None and begun.model.has_mask else fault
+        raise RunError(
+            f"a mask cannot be added: there is {fault}; leave --add out, or give --from and a store with labels"
+        )
+    # of a recipe with a mask, detail is drawn for it
+    alone = recipe.mask is None and (labelled or not (recipe.detail and recipe.detail.classes))
+    detail = recipe.detail if mask or alone else None
+    if begun is not None:
+        detail = begun.model.config.detail or (detail if add_mask else None)
+    image = recipe.model.image
+    if begun is not None:
+        image = replace(image, skip=begun.model.config.image.skip)
+    return replace(recipe, model=replace(recipe.model, image=image, mask=mask, detail=detail))
+
+
+def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:
+    """The recipe's columns, fitted to the training split; raises :class:`RunError` for a store of another grid."""
+    remedy = f"ingest it with --recipe {recipe.name}" if recipe.preprocess else "make one with somatwin phantom"
+    if store.grid != recipe.model.image.grid:
+        raise RunError(f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; {remedy}")
+    if len(store.channels) != recipe.model.image.channels:
+        found = in_words(store.channels)
+        raise RunError(f"the store's channels are {found}, the recipe takes {recipe.model.image.channels}; {remedy}")
+    return recipe.schema.fitted([store.rows[i] for i in store.split()["train"]])
+
+
 def claimed(
     recipe: Recipe,
     store: CohortStore | TableCohort,
     begun: Checkpoint | None,
     where: str,
     budget: Budget | None = None,
+    patients: Path | None = None,
 ) -> dict[str, Any]:
     """What a run directory is noted to hold."""
     wanted: dict[str, Any] = json.loads(
@@ -50,6 +86,8 @@ def claimed(
         wanted["from"] = begun.digest
     if where.strip():
         wanted["where"] = where.strip()
+    if patients is not None:
+        wanted["patients"] = str(patients.absolute())
     if budget:
         stages = {name: lots._asdict() for name, lots in budget.stages.items()}
         wanted["privacy"] = {"epsilon": budget.epsilon, "delta": budget.delta, "stages": stages}

@@ -19,16 +19,15 @@ from engine.cohort.filter import narrowed
 from engine.cohort.participants import inherited, read_participants
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
-from engine.imaging.grid import in_words
 from engine.model.extended import extended
 from engine.model.joint import JointModel
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder
 from engine.training.card import save_model
-from engine.training.claim import check_begun, claim_together, claimed
+from engine.training.claim import check_begun, claim_together, claimed, fitted_schema, with_mask
 from engine.training.privacy.budget import Budget, Privacy
 from engine.training.privacy.plan import planned, privacy_facts
 from engine.training.recipes import Recipe
-from engine.training.run import Progress, RunError
+from engine.training.run import Progress
 from engine.training.samples import Samples
 from engine.training.stages.atlas.fit import Cohort, below, fields_of, fit_atlas
 from engine.training.stages.atlas.residual import fit_residual
@@ -36,6 +35,7 @@ from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import encode_cohort, train_flow
 from engine.training.stages.flow_examples import Latents
+from engine.training.stages.heart.partial import joined
 from engine.training.stages.local.detail import train_detail
 from engine.training.stages.local.mask_detail import train_mask_detail
 from engine.training.stages.local.painting import train_painting
@@ -45,10 +45,12 @@ from engine.training.stages.local.texture import train_texture
 from engine.training.stages.local.tissues import train_tissues
 from engine.training.stages.mask import train_mask_autoencoder
 from engine.training.world import ALONE, World
-from engine.vocabulary.schema import AttributeSchema, Row
+from engine.vocabulary.schema import Row
 
 #: part of a limited training time that is kept for what is computed after the flow
 CORRECTION_SHARE = 0.05
+#: and, where there are any, for the flow to learn patients in
+PATIENTS_SHARE = 0.1
 
 
 def train(
@@ -64,6 +66,7 @@ def train(
     save_every: float = 120.0,
     world: World = ALONE,
     privacy: Privacy | None = None,
+    patients: Path | None = None,
 ) -> Iterator[Progress]:
     """Train ``recipe`` on the training split of ``store``; yields progress and leaves ``run_dir/checkpoint``.
 
@@ -84,6 +87,9 @@ def train(
     is done by rank 0, and the others then have the result.
 
     With ``privacy`` rows and flow learn by DP-SGD within its budget (:func:`engine.training.privacy.plan.planned`).
+
+    With ``patients``, a folder of hearts of whom two phases were scanned, the flow then learns these beside the store's
+    (:mod:`engine.training.stages.heart.partial`).
     """
     with world.together(prompt=True):
         begun = None if source is None else load_checkpoint(source, device)
@@ -91,11 +97,11 @@ def train(
             store = inherited(store, read_participants(begun.path))
         store, selection = narrowed(store, where)
         schema = fitted_schema(recipe, store)
-        recipe = _with_mask(recipe, store, begun, add_mask)
+        recipe = with_mask(recipe, store, begun, add_mask)
         if begun is not None:
             check_begun(begun, recipe)
         budget = planned(privacy, recipe, store, begun, world)
-        wanted = claimed(recipe, store, begun, where, budget)
+        wanted = claimed(recipe, store, begun, where, budget, patients)
     claim_together(run_dir, wanted, world)
     if begun is None:
         torch.manual_seed(recipe.seed)
@@ -112,43 +118,10 @@ def train(
         save_every=save_every,
         world=world,
         budget=budget,
+        patients=patients,
         facts={"selection": selection.lines()} if where.strip() else {},
     )
     return stages.run()
-
-
-def _with_mask(recipe: Recipe, store: CohortStore | TableCohort, begun: Checkpoint | None, add_mask: bool) -> Recipe:
-    """The recipe, its model with a mask where it is to have one; raises :class:`RunError` where it cannot be added."""
-    labelled = isinstance(store, CohortStore) and bool(store.labelled[store.split()["train"]].any())
-    mask = recipe.mask if labelled else None
-    if begun is not None:
-        mask = begun.model.config.mask or (mask if add_mask else None)
-    if add_mask and (begun is None or begun.model.has_mask or mask is None):
-        fault = "no model to add it to" if begun is None else "no label maps of training persons to learn it from"
-        fault = "one already in the model" if begun is not None and begun.model.has_mask else fault
-        raise RunError(
-            f"a mask cannot be added: there is {fault}; leave --add out, or give --from and a store with labels"
-        )
-    # of a recipe with a mask, detail is drawn for it
-    alone = recipe.mask is None and (labelled or not (recipe.detail and recipe.detail.classes))
-    detail = recipe.detail if mask or alone else None
-    if begun is not None:
-        detail = begun.model.config.detail or (detail if add_mask else None)
-    image = recipe.model.image
-    if begun is not None:
-        image = replace(image, skip=begun.model.config.image.skip)
-    return replace(recipe, model=replace(recipe.model, image=image, mask=mask, detail=detail))
-
-
-def fitted_schema(recipe: Recipe, store: CohortStore | TableCohort) -> AttributeSchema:
-    """The recipe's columns, fitted to the training split; raises :class:`RunError` for a store of another grid."""
-    remedy = f"ingest it with --recipe {recipe.name}" if recipe.preprocess else "make one with somatwin phantom"
-    if store.grid != recipe.model.image.grid:
-        raise RunError(f"the store's grid {store.grid} is not the recipe's {recipe.model.image.grid}; {remedy}")
-    if len(store.channels) != recipe.model.image.channels:
-        found = in_words(store.channels)
-        raise RunError(f"the store's channels are {found}, the recipe takes {recipe.model.image.channels}; {remedy}")
-    return recipe.schema.fitted([store.rows[i] for i in store.split()["train"]])
 
 
 class _Settings(TypedDict):
@@ -184,6 +157,7 @@ class _Stages:
     save_every: float
     world: World
     budget: Budget | None = None
+    patients: Path | None = None
     began: float = field(default_factory=time.monotonic)
     #: what the card says of the stages
     facts: dict[str, Any] = field(default_factory=dict)
@@ -312,18 +286,35 @@ class _Stages:
             latents,
             people,
             recipe.flow,
-            deadline=self._until(self._flow_ends - CORRECTION_SHARE),
+            deadline=self._until(self._flow_ends - CORRECTION_SHARE - (PATIENTS_SHARE if self.patients else 0)),
             samples=samples,
             fit=self.begun is None,
             fit_mask=fits_mask,
             **self._guarded(),
         )
         yield from self._counted("flow_steps", recipe.flow.steps, steps)
+        if self.patients is not None and isinstance(store, CohortStore):
+            yield from self._patients(store, latents, people, self.patients)
         if model.has_image:
             until = self._until(self._flow_ends)
             steps = fit_correction(model, latents.image, people, seed=recipe.seed, deadline=until)
             yield from self.world.led(steps)
             self.world.settle_buffers(model)
+
+    def _patients(
+        self, store: CohortStore, latents: Latents, people: Sequence[Row], folder: Path
+    ) -> Iterator[Progress]:
+        """The flow learns patients of whom two phases were scanned, beside all others; the closed-form parts stay."""
+        rows, recipe = store.split()["train"], self.recipe
+        both, more = yield from joined(self.model, store, rows, latents, folder)
+        self.facts["patients"] = len(more)
+        how = replace(recipe.flow, steps=recipe.patient_steps, rate=recipe.flow.rate / 2, warmup=50)
+        until = self._until(self._flow_ends - CORRECTION_SHARE)
+        everybody = [*people, *more]
+        steps = train_flow(
+            self.model, both, everybody, how, deadline=until, fit=False, name="patients", **self._guarded()
+        )
+        yield from self._counted("patient_steps", how.steps, steps)
 
     @property
     def _flow_ends(self) -> float:

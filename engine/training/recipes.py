@@ -52,7 +52,8 @@ class Recipe:
     ``texture`` where the decoder is left as it is; ``mask`` is the segmentation that a model learns from a cohort with label
     maps, whose ``atlas`` is registered first where masks are decoded to one, and ``detail`` the local networks that it then has.
     ``autoencoder_share``, ``mask_share``, ``rows_share``, ``refiner_share``, ``mask_detail_share``, ``detail_share`` and
-    ``texture_share`` are the parts of a limited training time that go to these stages, ``guidance`` is the default weight of the
+    ``texture_share`` are the parts of a limited training time that go to these stages, ``patient_steps`` those in which the flow
+    learns patients beside a store's persons, ``guidance`` is the default weight of the
     finished model.
     """
 
@@ -79,6 +80,7 @@ class Recipe:
     detail_share: float = 0.15
     rows_share: float = 0.1
     texture_share: float = 0.0
+    patient_steps: int = 600
     guidance: float = 1.0
     seed: int = 0
 

@@ -11,7 +11,8 @@ from engine.checkpoints.checkpoint import load_checkpoint
 from engine.cohort.store import CohortStore
 from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import patch_components, space_to_depth
-from engine.training.pipeline import fitted_schema, train
+from engine.training.claim import fitted_schema
+from engine.training.pipeline import train
 from engine.training.recipes import Recipe
 from engine.training.stages.autoencoder import initialise, load_batch
 

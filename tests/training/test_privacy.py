@@ -25,8 +25,8 @@ from engine.cohort.store import CohortStore
 from engine.model.config import TransformerConfig, table_config
 from engine.model.flow import NoiseMixture, flow_loss, interpolate
 from engine.model.joint import JointModel
-from engine.training.claim import RunError
-from engine.training.pipeline import fitted_schema, train
+from engine.training.claim import RunError, fitted_schema
+from engine.training.pipeline import train
 from engine.training.privacy.budget import Budget, Lots, Privacy, PrivacyError, epsilon_of
 from engine.training.privacy.gradients import KEY, PrivateGradients, Secret
 from engine.training.privacy.plan import planned

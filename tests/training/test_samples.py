@@ -17,9 +17,10 @@ from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume, centred_affine
 from engine.model.joint import JointModel
 from engine.training import samples as module
+from engine.training.claim import fitted_schema
 from engine.training.ema import PowerEMA
 from engine.training.gallery import FOLDER, MOST, Sample, read_sample, sample_steps, sheet, superfluous, write_sample
-from engine.training.pipeline import fitted_schema, train
+from engine.training.pipeline import train
 from engine.training.recipes import Recipe, table
 from engine.training.run import load_tensors
 from engine.training.samples import SHARE, Samples, asked, next_time

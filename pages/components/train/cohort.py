@@ -12,7 +12,7 @@ from engine.cohort.missing import missing_cells
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.imaging.grid import in_words
-from engine.training.pipeline import fitted_schema
+from engine.training.claim import fitted_schema
 from engine.training.recipes import RECIPES, TABLE, table
 from engine.vocabulary.refusal import Refusal
 from engine.vocabulary.schema import Category, Number

@@ -115,7 +115,12 @@ def _train(
     if judged:
         figures["patients"] = judged_patients(judged)
     card = model_card(store, len(rows["train"]), figures)
-    about = {"recipe": asdict(recipe), "steps": sum(steps.values()), "phantom": PHANTOM, "figures": strict_json.defined(figures)}
+    about = {
+        "recipe": asdict(recipe),
+        "steps": sum(steps.values()),
+        "phantom": PHANTOM,
+        "figures": strict_json.defined(figures),
+    }
     replace(ruler, cohort=band, card=card).save(run_dir / "checkpoint", about)
 
 
