@@ -101,15 +101,22 @@ def _image_size(store: CohortStore, recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _of_patients(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Where the persons come from, where patients were learned after those of a store."""
+    if not (found := provenance.get("patients")):
+        return {}
+    who = f"{found} patients of the {PATIENTS}, two phases each"
+    said = {"source_name": f", then {who}", "acknowledgement": f" Then {who}."}
+    return {key: provenance[key] + more for key, more in said.items() if key in provenance}
+
+
 def save_model(
     path: Path, model: JointModel, recipe: Recipe, store: CohortStore | TableCohort, training: dict[str, Any]
 ) -> None:
     """The finished model as a checkpoint."""
     provenance = {"recipe": recipe.name, "seed": recipe.seed, **training}
     provenance |= {key: store.meta[key] for key in SOURCE if key in store.meta}
-    if found := provenance.get("patients"):
-        real = f", then {found} patients of the {PATIENTS}, two phases each"
-        provenance |= {key: provenance[key] + real for key in ("source_name", "acknowledgement") if key in provenance}
+    provenance |= _of_patients(provenance)
     save_checkpoint(
         path,
         model,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,14 @@ Made = Callable[[int, torch.Generator], tuple[Tensor, ...]]
 Read = tuple[list[Tensor], list[Corner], torch.Generator]
 
 
+#: voxels of persons that are held at once
+HELD = 2**24
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """``batch`` crops of ``size`` voxels a side are a step; ``persons`` made at once serve ``reuse`` steps."""
+    """``batch`` crops of ``size`` voxels a side are a step; ``persons`` made at once serve ``reuse`` steps. Of large scans fewer are
+    made at once (:data:`HELD`), and serve more steps instead."""
 
     size: tuple[int, int, int] = (48, 48, 48)
     batch: int = 4
@@ -42,6 +48,8 @@ class Crops:
     def __init__(
         self, make: Made, rows: Int[np.ndarray, " n"], grid: tuple[int, int, int], config: CropConfig, seed: int
     ) -> None:
+        persons = max(1, min(config.persons, HELD // math.prod(grid)))
+        config = replace(config, persons=persons, reuse=config.reuse * config.persons // persons)
         self.make, self.rows, self.grid, self.config, self.seed = make, rows, grid, config, seed
         self.kept: dict[int, list[tuple[Tensor, ...]]] = {}
 

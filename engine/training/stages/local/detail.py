@@ -8,6 +8,7 @@ decoded the least squared error is fog along their borders, so that a drawn mask
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,8 @@ from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, cut, learn
 from engine.training.stages.mask import class_of_code, load_masks
 
-#: persons whose residual's variance is measured first
-FIRST = 32
+#: persons whose residual's variance is measured first, and of large scans the voxels of all, in at least :data:`FEWEST`
+FIRST, VOXELS, FEWEST = 32, 2**26, 4
 #: network evaluations of tokens that are redrawn whole
 REDRAWN_STEPS = 4
 
@@ -93,7 +94,8 @@ def train_detail(
     if extra:
         net.variance.copy_(extra["variance"])
     else:
-        first = rows[:: max(1, len(rows) // FIRST)][:FIRST]
+        some = max(FEWEST, min(FIRST, VOXELS // math.prod(store.grid)))
+        first = rows[:: max(1, len(rows) // some)][:some]
         net.variance.copy_(_residual_variance(model, store, first, config, seed))
     stage.extra = {"variance": net.variance}
 
@@ -113,13 +115,11 @@ def _residual_variance(
     model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"], config: DetailTraining, seed: int
 ) -> Float[Tensor, "c x4 y4 z4"]:
     """The mean square of the residual in cubes of voxels, over persons, smoothed over neighbouring cubes."""
-    squares = [
-        (person.scan - person.laid).square()
-        for person in (
-            decoded(model, store, int(row), config, step_generator(seed + 21, k)) for k, row in enumerate(rows)
-        )
-    ]
-    coarse = torch.nn.functional.avg_pool3d(torch.stack(squares).mean(0), CUBE)
+    total = torch.zeros_like(model.detail.variance)
+    for k, row in enumerate(rows):
+        person = decoded(model, store, int(row), config, step_generator(seed + 21, k))
+        total += torch.nn.functional.avg_pool3d((person.scan - person.laid).square(), CUBE)
+    coarse = total / len(rows)
     return torch.nn.functional.avg_pool3d(coarse[None], 3, 1, 1, count_include_pad=False)[0]
 
 
