@@ -139,7 +139,8 @@ def _in_words(claim: Mapping[str, Any]) -> str:
 
 def _what_matters(claim: dict[str, Any]) -> dict[str, Any]:
     """A claim without what may change while a run goes on: how long its stages are, and those beside the main ones."""
-    free = ("rows", "texture", "mask", "mask_training", "atlas", "detail", "detail_training", "refiner", "mask_detail")
+    local = ("detail", "detail_training", "refiner", "mask_detail")
+    free = ("rows", "texture", "mask", "mask_training", "atlas", "patient_steps", *local)
     recipe = {k: v for k, v in claim.get("recipe", {}).items() if k not in free and not k.endswith("_share")}
     recipe["model"] = {k: v for k, v in recipe.get("model", {}).items() if k != "rows" and v is not None}
     for part in ("autoencoder", "flow"):
