@@ -16,6 +16,7 @@ from engine.model.joint import JointModel
 from engine.model.sampler import Known, sample
 from engine.training.run import step_generator
 from engine.training.stages.local import detail
+from engine.training.stages.local.crops import CropConfig, Crops
 from engine.training.stages.local.detail import DetailTraining, decoded, redrawn
 from engine.training.stages.mask import class_of_code, load_masks
 
@@ -76,3 +77,17 @@ def test_scan_and_mask_of_an_example_are_the_persons_own(model: JointModel, labe
         assert torch.equal(person.mask, masks[0])
     assert torch.equal(mine.scan, anew.scan)
     assert not torch.allclose(mine.base, anew.base, atol=1e-4)
+
+
+@pytest.mark.parametrize(("grid", "persons"), [((48, 48, 48), 36), ((240, 208, 288), 1)])
+def test_large_scans_are_made_fewer_at_once_and_serve_more_steps(grid: tuple[int, int, int], persons: int):
+    made: list[int] = []
+
+    def make(row: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        made.append(row)
+        return (torch.zeros(()).expand(1, *grid),)
+
+    crops = Crops(make, np.arange(9), grid, CropConfig(persons=6, reuse=12, batch=1), seed=0)
+    for step in range(72):
+        crops(step)
+    assert len(made) == persons
