@@ -105,8 +105,11 @@ def _of_patients(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Where the persons come from, where patients were learned after those of a store."""
     if not (found := provenance.get("patients")):
         return {}
-    who = f"{found} patients of the {PATIENTS}, two phases each"
-    said = {"source_name": f", then {who}", "acknowledgement": f" Then {who}."}
+    short = PATIENTS.partition(" (")[0]
+    said = {
+        "source_name": f", then {found} patients of the {short}",
+        "acknowledgement": f" Then {found} patients, two phases each: {PATIENTS}.",
+    }
     return {key: provenance[key] + more for key, more in said.items() if key in provenance}
 
 
