@@ -193,7 +193,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
         title="Heart, short-axis cine MRI (computed persons)",
         schema=AttributeSchema(columns=(*PERSON, *HEART_COLUMNS), derived=(WEIGHT, end_systolic_volume())),
         preprocess=None,
-        model=ModelConfig(image=image, flow=flow, rank=128, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
+        model=ModelConfig(image=image, flow=flow, rank=127, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
         autoencoder=AutoencoderTraining(
             steps=20000 if big else 6000,
             batch=8 if big else 2,
@@ -213,7 +213,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
         mask_share=0,
         refiner_share=0.15,
         detail_share=0.15,
-        guidance=2.5,
+        guidance=2.0,
     )
 
 

@@ -144,17 +144,14 @@ def told(request: pytest.FixtureRequest) -> tuple[dict[str, float], dict[str, An
 
 
 def test_the_shipped_ruler_reads_volumes(told: tuple[dict[str, float], dict[str, Any]]) -> None:
-    """In the unit of the table, phases and all: within a tenth of the volumes at end-diastole, 12 points of the ejection fraction."""
+    """In the unit of the table, phases and all: within a tenth of the volumes at end-diastole, 6 points of the ejection fraction."""
     values, row = told
     for name in ("lv_edv", "rv_edv"):
         assert values[name] == pytest.approx(row[name], rel=0.1), name
-    assert values["lv_ef"] == pytest.approx(row["lv_ef"], abs=12)
+    assert values["lv_ef"] == pytest.approx(row["lv_ef"], abs=6)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the ruler's wall is too thick where it is thin, its end-systole too wide: engine/LOG.md 51"
-)
-def test_the_shipped_ruler_reads_mass_and_function(told: tuple[dict[str, float], dict[str, Any]]) -> None:
+@pytest.mark.xfail(strict=True, reason="walls of 6 mm are read a voxel too thick: engine/LOG.md 57")
+def test_the_shipped_ruler_reads_the_mass_of_thin_walls(told: tuple[dict[str, float], dict[str, Any]]) -> None:
     values, row = told
     assert values["lv_mass"] == pytest.approx(row["lv_mass"], rel=0.1)
-    assert values["lv_ef"] == pytest.approx(row["lv_ef"], abs=6)
