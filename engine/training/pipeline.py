@@ -35,7 +35,7 @@ from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import encode_cohort, train_flow
 from engine.training.stages.flow_examples import Latents
-from engine.training.stages.heart.partial import joined
+from engine.training.stages.heart.partial import check_patients, joined
 from engine.training.stages.local.detail import train_detail
 from engine.training.stages.local.mask_detail import train_mask_detail
 from engine.training.stages.local.painting import train_painting
@@ -92,6 +92,8 @@ def train(
     (:mod:`engine.training.stages.heart.partial`).
     """
     with world.together(prompt=True):
+        if patients is not None:
+            check_patients(patients)
         begun = None if source is None else load_checkpoint(source, device)
         if begun is not None:
             store = inherited(store, read_participants(begun.path))

@@ -20,7 +20,7 @@ from engine.phantom.heart.tissue import LV_BLOOD
 from engine.training.pipeline import train
 from engine.training.recipes import heart_cine
 from engine.training.run import RunError
-from engine.training.stages.heart.partial import Expectation, in_cycle, known_of, laid, read_partial
+from engine.training.stages.heart.partial import Expectation, check_patients, in_cycle, laid, read_partial
 from engine.training.stages.heart.patients import Patient
 from engine.vocabulary.row import Row
 from engine.vocabulary.schema import AttributeSchema
@@ -86,9 +86,22 @@ def test_what_two_phases_miss_is_found_by_regression() -> None:
     torch.testing.assert_close(nothing, more)
 
 
-def test_a_folder_without_its_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"participants.tsv is not there; give a folder with the table"):
-        known_of(tmp_path)
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (None, r"participants.tsv is not there; give a folder with the table"),
+        ("age\n50\n", "has no column participant_id; name each patient there"),
+        ("participant_id\tage\nsub-1\told\n", "age 'old' is no number; correct the cell or leave it n/a"),
+        ("participant_id\tage\nsub-1\t50\n", "has no sub-.*_phase-EDES_cine.nii.gz with its _dseg"),
+    ],
+)
+def test_patients_that_cannot_be_read_are_refused_before_anything_is_trained(
+    tmp_path: Path, table: str | None, said: str
+) -> None:
+    if table is not None:
+        (tmp_path / "participants.tsv").write_text(table)
+    with pytest.raises(RunError, match=said):
+        check_patients(tmp_path)
 
 
 def folder_of(path: Path, persons: int) -> Path:

@@ -162,22 +162,38 @@ def _right_ventricle(patient: Patient) -> Bool[np.ndarray, "x y z"] | None:
 def known_of(folder: Path) -> dict[str, Row]:
     """Age, sex, heart rate and pathology of each patient, from ``participants.tsv``; what is not known is not there.
 
-    Raises :class:`RunError` where there is no such table.
+    Raises :class:`RunError` where there is no such table, and for a cell that is no number where one should be.
     """
     path = folder / "participants.tsv"
     if not path.is_file():
         raise RunError(f"{path} is not there; give a folder with the table of its patients")
     with path.open(encoding="utf-8", newline="") as lines:
-        return {cells["participant_id"]: _row(cells) for cells in csv.DictReader(lines, delimiter="\t")}
+        table = csv.DictReader(lines, delimiter="\t")
+        if "participant_id" not in (table.fieldnames or ()):
+            raise RunError(f"{path} has no column participant_id; name each patient there as the folders do")
+        return {cells["participant_id"]: _row(cells, path) for cells in table}
 
 
-def _row(cells: Mapping[str, str]) -> Row:
-    row: Row = {name: float(cells[name]) for name in ("age", "heart_rate") if cells.get(name, "n/a") != "n/a"}
+def _row(cells: Mapping[str, str], path: Path) -> Row:
+    row: Row = {}
+    for name in ("age", "heart_rate"):
+        if (cell := cells.get(name, "n/a")) == "n/a":
+            continue
+        try:
+            row[name] = float(cell)
+        except ValueError:
+            raise RunError(f"{path}: {name} {cell!r} is no number; correct the cell or leave it n/a") from None
     if cells.get("sex") in ("F", "M"):
         row["sex"] = cells["sex"]
     if (group := GROUPS.get(cells.get("pathology", ""))) is not None:
         row["pathology"] = group
     return row
+
+
+def check_patients(folder: Path) -> None:
+    """Raises :class:`RunError` unless the folder has patients and their table: before a training that will need them begins."""
+    known_of(folder)
+    read_patients(folder)
 
 
 def read_partial(
