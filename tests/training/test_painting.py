@@ -20,7 +20,7 @@ from engine.training.stages.local.texture import TextureTraining
 from tests.training.test_texture import roughness, weights
 
 CONFIG = TextureTraining(
-    steps=80, batch=2, crop=24, width=8, warmup=5, weight=4.0, rate=1e-3, mirror=0.0, bfloat16=False
+    steps=115, batch=2, crop=24, width=8, warmup=5, weight=4.0, rate=1e-3, mirror=0.0, bfloat16=False
 )
 
 #: tokens as they are encoded: the flow of a tiny model draws nobody
