@@ -108,24 +108,18 @@ def learn_hearts(
     first = None if deadline is None else deadline - (deadline - time.monotonic()) / 3
     varied = Limits(steps=config.steps, deadline=first, closes=True)
     plain = Limits(steps=config.plain_steps, deadline=deadline, closes=True)
-    yield from _learn("segmenter", net, hearts_of(store, rows, config.variation, seed), config, varied, run_dir)
-    nearer = replace(config, rate=config.plain_rate)
-    yield from _learn("plain", net, hearts_of(store, rows, config.plain, seed + 2), nearer, plain, run_dir)
+    example, nearer = (
+        hearts_of(store, rows, how, at) for how, at in ((config.variation, seed), (config.plain, seed + 2))
+    )
+    yield from _learn("segmenter", net, lambda step: [example(step)], config, varied, run_dir)
+    config = replace(config, rate=config.plain_rate)
+    yield from _learn("plain", net, lambda step: [nearer(step)], config, plain, run_dir)
 
 
 def _learn(
-    name: str,
-    net: Segmenter,
-    example: Callable[[int], Example],
-    config: HeartTraining,
-    limits: Limits,
-    run_dir: Path,
+    name: str, net: Segmenter, examples: ExamplesOf, config: HeartTraining, limits: Limits, run_dir: Path
 ) -> Iterator[Progress]:
-    """A stage of one in-silico example a step."""
-
-    def examples(step: int) -> list[Example]:
-        return [example(step)]
-
+    """A stage, from where it was left."""
     stage = Stage(name, run_dir, net)
     stage.load()
     yield from optimise(stage, _objective(net, examples, config), config.learning_rate, limits)
@@ -153,10 +147,8 @@ def learn_patients(
         real = of_patient(patient, how, window[:2], slices, generator, net.config.voxel)
         return [example(step), real]
 
-    stage = Stage(name, run_dir, net)
-    stage.load()
     limits, tuning = Limits(steps=config.tuning, closes=True), replace(config, rate=config.tuning_rate)
-    yield from optimise(stage, _objective(net, examples, config), tuning.learning_rate, limits)
+    yield from _learn(name, net, examples, tuning, limits, run_dir)
 
 
 def _objective(net: Segmenter, examples: ExamplesOf, config: HeartTraining) -> Objective:
