@@ -86,7 +86,7 @@ def implied_shapes(config: CheckpointConfig) -> dict[str, tuple[int, ...]]:
         f"{last}.qkv.weight": (3 * model.flow.width, model.flow.width),
     }
     if tokens:
-        found["autoencoder.template"] = (model.image.channels, *model.image.grid)
+        found["autoencoder.template"] = (model.image.channels, *model.image.coded)
         found["autoencoder.head.weight"] = (model.image.widths[3], latent, 3, 3, 3)
     if model.rows:
         of_rows = f"rows.velocity_net.blocks.{model.rows.depth - 1}"

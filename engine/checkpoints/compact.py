@@ -1,7 +1,7 @@
 """Large weights as integers of 8 bits with a scale a channel, symmetric about 0 (Jacob et al., arXiv 1712.05877, section 2).
 
 Half the size of bfloat16, for what errors of a hundredth of a weight's SD do not matter to: the autoencoders, the local networks, the
-linear part's slopes, and the blocks of the networks of flow and rows (a head's voxels move by .0008 of 0 to 1, two heads differ by .11).
+linear part's slopes, and most of the networks of flow and rows (a head's voxels move by .0008 of 0 to 1, two heads differ by .11).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 COMPACT = (
     *("autoencoder.", "mask_autoencoder.", "refiner.", "detail.net.", "tissues.net.", "mask_detail.net."),
     *("velocity_net.blocks.", "rows.velocity_net.blocks.", "image_loadings", "mask_loadings", "correction"),
+    *("velocity_net.last.", "velocity_net.noise.", "calibration.response"),
 )
 LEAST = 2**14
 #: ends the name of a scale

@@ -161,6 +161,7 @@ def _sizes(stored: Mapping[str, Any]) -> ModelConfig:
         "flow": TransformerConfig(**flow),
         "mask": _mask(stored.get("mask")),
         "detail": _detail(stored.get("detail")),
+        "calibrated": tuple(stored.get("calibrated", ())),
     }
     return ModelConfig(**{**stored, **made, "rows": TransformerConfig(**rows) if rows else None})
 

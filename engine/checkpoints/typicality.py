@@ -100,9 +100,10 @@ def _kind(name: str) -> str:
 def figures(net: JointModel, voxels: Float[Tensor, "c x y z"], channels: Sequence[str]) -> dict[str, float]:
     """The figures of a scan on the grid of ``net``, intensities of 0 to 1, by ``KIND`` or ``KIND:WHERE``."""
     template = net.autoencoder.template
-    volume = voxels[None].to(template)
-    bare = encoded(net.autoencoder, volume)
-    lost = (decoded(net.autoencoder, bare) - volume)[0].square().mean((1, 2, 3))
+    whole = voxels[None].to(template)
+    bare = encoded(net.autoencoder, whole, net.cascade)
+    lost = (decoded(net.autoencoder, bare) - whole)[0].square().mean((1, 2, 3))
+    volume = net.cascade.coarser(whole)
     found: dict[str, float] = {}
     for name, scan, mean, error in zip(channels, volume[0], template, lost, strict=True):
         body = mean > BODY * mean.max()

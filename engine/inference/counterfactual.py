@@ -299,10 +299,10 @@ def _forwards(
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
     shift = shift + net.corrected(both)
     field, linear = guided(tally.counting(net.velocity), linear, shift)
-    state = start
-    for state in integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear):
-        pass
-    return state
+    *_, state = integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear)
+    # what is asked moves by as much as calibration does, and a person of whom nothing is asked stays
+    moved = net.calibrated(both, torch.zeros_like(state.image))
+    return state._replace(image=state.image + moved - moved[:1])
 
 
 def _decoded(
@@ -315,7 +315,7 @@ def _decoded(
         return painted(model, tokens, edit)
     base = net.decode(tokens)
     # an atlas' folds would stand where the person's own are: half as near to the scan again, its ventricles off by 8 ml
-    if net.config.detail is None or net.has_atlas:
+    if net.config.detail is None or net.atlas is not None:
         return base
     labels = changed_masks(net, base, scan.to(base.device)) if net.has_mask else None
     return net.detailed(base, labels, [0] * len(base), 1)

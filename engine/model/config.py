@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engine.vocabulary.refusal import ConfigError
@@ -9,6 +10,8 @@ from engine.vocabulary.schema import AttributeSchema
 
 #: voxels along each side of the cube one token stands for
 FACTOR = 16
+#: and of a cube that local networks fold into a cell (:data:`engine.model.nn.detail.FOLD`)
+FINEST = 8
 #: voxels of a side after which it is halved no more, by the number of halvings
 HALVINGS = (2, 4, 8, FACTOR)
 
@@ -25,7 +28,10 @@ class AutoencoderConfig:
     """``widths`` are the channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; ``patch`` the voxels along x, y and z that one
     token stands for, 2, 4, 8 or :data:`FACTOR`: an axis with fewer is halved as often, and first. ``channels`` counts frames.
     With ``skip`` tokens are decoded by a linear map too, beside the network, which starts as that of their principal
-    components. Raises :class:`ConfigError`."""
+    components. With a ``reduction`` above 1 the autoencoders, and the atlas, stand on a grid so many times as coarse, ``coded``: tokens
+    tell the scan at that resolution, and what is finer is the local networks' (a cascade: Ho et al., arXiv 2106.15282). The grid is
+    then one of whole cubes of :data:`FINEST` voxels, padded to whole tokens (:mod:`engine.model.nn.cascade`). Raises
+    :class:`ConfigError`."""
 
     grid: tuple[int, int, int]
     channels: int = 1
@@ -34,13 +40,15 @@ class AutoencoderConfig:
     blocks: int = 2
     patch: tuple[int, int, int] = (FACTOR, FACTOR, FACTOR)
     skip: bool = False
+    reduction: int = 1
 
     def __post_init__(self) -> None:
         if len(self.patch) != 3 or any(n not in HALVINGS for n in self.patch):
             raise ConfigError(f"patch {self.patch} is not three of {', '.join(map(str, HALVINGS))} voxels; change it")
-        sides = zip(self.grid, self.patch, strict=False)
-        if len(self.grid) != 3 or any(_whole(n, "grid", 0) % side for n, side in sides):
-            side = self.patch[0] if len(set(self.patch)) == 1 else self.patch
+        by = _whole(self.reduction, "reduction", 1)
+        sides = self.patch if by == 1 else (math.lcm(FINEST, 2 * by),) * 3
+        if len(self.grid) != 3 or any(_whole(n, "grid", 0) % side for n, side in zip(self.grid, sides, strict=False)):
+            side = sides[0] if len(set(sides)) == 1 else sides
             raise ConfigError(
                 f"grid {self.grid} is not a multiple of {side} along each of three axes; crop or pad the recipe's grid"
             )
@@ -58,8 +66,14 @@ class AutoencoderConfig:
         return x * y * z
 
     @property
+    def coded(self) -> tuple[int, int, int]:
+        """The grid that the autoencoders see: whole tokens, which reach as far beyond the model's grid at both ends."""
+        x, y, z = (-(-n // (self.reduction * side)) * side for n, side in zip(self.grid, self.patch, strict=True))
+        return x, y, z
+
+    @property
     def token_grid(self) -> tuple[int, int, int]:
-        (x, i), (y, j), (z, k) = zip(self.grid, self.patch, strict=True)
+        (x, i), (y, j), (z, k) = zip(self.coded, self.patch, strict=True)
         return x // i, y // j, z // k
 
     @property
@@ -149,7 +163,8 @@ class TransformerConfig:
 class ModelConfig:
     """Sizes of the networks, the ``rank`` of the linear Gaussian part (:class:`engine.model.prior.FactorPrior`) with
     ``table_rank`` factors more that the columns share among themselves, and the ``shift`` of the image's noise level against
-    the columns' (:func:`engine.model.flow.shifted`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the
+    the columns' (:func:`engine.model.flow.shifted`). ``calibrated`` are columns to which what is read off drawn scans is calibrated
+    (:class:`engine.model.calibration.Calibration`). ``image`` is NO_IMAGE where there are tables only; ``rows`` is the
     network of :attr:`engine.model.joint.JointModel.rows` and ``mask`` what knows segmentations (None: there is
     none). Raises :class:`ConfigError`."""
 
@@ -161,6 +176,7 @@ class ModelConfig:
     rows: TransformerConfig | None = None
     mask: MaskConfig | None = None
     detail: DetailConfig | None = None
+    calibrated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _whole(self.rank, "rank", 0)

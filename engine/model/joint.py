@@ -9,12 +9,14 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from engine.model.axes import Axes, directions_of, principal
+from engine.model.calibration import Calibration
 from engine.model.config import ModelConfig, table_config
 from engine.model.flow import Joint, Levels
 from engine.model.linear import LinearFlow
 from engine.model.nn import large
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, mask_autoencoder
 from engine.model.nn.autoencoder import Autoencoder
+from engine.model.nn.cascade import Cascade
 from engine.model.nn.detail import Detail, Refiner, Tissues
 from engine.model.nn.embedding import Fusion
 from engine.model.nn.mask_detail import MaskDetail
@@ -65,7 +67,7 @@ class JointModel(nn.Module):
 
     def __init__(self, config: ModelConfig, schema: AttributeSchema) -> None:
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.cascade = config, schema, Cascade.of(config.image)
         latent, tokens = config.image.latent, config.image.tokens
         codes = torch.from_numpy(schema.mask)
         columns, code = codes.shape
@@ -93,19 +95,21 @@ class JointModel(nn.Module):
         self.register_buffer("codes", codes, persistent=False)
         if self.has_image:
             self.register_buffer("correction", torch.zeros(2 * int(codes.sum()) + 1, tokens, latent))
+        self.calibration = Calibration(config.calibrated, schema, tokens, latent) if config.calibrated else None
         if config.mask:
-            self.mask_autoencoder = mask_autoencoder(config.mask, config.image.grid, config.image.channels)
+            self.mask_autoencoder = mask_autoencoder(config.mask, config.image.coded, config.image.channels)
             self._register_mask(tokens, self.mask_latent, factors)
         if config.detail:
             classes = len((config.mask or config.detail).classes)
-            self.detail = Detail(config.detail, config.image.channels, classes, config.image.grid, atlas=self.has_atlas)
+            frames, grid = config.image.channels, config.image.grid
+            self.detail = Detail(config.detail, frames, classes, grid, atlas=self.atlas is not None)
             if config.mask:
-                self.refiner = Refiner(config.detail, config.image.channels, classes, config.image.grid)
+                self.refiner = Refiner(config.detail, frames, classes, grid)
             elif classes:
-                self.tissues = Tissues(config.detail, config.image.channels, config.image.grid)
+                self.tissues = Tissues(config.detail, frames, grid)
             if self.draws_masks:
-                frames, maps = config.image.channels, 1 if config.mask else config.image.channels
-                self.mask_detail = MaskDetail(config.detail, frames, classes, config.image.grid, maps=maps)
+                maps = 1 if config.mask else frames
+                self.mask_detail = MaskDetail(config.detail, frames, classes, grid, maps=maps)
 
     def _register_mask(self, tokens: int, latent: int, factors: int) -> None:
         """The standardisation and the linear Gaussian part of the mask."""
@@ -119,11 +123,6 @@ class JointModel(nn.Module):
     def has_mask(self) -> bool:
         """Whether the model knows segmentations."""
         return self.config.mask is not None
-
-    @property
-    def has_atlas(self) -> bool:
-        """Whether masks are decoded through an atlas."""
-        return self.atlas is not None
 
     @property
     def atlas(self) -> AtlasAutoencoder | None:
@@ -255,6 +254,12 @@ class JointModel(nn.Module):
         moved = torch.einsum("bf,fnc->bnc", row_terms(known.value.table, self.codes), self.correction)
         return moved * (known.table.all(1) & ~known.mask)[:, None, None]
 
+    def calibrated(self, known: Known, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        """A drawn state of the image as it is decoded (:class:`Calibration`); as it is unless the whole row, and no mask, is given."""
+        if self.calibration is None:
+            return image
+        return image + self.calibration(known.value.table) * (known.table.all(1) & ~known.mask)[:, None, None]
+
     def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
         the mean that it expects beside what is ``known``. Where all scans are known the columns are not taken as independent:
@@ -282,7 +287,7 @@ class JointModel(nn.Module):
         self, volume: Float[Tensor, "b channel x y z"], table: Float[Tensor, "b k d"], given: Bool[Tensor, "b k"]
     ) -> Float[Tensor, "b n c"]:
         """Volumes (0..1) to the diffused image state, given columns fused in."""
-        return self.standardise(self.fuse(large.encoded(self.autoencoder, volume), table, given))
+        return self.standardise(self.fuse(large.encoded(self.autoencoder, volume, self.cascade), table, given))
 
     def decode(self, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b channel x y z"]:
         """The diffused image state to volumes in 0..1."""
@@ -290,7 +295,7 @@ class JointModel(nn.Module):
 
     def encode_mask(self, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
         """Segmentations (class by class, 0 the background) to the diffused mask state."""
-        return self.standardise_mask(large.encoded_mask(self.mask_autoencoder, labels))
+        return self.standardise_mask(large.encoded_mask(self.mask_autoencoder, labels, self.cascade))
 
     def standardise_mask(self, tokens: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
         """The mask autoencoder's latents to the diffused state."""
@@ -313,8 +318,8 @@ class JointModel(nn.Module):
         template, coder = None, self.atlas
         if labels is not None and coder is not None:
             if field is None:
-                field = large.field(coder, large.encoded_mask(coder, labels))
-            base, template = large.on_atlas(coder, field, base)
+                field = large.field(coder, large.encoded_mask(coder, labels, self.cascade))
+            base, template = large.on_atlas(coder, field, base, self.cascade)
         if labels is None and self.tells_tissues:
             labels = self.drawn_tissues(base, seeds)
         if labels is None:
@@ -327,17 +332,14 @@ class JointModel(nn.Module):
 
     def mask_scores(self, mask: Float[Tensor, "b n m"]) -> Float[Tensor, "b k x y z"]:
         """The diffused mask state to class scores (logits)."""
-        return self.mask_autoencoder.decode(self._mask_axes.restore(mask))
-
-    def decode_mask(self, mask: Float[Tensor, "b n m"]) -> UInt8[Tensor, "b x y z"]:
-        """The diffused mask state to segmentations: of each voxel the likeliest class."""
-        return self.seen_mask(mask)[0]
+        return self.cascade.finer(self.mask_autoencoder.decode(self._mask_axes.restore(mask)))
 
     def seen_mask(
         self, mask: Float[Tensor, "b n m"]
     ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
-        """As :meth:`decode_mask`, and the field through which the atlas was seen, where there is one."""
-        return large.decoded_mask(self.mask_autoencoder, self._mask_axes.restore(mask))
+        """The diffused mask state to segmentations, of each voxel the likeliest class, and the field through which the atlas was seen,
+        where there is one."""
+        return large.decoded_mask(self.mask_autoencoder, self._mask_axes.restore(mask), self.cascade)
 
     def drawn_mask(
         self, mask: Float[Tensor, "b n m"], base: Float[Tensor, "b c x y z"], seeds: list[int]
@@ -347,13 +349,12 @@ class JointModel(nn.Module):
         if (coder := self.atlas) is not None:
             told = large.field(coder, self._mask_axes.restore(mask))
             field = coder.drawn_field(told, coder.noise_of(seeds).to(told))
-            return large.seen(coder, field), field
+            return large.seen(coder, field, self.cascade), field
         if not self.draws_masks:
             return self.seen_mask(mask)
         tokens = self._mask_axes.restore(mask)
-        return large.drawn_mask(
-            self.mask_detail, base, self.mask_autoencoder, tokens, *self._drawing(base, seeds)
-        ), None
+        how = (*self._drawing(base, seeds), self.cascade)
+        return large.drawn_mask(self.mask_detail, base, self.mask_autoencoder, tokens, *how), None
 
     def drawn_tissues(self, base: Float[Tensor, "b f x y z"], seeds: list[int]) -> UInt8[Tensor, "b f x y z"]:
         """What is seen in every frame of decoded scans; drawn from a seed, all frames together, or of each voxel the likeliest."""

@@ -34,7 +34,7 @@ def model_card(
     detail = ""
     if provenance.get("texture_steps"):
         detail = " Fine detail is drawn to look like that of scans: plausible, not measured."
-    if model.has_atlas:
+    if model.atlas is not None:
         detail += " Its fine anatomy is that of an atlas, the mean of registered training persons, moved to each: plausible, not theirs."
     warm = " --from CHECKPOINT" if "from" in provenance else ""
     privacy = provenance.get("privacy")

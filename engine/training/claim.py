@@ -12,6 +12,7 @@ from engine.checkpoints.checkpoint import Checkpoint
 from engine.cohort.sources.table import TableCohort
 from engine.cohort.store import CohortStore
 from engine.imaging.grid import in_words
+from engine.model.extended import finer_image
 from engine.storage.whole import write_text
 from engine.training.privacy.budget import Budget
 from engine.training.recipes import Recipe
@@ -27,7 +28,8 @@ def check_begun(source: Checkpoint, recipe: Recipe) -> None:
         for schema in (recipe.schema, source.model.schema)
     )
     grown = {"rows": recipe.model.rows, "mask": recipe.model.mask, "detail": recipe.model.detail}
-    config = replace(source.model.config, **grown)
+    image = finer_image(source.model.config.image, recipe.model.image)
+    config = replace(source.model.config, image=image, **grown)
     if config != recipe.model or found != wanted:
         what = "sizes" if found == wanted else "columns"
         raise RunError(

@@ -35,7 +35,9 @@ from engine.training.stages.autoencoder import train_autoencoder
 from engine.training.stages.correction import fit_correction
 from engine.training.stages.flow import encode_cohort, train_flow
 from engine.training.stages.flow_examples import Latents
+from engine.training.stages.heart.calibration import fit_calibration
 from engine.training.stages.heart.partial import check_patients, joined
+from engine.training.stages.local.coarse import coarse_store, make_coarser
 from engine.training.stages.local.detail import train_detail
 from engine.training.stages.local.mask_detail import train_mask_detail
 from engine.training.stages.local.painting import train_painting
@@ -47,7 +49,7 @@ from engine.training.stages.mask import train_mask_autoencoder
 from engine.training.world import ALONE, World
 from engine.vocabulary.schema import Row
 
-#: part of a limited training time that is kept for what is computed after the flow
+#: part of a limited training time that is kept for what is computed after the flow, and for reading drawn persons at the end
 CORRECTION_SHARE = 0.05
 #: and, where there are any, for the flow to learn patients in
 PATIENTS_SHARE = 0.1
@@ -180,6 +182,9 @@ class _Stages:
         if isinstance(self.store, CohortStore):
             yield from self._local(self.store, rows)
             yield from self._texture(self.store, rows)
+            how = {"guidance": self.recipe.guidance, "seed": self.recipe.seed, "deadline": self._until(1)}
+            yield from self.world.led(fit_calibration(self.model, self.store, latents.image, people, **how))
+            self.world.settle_buffers(self.model)
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]
             self.facts["from"] = f"{self.begun.config.name} {self.begun.digest}, after {steps} steps"
@@ -200,6 +205,8 @@ class _Stages:
     def _image(self, store: CohortStore, rows: Int[np.ndarray, " n"]) -> Generator[Progress, None, Latents]:
         """The autoencoders of image and mask; returns the bare latents of the training persons."""
         recipe, model = self.recipe, self.model
+        yield from self.world.led(make_coarser(store, rows, model.cascade, self.run_dir))
+        store = coarse_store(store, model.cascade, self.run_dir)
         yield from train_autoencoder(
             model,
             store,
@@ -322,7 +329,7 @@ class _Stages:
     def _flow_ends(self) -> float:
         """The share of the time after which the stages follow that leave the flow as it is."""
         recipe = self.recipe
-        after = recipe.texture_share if recipe.texture else 0.0
+        after = recipe.texture_share if recipe.texture else CORRECTION_SHARE * bool(recipe.model.calibrated)
         if self.model.config.detail:
             after += recipe.detail_share + recipe.refiner_share + self.model.draws_masks * recipe.mask_detail_share
         return 1 - after
@@ -361,8 +368,8 @@ class _Stages:
             masks = recipe.detail_training
             steps = train_painting(model, store, rows, how, masks, deadline=until, **self._settings())
         else:
-            table = model.schema.encode(store.rows)
-            steps = train_texture(model, store, rows, table, how, deadline=until, **self._settings())
+            table, coarse = model.schema.encode(store.rows), coarse_store(store, model.cascade, self.run_dir)
+            steps = train_texture(model, coarse, rows, table, how, deadline=until, **self._settings())
         yield from self._led("texture_steps", how.steps, steps, model)
 
     def _settings(self) -> _Settings:

@@ -193,7 +193,14 @@ def heart_cine(size: str = "cpu") -> Recipe:
         title="Heart, short-axis cine MRI (computed persons)",
         schema=AttributeSchema(columns=(*PERSON, *HEART_COLUMNS), derived=(WEIGHT, end_systolic_volume())),
         preprocess=None,
-        model=ModelConfig(image=image, flow=flow, rank=127, table_rank=16, rows=TransformerConfig(width=96, depth=4)),
+        model=ModelConfig(
+            image=image,
+            flow=flow,
+            rank=127,
+            table_rank=16,
+            rows=TransformerConfig(width=96, depth=4),
+            calibrated=("lv_edv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "wall_thickness"),
+        ),
         autoencoder=AutoencoderTraining(
             steps=20000 if big else 6000,
             batch=8 if big else 2,
@@ -218,33 +225,28 @@ def heart_cine(size: str = "cpu") -> Recipe:
 
 
 def torso_dixon_hd(size: str = "cpu") -> Recipe:
-    """Torsos as :func:`torso_dixon`'s at 2 x 2 x 3 mm (``somatwin phantom --recipe torso_dixon_hd``): 13 times as many voxels, so
-    a person a step. On a CPU the autoencoder stays near the principal components that it begins as, and the time goes to masks, to the
-    flow, and to the local networks, whose steps cost as much as at any voxel size. No checkpoint of it is shipped."""
+    """Torsos as :func:`torso_dixon`'s at 2 x 2 x 3 mm (``somatwin phantom --recipe torso_dixon_hd``): a cascade, whose tokens tell a
+    torso at 4 x 4 x 6 mm, while local networks, whose steps cost as much as at any voxel size, learn the rest. No checkpoint of it is
+    shipped."""
     recipe = torso_dixon(size)
-    if size == "cpu":
-        recipe = replace(recipe, autoencoder_share=0.05, mask_share=0.25, texture_share=0.1)
     return replace(
         recipe,
         name="torso_dixon_hd",
         title="Torso, two-point Dixon MRI at 2 x 2 x 3 mm (computed persons)",
-        model=replace(recipe.model, image=replace(recipe.model.image, grid=HD.grid)),
-        autoencoder=replace(recipe.autoencoder, batch=1),
-        flow=replace(recipe.flow, batch=max(1, recipe.flow.batch // 8)),
+        model=replace(recipe.model, image=replace(recipe.model.image, grid=HD.grid, reduction=2)),
     )
 
 
 def head_t1_1mm(size: str = "cpu") -> Recipe:
-    """Heads as :func:`head_t1`'s at 1 mm: eight times as many voxels, so a person a step. No checkpoint of it is shipped."""
+    """Heads as :func:`head_t1`'s at 1 mm: a cascade, whose tokens and atlas tell a head at 2 mm, so that it can begin with that model
+    (``--from head-t1``), while local networks learn the rest. No checkpoint of it is shipped."""
     recipe, preprocess = head_t1(size), PreprocessConfig(grid=(192, 224, 224), spacing=1.0)
     return replace(
         recipe,
         name="head_t1_1mm",
         title="Head, T1-weighted MRI at 1 mm",
         preprocess=preprocess,
-        model=replace(recipe.model, image=replace(recipe.model.image, grid=preprocess.grid)),
-        autoencoder=replace(recipe.autoencoder, batch=1),
-        flow=replace(recipe.flow, batch=max(1, recipe.flow.batch // 8)),
+        model=replace(recipe.model, image=replace(recipe.model.image, grid=preprocess.grid, reduction=2)),
     )
 
 

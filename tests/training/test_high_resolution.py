@@ -26,14 +26,19 @@ from engine.training.recipes import RECIPES, Recipe, head_t1, head_t1_1mm, torso
 
 @pytest.mark.parametrize(("fine", "coarse"), [(head_t1_1mm, head_t1), (torso_dixon_hd, torso_dixon)])
 @pytest.mark.parametrize("size", ["cpu", "gpu"])
-def test_what_is_finer_differs_in_its_grid_and_batches(fine, coarse, size: str) -> None:
+def test_what_is_finer_is_a_cascade_on_the_other_model(fine, coarse, size: str) -> None:
     recipe, other = fine(size), coarse(size)
     assert RECIPES[recipe.name] is fine
-    assert math.prod(recipe.model.image.grid) > LARGE
-    image = replace(recipe.model.image, grid=other.model.image.grid)
+    assert math.prod(recipe.model.image.grid) > LARGE >= math.prod(recipe.model.image.coded)
+    image = replace(recipe.model.image, grid=other.model.image.grid, reduction=1)
     assert replace(recipe.model, image=image) == other.model
     assert recipe.schema == other.schema
-    assert recipe.flow.batch >= 1
+
+
+def test_heads_at_1_mm_have_the_tokens_of_heads_at_2_mm() -> None:
+    fine, coarse = head_t1_1mm().model.image, head_t1().model.image
+    assert fine.coded == coarse.grid
+    assert fine.token_grid == coarse.token_grid
 
 
 def test_a_finer_raster_sees_the_same_field_of_view() -> None:

@@ -141,7 +141,7 @@ def _judged(model: Model, ruler: Classifier, store: CohortStore, row: int) -> di
     (drawn,) = model.generate(given=given, seed=row, mask=truth)
     net = model.checkpoint.model
     tokens = net.encode_mask(model.checkpoint.labels_on_grid(truth)[None].to(model.device))
-    coded = model.segmentation(net.decode_mask(tokens)[0].cpu().numpy())
+    coded = model.segmentation(net.seen_mask(tokens)[0][0].cpu().numpy())
     return {
         "read off real scans": dice(truth, _read(ruler, scan, truth)),
         "read off scans drawn for the mask": dice(truth, _read(ruler, drawn.volume, truth)),

@@ -107,10 +107,13 @@ def as_probabilities(labels: UInt8[Tensor, "x y z"], classes: int) -> Float[Tens
     return blurred(torch.stack([labels == c for c in range(classes)]).float(), BLUR)
 
 
-def laid(base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
-    """The atlas' mean scan in a person, made as bright as the decoded ``base`` is on the scale of :data:`SHADING` voxels: what the
-    tokens tell is coarse, what is finer is the atlas'. A deformable template and its intensities, (T + dI) o phi."""
-    return torch.stack([t + blurred(d - t, SHADING) for d, t in zip(base, template, strict=True)]).clamp(0, 1)
+def laid(
+    base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"], by: int = 1
+) -> Float[Tensor, "b c x y z"]:
+    """The atlas' mean scan in a person, made as bright as the decoded ``base`` is on the scale of :data:`SHADING` of the atlas' voxels,
+    which are ``by`` times as large: what the tokens tell is coarse, what is finer is the atlas'. A deformable template and its
+    intensities, (T + dI) o phi."""
+    return torch.stack([t + blurred(d - t, by * SHADING) for d, t in zip(base, template, strict=True)]).clamp(0, 1)
 
 
 def mask_autoencoder(config: MaskConfig, grid: tuple[int, int, int], channels: int) -> MaskAutoencoder:

@@ -117,7 +117,7 @@ class Autoencoder(nn.Module):
         w2, w4, w8, w16 = config.widths
         self.first, fourth, eighth, last = config.strides
         cells = math.prod(self.first)
-        self.register_buffer("template", torch.zeros(config.channels, *config.grid))
+        self.register_buffer("template", torch.zeros(config.channels, *config.coded))
         self.linear = nn.Conv3d(config.channels, config.latent, config.patch, config.patch, bias=False)
         self.encoder = nn.Sequential(
             nn.Sequential(nn.Conv3d(config.channels * cells, w2, 3, padding=1), Down(w2, w4, fourth), stage(w4, 1)),
@@ -175,8 +175,8 @@ class Autoencoder(nn.Module):
 
 
 def decoder_flops(config: AutoencoderConfig) -> float:
-    """Multiply-adds times two of one decoded volume, convolutions only, divided by its voxels."""
-    x, y, z = config.grid
+    """Multiply-adds times two of one decoded volume, convolutions only, divided by its voxels on the coded grid."""
+    x, y, z = config.coded
     w2, w4, w8, w16 = config.widths
     strides, places, per = config.strides, x * y * z, []
     for stride in strides:

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from engine.model.config import DetailConfig
+from engine.model.config import FINEST, DetailConfig
 from engine.model.nn.autoencoder import Down, Up, depth_to_space, space_to_depth
 from engine.model.nn.blur import bands
 from engine.model.nn.embedding import NoiseEmbedding
 
 #: voxels of a side to which the network folds its grid, and which corner and size of a crop are multiples of
-FOLD = 8
+FOLD = FINEST
 #: voxels a side of the cubes that share an SD of the residual, and the least of them, of intensities 0 to 1
 CUBE, LEAST = 4, 0.004
 #: SDs of the blurs, one on the other, between which the bands of a scan lie, voxels

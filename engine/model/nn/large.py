@@ -1,4 +1,8 @@
-"""Networks on volumes of any size: in one piece as they ever were, bit for bit, or in tiles where volumes are large."""
+"""Networks on volumes of any size: in one piece as they ever were, bit for bit, or in tiles where volumes are large.
+
+Volumes, labels and scores are on the model's grid, tokens and fields on that of the autoencoders
+(:mod:`engine.model.nn.cascade`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from torch import Tensor
 
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.autoencoder import Autoencoder
+from engine.model.nn.cascade import Cascade, Scores
 from engine.model.nn.detail import Detail
 from engine.model.nn.mask_autoencoder import MaskAutoencoder
 from engine.model.nn.mask_detail import MaskDetail, drawn_within
@@ -27,20 +32,25 @@ def pays(grid: Sequence[int]) -> bool:
     return math.prod(grid) > LARGE and not torch.is_grad_enabled()
 
 
-def encoded(coder: Autoencoder, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b n latent"]:
-    """Token means of volumes."""
-    return tiled.encode(coder, volume) if pays(coder.config.grid) else coder.encode(volume)
+def encoded(
+    coder: Autoencoder, volume: Float[Tensor, "b c x y z"], cascade: Cascade | None = None
+) -> Float[Tensor, "b n latent"]:
+    """Token means of volumes; without a ``cascade`` they are on the autoencoder's grid."""
+    volume = cascade.coarser(volume) if cascade else volume
+    return tiled.encode(coder, volume) if pays(coder.config.coded) else coder.encode(volume)
 
 
 def decoded(coder: Autoencoder, tokens: Float[Tensor, "b n latent"]) -> Float[Tensor, "b c x y z"]:
     """Volumes of tokens, clipped to 0..1."""
-    if pays(coder.config.grid):
-        return tiled.decode(coder, tokens).clamp_(0, 1)
-    return coder.decode(tokens).clamp(0, 1)
+    made = tiled.decode(coder, tokens) if pays(coder.config.coded) else coder.decode(tokens)
+    return Cascade.of(coder.config).finer(made.clamp(0, 1))
 
 
-def encoded_mask(coder: MaskAutoencoder, labels: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b n m"]:
-    """Token means of segmentations."""
+def encoded_mask(
+    coder: MaskAutoencoder, labels: UInt8[Tensor, "b x y z"], cascade: Cascade | None = None
+) -> Float[Tensor, "b n m"]:
+    """Token means of segmentations; without a ``cascade`` they are on the autoencoder's grid."""
+    labels = cascade.coarser_labels(labels) if cascade else labels
     return tiled.encode_mask(coder, labels) if pays(coder.grid) else coder.encode(labels)
 
 
@@ -50,19 +60,22 @@ def field(coder: AtlasAutoencoder, tokens: Float[Tensor, "b n m"]) -> Float[Tens
 
 
 def decoded_mask(
-    coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"]
+    coder: MaskAutoencoder, tokens: Float[Tensor, "b n m"], cascade: Cascade
 ) -> tuple[UInt8[Tensor, "b x y z"], Float[Tensor, "b 3 x2 y2 z2"] | None]:
     """Segmentations of tokens, of each voxel the likeliest class, and the field through which an atlas was seen, if one was."""
     if isinstance(coder, AtlasAutoencoder):
         lies = field(coder, tokens)
-        return seen(coder, lies), lies
-    labels = tiled.MaskScores(coder, tokens).labels() if pays(coder.grid) else _likeliest(coder.decode(tokens))
-    return labels, None
+        return seen(coder, lies, cascade), lies
+    if cascade.by == 1 and pays(coder.grid):
+        return tiled.MaskScores(coder, tokens).labels(), None
+    return cascade.likeliest(coder.decode(tokens)), None
 
 
-def seen(coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"]) -> UInt8[Tensor, "b x y z"]:
+def seen(coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"], cascade: Cascade) -> UInt8[Tensor, "b x y z"]:
     """Of each voxel the likeliest class of the atlas seen through the ``field``."""
-    return tiled_atlas.labels(coder, field) if pays(coder.grid) else _likeliest(coder.seen(field))
+    if cascade.by == 1 and pays(coder.grid):
+        return tiled_atlas.labels(coder, field)
+    return cascade.likeliest(coder.seen(field))
 
 
 def drawn_mask(
@@ -72,28 +85,25 @@ def drawn_mask(
     tokens: Float[Tensor, "b n m"],
     noise: Float[Tensor, "b d 1 x2 y2 z2"],
     evaluations: int,
+    cascade: Cascade,
 ) -> UInt8[Tensor, "b x y z"]:
     """Segmentations of tokens with their detail (:meth:`MaskDetail.draw`)."""
     if pays(base.shape[2:]):
-        return tiled_mask.draw(detail, base, tiled.MaskScores(coder, tokens), noise, evaluations)[:, 0]
-    scores = coder.decode(tokens)[:, :, None]
+        told = tiled.MaskScores(coder, tokens) if cascade.by == 1 else Scores(cascade, coder.decode(tokens))
+        return tiled_mask.draw(detail, base, told, noise, evaluations)[:, 0]
+    scores = cascade.finer(coder.decode(tokens))[:, :, None]
     each = zip(base.split(1), scores.split(1), noise.split(1), strict=True)
     return torch.cat([drawn_within(detail, b, s, n, evaluations) for b, s, n in each])[:, 0]
 
 
-def _likeliest(scores: Float[Tensor, "b k x y z"]) -> UInt8[Tensor, "b x y z"]:
-    return scores.argmax(1).to(torch.uint8)
-
-
 def on_atlas(
-    coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"], base: Float[Tensor, "b c x y z"]
+    coder: AtlasAutoencoder, field: Float[Tensor, "b 3 x2 y2 z2"], base: Float[Tensor, "b c x y z"], cascade: Cascade
 ) -> tuple[Float[Tensor, "b c x y z"], Float[Tensor, "b c x y z"]]:
     """Decoded scans with the atlas laid on them through the ``field``, and its mean scan as it lies in them."""
-    if pays(coder.grid):
-        template = tiled_atlas.mean_scan(coder, field)
-        return tiled_atlas.lay(base, template), template
-    template = coder.mean_scan(field)
-    return laid(base, template), template
+    template = cascade.finer(tiled_atlas.mean_scan(coder, field) if pays(coder.grid) else coder.mean_scan(field))
+    if pays(base.shape[2:]):
+        return tiled_atlas.lay(base, template, cascade.by), template
+    return laid(base, template, cascade.by), template
 
 
 def drawn(

@@ -57,12 +57,12 @@ def mean_scan(
 
 
 def lay(
-    base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"], side: int = SIDE
+    base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"], by: int = 1, side: int = SIDE
 ) -> Float[Tensor, "b c x y z"]:
     """:func:`engine.model.nn.atlas_autoencoder.laid`."""
-    chain = (Near(len(gaussian(SHADING)) // 2),)
+    chain = (Near(len(gaussian(by * SHADING)) // 2),)
     return in_tiles(
-        lambda box: laid(base[(..., *box)], template[(..., *box)]),
+        lambda box: laid(base[(..., *box)], template[(..., *box)], by),
         chain,
         base.shape[2:],
         torch.empty_like(base),

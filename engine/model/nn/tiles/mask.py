@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -9,13 +11,21 @@ from torch import Tensor, nn
 from engine.model.nn.autoencoder import space_to_depth
 from engine.model.nn.mask_detail import CELL, MaskDetail
 from engine.model.nn.tiles.boxes import SIDE, Box, Coarser
-from engine.model.nn.tiles.scan import MaskScores, local
+from engine.model.nn.tiles.scan import local
+
+
+class Scores(Protocol):
+    """Class scores box by box."""
+
+    def within(self, box: Box) -> Float[Tensor, "b k x y z"]:
+        """The logits of the voxels in a ``box`` of voxels."""
+        ...
 
 
 def draw(
     detail: MaskDetail,
     base: Float[Tensor, "b c x y z"],
-    scores: MaskScores,
+    scores: Scores,
     noise: Float[Tensor, "b d 1 x2 y2 z2"],
     evaluations: int,
     side: int = SIDE,
@@ -31,7 +41,7 @@ def draw(
 def _step(
     detail: MaskDetail,
     base: Float[Tensor, "b c x y z"],
-    scores: MaskScores,
+    scores: Scores,
     state: Float[Tensor, "b d 1 x2 y2 z2"],
     between: tuple[float, float],
     out: Tensor,

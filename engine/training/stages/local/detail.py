@@ -24,6 +24,7 @@ from engine.inference.conditioning import given_rows
 from engine.inference.generate import IMAGE_POWER
 from engine.model.flow import shifted
 from engine.model.joint import JointModel
+from engine.model.nn import large
 from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.detail import CUBE, Detail
 from engine.model.sampler import Known, integrate, schedule
@@ -153,23 +154,23 @@ def decoded(
     atlas = labelled and isinstance(model.mask_autoencoder, AtlasAutoencoder)
     template = torch.zeros_like(scan)
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-        means = model.autoencoder.encode(scan).float()
+        means = large.encoded(model.autoencoder, scan, model.cascade).float()
         tokens = model.autoencoder.posterior(means, noise(means))
         if labelled:
             coder = model.mask_autoencoder
-            coded = coder.encode(labels).float()
+            coded = large.encoded_mask(coder, labels, model.cascade).float()
             known = known._replace(
                 value=known.value._replace(mask=model.standardise_mask(coded)), mask=torch.ones_like(known.mask)
             )
             if isinstance(coder, AtlasAutoencoder):
                 lies = coder.field(coded) if field is None else field[None].to(device)
-                template = coder.mean_scan(lies.float())
+                template = model.cascade.finer(coder.mean_scan(lies.float()))
     if again:
         fused = model.fuse(tokens, known.value.table, known.table)
         tokens = model.restore(redrawn(model, known, model.standardise(fused), noise(means), generator))
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-        base = model.autoencoder.decode(tokens).float().clamp(0, 1)
-    seen = laid(base, template) if atlas else base
+        base = large.decoded(model.autoencoder, tokens).float()
+    seen = laid(base, template, model.cascade.by) if atlas else base
     return Decoded(scan[0], base[0], seen[0], labels[0], template[0])
 
 

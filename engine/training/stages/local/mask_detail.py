@@ -16,6 +16,7 @@ from engine.inference.conditioning import given_rows
 from engine.inference.generate import IMAGE_POWER
 from engine.model.flow import shifted
 from engine.model.joint import JointModel
+from engine.model.nn.large import encoded, encoded_mask
 from engine.model.nn.mask_detail import MaskDetail, in_cells
 from engine.model.sampler import integrate, schedule
 from engine.training.loop import Limits, Loss, Objective, ReadAhead
@@ -103,10 +104,10 @@ def _tokens(
 
     mask = known.value.mask
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-        means = model.autoencoder.encode(scan).float()
+        means = encoded(model.autoencoder, scan, model.cascade).float()
         tokens = model.autoencoder.posterior(means, noise(means))
         if model.has_mask:
-            coded = model.mask_autoencoder.encode(labels).float()
+            coded = encoded_mask(model.mask_autoencoder, labels, model.cascade).float()
             mask = model.standardise_mask(model.mask_autoencoder.posterior(coded, noise(coded)))
     state = known.value._replace(image=model.standardise(model.fuse(tokens, known.value.table, known.table)), mask=mask)
     if bool(torch.rand((), generator=generator) >= config.redrawn):
