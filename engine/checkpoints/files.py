@@ -36,11 +36,11 @@ def directory() -> Path:
 
 def sizes_of(model: ModelConfig) -> dict[str, Any]:
     """A model's sizes as its file has them: what the first files did not name yet, only where there is some."""
-    found = {k: v for k, v in asdict(model).items() if v is not None or k not in ("mask", "detail")}
+    found = {k: v for k, v in asdict(model).items() if v or k not in ("mask", "detail", "calibrated")}
     if model.mask and not model.mask.atlas:
         found["mask"] = {k: v for k, v in asdict(model.mask).items() if k != "atlas"}
-    if set(model.image.patch) == {FACTOR}:
-        found["image"] = {k: v for k, v in asdict(model.image).items() if k != "patch"}
+    usual = {"patch": (FACTOR, FACTOR, FACTOR), "reduction": 1}
+    found["image"] = {k: v for k, v in asdict(model.image).items() if k not in usual or v != usual[k]}
     if model.detail:
         later = ("classes", "codes", "mask_steps", "class_widths")
         found["detail"] = {k: v for k, v in asdict(model.detail).items() if v or k not in later}

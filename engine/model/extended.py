@@ -33,6 +33,7 @@ def extended(model: JointModel, config: ModelConfig, seed: int) -> JointModel:
         rows=model.config.rows or config.rows,
         mask=model.config.mask or config.mask,
         detail=_detail(model.config.detail, config.detail),
+        calibrated=model.config.calibrated or config.calibrated,
     )
     if wanted == model.config:
         return model

@@ -28,6 +28,7 @@ def check_begun(source: Checkpoint, recipe: Recipe) -> None:
         for schema in (recipe.schema, source.model.schema)
     )
     grown = {"rows": recipe.model.rows, "mask": recipe.model.mask, "detail": recipe.model.detail}
+    grown["calibrated"] = source.model.config.calibrated or recipe.model.calibrated
     image = finer_image(source.model.config.image, recipe.model.image)
     config = replace(source.model.config, image=image, **grown)
     if config != recipe.model or found != wanted:

@@ -15,6 +15,7 @@ from engine.cohort.builder import StoreBuilder
 from engine.cohort.chunked import ChunkedArray
 from engine.cohort.store import CohortStore
 from engine.imaging.volume import centred_affine
+from engine.model.nn.cascade import Cascade
 from engine.model.nn.large import LARGE
 from engine.phantom.anthropometry import PhantomError
 from engine.phantom.cohort import person_seeds, write_cohort
@@ -22,6 +23,7 @@ from engine.phantom.shape.frame import HD, RASTER, SPACING
 from engine.phantom.torsos import make
 from engine.training.pipeline import train
 from engine.training.recipes import RECIPES, Recipe, head_t1, head_t1_1mm, torso_dixon, torso_dixon_hd
+from engine.training.stages.local.coarse import coarse_store, make_coarser
 
 
 @pytest.mark.parametrize(("fine", "coarse"), [(head_t1_1mm, head_t1), (torso_dixon_hd, torso_dixon)])
@@ -46,6 +48,39 @@ def test_a_finer_raster_sees_the_same_field_of_view() -> None:
         assert 0 <= m * finer - n * mm <= 16
     assert (RASTER.fine, HD.fine) == (1, 2)
     assert HD.spacing == (2.0, 2.0, 3.0)
+
+
+def test_a_coarse_voxel_lies_in_the_middle_of_its_box(labelled_store: CohortStore, tmp_path: Path) -> None:
+    way = Cascade(labelled_store.grid, 2, (0, 4, 0))
+    rows = labelled_store.split()["train"]
+    for _ in make_coarser(labelled_store, rows, way, tmp_path):
+        pass
+    coarse, row = coarse_store(labelled_store, way, tmp_path), rows[0]
+    assert coarse.grid == way.coded == (16, 20, 16)
+    corner = coarse.affine @ [0, 2, 0, 1]
+    assert np.allclose(corner, labelled_store.affine @ [0.5, 0.5, 0.5, 1])
+    fine = labelled_store.scan(row)
+    assert np.allclose(coarse.scan(row)[0, 3, 5, 7], fine[0, 6:8, 6:8, 14:16].mean(), atol=1 / 255)
+    assert coarse.rows is labelled_store.rows
+
+
+def test_a_cascade_is_learned_whole(mask_recipe: Recipe, labelled_store: CohortStore, tmp_path: Path) -> None:
+    model = mask_recipe.model
+    recipe = replace(mask_recipe, model=replace(model, image=replace(model.image, reduction=2)))
+    stages = list(dict.fromkeys(p.stage for p in train(recipe, labelled_store, tmp_path / "run")))
+    assert stages[0] == "coarse"
+    assert {"autoencoder", "mask", "flow", "refiner", "detail"} <= set(stages)
+    again = {p.stage for p in train(recipe, labelled_store, tmp_path / "run")}
+    assert "coarse" not in again
+    learned = engine.load(tmp_path / "run" / "checkpoint", device="cpu")
+    assert learned.checkpoint.model.autoencoder.template.shape == (1, 16, 16, 16)
+    (person,) = learned.generate(seed=1, steps=2, with_mask=True)
+    assert person.volume.data.shape == labelled_store.grid
+    assert person.mask is not None
+    assert person.mask.labels.shape == labelled_store.grid
+    # balls: bright within, dark outside
+    middle, rim = person.volume.data[12:20, 12:20, 12:20].mean(), person.volume.data[:4].mean()
+    assert middle > rim + 0.2
 
 
 def test_persons_are_computed_for_recipes_of_theirs_only(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def _state(net: JointModel, persons: int) -> tuple[Joint, Levels]:
 
 def _learn_image(net: JointModel, volume: Tensor) -> None:
     """Forwards and backwards through the autoencoder; no weight is changed."""
-    coder = net.autoencoder
+    coder, volume = net.autoencoder, net.cascade.coarser(volume)
     _backward(coder, lambda: (coder.decode(coder.encode(volume)) - volume).square().mean())
 
 

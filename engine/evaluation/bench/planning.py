@@ -121,7 +121,7 @@ def _losses(recipe: Recipe) -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]
     """Network and error of one person, for each stage, on the default device."""
     net = JointModel(replace(recipe.model, mask=None, detail=None), recipe.schema)
     image, coder = recipe.model.image, net.autoencoder
-    volume = torch.zeros(1, image.channels, *image.grid)
+    volume = torch.zeros(1, image.channels, *image.coded)
     tokens, columns = torch.zeros(1, image.tokens, image.latent), torch.zeros(1, *net.codes.shape)
     state = Joint(tokens, columns, torch.zeros(1, image.tokens, 0))
     levels = Levels(torch.ones(1), torch.ones(1, net.codes.shape[0]), torch.ones(1))

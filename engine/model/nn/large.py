@@ -102,7 +102,7 @@ def on_atlas(
     """Decoded scans with the atlas laid on them through the ``field``, and its mean scan as it lies in them."""
     template = cascade.finer(tiled_atlas.mean_scan(coder, field) if pays(coder.grid) else coder.mean_scan(field))
     if pays(base.shape[2:]):
-        return tiled_atlas.lay(base, template, cascade.by), template
+        return tiled_atlas.lay(base, template, by=cascade.by), template
     return laid(base, template, cascade.by), template
 
 

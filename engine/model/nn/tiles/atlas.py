@@ -57,7 +57,7 @@ def mean_scan(
 
 
 def lay(
-    base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"], by: int = 1, side: int = SIDE
+    base: Float[Tensor, "b c x y z"], template: Float[Tensor, "b c x y z"], side: int = SIDE, *, by: int = 1
 ) -> Float[Tensor, "b c x y z"]:
     """:func:`engine.model.nn.atlas_autoencoder.laid`."""
     chain = (Near(len(gaussian(by * SHADING)) // 2),)
