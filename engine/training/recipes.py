@@ -199,7 +199,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
             rank=127,
             table_rank=16,
             rows=TransformerConfig(width=96, depth=4),
-            calibrated=("lv_edv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "wall_thickness"),
+            calibrated=("lv_edv", "lv_ef", "lv_mass", "rv_edv"),
         ),
         autoencoder=AutoencoderTraining(
             steps=20000 if big else 6000,

@@ -30,10 +30,10 @@ from engine.training.journal import stop_asked
 from engine.training.run import Progress
 from engine.vocabulary.schema import Row
 
-#: persons drawn; SD of their shifts; penalty of the regressions, in persons
-PERSONS, SHIFT, RIDGE = 160, 0.7, 1.0
-#: least singular value of the response that is inverted: a column that drawn scans hardly show is not forced on them
-LEAST = 0.2
+#: persons drawn; SD of their shifts; penalty of the regressions on what was asked, in persons
+PERSONS, SHIFT, RIDGE = 160, 0.7, 8.0
+#: standard errors of a response below which it is taken for none: what drawn scans hardly show is not forced on them
+SURE = 3.0
 
 
 def fit_calibration(
@@ -126,11 +126,12 @@ def slopes_of(
     r = asked.shape[1]
     x = torch.cat([asked, shifts, torch.ones_like(asked[:, :1])], 1).double()
     lacking = asked.double() - read.double()
-    penalty = RIDGE * torch.eye(2 * r + 1).to(x)
-    penalty[-1, -1] = 0
-    # of what is lacking, so that the penalty is towards a model that follows, and a shift that shows as it is
-    found = torch.linalg.solve(x.T @ x + penalty, x.T @ (lacking + shifts.double()))
-    lack, response = found[[*range(r), 2 * r]].T, torch.eye(r).to(x) - found[r : 2 * r].T
+    # columns go together, so that of what is lacking a part is chance; shifts are independent
+    penalty = torch.tensor([RIDGE] * r + [0.0] * (r + 1)).to(x).diag()
+    found = torch.linalg.solve(x.T @ x + penalty, x.T @ lacking)
+    lack, response = found[[*range(r), 2 * r]].T, -found[r : 2 * r].T
+    error = float((lacking - x @ found).square().mean().sqrt() / shifts.square().sum(0).mean().sqrt())
     left, values, right = torch.linalg.svd(response)
-    inverse = right.T @ ((values > LEAST) / values.clamp(min=LEAST))[:, None].mul(left.T)
-    return (inverse @ lack).to(asked)
+    # the positive-part James-Stein rule, as in the linear part (engine/model/prior.py)
+    inverse = (1 - (SURE * error / values) ** 2).clamp(min=0) / values
+    return (right.T @ (inverse[:, None] * left.T) @ lack).to(asked)
