@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -14,7 +14,8 @@ from engine.model.nn.tiles.boxes import SIDE, Box, Coarser
 from engine.model.nn.tiles.scan import local
 
 
-class Scores(Protocol):
+@runtime_checkable
+class BoxScores(Protocol):
     """Class scores box by box."""
 
     def within(self, box: Box) -> Float[Tensor, "b k x y z"]:
@@ -25,7 +26,7 @@ class Scores(Protocol):
 def draw(
     detail: MaskDetail,
     base: Float[Tensor, "b c x y z"],
-    scores: Scores,
+    scores: BoxScores,
     noise: Float[Tensor, "b d 1 x2 y2 z2"],
     evaluations: int,
     side: int = SIDE,
@@ -41,7 +42,7 @@ def draw(
 def _step(
     detail: MaskDetail,
     base: Float[Tensor, "b c x y z"],
-    scores: Scores,
+    scores: BoxScores,
     state: Float[Tensor, "b d 1 x2 y2 z2"],
     between: tuple[float, float],
     out: Tensor,
