@@ -100,16 +100,19 @@ def test_a_person_at_2_mm_is_who_it_is_at_5_mm() -> None:
 
 
 def short(recipe: Recipe) -> Recipe:
-    """Two steps of every stage, a person a step."""
+    """Two steps of every stage, a person a step where whole persons are learned from."""
     stages = {"autoencoder": recipe.autoencoder, "flow": recipe.flow, "rows": recipe.rows, "texture": recipe.texture}
     stages |= {
         "mask_training": recipe.mask_training,
         "detail_training": recipe.detail_training,
         "refiner": recipe.refiner,
     }
-    made = {name: replace(stage, steps=2, batch=1) for name, stage in stages.items() if stage is not None}
-    made["flow"] = replace(made["flow"], copies=1)
-    return replace(recipe, **made, texture=None, texture_share=0.0)
+    stages["mask_detail"] = recipe.mask_detail
+    made = {name: replace(stage, steps=2) for name, stage in stages.items() if stage is not None}
+    for name in ("autoencoder", "mask_training", "rows"):
+        made[name] = replace(made[name], batch=1)
+    made["flow"] = replace(made["flow"], batch=1, copies=1)
+    return replace(recipe, **{**made, "texture": None}, texture_share=0.0)
 
 
 def heads(path: Path, recipe: Recipe, n: int = 6) -> CohortStore:
