@@ -42,4 +42,8 @@ class Calibration(nn.Module):
         """The shift of the image's state for rows of the table."""
         asked = self.asked(table).clamp(-MOST, MOST)
         terms = torch.cat([asked, torch.ones_like(asked[:, :1])], 1)
-        return torch.einsum("br,rnc->bnc", terms @ self.slopes.T, self.response)
+        return self.moved(terms @ self.slopes.T)
+
+    def moved(self, shifts: Float[Tensor, "b r"]) -> Float[Tensor, "b n c"]:
+        """What ``shifts`` of so many SDs of each column do to the state."""
+        return torch.einsum("br,rnc->bnc", shifts, self.response)

@@ -97,8 +97,8 @@ def _drawn(
     assert found is not None
     known = given_rows(model, [row])
     *_, state = integrated(model, model.noise([seed]), known, guidance, schedule(IMAGE_STEPS, power=IMAGE_POWER))
-    moved = state.image + torch.einsum("r,rnc->nc", shift.to(found.response), found.response)
-    return model.detailed(model.decode(moved), None, [seed], 1)[0].float().cpu().numpy()
+    moved = found.moved(shift[None].to(found.response))
+    return model.detailed(model.decode(state.image + moved), None, [seed], 1)[0].float().cpu().numpy()
 
 
 def _read(
