@@ -15,7 +15,7 @@ from torch import Tensor
 COMPACT = (
     *("autoencoder.", "mask_autoencoder.", "refiner.", "detail.net.", "tissues.net.", "mask_detail.net."),
     *("velocity_net.blocks.", "rows.velocity_net.blocks.", "image_loadings", "mask_loadings", "correction"),
-    *("velocity_net.last.", "velocity_net.noise.", "calibration.response"),
+    *("velocity_net.last.", "velocity_net.noise."),
 )
 LEAST = 2**14
 #: ends the name of a scale

@@ -177,7 +177,8 @@ def _detail(stored: Mapping[str, Any] | None) -> DetailConfig | None:
     if stored is None:
         return None
     _check_keys(DetailConfig, stored, "model.detail")
-    return DetailConfig(**{**_frozen(stored), "codes": _codes(stored.get("codes", ()))})
+    walls = tuple(tuple(str(name) for name in names) for names in stored.get("walls", ()))
+    return DetailConfig(**{**_frozen(stored), "codes": _codes(stored.get("codes", ())), "walls": walls})
 
 
 def _codes(stored: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:

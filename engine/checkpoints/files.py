@@ -42,7 +42,7 @@ def sizes_of(model: ModelConfig) -> dict[str, Any]:
     usual = {"patch": (FACTOR, FACTOR, FACTOR), "reduction": 1}
     found["image"] = {k: v for k, v in asdict(model.image).items() if k not in usual or v != usual[k]}
     if model.detail:
-        later = ("classes", "codes", "mask_steps", "class_widths")
+        later = ("classes", "codes", "walls", "mask_steps", "class_widths")
         found["detail"] = {k: v for k, v in asdict(model.detail).items() if v or k not in later}
     return found
 

@@ -144,11 +144,11 @@ def _times(steps: int) -> list[float]:
 
 def _noise(model: Model, scan: _Scan, steps: int, tally: Tally) -> Joint:
     net = model.checkpoint.model
-    moved = net.corrected(scan.known)
-    field, linear = guided(tally.counting(net.velocity), net.linear(scan.known), moved)
-    return invert_flow(
-        field, scan.known.value, scan.known, _times(steps), shift=net.config.shift, linear=linear, rounds=ROUNDS
-    )
+    known = net.calibrated(scan.known)
+    field, linear = guided(tally.counting(net.velocity), net.linear(known), net.corrected(known))
+    how = {"shift": net.config.shift, "linear": linear, "rounds": ROUNDS}
+    noise = invert_flow(field, known.value, known, _times(steps), **how)
+    return noise._replace(table=torch.where(known.table[..., None], scan.known.value.table, noise.table))
 
 
 def _missing(schema: AttributeSchema, row: Mapping[str, Any]) -> list[str]:
@@ -293,16 +293,14 @@ def _forwards(
     """From one noise two rows: under the factual columns and mask, and under those of ``target`` and the mask afterwards."""
     net = model.checkpoint.model
     after = None if edit is None else model.checkpoint.labels_on_grid(edit.after)
-    both = given_otherwise(net, scan.known, noise, target, after)
+    both = net.calibrated(given_otherwise(net, scan.known, noise, target, after))
     start = both.value._replace(table=noise.table.expand(2, -1, -1))
     linear = net.linear(both)
     shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
     shift = shift + net.corrected(both)
     field, linear = guided(tally.counting(net.velocity), linear, shift)
     *_, state = integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear)
-    # what is asked moves by as much as calibration does, and a person of whom nothing is asked stays
-    moved = net.calibrated(both, torch.zeros_like(state.image))
-    return state._replace(image=state.image + moved - moved[:1])
+    return state
 
 
 def _decoded(

@@ -246,16 +246,15 @@ class Model:
 
 
 def integrated(net: JointModel, noise: Joint, known: Known, guidance: float, times: list[float]) -> Iterator[Joint]:
-    """The states of a draw along ``times``, whose images' mean is corrected and guided by the weight ``guidance``, and calibrated at the
-    end."""
+    """The states of a draw along ``times``, whose images' mean is corrected and guided by the weight ``guidance``; a whole row is
+    calibrated first."""
+    known = net.calibrated(known)
     linear = net.linear(known)
     shift = (guidance - 1) * linear.centre.image
     if net.has_image:
         shift = shift + net.corrected(known)
     field, linear = guided(net.velocity, linear, shift)
-    states = integrate(field, noise, known, times, shift=net.config.shift, linear=linear)
-    for t, state in zip(times[1:], states, strict=True):
-        yield state if t > 0 else state._replace(image=net.calibrated(known, state.image))
+    return integrate(field, noise, known, times, shift=net.config.shift, linear=linear)
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

@@ -120,19 +120,24 @@ class DetailConfig:
     many it has at 1/8. In a model without a mask ``classes`` are told apart in every frame of the decoded scan first (none: they
     are not), with the ``codes`` of each in the label maps of the cohort; what is in none is the last. ``mask_steps``
     evaluations of a network of these sizes draw the detail of a mask, or of those classes in all frames (0: of each voxel the
-    likeliest is taken). ``class_widths`` are those of the networks that tell or draw these classes (none: ``widths``). Raises
-    :class:`ConfigError`."""
+    likeliest is taken). The last of each of ``walls`` is a class that encloses the others of it
+    (:func:`engine.model.nn.detail.classes_of`). ``class_widths`` are those of the networks that tell or draw these classes (none:
+    ``widths``). Raises :class:`ConfigError`."""
 
     widths: tuple[int, int, int] = (32, 64, 96)
     blocks: int = 2
     classes: tuple[str, ...] = ()
     codes: tuple[tuple[int, ...], ...] = ()
+    walls: tuple[tuple[str, ...], ...] = ()
     mask_steps: int = 0
     class_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.codes) != len(self.classes):
             raise ConfigError(f"{len(self.codes)} lists of codes do not go with {len(self.classes)} classes")
+        for wall in self.walls:
+            if len(wall) < 2 or not set(wall) <= set(self.classes):
+                raise ConfigError(f"a wall of {wall} needs what it encloses, and classes of the model; change it")
         for widths in (self.widths, self.class_widths or self.widths):
             if len(widths) != 3 or any(_whole(width, "widths", 8) % 8 for width in widths):
                 raise ConfigError(f"widths {widths} are not three multiples of 8; change them")

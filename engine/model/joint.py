@@ -95,7 +95,7 @@ class JointModel(nn.Module):
         self.register_buffer("codes", codes, persistent=False)
         if self.has_image:
             self.register_buffer("correction", torch.zeros(2 * int(codes.sum()) + 1, tokens, latent))
-        self.calibration = Calibration(config.calibrated, schema, tokens, latent) if config.calibrated else None
+        self.calibration = Calibration(config.calibrated, schema) if config.calibrated else None
         if config.mask:
             self.mask_autoencoder = mask_autoencoder(config.mask, config.image.coded, config.image.channels)
             self._register_mask(tokens, self.mask_latent, factors)
@@ -254,11 +254,13 @@ class JointModel(nn.Module):
         moved = torch.einsum("bf,fnc->bnc", row_terms(known.value.table, self.codes), self.correction)
         return moved * (known.table.all(1) & ~known.mask)[:, None, None]
 
-    def calibrated(self, known: Known, image: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        """A drawn state of the image as it is decoded (:class:`Calibration`); as it is unless the whole row, and no mask, is given."""
+    def calibrated(self, known: Known) -> Known:
+        """For which row to draw a scan (:class:`Calibration`); as it is ``known`` unless the whole row, and no mask, is given."""
         if self.calibration is None:
-            return image
-        return image + self.calibration(known.value.table) * (known.table.all(1) & ~known.mask)[:, None, None]
+            return known
+        whole = (known.table.all(1) & ~known.mask)[:, None, None]
+        table = torch.where(whole, self.calibration(known.value.table), known.value.table)
+        return known._replace(value=known.value._replace(table=table))
 
     def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about

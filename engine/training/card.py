@@ -37,7 +37,7 @@ def model_card(
     if model.atlas is not None:
         detail += " Its fine anatomy is that of an atlas, the mean of registered training persons, moved to each: plausible, not theirs."
     if model.calibration is not None:
-        detail += " It is calibrated: what the ruler reads off drawn scans is on average what was asked, so that is no test of either."
+        detail += " It is calibrated: the ruler reads on average off drawn scans what it reads off others', so that is no test of either."
     warm = " --from CHECKPOINT" if "from" in provenance else ""
     privacy = provenance.get("privacy")
     if privacy:

@@ -44,15 +44,16 @@ TORSO_CODES = {
     "other": (),
 }
 
-#: what looks different in a heart's cine, in the phantom's codes
+#: what looks different in a heart's cine, or is enclosed by another wall, in the phantom's codes
 HEART_CODES = {
     "air and lung": (0, HEART["lung"]),
-    "blood": tuple(
-        HEART[name] for name in ("lv_cavity", "rv_cavity", "left_atrium", "right_atrium", "aorta", "pulmonary_artery")
-    ),
-    "heart muscle": tuple(
-        HEART[name] for name in ("lv_myocardium", "rv_myocardium", "papillary_muscle", "vessel_wall")
-    ),
+    "left ventricle's blood": (HEART["lv_cavity"],),
+    "papillary muscle": (HEART["papillary_muscle"],),
+    "left ventricle's wall": (HEART["lv_myocardium"],),
+    "right ventricle's blood": (HEART["rv_cavity"],),
+    "right ventricle's wall": (HEART["rv_myocardium"],),
+    "blood at the base": tuple(HEART[name] for name in ("left_atrium", "right_atrium", "aorta", "pulmonary_artery")),
+    "vessel wall": (HEART["vessel_wall"],),
     "fat": tuple(HEART[name] for name in ("pericardial_fat", "abdominal_fat", "subcutaneous_fat")),
     "liver": (HEART["liver"],),
     "spleen": (HEART["spleen"],),
@@ -60,6 +61,12 @@ HEART_CODES = {
     "muscle": (HEART["muscle"],),
     "bone": (HEART["bone"],),
 }
+#: what each wall of a heart encloses, and the wall
+HEART_WALLS = (
+    ("left ventricle's blood", "papillary muscle", "left ventricle's wall"),
+    ("right ventricle's blood", "right ventricle's wall"),
+    ("blood at the base", "vessel wall"),
+)
 
 
 def mask_of(table: Mapping[str, tuple[int, ...]], latent: int = 64, *, atlas: bool = False) -> MaskConfig:

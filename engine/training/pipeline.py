@@ -183,7 +183,7 @@ class _Stages:
             yield from self._local(self.store, rows)
             yield from self._texture(self.store, rows)
             how = {"guidance": self.recipe.guidance, "seed": self.recipe.seed, "deadline": self._until(1)}
-            yield from self.world.led(fit_calibration(self.model, self.store, latents.image, people, **how))
+            yield from self.world.led(fit_calibration(self.model, self.store, **how))
             self.world.settle_buffers(self.model)
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]

@@ -24,7 +24,7 @@ from engine.phantom.heart.raster import RASTER as CINE
 from engine.phantom.shape.frame import GRID, HD
 from engine.phantom.skin.build import build_skin
 from engine.training.augment import Augmentation
-from engine.training.mask_classes import HEAD_CODES, HEART_CODES, TORSO_CODES, mask_of
+from engine.training.mask_classes import HEAD_CODES, HEART_CODES, HEART_WALLS, TORSO_CODES, mask_of
 from engine.training.run import Progress
 from engine.training.stages.anatomy.fit import AnatomyRecipe, train_anatomy
 from engine.training.stages.atlas.fit import AtlasTraining
@@ -199,7 +199,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
             rank=127,
             table_rank=16,
             rows=TransformerConfig(width=96, depth=4),
-            calibrated=("lv_edv", "lv_ef", "lv_mass", "rv_edv"),
+            calibrated=("lv_edv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "wall_thickness"),
         ),
         autoencoder=AutoencoderTraining(
             steps=20000 if big else 6000,
@@ -215,7 +215,7 @@ def heart_cine(size: str = "cpu") -> Recipe:
             mixture=WHOLE_ROWS,
         ),
         rows=of_rows(steps=2000),
-        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values())),
+        detail=DetailConfig(classes=tuple(HEART_CODES), codes=tuple(HEART_CODES.values()), walls=HEART_WALLS),
         autoencoder_share=0.4,
         mask_share=0,
         refiner_share=0.15,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.model.config import DetailConfig
-from engine.model.nn.detail import Detail, Refiner, Tissues
+from engine.model.nn.detail import Detail, Refiner, Tissues, classes_of
 from engine.vocabulary.refusal import ConfigError
 
 GRID = (32, 32, 32)
@@ -101,6 +101,39 @@ def test_tissues_of_every_frame_are_scores_of_their_classes() -> None:
     found = tissues.labels(torch.rand(1, 2, *GRID))
     assert found[0, 0].eq(2).all()
     assert found[0, 1].eq(1).all()
+
+
+def shares_of(spread: float, inner: float = 40.0, outer: float = 44.0, n: int = 80) -> torch.Tensor:
+    """Posterior shares of air, blood, a muscle in it and wall along a ray, whose place is normal with this ``spread``."""
+    normal, at = torch.distributions.Normal(0.0, spread), torch.arange(n) + 0.5
+    within, whole = normal.cdf(inner - at), normal.cdf(outer - at)
+    muscle = 0.1 * within
+    return torch.stack([1 - whole, within - muscle, muscle, whole - within])[None]
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 6.0])
+def test_a_wall_whose_place_is_not_sure_is_as_thick_as_its_borders_are_apart(spread: float) -> None:
+    """Likeliest classes have no wall where its place is less sure than it is thick (SD 6 of 4)."""
+    shares = shares_of(spread)
+    found = classes_of(shares, [[1, 2, 3]])[0]
+    assert found.tolist() == [1] * 40 + [3] * 4 + [0] * 36
+    likeliest = int((shares.argmax(1) == 3).sum())
+    assert likeliest == {0.5: 4, 2.0: 4, 6.0: 0}[spread]
+    # and without walls of which it is known they are what is found
+    assert torch.equal(classes_of(shares, []).long(), shares.argmax(1))
+
+
+def test_of_what_a_wall_encloses_the_likeliest_is_found() -> None:
+    """A muscle in the cavity that is likelier than blood, though the wall is likelier than each."""
+    found = classes_of(torch.tensor([[[0.0, 0.6], [0.25, 0.1], [0.35, 0.1], [0.4, 0.2]]]), [[1, 2, 3]])
+    assert found.tolist() == [[2, 0]]
+
+
+def test_walls_are_of_the_models_classes() -> None:
+    with pytest.raises(ConfigError, match=r"a wall of \('blood', 'bone'\) needs what it encloses, and classes of"):
+        DetailConfig(classes=("air", "blood"), codes=((0,), (1,)), walls=(("blood", "bone"),))
+    with pytest.raises(ConfigError, match=r"a wall of \('blood',\) needs what it encloses"):
+        DetailConfig(classes=("air", "blood"), codes=((0,), (1,)), walls=(("blood",),))
 
 
 def test_codes_go_with_classes() -> None:

@@ -30,11 +30,13 @@ DEFINITIONS = {
     "lv_edv": "Left ventricular end-diastolic volume: the greatest of the cycle, papillary muscles counted as blood.",
     "lv_esv": "Left ventricular end-systolic volume: the least of the cycle.",
     "lv_ef": "Left ventricular ejection fraction: the share of the greatest volume that is pumped out.",
-    "lv_mass": "Left ventricular mass: the wall at end-diastole, septum with it, at 1.05 g/mL.",
+    "lv_mass": "Left ventricular mass: the wall at end-diastole, septum with it, at 1.05 g/mL, by a power law that takes what is "
+    "labelled in computed hearts to what is true.",
     "rv_edv": "Right ventricular end-diastolic volume: the greatest of the cycle, trabeculae counted as blood.",
     "rv_esv": "Right ventricular end-systolic volume: the least of the cycle.",
     "rv_ef": "Right ventricular ejection fraction: the share of the greatest volume that is pumped out.",
-    "wall_thickness": "Wall thickness: the thickest of the 16 segments at end-diastole.",
+    "wall_thickness": "Wall thickness: the thickest of the 16 segments at end-diastole, by such a law: the greatest of sixteen "
+    "readings is too great.",
     "wall_thickening": "Wall thickening: from end-diastole to end-systole, the mean of the 16 segments.",
     "circumferential_strain": "Circumferential strain: change of the circle halfway through the wall, middle third.",
 }
@@ -46,7 +48,8 @@ HEART_CODES = HeartCodes(
 
 @dataclass(frozen=True, kw_only=True)
 class HeartMeasureConfig:
-    """The network's sizes, how a cine is laid for it, and the volumes (mL) that are taken for a left ventricle's greatest."""
+    """The network's sizes, how a cine is laid for it, the volumes (mL) that are taken for a left ventricle's greatest, and by measure
+    the factor and exponent of the power law that takes what the labels of the network say to what is true."""
 
     segmenter: SegmenterConfig = field(
         default_factory=lambda: SegmenterConfig(
@@ -61,11 +64,13 @@ class HeartMeasureConfig:
     )
     frame: CineFrame = field(default_factory=CineFrame)
     plausible: tuple[float, float] = (5.0, 900.0)
+    laws: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def _config(stored: Mapping[str, Any]) -> HeartMeasureConfig:
     parts = {"segmenter": SegmenterConfig(**fields(stored["segmenter"])), "frame": CineFrame(**fields(stored["frame"]))}
-    return HeartMeasureConfig(**{**fields(stored), **parts})
+    laws = {name: (float(factor), float(power)) for name, (factor, power) in stored.get("laws", {}).items()}
+    return HeartMeasureConfig(**{**fields(stored), **parts, "laws": laws})
 
 
 def _errors(figures: Mapping[str, Any]) -> dict[str, StatedError]:
@@ -122,6 +127,9 @@ class HeartMeasure(LearnedRuler[HeartMeasureConfig]):
     def values_of(self, found: Classes) -> dict[str, float]:
         """The measures from what was told apart, NaN where one cannot be seen."""
         values = self.cycle_of(found).values()
+        for name in self.config.laws.keys() & values.keys():
+            factor, exponent = self.config.laws[name]
+            values[name] = factor * values[name] ** exponent
         return {name: values.get(name, float("nan")) for name in MEASURES}
 
     def cycle_of(self, found: Classes) -> HeartReading:

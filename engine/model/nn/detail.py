@@ -221,12 +221,13 @@ class Detail(nn.Module):
 
 
 class Tissues(nn.Module):
-    """What is seen in every frame of a decoded scan, class by class: of a border whose place is not sure the likeliest class is as
-    crisp as any, where the scan, a mean over places, is fog."""
+    """What is seen in every frame of a decoded scan, class by class: a border whose place is not sure is as crisp as any, where the
+    scan, a mean over places, is fog."""
 
     def __init__(self, config: DetailConfig, frames: int, grid: tuple[int, int, int]) -> None:
         super().__init__()
         self.classes = len(config.classes)
+        self.walls = [[config.classes.index(name) for name in names] for names in config.walls]
         widths = config.class_widths or config.widths
         self.level = nn.Parameter(torch.zeros(widths[-1]))
         # a convolution to so many scores would be most of a wide network
@@ -239,8 +240,23 @@ class Tissues(nn.Module):
         return scores.reshape(len(base), self.classes, base.shape[1], *base.shape[2:])
 
     def labels(self, base: Float[Tensor, "b f x y z"]) -> UInt8[Tensor, "b f x y z"]:
-        """Of each voxel of whole scans the likeliest class."""
-        return self(base, [(0, 0, 0)] * len(base)).argmax(1).to(torch.uint8)
+        """Of each voxel of whole scans the class it is taken for."""
+        return classes_of(self(base, [(0, 0, 0)] * len(base)).softmax(1), self.walls)
+
+
+def classes_of(shares: Float[Tensor, "b k *m z"], walls: Sequence[Sequence[int]]) -> UInt8[Tensor, "b *m z"]:
+    """The likeliest class by the posterior ``shares`` of each; the last of each of ``walls`` is a wall, the others are what it
+    encloses.
+
+    Where a thin wall's place is not sure no voxel is likely to be wall, and the likeliest classes have a hole there. So its inner and
+    its outer border are each put where the posterior has its median, and the wall is as thick as its borders are apart.
+    """
+    found = shares.clone()
+    for *enclosed, wall in walls:
+        inside = shares[:, enclosed].sum(1, keepdim=True)
+        found[:, wall] += inside[:, 0]
+        found[:, enclosed] = torch.where(inside >= 0.5, 1 + shares[:, enclosed], 0)
+    return found.argmax(1).to(torch.uint8)
 
 
 class Refiner(nn.Module):

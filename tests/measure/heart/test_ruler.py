@@ -44,6 +44,18 @@ def test_what_is_read_is_what_the_labels_say() -> None:
     assert ruler.cycle_of(found).thickness is not None
 
 
+def test_a_measure_follows_its_power_law_and_others_stay() -> None:
+    ruler, cine = oracle(SPACING), cine_of(BEATING, AFFINE)
+    plain = ruler.measure(cine)
+    lawful = replace(ruler, config=replace(ruler.config, laws={"lv_mass": (2.0, 0.5), "lv_esv": (1.1, 1.0)}))
+    values = lawful.measure(cine)
+    assert values["lv_mass"] == pytest.approx(2 * plain["lv_mass"] ** 0.5)
+    assert values["lv_esv"] == pytest.approx(1.1 * plain["lv_esv"])
+    assert {k: v for k, v in values.items() if k not in lawful.config.laws} == pytest.approx(
+        {k: v for k, v in plain.items() if k not in lawful.config.laws}
+    )
+
+
 def test_every_phase_has_labels_of_its_own_and_the_first_is_the_still_one() -> None:
     ruler, cine = oracle(SPACING), cine_of(BEATING, AFFINE)
     found = ruler.classes_on(cine)
@@ -151,7 +163,11 @@ def test_the_shipped_ruler_reads_volumes(told: tuple[dict[str, float], dict[str,
     assert values["lv_ef"] == pytest.approx(row["lv_ef"], abs=6)
 
 
-@pytest.mark.xfail(strict=True, reason="walls of 6 mm are read a voxel too thick: engine/LOG.md 57")
-def test_the_shipped_ruler_reads_the_mass_of_thin_walls(told: tuple[dict[str, float], dict[str, Any]]) -> None:
+def test_the_shipped_ruler_reads_the_mass_of_thin_walls(
+    told: tuple[dict[str, float], dict[str, Any]], request: pytest.FixtureRequest
+) -> None:
     values, row = told
+    if row["pathology"] == "infarcted":
+        reason = "a wall of 4 mm is read a voxel too thick: engine/LOG.md 59"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     assert values["lv_mass"] == pytest.approx(row["lv_mass"], rel=0.1)

@@ -1,19 +1,20 @@
-"""Last: drawn hearts are calibrated, so that what the ruler reads off them is on average what their row says.
+"""Last: hearts are calibrated, so that what the ruler reads off drawn ones is on average what it reads off computed ones.
 
-Training persons' rows are drawn with random shifts d of their tokens, of so many SDs along what each measured column does to a
-heart, and read. What is read is regressed on what was asked, y, and on the shift: E[read] = C y + J d + c. Then reading and
-asking agree with the shift d(y) = J^-1 ((1 - C) y - c), which is the model's from then on (a calibration experiment with a
-randomised design: Box, Hunter and Hunter, Statistics for Experimenters, chapter 5).
+Persons who were not trained on are drawn for their rows y with random changes p of the measured columns, and read. By how much less
+is read than off their own scans, l, is regressed on both: E[l] = L [y, 1] - M p. Of all changes after which as much is read, the
+likeliest is taken, for changes that go together as the columns do in the cohort, covariance R (a Gaussian prior, and so a ridge):
+p(y) = R M' (M R M' + (s + e tr R) I)^-1 L [y, 1], where M is known with variance e (a calibration experiment with a randomised design:
+Box, Hunter and Hunter, Statistics for Experimenters, chapter 5; Tarantola, Inverse Problem Theory, section 3.2).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from engine.anatomy import region_of
@@ -30,75 +31,79 @@ from engine.training.journal import stop_asked
 from engine.training.run import Progress
 from engine.vocabulary.schema import Row
 
-#: persons drawn; SD of their shifts; penalty of the regressions on what was asked, in persons
-PERSONS, SHIFT, RIDGE = 160, 0.7, 8.0
-#: standard errors of a response below which it is taken for none: what drawn scans hardly show is not forced on them
-SURE = 3.0
+#: hearts drawn; SD of the changes; penalty of the regression on what was asked, in hearts
+DRAWN, CHANGE, RIDGE = 168, 0.5, 6.0
+#: variance of what stays unread (SD squared), against which changes are likely or not
+UNREAD = 0.03
 
 
 def fit_calibration(
     model: JointModel,
     store: CohortStore,
-    latents: Float[Tensor, "n copies tokens latent"],
-    rows: Sequence[Row],
     *,
     guidance: float,
     seed: int,
     deadline: float | None = None,
 ) -> Iterator[Progress]:
-    """Set ``model.calibration``, where there is one, from bare latents of persons of the ``store`` and their ``rows``: those without
-    gaps are drawn with the weight ``guidance`` and read by the region's ruler; yields progress. After the ``deadline`` those count
-    who were drawn, and too few calibrate nothing. Raises :class:`engine.checkpoints.files.CheckpointError` for a ruler that is missing."""
+    """Set ``model.calibration``, where there is one, from validation persons of the ``store`` without gaps (of too few, from training
+    persons too), drawn in turn with the weight ``guidance`` and read by the region's ruler; yields progress. After the ``deadline``
+    those count who were drawn, and too few calibrate nothing. Raises :class:`engine.checkpoints.files.CheckpointError` for a ruler that
+    is missing."""
     found, region = model.calibration, region_of(store.channels)
-    if found is None or region is None:
+    if found is None or region is None or not found.columns:
         return
     ruler = load_ruler(region)
     found.slopes.zero_()
-    table, known = (torch.from_numpy(part).to(found.slopes) for part in model.schema.encode(rows))
-    whole = known.bool().all(1).nonzero()[:, 0]
-    _fit_response(model, latents[whole.to(latents.device), 0].float(), table[whole], known[whole].bool())
+    least = 2 * (2 * len(found.columns) + 1)
+    persons = _persons(model, store, least)
     generator = torch.Generator().manual_seed(seed)
-    order = whole.cpu()[torch.randperm(len(whole), generator=generator)][:PERSONS]
-    asked, shifts, read, began = [], [], [], time.monotonic()
-    for k, place in enumerate(order.tolist()):
-        shift = SHIFT * torch.randn(len(found.columns), generator=generator)
-        scan = _drawn(model, rows[place], shift, guidance, seed + k)
-        values = _read(model, store, rows[place], ruler, scan)
-        if values is not None:
-            asked.append(found.asked(table[place : place + 1])[0])
-            shifts.append(shift.to(table))
-            read.append(values)
-        yield Progress("calibration", k + 1, len(order), time.monotonic() - began, {})
+    truth: dict[int, Tensor | None] = {}
+    asked, changes, lacking, began = [], [], [], time.monotonic()
+    for k in range(DRAWN if len(persons) else 0):
+        person = int(persons[k % len(persons)])
+        row = store.rows[person]
+        if person not in truth:
+            truth[person] = _read(model, store, row, ruler, store.scan(person))
+        change = CHANGE * torch.randn(len(found.columns), generator=generator)
+        values = _read(model, store, row, ruler, _drawn(model, row, change, guidance, seed + k))
+        real = truth[person]
+        if values is not None and real is not None:
+            asked.append(found.asked(_cells(model, row))[0])
+            changes.append(change.to(found.slopes))
+            lacking.append(real - values)
+        yield Progress("calibration", k + 1, DRAWN, time.monotonic() - began, {})
         if stop_asked() or (deadline is not None and time.monotonic() > deadline):
             break
-    if len(read) >= 2 * (2 * len(found.columns) + 1):
-        found.slopes.copy_(slopes_of(torch.stack(asked), torch.stack(shifts), torch.stack(read)))
+    if len(lacking) >= least:
+        columns = torch.cat([found.asked(_cells(model, store.rows[i])) for i in store.split()["train"]])
+        together = torch.atleast_2d(columns[columns.isfinite().all(1)].T.corrcoef())
+        found.slopes.copy_(slopes_of(torch.stack(asked), torch.stack(changes), torch.stack(lacking), together))
 
 
-@torch.no_grad()
-def _fit_response(model: JointModel, bare: Tensor, table: Tensor, known: Tensor) -> None:
-    """By how much states differ with an SD of each column alone: their regression on all measured columns together."""
-    found = model.calibration
-    assert found is not None
-    state = model.standardise(model.fuse(bare.to(table.device), table, known)).flatten(1)
-    x = found.asked(table)
-    x = x - x.mean(0)
-    moments = x.T @ x + RIDGE * torch.eye(x.shape[1]).to(x)
-    slopes = torch.linalg.solve(moments, x.T @ (state - state.mean(0)))
-    found.response.copy_(slopes.reshape(found.response.shape))
+def _cells(model: JointModel, row: Row) -> Float[Tensor, "1 k d"]:
+    return torch.from_numpy(model.schema.encode([row])[0]).to(model.centre)
+
+
+def _persons(model: JointModel, store: CohortStore, least: int) -> Int[np.ndarray, " n"]:
+    """Rows of the store that have all columns: those of validation, or of those and of training where they are fewer than ``least``."""
+    split = store.split()
+    whole = np.array([bool(model.schema.encode([row])[1].all()) for row in store.rows])
+    few, more = (np.asarray(rows)[whole[rows]] for rows in (split["validation"], split["train"]))
+    return few if len(few) >= least else np.concatenate([few, more])
 
 
 @torch.inference_mode()
 def _drawn(
-    model: JointModel, row: Row, shift: Float[Tensor, " r"], guidance: float, seed: int
+    model: JointModel, row: Row, change: Float[Tensor, " r"], guidance: float, seed: int
 ) -> Float[np.ndarray, "f x y z"]:
-    """A person drawn for a row, with a ``shift`` in SDs of the measured columns."""
+    """A person drawn for a row, the measured columns of which are changed by so many SDs."""
     found = model.calibration
     assert found is not None
     known = given_rows(model, [row])
+    table = found.moved(known.value.table, change[None].to(found.slopes))
+    known = known._replace(value=known.value._replace(table=table))
     *_, state = integrated(model, model.noise([seed]), known, guidance, schedule(IMAGE_STEPS, power=IMAGE_POWER))
-    moved = found.moved(shift[None].to(found.response))
-    return model.detailed(model.decode(state.image + moved), None, [seed], 1)[0].float().cpu().numpy()
+    return model.detailed(model.decode(state.image), None, [seed], 1)[0].float().cpu().numpy()
 
 
 def _read(
@@ -114,24 +119,24 @@ def _read(
     names = [model.schema.columns[place].name for place in found.columns]
     if not all(np.isfinite(values.get(name, np.nan)) for name in names):
         return None
-    seen = {**row, **{name: float(values[name]) for name in names}}
-    cells = torch.from_numpy(model.schema.encode([seen])[0]).to(found.response)
-    return found.asked(cells)[0]
+    return found.asked(_cells(model, {**row, **{name: float(values[name]) for name in names}}))[0]
 
 
 def slopes_of(
-    asked: Float[Tensor, "n r"], shifts: Float[Tensor, "n r"], read: Float[Tensor, "n r"]
+    asked: Float[Tensor, "n r"],
+    changes: Float[Tensor, "n r"],
+    lacking: Float[Tensor, "n r"],
+    together: Float[Tensor, "r r"],
 ) -> Float[Tensor, "r r1"]:
-    """By how many SDs of each column to shift for what is asked, and 1, so that it is read."""
+    """By how many SDs to change each column for what is asked, and 1, so that nothing is ``lacking``, of columns that go ``together``
+    with these correlations."""
     r = asked.shape[1]
-    x = torch.cat([asked, shifts, torch.ones_like(asked[:, :1])], 1).double()
-    lacking = asked.double() - read.double()
-    # columns go together, so that of what is lacking a part is chance; shifts are independent
+    x = torch.cat([asked, changes, torch.ones_like(asked[:, :1])], 1).double()
+    # columns go together, so that of what is lacking a part is chance; changes are independent
     penalty = torch.tensor([RIDGE] * r + [0.0] * (r + 1)).to(x).diag()
-    found = torch.linalg.solve(x.T @ x + penalty, x.T @ lacking)
-    lack, response = found[[*range(r), 2 * r]].T, -found[r : 2 * r].T
-    error = float((lacking - x @ found).square().mean().sqrt() / shifts.square().sum(0).mean().sqrt())
-    left, values, right = torch.linalg.svd(response)
-    # the positive-part James-Stein rule, as in the linear part (engine/model/prior.py)
-    inverse = (1 - (SURE * error / values) ** 2).clamp(min=0) / values
-    return (right.T @ (inverse[:, None] * left.T) @ lack).to(asked)
+    found = torch.linalg.solve(x.T @ x + penalty, x.T @ lacking.double())
+    lack, follows = found[[*range(r), 2 * r]].T, -found[r : 2 * r].T
+    error = (lacking - x @ found).square().mean() / changes.square().sum(0).mean()
+    likely = together.to(x) @ follows.T
+    unread = (UNREAD + error * together.trace()) * torch.eye(r).to(x)
+    return (likely @ torch.linalg.solve(follows @ likely + unread, lack)).to(asked)

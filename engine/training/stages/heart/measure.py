@@ -6,7 +6,7 @@ What patients teach is judged five-fold, each fold by a network tuned on the oth
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from engine.anatomy.heart import HEART
 from engine.cohort.store import CohortStore
@@ -28,7 +29,14 @@ from engine.phantom.heart.tissue import CODES
 from engine.storage import strict_json
 from engine.training.run import Progress, RunError
 from engine.training.stages.heart.card import model_card
-from engine.training.stages.heart.judging import PatientJudged, agreement, dice, judge_patient, judged_patients
+from engine.training.stages.heart.judging import (
+    MINIMUM_READ,
+    PatientJudged,
+    agreement,
+    dice,
+    judge_patient,
+    judged_patients,
+)
 from engine.training.stages.heart.patients import Patient, folds, read_patients, taught
 from engine.training.stages.heart.training import HeartTraining, learn_hearts, learn_patients
 
@@ -36,6 +44,8 @@ from engine.training.stages.heart.training import HeartTraining, learn_hearts, l
 ATTRIBUTES = ("age", "bmi", "height", "weight", *dict.fromkeys(attribute for attribute, _ in HEART.relations))
 #: fewest persons of each part of a store
 MINIMUM = 3
+#: measures that follow a power law of what is read, and the correlation from which on it is fitted
+LAWFUL, FOLLOWS = ("lv_mass", "wall_thickness"), 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +115,11 @@ def _train(
     if real:
         yield from tune("patients", net, patients=examples)
 
-    ruler, found, people = _ruler(recipe, net), list[HeartJudged](), rows["test"][: recipe.test]
-    began = time.monotonic()
-    for row in people:
-        found.append(judge(ruler, store, int(row)))
-        yield Progress("test", len(found), len(people), time.monotonic() - began, {})
+    ruler = _ruler(recipe, net)
+    others = yield from _judged(ruler, store, rows["validation"][: recipe.test], "validation")
+    ruler = replace(ruler, config=replace(ruler.config, laws=laws_of(others)))
+    people = rows["test"][: recipe.test]
+    found = yield from _judged(ruler, store, people, "test")
     band = CohortBand.fit([store.rows[i] for i in people], [one.have for one in found], ATTRIBUTES)
     figures = agreement([one.want for one in found], [one.have for one in found], [one.dice for one in found])
     if judged:
@@ -141,6 +151,31 @@ def require_labelled_hearts(store: CohortStore) -> None:
             raise RunError(
                 f"{store.path} has {len(rows)} {part} persons, {MINIMUM} are needed; make one of more persons"
             )
+
+
+def _judged(
+    ruler: HeartMeasure, store: CohortStore, people: Int[np.ndarray, " n"], part: str
+) -> Generator[Progress, None, list[HeartJudged]]:
+    """In-silico persons measured; yields progress."""
+    found, began = list[HeartJudged](), time.monotonic()
+    for row in people:
+        found.append(judge(ruler, store, int(row)))
+        yield Progress(part, len(found), len(people), time.monotonic() - began, {})
+    return found
+
+
+def laws_of(found: Sequence[HeartJudged]) -> dict[str, tuple[float, float]]:
+    """Factor and exponent that take each of :data:`LAWFUL` as it was read to what the labels say, by least squares of
+    their logarithms; of too few persons, or where what is read does not vary with them, none."""
+    laws = {}
+    for name in LAWFUL:
+        pairs = np.array([(one.have[name], one.want[name]) for one in found], float).reshape(-1, 2)
+        have, want = np.log(pairs[np.isfinite(pairs).all(1) & (pairs > 0).all(1)]).T
+        if len(have) < MINIMUM_READ or have.std() == 0 or np.corrcoef(have, want)[0, 1] < FOLLOWS:
+            continue
+        exponent = float(np.cov(have, want)[0, 1] / np.var(have, ddof=1))
+        laws[name] = (float(np.exp(want.mean() - exponent * have.mean())), exponent)
+    return laws
 
 
 def judge(ruler: HeartMeasure, store: CohortStore, row: int) -> HeartJudged:

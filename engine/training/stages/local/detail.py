@@ -38,6 +38,8 @@ from engine.training.stages.mask import class_of_code, load_masks
 FIRST, VOXELS, FEWEST = 32, 2**26, 4
 #: network evaluations of tokens that are redrawn whole
 REDRAWN_STEPS = 4
+#: from how many of the last of them on it is the same person's scan without a mask too
+SAME = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +151,7 @@ def decoded(
         return torch.randn(like.shape, generator=generator).to(device)
 
     known = given_rows(model, [store.rows[row]])
-    # without a mask what is drawn anew is somebody else
-    again = bool(torch.rand((), generator=generator) < config.redrawn) and not model.tells_tissues
+    again = bool(torch.rand((), generator=generator) < config.redrawn)
     atlas = labelled and isinstance(model.mask_autoencoder, AtlasAutoencoder)
     template = torch.zeros_like(scan)
     with torch.autocast(device.type, torch.bfloat16, enabled=fast):
@@ -182,9 +183,11 @@ def redrawn(
     generator: torch.Generator,
 ) -> Float[Tensor, "b n c"]:
     """The diffused state of an ``image``, noised to one of the levels that a draw passes, at random, and drawn from there on for
-    what else is ``known``: from the first level on it is another person's of the same mask and row."""
+    what else is ``known``: from the first level on it is another person's of the same mask and row. Without a mask that would be
+    somebody of other tissues, so that it begins at one of the last levels (:data:`SAME`)."""
     times = schedule(REDRAWN_STEPS, power=IMAGE_POWER)
-    times = times[int(torch.randint(REDRAWN_STEPS, (), generator=generator)) :]
+    first = REDRAWN_STEPS - SAME if model.tells_tissues else 0
+    times = times[int(torch.randint(first, REDRAWN_STEPS, (), generator=generator)) :]
     level = shifted(times[0], model.config.shift)
     state = known.value._replace(image=(1 - level) * image + level * noise)
     linear = model.linear(known)
