@@ -37,7 +37,10 @@ EXACT = (
     *("mask_centre", "mask_rotation", "mask_scale", "mask_variance"),
 )
 #: tensors that the first checkpoints had not yet
-LATER = ("table_centre", "correction", "detail.gain", "detail.grain", "mask_autoencoder.residual")
+LATER = (
+    *("table_centre", "correction", "detail.gain", "detail.grain", "mask_autoencoder.residual"),
+    "tissues.told.weight",
+)
 
 
 @dataclass(frozen=True, eq=False)

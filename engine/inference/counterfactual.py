@@ -147,8 +147,7 @@ def _noise(model: Model, scan: _Scan, steps: int, tally: Tally) -> Joint:
     known = net.calibrated(scan.known)
     field, linear = guided(tally.counting(net.velocity), net.linear(known), net.corrected(known))
     how = {"shift": net.config.shift, "linear": linear, "rounds": ROUNDS}
-    noise = invert_flow(field, known.value, known, _times(steps), **how)
-    return noise._replace(table=torch.where(known.table[..., None], scan.known.value.table, noise.table))
+    return scan.known.impose(invert_flow(field, known.value, known, _times(steps), **how))
 
 
 def _missing(schema: AttributeSchema, row: Mapping[str, Any]) -> list[str]:
@@ -256,8 +255,8 @@ def counterfactual(
     scan = _prepared(model, voxels, full, held, edit)
     noise = _noise(model, scan, steps, tally)
     state = _forwards(model, noise, scan, target, times, strength, tally, edit)
-    tokens = torch.cat([scan.known.value.image, state.image])
-    reconstruction, null, changed = _decoded(model, tokens, scan.voxels, edit).cpu().numpy()
+    tokens, table = (torch.cat([a, b]) for a, b in zip(scan.known.value[:2], state[:2], strict=True))
+    reconstruction, null, changed = _decoded(model, tokens, table, scan.voxels, edit).cpu().numpy()
     if edit is not None and not intervention:
         changed = null + (window(edit) * (changed - null)).astype(np.float32)
     row = schema.decode(state.table[1:].cpu().numpy(), [target])[0]
@@ -293,18 +292,21 @@ def _forwards(
     """From one noise two rows: under the factual columns and mask, and under those of ``target`` and the mask afterwards."""
     net = model.checkpoint.model
     after = None if edit is None else model.checkpoint.labels_on_grid(edit.after)
-    both = net.calibrated(given_otherwise(net, scan.known, noise, target, after))
+    asked = given_otherwise(net, scan.known, noise, target, after)
+    both = net.calibrated(asked)
     start = both.value._replace(table=noise.table.expand(2, -1, -1))
     linear = net.linear(both)
-    shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1])
-    shift = shift + net.corrected(both)
+    shift = (strength - 1) * (linear.centre.image - linear.centre.image[:1]) + net.corrected(both)
     field, linear = guided(tally.counting(net.velocity), linear, shift)
-    *_, state = integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear)
-    return state
+    return asked.impose([*integrate(field, start, both, times, "euler", shift=net.config.shift, linear=linear)][-1])
 
 
 def _decoded(
-    model: Model, tokens: Float[Tensor, "3 n latent"], scan: Float[Tensor, "c x y z"], edit: MaskEdit | None
+    model: Model,
+    tokens: Float[Tensor, "3 n latent"],
+    table: Float[Tensor, "3 k d"],
+    scan: Float[Tensor, "c x y z"],
+    edit: MaskEdit | None,
 ) -> Float[Tensor, "3 c x y z"]:
     """The scans of reconstruction, no change and change, with the detail of the person's own mask and of how it changes (but for an
     atlas') or, where the mask is edited, of the mask before and after."""
@@ -316,7 +318,7 @@ def _decoded(
     if net.config.detail is None or net.atlas is not None:
         return base
     labels = changed_masks(net, base, scan.to(base.device)) if net.has_mask else None
-    return net.detailed(base, labels, [0] * len(base), 1)
+    return net.detailed(base, labels, [0] * len(base), 1, table=table)
 
 
 def add_back(

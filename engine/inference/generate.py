@@ -207,7 +207,7 @@ class Model:
                 if scans is not None:
                     if detail:
                         shown = drawn if labels is None else labels.to(scans.device).expand(len(seeds), -1, -1, -1)
-                        scans = model.detailed(scans, shown, seeds, DETAIL_STEPS, field=field)
+                        scans = model.detailed(scans, shown, seeds, DETAIL_STEPS, field=field, table=state.table)
                     volumes = scans.cpu().numpy()
             rows = self.schema.decode(state.table.cpu().numpy(), rows)
             masks = [mask] * len(seeds)
@@ -246,15 +246,16 @@ class Model:
 
 
 def integrated(net: JointModel, noise: Joint, known: Known, guidance: float, times: list[float]) -> Iterator[Joint]:
-    """The states of a draw along ``times``, whose images' mean is corrected and guided by the weight ``guidance``; a whole row is
-    calibrated first."""
-    known = net.calibrated(known)
-    linear = net.linear(known)
+    """The states of a draw along ``times``, whose images' mean is corrected and guided by the weight ``guidance`` and whose images are
+    drawn for the calibrated rows; in the columns stands what is ``known``."""
+    row = net.calibrated(known)
+    linear = net.linear(row)
     shift = (guidance - 1) * linear.centre.image
     if net.has_image:
-        shift = shift + net.corrected(known)
+        shift = shift + net.corrected(row)
     field, linear = guided(net.velocity, linear, shift)
-    return integrate(field, noise, known, times, shift=net.config.shift, linear=linear)
+    for state in integrate(field, noise, row, times, shift=net.config.shift, linear=linear):
+        yield known.impose(state)
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

@@ -106,7 +106,7 @@ class JointModel(nn.Module):
             if config.mask:
                 self.refiner = Refiner(config.detail, frames, classes, grid)
             elif classes:
-                self.tissues = Tissues(config.detail, frames, grid)
+                self.tissues = Tissues(config.detail, frames, grid, 2 * int(codes.sum()) + 1)
             if self.draws_masks:
                 maps = 1 if config.mask else frames
                 self.mask_detail = MaskDetail(config.detail, frames, classes, grid, maps=maps)
@@ -258,9 +258,8 @@ class JointModel(nn.Module):
         """For which row to draw a scan (:class:`Calibration`); as it is ``known`` unless the whole row, and no mask, is given."""
         if self.calibration is None:
             return known
-        whole = (known.table.all(1) & ~known.mask)[:, None, None]
-        table = torch.where(whole, self.calibration(known.value.table), known.value.table)
-        return known._replace(value=known.value._replace(table=table))
+        whole, table = (known.table.all(1) & ~known.mask)[:, None, None], known.value.table
+        return known._replace(value=known.value._replace(table=torch.where(whole, self.calibration(table), table)))
 
     def linear(self, known: Known) -> LinearFlow:
         """What the sampler solves exactly: the linear Gaussian part's directions and variances, taken as independent, about
@@ -311,10 +310,11 @@ class JointModel(nn.Module):
         evaluations: int,
         *,
         field: Float[Tensor, "b 3 x2 y2 z2"] | None = None,
+        table: Float[Tensor, "b k d"] | None = None,
     ) -> Float[Tensor, "b c x y z"]:
-        """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown, or what is seen in them), each from
-        its own seed; as they are where the model has none. The ``field`` is the one that the labels were seen through, if they
-        were (:meth:`seen_mask`); an atlas is laid by it, else by that of what the labels are encoded to."""
+        """Scans decoded from tokens with the detail that goes with their mask (None: it is unknown, or seen in them, beside whole rows of a
+        ``table``, if any), each from its own seed; as they are where the model has none. The ``field`` is the one that the labels were
+        seen through, if they were (:meth:`seen_mask`); an atlas is laid by it, else by that of what the labels are encoded to."""
         if self.config.detail is None:
             return base
         template, coder = None, self.atlas
@@ -323,11 +323,9 @@ class JointModel(nn.Module):
                 field = large.field(coder, large.encoded_mask(coder, labels, self.cascade))
             base, template = large.on_atlas(coder, field, base, self.cascade)
         if labels is None and self.tells_tissues:
-            labels = self.drawn_tissues(base, seeds)
+            labels = self.drawn_tissues(base, seeds, None if table is None else row_terms(table, self.codes))
         if labels is None:
-            labels = torch.full(
-                (len(base), *base.shape[2:]), self.detail.unknown, dtype=torch.uint8, device=base.device
-            )
+            labels = torch.full_like(base[:, 0], self.detail.unknown, dtype=torch.uint8)
         # another stream than that of the tokens' noise
         noise = [torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(~seed)) for seed in seeds]
         return large.drawn(self.detail, base, labels, torch.stack(noise).to(base.device), evaluations, template)
@@ -358,11 +356,13 @@ class JointModel(nn.Module):
         how = (*self._drawing(base, seeds), self.cascade)
         return large.drawn_mask(self.mask_detail, base, self.mask_autoencoder, tokens, *how), None
 
-    def drawn_tissues(self, base: Float[Tensor, "b f x y z"], seeds: list[int]) -> UInt8[Tensor, "b f x y z"]:
+    def drawn_tissues(
+        self, base: Float[Tensor, "b f x y z"], seeds: list[int], row: Float[Tensor, "b t"] | None
+    ) -> UInt8[Tensor, "b f x y z"]:
         """What is seen in every frame of decoded scans; drawn from a seed, all frames together, or of each voxel the likeliest."""
         if not self.draws_masks:
-            return self.tissues.labels(base)
-        scores = self.tissues(base, [(0, 0, 0)] * len(base))
+            return self.tissues.labels(base, row)
+        scores = self.tissues(base, [(0, 0, 0)] * len(base), row)
         return self.mask_detail.draw(base, scores, *self._drawing(base, seeds))
 
     def _drawing(

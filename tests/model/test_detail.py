@@ -91,7 +91,7 @@ def test_a_frame_has_the_label_map_of_its_own() -> None:
 
 def test_tissues_of_every_frame_are_scores_of_their_classes() -> None:
     config = replace(CONFIG, classes=("air", "blood", "fat"), codes=((0,), (1,), (2,)))
-    tissues = Tissues(config, 2, GRID).requires_grad_(False)
+    tissues = Tissues(config, 2, GRID, 3).requires_grad_(False)
     scores = tissues(torch.rand(1, 2, *GRID), [(0, 0, 0)])
     assert scores.shape == (1, 3, 2, *GRID)
     # the bias of a class and frame, in every corner of its cubes, is that of its scores
@@ -101,6 +101,26 @@ def test_tissues_of_every_frame_are_scores_of_their_classes() -> None:
     found = tissues.labels(torch.rand(1, 2, *GRID))
     assert found[0, 0].eq(2).all()
     assert found[0, 1].eq(1).all()
+
+
+def test_a_row_is_told_to_tissues_where_it_is_known() -> None:
+    """At first, and for a row of zeros, as if it were not; then it moves scores, each person's their own."""
+    torch.manual_seed(3)
+    config = replace(CONFIG, classes=("air", "blood"), codes=((0,), (1,)))
+    tissues = Tissues(config, 2, GRID, 3).requires_grad_(False)
+    for weight in (
+        tissues.net.out.weight,
+        *(part.weight for b in tissues.net.middle for part in (b.modulation, b.conv2)),
+    ):
+        torch.nn.init.normal_(weight, std=0.1)
+    base, corners = torch.rand(1, 2, *GRID).expand(2, -1, -1, -1, -1), [(0, 0, 0)] * 2
+    row = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.5]])
+    unknown = tissues(base, corners)
+    assert torch.equal(tissues(base, corners, row), unknown)
+    torch.nn.init.normal_(tissues.told.weight)
+    told = tissues(base, corners, row)
+    assert torch.equal(told[0], unknown[0])
+    assert not torch.allclose(told[1], unknown[1])
 
 
 def shares_of(spread: float, inner: float = 40.0, outer: float = 44.0, n: int = 80) -> torch.Tensor:

@@ -222,26 +222,34 @@ class Detail(nn.Module):
 
 class Tissues(nn.Module):
     """What is seen in every frame of a decoded scan, class by class: a border whose place is not sure is as crisp as any, where the
-    scan, a mean over places, is fog."""
+    scan, a mean over places, is fog. ``told`` are the numbers by which the person's row is told beside it."""
 
-    def __init__(self, config: DetailConfig, frames: int, grid: tuple[int, int, int]) -> None:
+    def __init__(self, config: DetailConfig, frames: int, grid: tuple[int, int, int], told: int) -> None:
         super().__init__()
         self.classes = len(config.classes)
         self.walls = [[config.classes.index(name) for name in names] for names in config.walls]
         widths = config.class_widths or config.widths
         self.level = nn.Parameter(torch.zeros(widths[-1]))
+        self.told = nn.Linear(told, widths[-1], bias=False)
+        nn.init.zeros_(self.told.weight)
         # a convolution to so many scores would be most of a wide network
         reach = 1 if config.class_widths else 3
         self.net = LocalNet(widths, config.blocks, frames, frames * self.classes, grid, reach=reach)
 
-    def forward(self, base: Float[Tensor, "b f x y z"], corners: Sequence[Corner]) -> Float[Tensor, "b k f x y z"]:
-        """Class scores (logits) of decoded scans in 0..1, or of their crops."""
-        scores = self.net(2 * base - 1, self.level.expand(len(base), -1), corners)
+    def forward(
+        self, base: Float[Tensor, "b f x y z"], corners: Sequence[Corner], row: Float[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b k f x y z"]:
+        """Class scores (logits) of decoded scans in 0..1, or of their crops, beside each person's ``row``
+        (:func:`engine.model.prior.row_terms`; None, or zeros: it is not known)."""
+        level = self.level.expand(len(base), -1)
+        scores = self.net(2 * base - 1, level if row is None else level + self.told(row), corners)
         return scores.reshape(len(base), self.classes, base.shape[1], *base.shape[2:])
 
-    def labels(self, base: Float[Tensor, "b f x y z"]) -> UInt8[Tensor, "b f x y z"]:
+    def labels(
+        self, base: Float[Tensor, "b f x y z"], row: Float[Tensor, "b t"] | None = None
+    ) -> UInt8[Tensor, "b f x y z"]:
         """Of each voxel of whole scans the class it is taken for."""
-        return classes_of(self(base, [(0, 0, 0)] * len(base)).softmax(1), self.walls)
+        return classes_of(self(base, [(0, 0, 0)] * len(base), row).softmax(1), self.walls)
 
 
 def classes_of(shares: Float[Tensor, "b k *m z"], walls: Sequence[Sequence[int]]) -> UInt8[Tensor, "b *m z"]:

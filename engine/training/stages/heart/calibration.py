@@ -100,10 +100,10 @@ def _drawn(
     found = model.calibration
     assert found is not None
     known = given_rows(model, [row])
-    table = found.moved(known.value.table, change[None].to(found.slopes))
-    known = known._replace(value=known.value._replace(table=table))
+    asked = known.value.table
+    known = known._replace(value=known.value._replace(table=found.moved(asked, change[None].to(asked))))
     *_, state = integrated(model, model.noise([seed]), known, guidance, schedule(IMAGE_STEPS, power=IMAGE_POWER))
-    return model.detailed(model.decode(state.image), None, [seed], 1)[0].float().cpu().numpy()
+    return model.detailed(model.decode(state.image), None, [seed], 1, table=asked)[0].float().cpu().numpy()
 
 
 def _read(

@@ -124,7 +124,7 @@ def _drawn(model: JointModel, row: Row, seed: int, guidance: float) -> Painted:
     *_, state = integrated(model, model.noise([seed]), known, guidance, times)
     base = model.decode(state.image)
     labels, field = model.drawn_mask(state.mask, base, [seed]) if model.has_mask else (None, None)
-    scan = model.detailed(base, labels, [seed], 1, field=field)[0]
+    scan = model.detailed(base, labels, [seed], 1, field=field, table=state.table)[0]
     return Painted(scan, _untold(model, scan) if labels is None else labels[0])
 
 

@@ -11,8 +11,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from engine.cohort.store import CohortStore
+from engine.inference.conditioning import given_rows
 from engine.model.joint import JointModel
 from engine.model.nn.detail import Tissues
+from engine.model.prior import row_terms
 from engine.training.loop import Limits, Loss, Objective, ReadAhead
 from engine.training.run import Progress, RunError, bfloat16_is_fast
 from engine.training.stages.local.crops import Crops, Read, begun, learn
@@ -22,6 +24,8 @@ from engine.training.stages.mask import label_loss
 
 #: frames of a step whose error is taken
 FRAMES = 3
+#: the share of examples whose row is told
+TOLD = 0.8
 
 
 def train_tissues(
@@ -49,7 +53,10 @@ def train_tissues(
 
     def make(row: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         person = decoded(model, store, row, detail, generator)
-        return person.base, person.mask
+        known = given_rows(model, [store.rows[row]])
+        told = row_terms(known.value.table, model.codes)[0] * known.table.all()
+        # a crop of it is what it is
+        return person.base, person.mask, told[:, None, None, None].expand(-1, *store.grid)
 
     def objective(read: ReadAhead[Read]) -> Objective:
         return _labels_error(net, config, read, fast)
@@ -64,10 +71,11 @@ def _labels_error(net: Tissues, config: RefinerTraining, read: ReadAhead[Read], 
     class at every voxel are most of a step's cost."""
 
     def loss(step: int) -> Loss:
-        (base, labels), corners, generator = read(step)
+        (base, labels, told), corners, generator = read(step)
+        row = told[..., 0, 0, 0] * (torch.rand(len(told), 1, generator=generator) < TOLD).to(told)
         some = torch.randperm(base.shape[1], generator=generator)[:FRAMES]
         with torch.autocast(base.device.type, torch.bfloat16, enabled=fast):
-            found = net(base, corners)[:, :, some]
+            found = net(base, corners, row)[:, :, some]
         labels = labels[:, some]
         entropy, overlap = label_loss(found, labels)
         return Loss(entropy + config.dice * overlap, {"entropy": entropy, "dice": overlap})
