@@ -40,7 +40,7 @@ class Calibration(nn.Module):
     def forward(self, table: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
         """The rows to draw for in the place of those of the table."""
         asked = self.asked(table).clamp(-MOST, MOST)
-        terms = torch.cat([asked, torch.ones_like(asked[:, :1])], 1)
+        terms = torch.cat([asked, asked.new_ones(len(asked), 1)], 1)
         return self.moved(table, terms @ self.slopes.T)
 
     def moved(self, table: Float[Tensor, "b k d"], changes: Float[Tensor, "b r"]) -> Float[Tensor, "b k d"]:
