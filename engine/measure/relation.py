@@ -147,3 +147,12 @@ class Relation:
 
 def _powers(t: np.ndarray, degree: int) -> Float[np.ndarray, "n k"]:
     return np.stack([t**k for k in range(degree + 1)], axis=1)
+
+
+def power_law(have: Float[np.ndarray, " n"], want: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """The factor and exponent that take positive ``have`` to ``want`` by least squares of their logarithms; not finite where what is had
+    does not vary enough."""
+    x, y = np.log(have), np.log(want)
+    exponent = float(np.cov(x, y)[0, 1] / np.var(x, ddof=1))
+    with np.errstate(over="ignore"):
+        return float(np.exp(y.mean() - exponent * x.mean())), exponent

@@ -17,6 +17,7 @@ from engine.cohort.store import CohortStore
 from engine.imaging.volume import Volume
 from engine.measure.head import CLASSES, DEFINITIONS, MEASURES, NAME, HeadMeasure, HeadMeasureConfig, classes_of_codes
 from engine.measure.reference import MINIMUM_GROUP, CohortBand
+from engine.measure.relation import power_law
 from engine.measure.segmenter import Segmenter
 from engine.storage import strict_json
 from engine.training.run import Progress, RunError
@@ -102,12 +103,8 @@ def calibrated(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n
         scan, labels = (Volume(np.asarray(part), store.affine) for part in (store.volumes[row, 0], store.labels[row]))
         want = exact.read(scan, reference(exact.config, labels))
         pairs.append((exact.measure(scan)["ventricles_ml"], want["ventricles_ml"]))
-    have, want = np.log([pair for pair in pairs if min(pair) > 0]).T
-    exponent = float(np.cov(have, want)[0, 1] / np.var(have, ddof=1))
-    with np.errstate(over="ignore"):
-        factor = float(np.exp(want.mean() - exponent * have.mean()))
-    lawful = np.isfinite([factor, exponent]).all()
-    return replace(exact.config, ventricles=(factor, exponent) if lawful else (1.0, 1.0))
+    law = power_law(*np.array([pair for pair in pairs if min(pair) > 0]).T)
+    return replace(exact.config, ventricles=law if np.isfinite(law).all() else (1.0, 1.0))
 
 
 def agreement(ruler: HeadMeasure, store: CohortStore, rows: Int[np.ndarray, " n"]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def fit_calibration(
         if stop_asked() or (deadline is not None and time.monotonic() > deadline):
             break
     if len(lacking) >= least:
-        columns = torch.cat([found.asked(_cells(model, store.rows[i])) for i in store.split()["train"]])
-        together = torch.atleast_2d(columns[columns.isfinite().all(1)].T.corrcoef())
+        cells, known = model.schema.encode([store.rows[i] for i in store.split()["train"]])
+        together = torch.atleast_2d(found.asked(torch.from_numpy(cells[known.all(1)])).T.corrcoef())
         found.slopes.copy_(slopes_of(torch.stack(asked), torch.stack(changes), torch.stack(lacking), together))
 
 
@@ -87,8 +87,8 @@ def _cells(model: JointModel, row: Row) -> Float[Tensor, "1 k d"]:
 def _persons(model: JointModel, store: CohortStore, least: int) -> Int[np.ndarray, " n"]:
     """Rows of the store that have all columns: those of validation, or of those and of training where they are fewer than ``least``."""
     split = store.split()
-    whole = np.array([bool(model.schema.encode([row])[1].all()) for row in store.rows])
-    few, more = (np.asarray(rows)[whole[rows]] for rows in (split["validation"], split["train"]))
+    known = model.schema.encode(store.rows)[1]
+    few, more = (rows[known[rows].all(1)] for rows in (split["validation"], split["train"]))
     return few if len(few) >= least else np.concatenate([few, more])
 
 

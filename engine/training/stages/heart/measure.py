@@ -23,6 +23,7 @@ from engine.measure.heart.classes import CLASSES, classes_of_codes
 from engine.measure.heart.reading import read
 from engine.measure.heart.ruler import MEASURES, HeartMeasure, HeartMeasureConfig, labels_of
 from engine.measure.reference import CohortBand
+from engine.measure.relation import power_law
 from engine.measure.segmenter import Segmenter
 from engine.phantom.heart.cohort import PHANTOM
 from engine.phantom.heart.tissue import CODES
@@ -170,11 +171,10 @@ def laws_of(found: Sequence[HeartJudged]) -> dict[str, tuple[float, float]]:
     laws = {}
     for name in LAWFUL:
         pairs = np.array([(one.have[name], one.want[name]) for one in found], float).reshape(-1, 2)
-        have, want = np.log(pairs[np.isfinite(pairs).all(1) & (pairs > 0).all(1)]).T
-        if len(have) < MINIMUM_READ or have.std() == 0 or np.corrcoef(have, want)[0, 1] < FOLLOWS:
+        have, want = pairs[np.isfinite(pairs).all(1) & (pairs > 0).all(1)].T
+        if len(have) < MINIMUM_READ or have.std() == 0 or np.corrcoef(np.log(have), np.log(want))[0, 1] < FOLLOWS:
             continue
-        exponent = float(np.cov(have, want)[0, 1] / np.var(have, ddof=1))
-        laws[name] = (float(np.exp(want.mean() - exponent * have.mean())), exponent)
+        laws[name] = power_law(have, want)
     return laws
 
 
