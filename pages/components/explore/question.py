@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 def arrive(name: str, model: Model) -> None:
     """Take over a new address, or another model; on the way back from another page, bring back who was shown."""
-    here, address = visit(), st.query_params.to_dict()
-    fresh = not asks_for_nothing(address) and address != here.address
+    here, source = visit(), st.query_params.to_dict()
+    fresh = not asks_for_nothing(source) and here.address.changed()
     if not fresh and here.controls == model.digest and "seed" in st.session_state:
         return
 
-    source = address
     if not fresh and here.drawn is not None:
         source = replace(here.drawn.request, model=name).to_query()
     plain, edit, person, wrong = split_address(source, model)
@@ -38,7 +37,7 @@ def arrive(name: str, model: Model) -> None:
     restore_controls(request, model.schema)
     here.wanted = None if here.problems else request
     here.controls = model.digest
-    here.address = address
+    here.address.take()
 
 
 def ask(name: str, model: Model) -> tuple[bool, DeltaGenerator]:

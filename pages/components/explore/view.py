@@ -78,9 +78,7 @@ def _concluded(model: Model, drawn: Drawn, status: DeltaGenerator, made: Made | 
     """Put the people shown into the page's address and, beside the title, offer them for download."""
     query = made[0].to_query(drawn.request) if made else drawn.request.to_query()
     shown = made[1] if made else drawn
-    if st.query_params.to_dict() != query:
-        st.query_params.from_dict(query)
-        visit().address = query
+    visit().address.write(query)
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.caption(shown.in_words(), width="content")
         onward(drawn.request, model.schema, ("What if",))

@@ -13,6 +13,7 @@ from engine.vocabulary.refusal import Refusal
 from pages.components.state.address import Request
 from pages.components.state.generation import DRAFT_STEPS, Drawn, all_kept, draw
 from pages.components.state.job import bars
+from pages.components.state.page_address import PageAddress
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 @dataclass
 class Visit:
     """What Explore keeps: who is ``drawn`` and who is ``wanted``, ``problems`` in sentences, who was ``followed`` last in
-    live mode, the ``address`` that was taken over, and the digest of the model whose ``controls`` are shown."""
+    live mode, the page's ``address``, and the digest of the model whose ``controls`` are shown."""
 
     drawn: Drawn | None = None
     wanted: Request | None = None
     problems: list[str] = field(default_factory=list)
     followed: Request | None = None
-    address: dict[str, str] | None = None
+    address: PageAddress = field(default_factory=PageAddress)
     controls: str = ""
 
     @property

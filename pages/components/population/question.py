@@ -59,7 +59,7 @@ def arrive(name: str, model: Model) -> None:
     here = visit()
     state = st.session_state
     address = st.query_params.to_dict()
-    fresh = not asks_for_nothing(address) and address != here.address
+    fresh = not asks_for_nothing(address) and here.address.changed()
     if not fresh and here.controls == model.digest and "population.n" in state:
         return
 
@@ -72,7 +72,7 @@ def arrive(name: str, model: Model) -> None:
         state[f"population.{key}"] = getattr(request, key)
     here.problems = problems if fresh else []
     here.controls = model.digest
-    here.address = address
+    here.address.take()
     if fresh and "n" in address and not problems:
         draw(model, request)
 

@@ -83,10 +83,7 @@ def bugs() -> None:
 
 def concluded(cohort: Cohort) -> None:
     """Put the cohort shown into the page's address."""
-    query = cohort.request.to_query()
-    if st.query_params.to_dict() != query:
-        st.query_params.from_dict(query)
-    visit().address = query
+    visit().address.write(cohort.request.to_query())
 
 
 def opened(name: str, model: Model) -> None:

@@ -19,6 +19,7 @@ from pages.components.parts.teaching.example import pixels
 from pages.components.state.address import Request, read_query
 from pages.components.state.generation import Report, model_lock, time_left, turn
 from pages.components.state.job import Job, session_is_open
+from pages.components.state.page_address import PageAddress
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def begin(model: Model, request: Request, earlier: list[Cohort]) -> Cohort:
 @dataclass
 class Visit:
     """What Population keeps: the ``cohorts`` asked for last, the jobs that draw (``run``) and export, the person ``opened``
-    with their cohort, ``problems`` in sentences, the ``address`` taken over and the digest of the model whose ``controls``
+    with their cohort, ``problems`` in sentences, the page's ``address`` and the digest of the model whose ``controls``
     are shown; ``again``: the whole page is to run after a part of it did; ``example``: the cohort that the page opens with."""
 
     cohorts: list[Cohort] = field(default_factory=list)
@@ -157,7 +158,7 @@ class Visit:
     export: Job[Export] | None = None
     opened: tuple[Cohort, int] | None = None
     problems: list[str] = field(default_factory=list)
-    address: dict[str, str] | None = None
+    address: PageAddress = field(default_factory=PageAddress)
     controls: str = ""
     again: bool = False
     example: Cohort | None = None

@@ -83,7 +83,7 @@ def arrive(name: str, model: Model) -> None:
     """Take over a new address, or another model; at first an example, which is drawn only where none was beforehand."""
     here, address = visit(), st.query_params.to_dict()
     shown = None
-    if set(address) - {"model"} and address != here.address:
+    if set(address) - {"model"} and here.address.changed():
         question, problems = read_question(address, name, model)
         st.session_state["whatif.source"] = SYNTHETIC
     elif here.controls != model.digest:
@@ -95,7 +95,7 @@ def arrive(name: str, model: Model) -> None:
     here.problems = problems
     here.wanted = () if problems or shown else ((question, True),)
     here.controls = model.digest
-    here.address = address
+    here.address.take()
 
 
 def question_controls(name: str, model: Model) -> tuple[Question | None, Scan | None, list[File]]:

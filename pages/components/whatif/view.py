@@ -295,9 +295,8 @@ def concluded(model: Model, found: Answer, current: Question, status: DeltaGener
     """Say what is shown, put it into the page's address, and offer its files."""
     here = visit()
     older = found.question != current
-    if not older and st.query_params.to_dict() != (query := current.to_query()):
-        st.query_params.from_dict(query)
-        here.address = query
+    if not older:
+        here.address.write(current.to_query())
     with status.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         words = "Older than the controls: press Draw" if older else f"Drawn in {found.seconds:.1f} s"
         st.caption(f":orange[:material/history: {words}]" if older else words, width="content")

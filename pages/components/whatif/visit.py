@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.vocabulary.schema import Cell
 from pages.components.state.intervention import Question
+from pages.components.state.page_address import PageAddress
 from pages.components.state.session import kept
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Visit:
     grid: Plan | None = None
     scan: Scan | None = None
     problems: Sequence[str] = ()
-    address: dict[str, str] | None = None
+    address: PageAddress = field(default_factory=PageAddress)
     controls: str = ""
 
     def want(self, questions: Sequence[Question], whole: bool) -> None:

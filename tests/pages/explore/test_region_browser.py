@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, WebSocketRoute, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from tests.pages.conftest import WAIT
 from tests.pages.test_access import faults
@@ -104,6 +105,38 @@ def test_everybody_can_read_it(page: Visit, scheme: str):
     page.page.wait_for_timeout(300)
     assert faults(page) == {}
     assert not page.errors
+
+
+def test_a_browser_that_is_behind_takes_no_edit_back(visit: Callable[..., Visit], masked_address: str):
+    """While people are measured a browser asks how far that is, with the address that it has by then: the one before."""
+    first = visit("--disable-3d-apis").open(f"{masked_address}/Explore?model=masked&steps=2&seed=7")
+    first.page.get_by_role("button", name="Measure this person").click()
+    expect(first.page.locator("[data-measure]").first).to_be_visible()  # from now on everybody is measured
+    held: list[tuple[WebSocketRoute, bytes]] = []
+
+    def hold(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def heard(message: str | bytes) -> None:
+            told = ForwardMsg.FromString(message) if isinstance(message, bytes) else ForwardMsg()
+            if "edit=" in told.page_info_changed.query_string:
+                held.append((socket, bytes(message)))
+            else:
+                socket.send(message)
+
+        server.on_message(heard)
+
+    here = visit("--disable-3d-apis")
+    here.page.route_web_socket(re.compile("_stcore/stream"), hold)
+    here.open(f"{masked_address}/Explore?{QUERY.replace('seed=5', 'seed=6')}")
+    here.page.locator(".viewer.comparing[data-fingerprint]").wait_for()
+    expect(here.page.locator("[data-measure]").first).to_be_visible()
+    here.at_rest()
+    assert held
+    assert here.page.locator(".viewer.comparing").count() == 1
+    for socket, message in held:
+        socket.send(message)
+    expect(here.page).to_have_url(re.compile("edit=ventricles&edit.times=1.5"))
 
 
 def test_a_link_brings_the_edit_back_on_both_pages(visit: Callable[..., Visit], masked_address: str):

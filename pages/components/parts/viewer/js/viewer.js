@@ -12,8 +12,10 @@ function show({ data, parentElement }) {
   const root = parentElement.querySelector(".viewer");
   const view = (root.somatwin ??= createView(root));
   const print = fingerprint(data);
-  if (view.fingerprint === print || view.loading === print) return;
+  if (view.loading === print) return;
+  // what was still on its way is not wanted any more, also where the scene wanted is the one shown
   view.loading = print;
+  if (view.fingerprint === print) return;
   unpack(data).then((scene) => {
     if (view.loading === print) showScene(view, scene, print);
   });
