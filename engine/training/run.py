@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -56,6 +57,15 @@ class Schedule:
 def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """All randomness of one training step: nothing else has to be saved to resume bit for bit."""
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+
+
+def some_of(rows: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
+    """At most so many of them, from all over where there are many more.
+
+    >>> some_of(np.arange(10), 3), some_of(np.arange(2), 3)
+    (array([0, 3, 6]), array([0, 1]))
+    """
+    return rows[:: max(1, len(rows) // most)][:most]
 
 
 def compiled(modules: Iterable[nn.Module], device: torch.device) -> None:

@@ -18,7 +18,7 @@ from engine.model.nn.autoencoder import patch_components
 from engine.training.augment import Augmentation, Variation, varied
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, Schedule, Stage, bfloat16_is_fast, compiled, step_generator
+from engine.training.run import Progress, Schedule, Stage, bfloat16_is_fast, compiled, some_of, step_generator
 from engine.training.world import ALONE, Shard, World
 
 #: state (m, k, d) and known cells (m, k) of every row of a store
@@ -66,7 +66,7 @@ def initialise(model: JointModel, store: CohortStore, rows: Int[np.ndarray, " n"
     """Template and linear maps from :data:`FIRST` training rows: mean, and components divided by sqrt of their SD, times it to decode.
     Components are those of as many rows as :data:`HELD` voxels allow."""
     coder, device = model.autoencoder, model.centre.device
-    rows = rows[:: max(1, len(rows) // FIRST)][:FIRST]
+    rows = some_of(rows, FIRST)
 
     def scan(k: int) -> Float[Tensor, "c x y z"]:
         return load_batch(store, rows[k : k + 1], device)[0, :-1]

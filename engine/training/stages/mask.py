@@ -21,7 +21,7 @@ from engine.model.nn.mask_autoencoder import COARSE, MaskAutoencoder, log_shares
 from engine.model.nn.warp import STRIDE
 from engine.training.ema import PowerEMA
 from engine.training.loop import Limits, Loss, Objective, ReadAhead, optimise
-from engine.training.run import Progress, RunError, Schedule, Stage, bfloat16_is_fast, compiled, step_generator
+from engine.training.run import Progress, RunError, Schedule, Stage, bfloat16_is_fast, compiled, some_of, step_generator
 from engine.training.stages.autoencoder import lay_out
 
 #: persons whose segmentations the linear part starts from
@@ -156,7 +156,7 @@ def train_mask_autoencoder(
     if extra:
         coder.atlas.copy_(extra["atlas"])
     else:
-        first = rows[:: max(1, len(rows) // FIRST)][:FIRST]
+        first = some_of(rows, FIRST)
         initialise(coder, load_masks(store, first, table).to(coder.atlas.device))
         if isinstance(coder, AtlasAutoencoder) and fields:
             told = list(fields)[:FIRST]

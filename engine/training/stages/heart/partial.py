@@ -31,7 +31,7 @@ from engine.model.nn.autoencoder import Autoencoder
 from engine.model.nn.large import encoded
 from engine.phantom.heart.counts import ejection_fraction
 from engine.phantom.heart.cycle import Beat
-from engine.training.run import Progress, RunError
+from engine.training.run import Progress, RunError, some_of
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.flow_examples import Latents
 from engine.training.stages.heart.patients import Patient, folds, read_patients
@@ -95,7 +95,7 @@ def fit_expectation(
     coder: Autoencoder, store: CohortStore, rows: Int[np.ndarray, " n"], patients: Sequence[Partial]
 ) -> Generator[Progress, None, Expectation]:
     """From the store's ``rows`` with a heart rate, each seen in as many slices as one of the ``patients``; yields progress."""
-    rows = rows[:: max(1, len(rows) // FITTED)][:FITTED]
+    rows = some_of(rows, FITTED)
     whole, part, began = [], [], time.monotonic()
     for k, row in enumerate(rows):
         cycle = load_batch(store, np.array([row]), coder.template.device)[0, :-1]

@@ -27,6 +27,7 @@ from engine.model.joint import JointModel
 from engine.model.nn.autoencoder import space_to_depth
 from engine.model.nn.detail import BANDS
 from engine.model.sampler import schedule
+from engine.training.run import some_of
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.mask import class_of_code, load_masks
 from engine.vocabulary.schema import Row
@@ -87,7 +88,7 @@ def fit_spectrum(
     the table with the weight ``guidance``, since what is decoded from a scan's own tokens has more detail than what is drawn."""
     net = model.detail
     most = min(PERSONS, max(1, VOXELS // (len(store.channels) * math.prod(store.grid))))
-    chosen = rows[:: max(1, len(rows) // most)][:most]
+    chosen = some_of(rows, most)
     net.gain.fill_(1)
     net.grain.zero_()
     means = [_drawn(model, store.rows[row], seed + k, guidance) for k, row in enumerate(chosen)]
