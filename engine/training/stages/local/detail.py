@@ -29,7 +29,7 @@ from engine.model.nn.atlas_autoencoder import AtlasAutoencoder, laid
 from engine.model.nn.detail import CUBE, Detail
 from engine.model.sampler import Known, integrate, schedule
 from engine.training.loop import Limits, Loss, Objective, ReadAhead
-from engine.training.run import Progress, Schedule, bfloat16_is_fast, step_generator
+from engine.training.run import Progress, Schedule, bfloat16_is_fast, some_of, step_generator
 from engine.training.stages.autoencoder import load_batch
 from engine.training.stages.local.crops import CropConfig, Crops, Read, begun, cut, learn
 from engine.training.stages.mask import class_of_code, load_masks
@@ -39,7 +39,7 @@ FIRST, VOXELS, FEWEST = 32, 2**26, 4
 #: network evaluations of tokens that are redrawn whole
 REDRAWN_STEPS = 4
 #: from how many of the last of them on it is the same person's scan without a mask too
-SAME = 2
+SAME = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def train_detail(
         net.variance.copy_(extra["variance"])
     else:
         some = max(FEWEST, min(FIRST, VOXELS // math.prod(store.grid)))
-        first = rows[:: max(1, len(rows) // some)][:some]
+        first = some_of(rows, some)
         net.variance.copy_(_residual_variance(model, store, first, config, seed))
     stage.extra = {"variance": net.variance}
 
