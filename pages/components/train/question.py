@@ -33,18 +33,14 @@ def chosen_run(found: dict[str, Run]) -> str:
     if here.go_to in options:
         state["train.run"] = here.go_to
         here.go_to = ""
-    elif asked in found and here.asked != asked:
+    elif asked in found and here.address.changed():
         state["train.run"] = asked
-    here.asked = asked
     if state.get("train.run") not in options:
         state["train.run"] = next((run.name for run in found.values() if run.active), NEW)
 
     with st.sidebar:
         name = st.radio("Runs", options, key="train.run", captions=["", *(run.state for run in found.values())])
-    if name == NEW:
-        st.query_params.pop("run", None)
-    else:
-        st.query_params["run"] = here.asked = name
+    here.address.write({} if name == NEW else {"run": name})
     return name
 
 

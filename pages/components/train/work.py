@@ -21,6 +21,7 @@ from engine.checkpoints.files import checkpoint_directory, directory
 from engine.training.journal import FILE, read, training_now
 from engine.vocabulary.refusal import Refusal
 from pages.components.parts.facts import refused
+from pages.components.state.page_address import PageAddress
 from pages.components.state.session import kept
 
 ROOT = Path(__file__).parents[3]
@@ -267,11 +268,11 @@ def install(run: Run, name: str) -> Path:
 
 @dataclass
 class Visit:
-    """What Train keeps: the ``problem`` to say once, the run to ``go_to`` next, and the run that the address ``asked`` for."""
+    """What Train keeps: the ``problem`` to say once, the run to ``go_to`` next, and the page's ``address``."""
 
     problem: str = ""
     go_to: str = ""
-    asked: str | None = None
+    address: PageAddress = field(default_factory=PageAddress)
 
 
 def visit() -> Visit:

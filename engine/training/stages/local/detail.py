@@ -38,7 +38,7 @@ from engine.training.stages.mask import class_of_code, load_masks
 FIRST, VOXELS, FEWEST = 32, 2**26, 4
 #: network evaluations of tokens that are redrawn whole
 REDRAWN_STEPS = 4
-#: from how many of the last of them on it is the same person's scan without a mask too
+#: from how many of the last of them on it is much the same person's scan without a mask too
 SAME = 3
 
 
