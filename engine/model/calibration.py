@@ -43,6 +43,12 @@ class Calibration(nn.Module):
         terms = torch.cat([asked, asked.new_ones(len(asked), 1)], 1)
         return self.moved(table, terms @ self.slopes.T)
 
+    def precede(self, slopes: Float[Tensor, "r r1"]) -> None:
+        """Change the rows by these ``slopes`` first, and what comes of it as before."""
+        last = torch.eye(slopes.shape[1]).to(slopes)[-1:]
+        first, then = (torch.cat([s + torch.eye(*s.shape).to(s), last]) for s in (slopes, self.slopes))
+        self.slopes.copy_((then @ first)[:-1] - torch.eye(*slopes.shape).to(slopes))
+
     def moved(self, table: Float[Tensor, "b k d"], changes: Float[Tensor, "b r"]) -> Float[Tensor, "b k d"]:
         """The rows with so many SDs more of each column."""
         table = table.clone()

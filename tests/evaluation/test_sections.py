@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -102,6 +103,21 @@ def test_shuffled_pairs_destroy_coherence_and_nothing_else(honest) -> None:
     assert broken["match"].verdict == "worse than real"
     assert broken["slope_fat_bmi"].verdict == "differs from real"
     assert figures(image_section(data, np.random.default_rng(0)))["frechet_radiomics"].verdict == "as real"
+
+
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_what_is_measured_of_a_requested_value_is_a_slope_beside_real_ones(share: float) -> None:
+    """A ruler reads BMI with a slope of .9; scans follow the BMI in their row by the ``share``."""
+    data, schema = gathered(n=200)
+    rng = np.random.default_rng(1)
+    for name, follows in (("train", 1.0), ("test", 1.0), ("synthetic", share)):
+        bmi = data[name].column("bmi")
+        data[name].arrays["measures"][:, 0] = 0.9 * (24 + follows * (bmi - 24)) + rng.normal(size=len(bmi))
+    found = figures(coherence_section(replace(data, measures={"bmi": "kg/m²", "organ": "ml"}), schema, rng))
+    (told,) = [f for f in found.values() if "its own row" in f.name]
+    assert told.name == "bmi on its own row: synthetic over real slope"
+    assert told.figure.value == pytest.approx(share, abs=0.06)
+    assert told.verdict == ("as real" if share == 1 else "differs from real")
 
 
 @pytest.mark.slow

@@ -79,6 +79,18 @@ def test_the_change_ends_at_three_standard_deviations_and_is_of_its_columns() ->
     assert not moved[:, others].any()
 
 
+def test_slopes_that_precede_others_change_the_row_before_them() -> None:
+    schema = heart_cine().schema
+    first, then, both = (Calibration(COLUMNS, schema) for _ in range(3))
+    first.slopes.copy_(0.1 * normal(3, 4))
+    then.slopes.copy_(0.1 * normal(4, 4)[:3])
+    both.precede(then.slopes)
+    assert torch.allclose(both.slopes, then.slopes, atol=1e-6)
+    both.precede(first.slopes)
+    table = 0.5 * normal(20, *schema.mask.shape)
+    assert torch.allclose(both(table), then(first(table)), atol=1e-5)
+
+
 def test_columns_that_a_cohort_has_not_are_not_calibrated() -> None:
     whole = heart_cine().schema
     few = AttributeSchema(columns=tuple(c for c in whole.columns if c.name in ("age", "lv_mass")))
@@ -113,7 +125,8 @@ def test_hearts_are_drawn_for_whole_validation_rows_and_read(tmp_path: Path, mon
     def draw(model: JointModel, row: Row, change: torch.Tensor, guidance: float, seed: int) -> np.ndarray:
         del model, guidance, seed
         drawn.append(row)
-        return (0.5 * (found.asked(cells(row))[0] + change) + 0.2).numpy()
+        changed = found(found.moved(cells(row), change[None]))
+        return (0.5 * found.asked(changed)[0] + 0.2).numpy()
 
     def read(model: JointModel, store: CohortStore, row: Row, ruler: object, scan: np.ndarray) -> torch.Tensor | None:
         del model, store, ruler
@@ -121,14 +134,26 @@ def test_hearts_are_drawn_for_whole_validation_rows_and_read(tmp_path: Path, mon
             return found.asked(cells(row))[0]
         return None if len(drawn) % 7 == 3 else torch.from_numpy(scan)
 
-    for name, other in (("load_ruler", lambda region: region), ("_drawn", draw), ("_read", read), ("UNREAD", 1e-4)):
+    for name, other in (("load_ruler", lambda region: region), ("_drawn", draw), ("_read", read)):
         monkeypatch.setattr(calibration, name, other)
-    steps = list(fit_calibration(model, store, guidance=2.0, seed=0))
-    assert [p.step for p in steps] == list(range(1, calibration.DRAWN + 1))
-    persons = {row["participant_id"] for row in drawn}
-    assert persons == {store.rows[i]["participant_id"] for i in store.split()["validation"]}
-    asked = cells({"age": 45.0, "sex": "F"})
-    assert float(0.5 * found(asked)[0, 0, 0] + 0.2) == pytest.approx(float(asked[0, 0, 0]), abs=0.05)
+
+    def off() -> float:
+        """By how much less is read than asked, of somebody of 75, in SDs."""
+        asked = cells({"age": 75.0, "sex": "F"})
+        return float((asked - 0.5 * found(asked) - 0.2)[0, 0, 0])
+
+    before, left = off(), []
+    for rounds in (1, 2):
+        monkeypatch.setattr(calibration, "ROUNDS", rounds)
+        drawn.clear()
+        steps = list(fit_calibration(model, store, guidance=2.0, seed=0))
+        assert [p.step for p in steps] == list(range(1, rounds * calibration.DRAWN + 1))
+        persons = {row["participant_id"] for row in drawn}
+        assert persons == {store.rows[i]["participant_id"] for i in store.split()["validation"]}
+        left.append(off())
+    # what the prior takes back, s / (M R M' + s), and its square
+    share = UNREAD / (0.25 + UNREAD)
+    assert left == pytest.approx([share * before, share**2 * before], abs=0.03)
     # after the deadline few were drawn: nothing is calibrated
     assert len(list(fit_calibration(model, store, guidance=2.0, seed=0, deadline=0.0))) == 1
     assert not found.slopes.any()

@@ -88,12 +88,13 @@ def read_figures(
 def anatomy(
     data: Gathered, schema: AttributeSchema, readers: Readers, rng: np.random.Generator
 ) -> list[ReportedFigure | Sheet]:
-    """Correlation and slope of every measure on every attribute, synthetic beside real."""
+    """Correlation and slope of every measure on every attribute, synthetic beside real, and on what the row itself says of it."""
     if not data.measures:
         return []
     figures, rows = [], []
     for measure, unit in data.measures.items():
-        for attribute in [a for a in ATTRIBUTES if a in schema.names and isinstance(schema[a], Number)]:
+        told = (*ATTRIBUTES, measure)
+        for attribute in [a for a in told if a in schema.names and isinstance(schema[a], Number)]:
             real, made = (_seen(data, names, measure, attribute) for names in (("train", "test"), ("synthetic",)))
             try:
                 found = coherence(real[0], real[1], made[0], made[1], rng, resamples=RESAMPLES)
@@ -111,10 +112,11 @@ def anatomy(
                 )
             )
             if found.slope_ratio is not None:
+                on = "its own row" if attribute == measure else attribute
                 figures.append(
                     ReportedFigure(
                         key=f"slope_{measure}_{attribute}",
-                        name=f"{measure} on {attribute}: synthetic over real slope",
+                        name=f"{measure} on {on}: synthetic over real slope",
                         figure=found.slope_ratio,
                         aim="equal",
                         target=1.0,

@@ -4,7 +4,9 @@ Persons who were not trained on are drawn for their rows y with random changes p
 is read than off their own scans, l, is regressed on both: E[l] = L [y, 1] - M p. Of all changes after which as much is read, the
 likeliest is taken, for changes that go together as the columns do in the cohort, covariance R (a Gaussian prior, and so a ridge):
 p(y) = R M' (M R M' + (s + e tr R) I)^-1 L [y, 1], where M is known with variance e (a calibration experiment with a randomised design:
-Box, Hunter and Hunter, Statistics for Experimenters, chapter 5; Tarantola, Inverse Problem Theory, section 3.2).
+Box, Hunter and Hunter, Statistics for Experimenters, chapter 5; Tarantola, Inverse Problem Theory, section 3.2). As the prior takes
+back a part of every change, what is left is found in the same way in a second round, in which hearts are drawn for calibrated rows
+(iterated Tikhonov regularisation: Engl, Hanke and Neubauer, Regularization of Inverse Problems, section 5.1).
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from engine.training.journal import stop_asked
 from engine.training.run import Progress
 from engine.vocabulary.schema import Row
 
-#: hearts drawn; SD of the changes; penalty of the regression on what was asked, in hearts
-DRAWN, CHANGE, RIDGE = 168, 0.5, 6.0
+#: rounds, and hearts drawn in each; SD of the changes; penalty of the regression on what was asked, in hearts
+ROUNDS, DRAWN, CHANGE, RIDGE = 2, 168, 0.5, 6.0
 #: variance of what stays unread (SD squared), against which changes are likely or not
 UNREAD = 0.03
 
@@ -47,8 +49,8 @@ def fit_calibration(
 ) -> Iterator[Progress]:
     """Set ``model.calibration``, where there is one, from validation persons of the ``store`` without gaps (of too few, from training
     persons too), drawn in turn with the weight ``guidance`` and read by the region's ruler; yields progress. After the ``deadline``
-    those count who were drawn, and too few calibrate nothing. Raises :class:`engine.checkpoints.files.CheckpointError` for a ruler that
-    is missing."""
+    those of the round count who were drawn, and too few change nothing. Raises :class:`engine.checkpoints.files.CheckpointError`
+    for a ruler that is missing."""
     found, region = model.calibration, region_of(store.channels)
     if found is None or region is None or not found.columns:
         return
@@ -56,10 +58,13 @@ def fit_calibration(
     found.slopes.zero_()
     least = 2 * (2 * len(found.columns) + 1)
     persons = _persons(model, store, least)
+    cells, known = model.schema.encode([store.rows[i] for i in store.split()["train"]])
+    together = torch.atleast_2d(found.asked(torch.from_numpy(cells[known.all(1)])).T.corrcoef())
     generator = torch.Generator().manual_seed(seed)
     truth: dict[int, Tensor | None] = {}
     asked, changes, lacking, began = [], [], [], time.monotonic()
-    for k in range(DRAWN if len(persons) else 0):
+    hearts = ROUNDS * DRAWN if len(persons) else 0
+    for k in range(hearts):
         person = int(persons[k % len(persons)])
         row = store.rows[person]
         if person not in truth:
@@ -71,13 +76,14 @@ def fit_calibration(
             asked.append(found.asked(_cells(model, row))[0])
             changes.append(change.to(found.slopes))
             lacking.append(real - values)
-        yield Progress("calibration", k + 1, DRAWN, time.monotonic() - began, {})
-        if stop_asked() or (deadline is not None and time.monotonic() > deadline):
+        yield Progress("calibration", k + 1, hearts, time.monotonic() - began, {})
+        ends = stop_asked() or (deadline is not None and time.monotonic() > deadline)
+        if ends or (k + 1) % DRAWN == 0:
+            if len(lacking) >= least:
+                found.precede(slopes_of(*map(torch.stack, (asked, changes, lacking)), together))
+            asked, changes, lacking = [], [], []
+        if ends:
             break
-    if len(lacking) >= least:
-        cells, known = model.schema.encode([store.rows[i] for i in store.split()["train"]])
-        together = torch.atleast_2d(found.asked(torch.from_numpy(cells[known.all(1)])).T.corrcoef())
-        found.slopes.copy_(slopes_of(torch.stack(asked), torch.stack(changes), torch.stack(lacking), together))
 
 
 def _cells(model: JointModel, row: Row) -> Float[Tensor, "1 k d"]:
