@@ -182,8 +182,8 @@ class _Stages:
         if isinstance(self.store, CohortStore):
             yield from self._local(self.store, rows)
             yield from self._texture(self.store, rows)
-            how = {"guidance": self.recipe.guidance, "seed": self.recipe.seed, "deadline": self._until(1)}
-            yield from self.world.led(fit_calibration(self.model, self.store, **how))
+            how = {"guidance": self.recipe.guidance, "deadline": self._until(1)}
+            yield from self.world.led(fit_calibration(self.model, self.store, **how, **self._settings()))
             self.world.settle_buffers(self.model)
         if self.begun:
             steps = self.begun.config.provenance["flow_steps"]

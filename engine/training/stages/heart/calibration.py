@@ -12,7 +12,9 @@ back a part of every change, what is left is found in the same way in a second r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ from engine.measure.shipped import load_ruler
 from engine.model.joint import JointModel
 from engine.model.sampler import schedule
 from engine.training.journal import stop_asked
-from engine.training.run import Progress
+from engine.training.run import Progress, load_tensors, save_tensors, step_generator
 from engine.vocabulary.schema import Row
 
 #: rounds, and hearts drawn in each; SD of the changes; penalty of the regression on what was asked, in hearts
@@ -44,46 +46,76 @@ def fit_calibration(
     store: CohortStore,
     *,
     guidance: float,
+    run_dir: Path,
     seed: int,
     deadline: float | None = None,
+    save_every: float = 120.0,
 ) -> Iterator[Progress]:
     """Set ``model.calibration``, where there is one, from validation persons of the ``store`` without gaps (of too few, from training
-    persons too), drawn in turn with the weight ``guidance`` and read by the region's ruler; yields progress. After the ``deadline``
-    those of the round count who were drawn, and too few change nothing. Raises :class:`engine.checkpoints.files.CheckpointError`
-    for a ruler that is missing."""
+    persons too), drawn in turn with the weight ``guidance`` and read by the region's ruler; yields progress. Resumes from
+    ``run_dir``, where the model is as it was. After the ``deadline`` those of a round count who were drawn, and too few change
+    nothing. Raises :class:`engine.checkpoints.files.CheckpointError` for a ruler that is missing."""
     found, region = model.calibration, region_of(store.channels)
     if found is None or region is None or not found.columns:
         return
     ruler = load_ruler(region)
-    found.slopes.zero_()
     least = 2 * (2 * len(found.columns) + 1)
     persons = _persons(model, store, least)
+    hearts = ROUNDS * DRAWN if len(persons) else 0
     cells, known = model.schema.encode([store.rows[i] for i in store.split()["train"]])
     together = torch.atleast_2d(found.asked(torch.from_numpy(cells[known.all(1)])).T.corrcoef())
-    generator = torch.Generator().manual_seed(seed)
+    readings = _Readings(run_dir / "calibration.safetensors", f"{_digest(model)} {guidance} {seed} {ruler.digest}")
     truth: dict[int, Tensor | None] = {}
-    asked, changes, lacking, began = [], [], [], time.monotonic()
-    hearts = ROUNDS * DRAWN if len(persons) else 0
-    for k in range(hearts):
+
+    def calibrate(readings: Sequence[Tensor]) -> None:
+        found.slopes.zero_()
+        for start in range(0, len(readings), DRAWN):
+            read = torch.stack(list(readings[start : start + DRAWN])).to(found.slopes)
+            read = read[read.isfinite().all((1, 2))]
+            if len(read) >= least:
+                found.precede(slopes_of(*read.unbind(1), together))
+
+    began = saved = time.monotonic()
+    for k in range(len(readings), hearts):
+        calibrate(readings[: k - k % DRAWN])
         person = int(persons[k % len(persons)])
         row = store.rows[person]
         if person not in truth:
             truth[person] = _read(model, store, row, ruler, store.scan(person))
-        change = CHANGE * torch.randn(len(found.columns), generator=generator)
-        values = _read(model, store, row, ruler, _drawn(model, row, change, guidance, seed + k))
-        real = truth[person]
-        if values is not None and real is not None:
-            asked.append(found.asked(_cells(model, row))[0])
-            changes.append(change.to(found.slopes))
-            lacking.append(real - values)
+        change = CHANGE * torch.randn(len(found.columns), generator=step_generator(seed, k))
+        values, real = _read(model, store, row, ruler, _drawn(model, row, change, guidance, seed + k)), truth[person]
+        lacking = torch.full_like(change, torch.nan) if values is None or real is None else (real - values).cpu()
+        readings.append(torch.stack([found.asked(_cells(model, row))[0].cpu(), change, lacking]))
         yield Progress("calibration", k + 1, hearts, time.monotonic() - began, {})
         ends = stop_asked() or (deadline is not None and time.monotonic() > deadline)
-        if ends or (k + 1) % DRAWN == 0:
-            if len(lacking) >= least:
-                found.precede(slopes_of(*map(torch.stack, (asked, changes, lacking)), together))
-            asked, changes, lacking = [], [], []
+        if ends or k + 1 == hearts or time.monotonic() - saved > save_every:
+            readings.save()
+            saved = time.monotonic()
         if ends:
             break
+    calibrate(readings)
+
+
+class _Readings(list[Tensor]):
+    """Of each heart that was drawn what was asked, changed and lacking, (3, r), NaN where nothing was read; those in the file, if
+    they are ``of`` the same model."""
+
+    def __init__(self, path: Path, of: str) -> None:
+        tensors, meta = load_tensors(path) if path.exists() else ({}, {})
+        super().__init__(tensors["readings"] if meta.get("of") == of else [])
+        self.path, self.of = path, of
+
+    def save(self) -> None:
+        save_tensors(self.path, {"readings": torch.stack(list(self))}, {"of": self.of})
+
+
+def _digest(model: JointModel) -> str:
+    """What identifies all that the model has learned but for its calibration."""
+    found = sha256()
+    for name, tensor in model.state_dict().items():
+        if not name.startswith("calibration."):
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _cells(model: JointModel, row: Row) -> Float[Tensor, "1 k d"]:
