@@ -230,8 +230,8 @@ class Tissues(nn.Module):
         self.walls = [[config.classes.index(name) for name in names] for names in config.walls]
         widths = config.class_widths or config.widths
         self.level = nn.Parameter(torch.zeros(widths[-1]))
+        # not from 0: what it modulates begins there, and of two factors that are 0 neither learns
         self.told = nn.Linear(told, widths[-1], bias=False)
-        nn.init.zeros_(self.told.weight)
         # a convolution to so many scores would be most of a wide network
         reach = 1 if config.class_widths else 3
         self.net = LocalNet(widths, config.blocks, frames, frames * self.classes, grid, reach=reach)
